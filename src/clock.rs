@@ -65,14 +65,20 @@ impl From<OffsetDateTime> for Timestamp {
 impl Add<Duration> for Timestamp {
     type Output = Self;
     fn add(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 }
 
 impl Sub<Duration> for Timestamp {
     type Output = Self;
     fn sub(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 }
 
@@ -91,7 +97,10 @@ impl From<Timestamp> for String {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.to_offset_date_time().and_then(|time| time.format(&Rfc3339).ok()) {
+        match self
+            .to_offset_date_time()
+            .and_then(|time| time.format(&Rfc3339).ok())
+        {
             Some(text) => f.write_str(&text),
             // Out of the calendar's range; RFC 3339 has no form for it, and 0000 reads back.
             None => f.write_str("0000-01-01T00:00:00Z"),
@@ -121,7 +130,10 @@ pub struct SystemClock;
 
 #[async_trait]
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads wall time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads wall time"
+    )]
     fn now(&self) -> Timestamp {
         SystemTime::now().into()
     }
@@ -182,7 +194,10 @@ mod tests {
             let timestamp = Timestamp::from_unix_seconds(seconds);
             assert_eq!(Timestamp::try_from(timestamp.to_string()).unwrap(), timestamp);
         }
-        assert_eq!(Timestamp::from_unix_seconds(1_795_219_200).to_string(), "2026-11-21T00:00:00Z");
+        assert_eq!(
+            Timestamp::from_unix_seconds(1_795_219_200).to_string(),
+            "2026-11-21T00:00:00Z"
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! certgate keeps certificates issued, renewed and published, and ends TLS in front of services with whatever
 //! is published now.
 
+pub mod certificate;
 pub mod clock;
+pub mod config;
 pub mod name;

@@ -24,7 +24,12 @@ impl DnsName {
     /// # Errors
     /// [`NameError`] says which rule of RFC 1035 §2.3.4 or RFC 5890 the text breaks.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        let fail = |reason| Err(NameError { text: text.to_owned(), reason });
+        let fail = |reason| {
+            Err(NameError {
+                text: text.to_owned(),
+                reason,
+            })
+        };
         let bare = text.strip_suffix('.').unwrap_or(text);
         if bare.is_empty() {
             return fail(NameProblem::Empty);
@@ -48,10 +53,14 @@ impl DnsName {
                 return fail(NameProblem::EmptyLabel);
             }
             if label.len() > 63 {
-                return fail(NameProblem::LabelTooLong { label: label.to_owned() });
+                return fail(NameProblem::LabelTooLong {
+                    label: label.to_owned(),
+                });
             }
             if label.starts_with('-') || label.ends_with('-') {
-                return fail(NameProblem::Hyphen { label: label.to_owned() });
+                return fail(NameProblem::Hyphen {
+                    label: label.to_owned(),
+                });
             }
             if let Some(found) = label.chars().find(|c| !is_name_character(*c)) {
                 return fail(NameProblem::Character { found });
@@ -88,11 +97,18 @@ impl NamePattern {
     /// [`NameError`], also when the asterisk stands anywhere but alone in the left-most label, or before a
     /// top-level domain.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        let fail = |reason| Err(NameError { text: text.to_owned(), reason });
+        let fail = |reason| {
+            Err(NameError {
+                text: text.to_owned(),
+                reason,
+            })
+        };
         match text.strip_prefix("*.") {
             Some(base) => {
-                let base =
-                    DnsName::parse(base).map_err(|e| NameError { text: text.to_owned(), reason: e.reason })?;
+                let base = DnsName::parse(base).map_err(|e| NameError {
+                    text: text.to_owned(),
+                    reason: e.reason,
+                })?;
                 if base.parent().is_none() {
                     return fail(NameProblem::WildcardOverTopLevel);
                 }
@@ -295,7 +311,12 @@ mod tests {
         assert_eq!(reason("w*.example.com"), NameProblem::MisplacedWildcard);
         assert_eq!(reason("*.com"), NameProblem::WildcardOverTopLevel);
         assert_eq!(reason("xn--99999999.example"), NameProblem::Idna);
-        assert_eq!(reason(&"a".repeat(64)), NameProblem::LabelTooLong { label: "a".repeat(64) });
+        assert_eq!(
+            reason(&"a".repeat(64)),
+            NameProblem::LabelTooLong {
+                label: "a".repeat(64)
+            }
+        );
         assert!(matches!(reason(&"ab.".repeat(90)), NameProblem::TooLong { .. }));
     }
 

@@ -1,0 +1,17 @@
+//! Certificates: what is wanted, what a leaf says, and a chain and key proven to fit.
+//!
+//! A [`DesiredCertificate`] is what the operator wrote. A [`CredentialPem`] is a chain and its key as one value,
+//! the form in which they are kept and moved. A [`Credential`] is the same after every check, ready to serve.
+//! A [`Leaf`] is what the end-entity certificate says of itself.
+
+mod credential;
+mod desired;
+mod key;
+mod leaf;
+mod pem;
+
+pub use credential::{Credential, CredentialError};
+pub use desired::{CertificateName, CertificateNameError, DesiredCertificate};
+pub use key::{KeyError, KeyType, PrivateKey};
+pub use leaf::{Leaf, LeafError};
+pub use pem::{CredentialPem, PemProblem};

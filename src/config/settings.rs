@@ -1,0 +1,259 @@
+//! The configuration after every check: names point at things that exist, combinations make sense, defaults are
+//! filled in. Nothing in here needs to be checked again.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::certificate::{CertificateName, DesiredCertificate};
+use crate::name::DnsName;
+
+/// A whole, valid configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where everything that must survive a restart lives.
+    pub store: StoreConfig,
+    /// What the world's DNS should say about this gateway; DNS checks are skipped without it.
+    pub gateway: Option<GatewayConfig>,
+    /// Threads and the end of them.
+    pub runtime: RuntimeConfig,
+    /// What is logged, and how.
+    pub log: LogConfig,
+    /// How the running gateway is reached.
+    pub admin: AdminConfig,
+    /// Who signs, by name.
+    pub issuers: BTreeMap<String, IssuerConfig>,
+    /// Certificates to obtain and keep renewed.
+    pub certificates: Vec<DesiredCertificate>,
+    /// Certificates that come as files; watched.
+    pub certificate_files: Vec<CertificateFiles>,
+    /// Directories of such files, by name; watched.
+    pub certificate_directories: BTreeMap<String, PathBuf>,
+    /// What client certificates are checked against, by name.
+    pub ca_bundles: BTreeMap<String, Arc<CaBundleConfig>>,
+    /// Backends, by name.
+    pub server_groups: BTreeMap<String, Arc<ServerGroupConfig>>,
+    /// Listeners, by name.
+    pub listeners: BTreeMap<String, Arc<ListenerConfig>>,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StoreConfig {
+    /// The directory of the embedded store.
+    pub path: PathBuf,
+}
+
+/// `[gateway]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct GatewayConfig {
+    /// The addresses that the names of certificates should resolve to.
+    pub addresses: Vec<IpAddr>,
+    /// The name that a CNAME of theirs may end at.
+    pub hostname: Option<DnsName>,
+    /// The resolvers to ask; empty: the system's.
+    pub resolvers: Vec<SocketAddr>,
+}
+
+/// `[runtime]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RuntimeConfig {
+    /// Data-plane threads.
+    pub workers: usize,
+    /// How long open connections may go on after SIGTERM.
+    pub drain_timeout: Duration,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LogConfig {
+    /// The least severe level that is written.
+    pub level: tracing::Level,
+    /// One line of text, or one JSON object, for each event.
+    pub format: LogFormat,
+    /// Whether each connection gets its closing line.
+    pub connections: bool,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LogFormat {
+    /// An object for each event.
+    Json,
+    /// A line for each event.
+    Text,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AdminConfig {
+    /// The Unix socket, mode 0600.
+    pub socket: PathBuf,
+}
+
+/// `[issuers.NAME]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum IssuerConfig {
+    /// A CA that speaks RFC 8555.
+    Acme(AcmeConfig),
+    /// A CA of the gateway's own.
+    LocalCa(LocalCaConfig),
+}
+
+/// `kind = "acme"`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AcmeConfig {
+    /// The directory's URL (RFC 8555 §7.1.1).
+    pub directory: String,
+    /// Contact URLs of the account.
+    pub contact: Vec<String>,
+    /// The challenges to solve, in the order in which to try them; never empty.
+    pub challenges: Vec<ChallengeType>,
+    /// Trust for a private directory; absent: the system's roots.
+    pub root_ca_file: Option<PathBuf>,
+}
+
+/// The challenges that the gateway answers itself.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum ChallengeType {
+    /// RFC 8555 §8.3, on an `http` listener.
+    Http01,
+    /// RFC 8737, on any `tls` listener.
+    TlsAlpn01,
+}
+
+/// `kind = "local-ca"`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LocalCaConfig {
+    /// The root's common name.
+    pub common_name: String,
+    /// The only DNS subtrees the CA may sign for (RFC 5280 §4.2.1.10); empty: any.
+    pub permitted_domains: Vec<DnsName>,
+    /// How long what it signs is valid.
+    pub certificate_lifetime: Duration,
+}
+
+/// `[certificates.NAME]` with `certificate_file` and `key_file`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CertificateFiles {
+    /// The entry's name.
+    pub name: CertificateName,
+    /// The chain, and perhaps the key.
+    pub certificate_file: PathBuf,
+    /// The key, where it is in a file of its own.
+    pub key_file: Option<PathBuf>,
+}
+
+/// `[ca_bundles.NAME]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CaBundleConfig {
+    /// The bundle's name.
+    pub name: String,
+    /// PEM files with the CA certificates; never empty.
+    pub files: Vec<PathBuf>,
+}
+
+/// `[server_groups.NAME]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ServerGroupConfig {
+    /// The group's name.
+    pub name: Arc<str>,
+    /// The backends; never empty.
+    pub servers: Vec<ServerConfig>,
+}
+
+/// One backend.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ServerConfig {
+    /// `host:port`; the host is an address or a name.
+    pub address: String,
+    /// Its share of new connections, 1 to 256.
+    pub weight: u16,
+}
+
+/// `[listeners.NAME]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ListenerConfig {
+    /// The listener's name.
+    pub name: Arc<str>,
+    /// Where it listens. `[::]` takes IPv4 as well.
+    pub address: SocketAddr,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// The certificates it serves; the first is the default. Empty for `http`.
+    pub certificates: Vec<CertificateSelector>,
+    /// The answer to a server name that no certificate is for.
+    pub unknown_sni: UnknownSni,
+    /// The TLS security policy's name.
+    pub policy: String,
+    /// ALPN protocol identifiers in the server's order; empty: no ALPN.
+    pub alpn: Vec<Vec<u8>>,
+    /// The answer to a client with which no protocol is shared.
+    pub alpn_mismatch: AlpnMismatch,
+    /// Who shows a certificate.
+    pub authentication: Authentication,
+    /// The group that connections go to; present for `tls`.
+    pub server_group: Option<String>,
+    /// An open connection without a byte in either direction for so long is closed.
+    pub idle_timeout: Duration,
+    /// From accept to the end of the handshake.
+    pub handshake_timeout: Duration,
+    /// For one attempt at one server.
+    pub connect_timeout: Duration,
+    /// Open connections at a time; the next one is closed at accept, and counted. Absent: no limit.
+    pub max_connections: Option<usize>,
+}
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Protocol {
+    /// Plain HTTP: answers HTTP-01, redirects the rest to HTTPS.
+    Http,
+    /// TLS, ended here; the bytes inside go on untouched.
+    Tls,
+}
+
+/// Which entries of the certificate store a listener serves.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CertificateSelector {
+    /// `"*"`: every one.
+    All,
+    /// `"sites/*"`: every one of a directory; holds `sites/`.
+    Directory(String),
+    /// One by its name.
+    Named(CertificateName),
+}
+
+/// The answer to a server name that no certificate is for, and to none at all.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum UnknownSni {
+    /// The listener's first certificate.
+    #[default]
+    Default,
+    /// The alert `unrecognized_name` (RFC 6066 §3).
+    Refuse,
+}
+
+/// The answer to a client with which no ALPN protocol is shared.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum AlpnMismatch {
+    /// The alert `no_application_protocol` (RFC 7301 §3.2).
+    #[default]
+    Alert,
+    /// Go on as if neither side had spoken of ALPN.
+    Continue,
+}
+
+/// Who shows a certificate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Authentication {
+    /// The client must too, and it is verified against this bundle.
+    Mutual {
+        /// The CA bundle's name.
+        client_ca: String,
+    },
+    /// The server only.
+    OneWay,
+}
