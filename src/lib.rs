@@ -1,6 +1,7 @@
 //! certgate keeps certificates issued, renewed and published, and ends TLS in front of services with whatever
 //! is published now.
 
+pub mod admin;
 pub mod certificate;
 pub mod clock;
 pub mod config;
