@@ -6,3 +6,5 @@ pub mod certificate;
 pub mod clock;
 pub mod config;
 pub mod name;
+pub mod policy;
+pub mod tls;
