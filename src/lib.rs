@@ -5,6 +5,7 @@ pub mod admin;
 pub mod certificate;
 pub mod clock;
 pub mod config;
+pub mod dns;
 pub mod name;
 pub mod policy;
 pub mod tls;
