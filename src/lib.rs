@@ -6,6 +6,7 @@ pub mod certificate;
 pub mod clock;
 pub mod config;
 pub mod dns;
+pub mod inventory;
 pub mod name;
 pub mod policy;
 pub mod tls;
