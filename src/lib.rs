@@ -2,11 +2,15 @@
 //! is published now.
 
 pub mod admin;
+pub mod backend;
 pub mod certificate;
 pub mod clock;
 pub mod config;
 pub mod dns;
+pub mod http;
 pub mod inventory;
+pub mod listener;
+pub mod metrics;
 pub mod name;
 pub mod policy;
 pub mod tls;
