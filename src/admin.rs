@@ -59,7 +59,7 @@ pub trait Operations: Send + Sync + 'static {
     async fn local_ca_root(&self, issuer: &str) -> Result<String, Problem>;
 
     /// What DNS says about names, against `[gateway]`.
-    async fn dns_check(&self, request: api::DnsCheckRequest) -> Result<Vec<api::DnsCheck>, Problem>;
+    async fn dns_check(&self, request: api::DnsCheckRequest) -> Result<Vec<api::DomainVerdict>, Problem>;
 
     /// Every metric as OpenMetrics text.
     fn metrics(&self) -> String;

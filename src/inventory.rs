@@ -8,6 +8,7 @@
 //! | `orders/NAME` | [`OrderRecord`]: the journal of an order under way |
 //! | `accounts/ISSUER` | [`AccountRecord`] |
 //! | `local-cas/ISSUER` | [`LocalCaRecord`] |
+//! | `requested/NAME` | [`DesiredCertificate`](crate::certificate::DesiredCertificate), asked for at run time |
 //!
 //! A record that does not parse, or that a newer certgate wrote, is reported and left as it is.
 
@@ -16,6 +17,7 @@ mod certificate;
 mod error;
 mod format;
 mod order;
+mod requested;
 mod secret;
 
 use std::sync::Arc;

@@ -8,6 +8,8 @@ use crate::certificate::{CertificateName, KeyType};
 use crate::clock::Timestamp;
 use crate::name::NamePattern;
 
+pub use crate::dns::DomainVerdict;
+
 /// `GET /v1/status`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Status {
@@ -151,21 +153,6 @@ pub struct CertificateExport {
 pub struct DnsCheckRequest {
     /// The names to look at; empty: those of every certificate.
     pub names: Vec<NamePattern>,
-}
-
-/// What DNS says about one name.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct DnsCheck {
-    /// The name.
-    pub name: String,
-    /// `go`, `wait`, `stop` or `skipped`.
-    pub verdict: String,
-    /// Why, in words; absent for `go`.
-    pub reason: Option<String>,
-    /// What to add or remove, in zone-file form.
-    pub remedy: Vec<String>,
-    /// What was found, one record a line.
-    pub found: Vec<String>,
 }
 
 /// One event of `GET /v1/events`.

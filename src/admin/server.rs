@@ -173,7 +173,7 @@ async fn root(State(operations): Shared, UrlPath(name): UrlPath<String>) -> Resu
 async fn dns_checks(
     State(operations): Shared,
     body: Result<Json<api::DnsCheckRequest>, JsonRejection>,
-) -> Result<Json<Vec<api::DnsCheck>>, Problem> {
+) -> Result<Json<Vec<api::DomainVerdict>>, Problem> {
     let Json(request) = body.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     operations.dns_check(request).await.map(Json)
 }

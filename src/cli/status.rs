@@ -48,18 +48,19 @@ pub(super) async fn dns_check(
     if format == OutputFormat::Json {
         Printed::json(&checks)?;
     } else {
-        let rows = checks.iter().map(|check| {
-            let reason = check.reason.clone().unwrap_or_default();
-            vec![check.name.clone(), check.verdict.clone(), check.found.join("\n"), reason]
+        let rows = checks.iter().flat_map(|check| {
+            let domain = check.domain.to_string();
+            check.rows.iter().map(move |row| {
+                let record = format!("{} {}", row.owner, row.record);
+                vec![domain.clone(), record, row.found.clone(), row.expected.clone(), row.state.to_string()]
+            })
         });
-        Printed::table(&["NAME", "VERDICT", "FOUND", "REASON"], rows)?;
+        Printed::table(&["NAME", "RECORD", "FOUND", "EXPECTED", "STATE"], rows)?;
         for check in &checks {
-            for record in &check.remedy {
-                Printed::text(format!("\n{}: {record}\n", check.name))?;
-            }
+            Printed::text(format!("\n{check}\n"))?;
         }
     }
-    let refused = checks.iter().any(|check| matches!(check.verdict.as_str(), "stop" | "wait"));
+    let refused = checks.iter().any(|check| !check.verdict.allows_order());
     Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
