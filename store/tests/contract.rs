@@ -38,7 +38,10 @@ struct Embedded;
 impl Factory for Embedded {
     fn store() -> (Arc<dyn Store>, Box<dyn Send>) {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let options = Options { snapshot_delay: Duration::from_millis(20), ..Options::default() };
+        let options = Options {
+            snapshot_delay: Duration::from_millis(20),
+            ..Options::default()
+        };
         let (store, _) = EmbeddedStore::open(dir.path(), options).expect("a new store");
         (Arc::new(store), Box::new(dir))
     }

@@ -37,6 +37,8 @@ pub(super) enum Trouble {
     Io(io::Error),
     /// A handle of this process that is just going away still has the database open.
     Locked,
+    /// sled did not get as far as reading entries.
+    Unopened(String),
 }
 
 impl Database {
@@ -50,7 +52,7 @@ impl Database {
         Ok(database)
     }
 
-    /// Opens what [`Database::create`] made. May panic or hang on damage.
+    /// Opens what [`Database::create`] made. May hang on damage.
     pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Self, Trouble> {
         let database = Self::attach(path, cache_bytes)?;
         let totals = database.read_totals()?;
@@ -66,12 +68,17 @@ impl Database {
     fn attach(path: &Path, cache_bytes: u64) -> Result<Self, Trouble> {
         let private = |error| Trouble::Io(io::Error::other(error));
         restrict(path).map_err(private)?;
-        let db = sled::Config::new()
+        let config = sled::Config::new()
             .path(path)
             .cache_capacity(cache_bytes)
             .segment_size(SEGMENT_BYTES)
-            .flush_every_ms(None)
-            .open()?;
+            .flush_every_ms(None);
+        let db = catch_unwind(AssertUnwindSafe(|| config.open()))
+            .map_err(|_| Trouble::Unopened("sled panicked over it".into()))?
+            .map_err(|error| match Trouble::from(error) {
+                Trouble::Damage(reason) => Trouble::Unopened(reason),
+                other => other,
+            })?;
         restrict(path).map_err(private)?;
         let log = File::open(path.join("db")).map_err(Trouble::Io)?;
         Ok(Self {
@@ -267,7 +274,7 @@ impl Iterator for Entries<'_> {
 impl Trouble {
     pub(super) fn into_error(self, path: &Path, what: &str) -> StoreError {
         match self {
-            Self::Damage(reason) => StoreError::Damaged {
+            Self::Damage(reason) | Self::Unopened(reason) => StoreError::Damaged {
                 path: path.into(),
                 what: what.into(),
                 reason,
@@ -296,6 +303,8 @@ impl From<sled::Error> for Trouble {
                 }
                 _ => Self::Io(error),
             },
+            sled::Error::Corruption { at: Some(at), .. } => Self::Damage(format!("corrupted data at {at:?}")),
+            sled::Error::Corruption { at: None, .. } => Self::Damage("corrupted data".into()),
             other => Self::Damage(other.to_string()),
         }
     }

@@ -172,96 +172,97 @@ fn find_database(
         let newest = snapshot::newest_revision(&layout.snapshots())?;
         if newest.is_none() && acknowledged == Revision::default() {
             rebuild::create(layout, options)?;
-            return Ok((inspect(layout, options, acknowledged)?.0, Recovery::Created));
+            return Ok((reopened(layout, options)?, Recovery::Created));
         }
         return rebuilt(layout, options, acknowledged, "its directory is missing".into());
     }
-    let reason = match inspected(layout, options, acknowledged)? {
+    let defect = match inspect(layout, options, acknowledged)? {
         Ok(found) => return Ok(found),
-        Err(reason) => reason,
+        Err(defect) => defect,
     };
-    let snapshots = sled_snapshots(layout)?;
-    if !snapshots.is_empty() {
-        let set_aside = layout.next_damaged();
-        create_private_dir(&set_aside)?;
-        for path in &snapshots {
-            layout.rename(path, &set_aside.join(path.file_name().unwrap_or_default()))?;
-        }
-        if let Ok((database, recovery)) = inspected(layout, options, acknowledged)? {
-            let recovery = if recovery.is_clean() {
-                Recovery::Replayed { set_aside }
-            } else {
-                recovery
-            };
-            return Ok((database, recovery));
-        }
+    if let Defect::Unopened(_) = defect
+        && let Some(set_aside) = set_index_aside(layout)?
+        && let Ok((database, recovery)) = inspect(layout, options, acknowledged)?
+    {
+        let recovery = if recovery.is_clean() {
+            Recovery::Replayed { set_aside }
+        } else {
+            recovery
+        };
+        return Ok((database, recovery));
     }
+    let (Defect::Damaged(reason) | Defect::Unopened(reason)) = defect;
     rebuilt(layout, options, acknowledged, reason)
 }
 
-/// The database if it is sound, or else what is wrong with it; an error when that cannot be told.
-fn inspected(
-    layout: &Layout,
-    options: &Options,
-    acknowledged: Revision,
-) -> Result<Result<(Database, Recovery), String>, StoreError> {
-    match inspect(layout, options, acknowledged) {
-        Ok((database, None)) => Ok(Ok((database, Recovery::Clean))),
-        Ok((database, Some(lost_after))) => {
-            database.apply(Vec::new(), rebuild::leap(acknowledged))?;
-            database.sync()?;
-            Ok(Ok((
-                database,
-                Recovery::Shortened {
-                    lost_after,
-                    acknowledged,
-                },
-            )))
-        }
-        Err(StoreError::Damaged { what, reason, .. }) => Ok(Err(format!("{what}: {reason}"))),
-        Err(other) => Err(other),
+/// Moves sled's own snapshots away, so that it reads its whole log instead. Only for a database that cannot be opened
+/// with them: whatever sled then takes for the end of the log, it blanks all that follows.
+fn set_index_aside(layout: &Layout) -> Result<Option<PathBuf>, StoreError> {
+    let snapshots = sled_snapshots(layout)?;
+    if snapshots.is_empty() {
+        return Ok(None);
     }
+    let set_aside = layout.next_damaged();
+    create_private_dir(&set_aside)?;
+    for path in &snapshots {
+        layout.rename(path, &set_aside.join(path.file_name().unwrap_or_default()))?;
+    }
+    Ok(Some(set_aside))
 }
 
-/// Opens the database and checks it. With it comes the revision after which commits are missing, if any are.
+/// What is wrong with a database.
+enum Defect {
+    Damaged(String),
+    Unopened(String),
+}
+
+/// Opens the database if it is sound, perhaps but for its end; otherwise tells what is wrong with it. An error is when
+/// neither could be done.
 fn inspect(
     layout: &Layout,
     options: &Options,
     acknowledged: Revision,
-) -> Result<(Database, Option<Revision>), StoreError> {
+) -> Result<Result<(Database, Recovery), Defect>, StoreError> {
     let path = layout.database();
-    let saved = snapshot::newest_revision(&layout.snapshots())?;
-    let thorough = verified_at_open(layout);
-    let patience = patience(&path);
-    let cache_bytes = options.cache_bytes;
-    let dir = path.clone();
-    let (database, missing) = attempt(patience, move || {
+    let named = snapshot::newest_revision(&layout.snapshots())?;
+    let (thorough, cache_bytes, dir) = (verified_at_open(layout), options.cache_bytes, path.clone());
+    let opened = attempt(patience(&path), move || {
         let database = Database::open(&dir, cache_bytes)?;
         let revision = database.totals().revision;
-        let missing = (revision < acknowledged || saved > Some(revision)).then_some(revision);
-        if thorough || missing.is_some() {
+        let behind = revision < acknowledged || named > Some(revision);
+        if thorough || behind {
             verify(&database)?;
         }
-        Ok((database, missing))
-    })
-    .map_err(|trouble| trouble.into_error(&path, "database"))?;
-    if let (Some(revision), Some((_, saved))) = (missing, saved_after(layout, missing)?) {
-        drop(database);
-        let reason = format!(
-            "it holds revision {revision}, its newest snapshot {}",
-            saved.revision
-        );
-        return Err(Trouble::Damage(reason).into_error(&path, "database"));
+        Ok((database, behind))
+    });
+    let (database, behind) = match opened {
+        Ok(opened) => opened,
+        Err(Trouble::Damage(reason)) => return Ok(Err(Defect::Damaged(reason))),
+        Err(Trouble::Unopened(reason)) => return Ok(Err(Defect::Unopened(reason))),
+        Err(other) => return Err(other.into_error(&path, "database")),
+    };
+    let revision = database.totals().revision;
+    if behind {
+        let saved = snapshot::newest_good(&layout.snapshots())?.map(|(_, totals)| totals.revision);
+        if saved > Some(revision) {
+            let saved = saved.unwrap_or_default();
+            return Ok(Err(Defect::Damaged(format!(
+                "it ends at revision {revision}, but there is a snapshot of revision {saved}"
+            ))));
+        }
     }
-    // A snapshot that is newer by name only, and cannot be read, says nothing.
-    Ok((database, missing.filter(|revision| *revision < acknowledged)))
-}
-
-/// The newest good snapshot, if it is newer than the database.
-fn saved_after(layout: &Layout, revision: Option<Revision>) -> Result<Option<(PathBuf, Totals)>, StoreError> {
-    let Some(revision) = revision else { return Ok(None) };
-    let newest = snapshot::newest_good(&layout.snapshots())?;
-    Ok(newest.filter(|(_, totals)| totals.revision > revision))
+    if revision < acknowledged {
+        database.apply(Vec::new(), rebuild::leap(acknowledged))?;
+        database.sync()?;
+        return Ok(Ok((
+            database,
+            Recovery::Shortened {
+                lost_after: revision,
+                acknowledged,
+            },
+        )));
+    }
+    Ok(Ok((database, Recovery::Clean)))
 }
 
 fn rebuilt(
@@ -272,8 +273,17 @@ fn rebuilt(
 ) -> Result<(Database, Recovery), StoreError> {
     tracing::error!(store = %layout.root().display(), %reason, "the database is damaged and is being rebuilt");
     let recovery = rebuild::rebuild(layout, options, acknowledged, reason)?;
-    let (database, _) = inspect(layout, options, Revision::default())?;
-    Ok((database, recovery))
+    Ok((reopened(layout, options)?, recovery))
+}
+
+/// Opens a database just built.
+fn reopened(layout: &Layout, options: &Options) -> Result<Database, StoreError> {
+    match inspect(layout, options, Revision::default())? {
+        Ok((database, _)) => Ok(database),
+        Err(Defect::Damaged(reason) | Defect::Unopened(reason)) => {
+            Err(Trouble::Damage(reason).into_error(&layout.database(), "database"))
+        }
+    }
 }
 
 /// Reads every record.
