@@ -1,7 +1,7 @@
 //! What can go wrong with a store.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{Expect, Revision};
 
@@ -98,6 +98,17 @@ pub enum StoreError {
         /// The largest size, in bytes.
         allowed: usize,
     },
+}
+
+impl StoreError {
+    /// For `map_err`: what was being done to which file when the operating system refused.
+    pub(crate) fn io(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io {
+            path: path.into(),
+            doing,
+            source,
+        }
+    }
 }
 
 fn pid_note(pid: Option<u32>) -> String {

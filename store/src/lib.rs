@@ -31,6 +31,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 mod batch;
+pub mod embedded;
 mod entry;
 mod error;
 mod hint;
@@ -39,6 +40,7 @@ mod lease;
 pub mod memory;
 
 pub use batch::{Batch, Expect, MAX_BATCH_CHANGES, MAX_VALUE_BYTES};
+pub use embedded::EmbeddedStore;
 pub use entry::{Entry, Listing, Revision};
 pub use error::StoreError;
 pub use hint::{Hint, Hints};

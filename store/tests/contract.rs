@@ -16,7 +16,8 @@ mod writing;
 use std::sync::Arc;
 use std::time::Duration;
 
-use certgate_store::{MemoryStore, Store};
+use certgate_store::embedded::Options;
+use certgate_store::{EmbeddedStore, MemoryStore, Store};
 
 /// Makes empty stores of one backend.
 trait Factory {
@@ -29,6 +30,20 @@ struct Memory;
 impl Factory for Memory {
     fn store() -> (Arc<dyn Store>, Box<dyn Send>) {
         (Arc::new(MemoryStore::new()), Box::new(()))
+    }
+}
+
+struct Embedded;
+
+impl Factory for Embedded {
+    fn store() -> (Arc<dyn Store>, Box<dyn Send>) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let options = Options {
+            snapshot_delay: Duration::from_millis(20),
+            ..Options::default()
+        };
+        let (store, _) = EmbeddedStore::open(dir.path(), options).expect("a new store");
+        (Arc::new(store), Box::new(dir))
     }
 }
 
@@ -55,6 +70,7 @@ macro_rules! contract {
 macro_rules! every_backend {
     ($($promises:tt)+) => {
         contract!(memory: super::Memory => $($promises)+);
+        contract!(embedded: super::Embedded => $($promises)+);
     };
 }
 
