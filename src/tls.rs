@@ -20,3 +20,6 @@ pub use published::PublishedCertificates;
 pub use selection::{Choice, ClientOffer, MatchedBy, Selection, select};
 pub use server::{Decision, Refusal, ServerTls, TlsError};
 pub use table::CertificateTable;
+
+#[cfg(test)]
+mod tests;
