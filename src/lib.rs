@@ -9,3 +9,5 @@ pub mod http;
 pub mod listener;
 pub mod metrics;
 pub mod name;
+pub mod policy;
+pub mod tls;
