@@ -31,7 +31,7 @@ pub(super) async fn run(
             Some(ended) = connections.join_next() => report_panic(ended),
             accepted = socket.accept() => if let Some(pause) = backoff.after(&accepted) {
                 tokio::select! {
-                    _ = stage.changed() => stage.mark_changed(),
+                    _ = stage.changed() => {}
                     () = sleep(pause) => {}
                 }
             } else {
@@ -84,11 +84,7 @@ async fn empty_queue(
     }
 }
 
-fn admit(
-    accepted: io::Result<(TcpStream, SocketAddr)>,
-    shared: &Arc<Shared>,
-    connections: &mut JoinSet<()>,
-) {
+fn admit(accepted: io::Result<(TcpStream, SocketAddr)>, shared: &Arc<Shared>, connections: &mut JoinSet<()>) {
     // A peer that is gone already is no event.
     let Ok((stream, source)) = accepted else { return };
     let settings = shared.settings.load_full();

@@ -33,7 +33,9 @@ impl HelloGate {
         while self.message.len() < MESSAGE_HEADER {
             if self.payload_left == 0 {
                 bytes = take(&mut self.header, RECORD_HEADER, bytes);
-                let [kind, _, _, high, low] = self.header[..] else { return Ok(()) };
+                let [kind, _, _, high, low] = self.header[..] else {
+                    return Ok(());
+                };
                 if kind != HANDSHAKE {
                     return Err(NotAHello::NotTls);
                 }
@@ -48,8 +50,10 @@ impl HelloGate {
             self.payload_left -= payload.len();
             bytes = &bytes[payload.len()..];
         }
-        let [_, length @ ..] = self.message[..] else { return Ok(()) };
-        let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+        let [_, high, middle, low] = self.message[..] else {
+            return Ok(());
+        };
+        let length = u32::from_be_bytes([0, high, middle, low]) as usize;
         if length > LARGEST_HELLO {
             return Err(NotAHello::TooLarge { bytes: length });
         }
@@ -107,7 +111,16 @@ fn take<'a>(into: &mut Vec<u8>, full: usize, bytes: &'a [u8]) -> &'a [u8] {
 
 const HANDSHAKE: u8 = 22;
 const HTTP_METHODS: [&[u8]; 10] = [
-    b"CONNECT ", b"DELETE ", b"GET ", b"HEAD ", b"OPTIONS ", b"PATCH ", b"POST ", b"PRI ", b"PUT ", b"TRACE ",
+    b"CONNECT ",
+    b"DELETE ",
+    b"GET ",
+    b"HEAD ",
+    b"OPTIONS ",
+    b"PATCH ",
+    b"POST ",
+    b"PRI ",
+    b"PUT ",
+    b"TRACE ",
 ];
 /// Far above what clients send, post-quantum key shares and padding included.
 const LARGEST_HELLO: usize = 16 * 1024;
@@ -159,7 +172,11 @@ mod tests {
             (b"\0\0\0\0", NotAHello::NotTls),
         ] {
             for piece in 1..=bytes.len() {
-                assert_eq!(verdict(bytes, piece), Err(expected), "{bytes:?} in pieces of {piece}");
+                assert_eq!(
+                    verdict(bytes, piece),
+                    Err(expected),
+                    "{bytes:?} in pieces of {piece}"
+                );
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use rustls::ServerConnection;
 use tokio::io::AsyncWrite;
@@ -56,6 +56,15 @@ pub(super) fn poll_send(
         }
     }
     Poll::Ready(Ok(()))
+}
+
+/// What is ready to be written, taken out: the last words of a connection that is over.
+pub(super) fn rest(tls: &mut ServerConnection) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while tls.wants_write() {
+        tls.write_tls(&mut bytes).expect("writing to a Vec cannot fail");
+    }
+    bytes
 }
 
 /// Writes `bytes` as far as they go; how many went, and whether the socket is full now.

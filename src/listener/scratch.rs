@@ -33,10 +33,10 @@ pub(super) fn poll_fill<'b>(
     cx: &mut Context<'_>,
     buffer: &'b mut [u8],
 ) -> Poll<io::Result<&'b [u8]>> {
-    let mut buffer = ReadBuf::new(buffer);
-    ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
-    let filled = buffer.filled().len();
-    Poll::Ready(Ok(&buffer.into_inner()[..filled]))
+    let mut into = ReadBuf::new(buffer);
+    ready!(Pin::new(stream).poll_read(cx, &mut into))?;
+    let filled = into.filled().len();
+    Poll::Ready(Ok(&buffer[..filled]))
 }
 
 /// Also the most that one connection holds of each direction under back-pressure.

@@ -40,7 +40,12 @@ impl Workers {
     }
 
     /// Begins to accept on every socket of `bound`.
-    pub fn serve(&self, bound: BoundListener, settings: ListenerSettings, metrics: &Metrics) -> RunningListener {
+    pub fn serve(
+        &self,
+        bound: BoundListener,
+        settings: ListenerSettings,
+        metrics: &Metrics,
+    ) -> RunningListener {
         let metrics = metrics.listener(&settings.config.name);
         let (running, shared) = RunningListener::new(bound.local_addr(), settings, metrics);
         for (worker, socket) in self.workers.iter().zip(bound.into_sockets()) {
