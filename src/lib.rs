@@ -11,6 +11,7 @@ pub mod http;
 pub mod inventory;
 pub mod listener;
 pub mod metrics;
+pub mod issuer;
 pub mod name;
 pub mod policy;
 pub mod tls;

@@ -168,17 +168,24 @@ impl IssueError {
     /// When to try again.
     pub fn class(&self) -> FailureClass {
         match self {
-            Self::NotPermitted { .. } | Self::NoUsableChallenge { .. } | Self::Trust { .. } => FailureClass::Stop,
+            Self::NotPermitted { .. } | Self::NoUsableChallenge { .. } | Self::Trust { .. } => {
+                FailureClass::Stop
+            }
             Self::Refused {
-                retry_after: Some(at), ..
+                retry_after: Some(at),
+                ..
             }
             | Self::Unfinished {
-                retry_after: Some(at), ..
+                retry_after: Some(at),
+                ..
             } => FailureClass::At(*at),
             Self::Refused {
-                problem: Some(problem), ..
+                problem: Some(problem),
+                ..
             } => problem_class(problem),
-            Self::OrderInvalid { problem, failures, .. } => failures
+            Self::OrderInvalid {
+                problem, failures, ..
+            } => failures
                 .iter()
                 .filter_map(|failure| failure.problem.as_ref())
                 .chain(problem)
@@ -194,10 +201,13 @@ impl IssueError {
     pub(super) fn leaves_order(&self) -> bool {
         match self {
             Self::Unfit { .. } | Self::OrderInvalid { .. } | Self::NoUsableChallenge { .. } => false,
+            Self::Refused {
+                status: 404 | 410, ..
+            } => false,
             Self::Refused { status, .. } if *status == 429 || *status >= 500 => true,
-            Self::Refused { problem, .. } => problem.as_ref().is_none_or(|problem| {
-                matches!(kind(problem), "badNonce" | "orderNotReady" | "rateLimited" | "serverInternal")
-            }),
+            Self::Refused { problem, .. } => problem
+                .as_ref()
+                .is_none_or(|problem| PASSING.contains(&kind(problem))),
             _ => true,
         }
     }
@@ -258,12 +268,18 @@ fn problem_class(problem: &Problem) -> FailureClass {
 
 /// A problem as operators want to read it: each name concerned, the CA's own words, the type.
 pub(super) fn describe(problem: &Problem) -> String {
-    let mut text = problem.detail.clone().unwrap_or_else(|| "no detail given".to_owned());
+    let mut text = problem
+        .detail
+        .clone()
+        .unwrap_or_else(|| "no detail given".to_owned());
     if let Some(kind) = &problem.r#type {
         text.push_str(&format!(" ({})", short(kind)));
     }
     for sub in &problem.subproblems {
-        let name = sub.identifier.as_ref().map(|name| name.authorized(false).to_string());
+        let name = sub
+            .identifier
+            .as_ref()
+            .map(|name| name.authorized(false).to_string());
         text.push_str(&format!(
             "; {}: {} ({})",
             name.as_deref().unwrap_or("?"),
@@ -301,7 +317,10 @@ fn refusal(status: u16, problem: Option<&Problem>, excerpt: &str) -> String {
 fn reasons(failures: &[ValidationFailure], problem: Option<&Problem>) -> String {
     let mut text = String::new();
     for failure in failures {
-        let why = failure.problem.as_ref().map_or("no reason given".to_owned(), describe);
+        let why = failure
+            .problem
+            .as_ref()
+            .map_or("no reason given".to_owned(), describe);
         text.push_str(&format!(": {} by {}: {why}", failure.domain, failure.challenge));
     }
     if let Some(problem) = problem {
@@ -321,6 +340,16 @@ fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
         false => items.join(", "),
     }
 }
+
+/// Problems that say nothing about the order that the request was about.
+const PASSING: [&str; 6] = [
+    "accountDoesNotExist",
+    "badNonce",
+    "orderNotReady",
+    "rateLimited",
+    "serverInternal",
+    "userActionRequired",
+];
 
 #[cfg(test)]
 mod tests {
@@ -367,7 +396,11 @@ mod tests {
             ("userActionRequired", true),
             ("neverHeardOf", false),
         ] {
-            let expected = if stops { FailureClass::Stop } else { FailureClass::Later };
+            let expected = if stops {
+                FailureClass::Stop
+            } else {
+                FailureClass::Later
+            };
             assert_eq!(refused(kind, None).class(), expected, "{kind}");
         }
     }
@@ -385,13 +418,16 @@ mod tests {
             r#"[{"type":"urn:ietf:params:acme:error:rejectedIdentifier","detail":"no","identifier":{"type":"dns","value":"a.example"}}]"#,
         )
         .unwrap();
-        assert_eq!(describe(&problem), "because (compound); a.example: no (rejectedIdentifier)");
+        assert_eq!(
+            describe(&problem),
+            "because (compound); a.example: no (rejectedIdentifier)"
+        );
         assert_eq!(problem_class(&problem), FailureClass::Stop);
     }
 
     #[test]
     fn an_order_outlives_what_may_pass() {
-        for kind in ["badNonce", "orderNotReady", "rateLimited", "serverInternal"] {
+        for kind in PASSING {
             assert!(refused(kind, None).leaves_order(), "{kind}");
         }
         for kind in ["badCSR", "caa", "malformed", "unauthorized"] {

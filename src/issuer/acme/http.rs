@@ -20,6 +20,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 
 use crate::clock::{Clock, Timestamp};
 use crate::issuer::IssueError;
@@ -54,7 +56,11 @@ impl AcmeHttp {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .build(https);
-        Ok(Self { client, limits, clock })
+        Ok(Self {
+            client,
+            limits,
+            clock,
+        })
     }
 
     /// Sends a request and waits for the whole answer. An answer that says `badNonce` is an answer; every other
@@ -97,7 +103,9 @@ impl AcmeHttp {
             sent,
         };
         let answer = self.client.request(request).await;
-        let (parts, body) = answer.map_err(|error| unreachable(!error.is_connect(), &error))?.into_parts();
+        let (parts, body) = answer
+            .map_err(|error| unreachable(!error.is_connect(), &error))?
+            .into_parts();
         let body = match Limited::new(body, MAX_ANSWER).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
@@ -108,17 +116,28 @@ impl AcmeHttp {
         if parts.status.is_success() {
             return Ok(http::Response::from_parts(parts, body));
         }
-        let problem = serde_json::from_slice::<Problem>(&body).ok().filter(|p| p.r#type.is_some());
-        let bad_nonce = problem.as_ref().is_some_and(|p| p.r#type.as_deref() == Some(BAD_NONCE));
+        let problem = serde_json::from_slice::<Problem>(&body)
+            .ok()
+            .filter(|p| p.r#type.is_some());
+        let bad_nonce = problem
+            .as_ref()
+            .is_some_and(|p| p.r#type.as_deref() == Some(BAD_NONCE));
         if parts.status == StatusCode::BAD_REQUEST && bad_nonce {
             return Ok(http::Response::from_parts(parts, body));
         }
         let now = self.clock.now();
         Err(RequestFailure::Refused {
             status: parts.status.as_u16(),
-            excerpt: if problem.is_some() { String::new() } else { excerpt(&body) },
+            excerpt: if problem.is_some() {
+                String::new()
+            } else {
+                excerpt(&body)
+            },
             problem: problem.map(Box::new),
-            retry_after: parts.headers.get(RETRY_AFTER).and_then(|value| retry_after(value, now)),
+            retry_after: parts
+                .headers
+                .get(RETRY_AFTER)
+                .and_then(|value| retry_after(value, now)),
         })
     }
 }
@@ -200,7 +219,11 @@ fn retry_after(value: &HeaderValue, now: Timestamp) -> Option<Timestamp> {
     let text = value.to_str().ok()?.trim();
     let at = match text.parse::<u64>() {
         Ok(seconds) => now + Duration::from_secs(seconds.min(LONGEST_WAIT.as_secs())),
-        Err(_) => httpdate::parse_http_date(text).ok()?.into(),
+        // An HTTP date is one of RFC 2822 whose zone is always written `GMT`, as that grammar never has it.
+        Err(_) => {
+            let date = format!("{}+0000", text.strip_suffix("GMT")?);
+            OffsetDateTime::parse(&date, &Rfc2822).ok()?.into()
+        }
     };
     Some(at.clamp(now, now + LONGEST_WAIT))
 }
@@ -216,17 +239,23 @@ fn tls_config(root_ca_file: Option<&Path>) -> Result<ClientConfig, IssueError> {
         .map_err(|error| broken(error.to_string()))?;
     let Some(file) = root_ca_file else {
         let verifier = Verifier::new(provider).map_err(|error| broken(error.to_string()))?;
-        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+        let builder = builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
         return Ok(builder.with_no_client_auth());
     };
     let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_file_iter(file).map_err(|error| broken(error.to_string()))?;
     for certificate in certificates {
         let certificate = certificate.map_err(|error| broken(error.to_string()))?;
-        roots.add(certificate).map_err(|error| broken(error.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| broken(error.to_string()))?;
     }
     if roots.is_empty() {
-        return Err(broken("there is no `-----BEGIN CERTIFICATE-----` block".to_owned()));
+        return Err(broken(
+            "there is no `-----BEGIN CERTIFICATE-----` block".to_owned(),
+        ));
     }
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
@@ -235,7 +264,12 @@ fn tls_config(root_ca_file: Option<&Path>) -> Result<ClientConfig, IssueError> {
 fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(1024)]);
     let words: Vec<_> = text.split_whitespace().collect();
-    words.join(" ").chars().filter(|c| !c.is_control()).take(120).collect()
+    words
+        .join(" ")
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(120)
+        .collect()
 }
 
 /// An error of the HTTP stack says little without its causes.
@@ -263,7 +297,10 @@ mod tests {
         let now = Timestamp::from_unix_seconds(1_795_219_200);
         let read = |text: &'static str| retry_after(&HeaderValue::from_static(text), now);
         assert_eq!(read("120"), Some(now + Duration::from_secs(120)));
-        assert_eq!(read("Sat, 21 Nov 2026 01:00:00 GMT"), Some(now + Duration::from_secs(3600)));
+        assert_eq!(
+            read("Sat, 21 Nov 2026 01:00:00 GMT"),
+            Some(now + Duration::from_secs(3600))
+        );
         assert_eq!(read("Fri, 20 Nov 2026 01:00:00 GMT"), Some(now));
         assert_eq!(read("99999999999"), Some(now + LONGEST_WAIT));
         assert_eq!(read("soon"), None);
@@ -273,7 +310,10 @@ mod tests {
     #[test]
     fn an_error_page_is_shown_by_its_first_words() {
         let page = b"<html>\r\n<head><title>502 Bad Gateway</title></head>\x07";
-        assert_eq!(excerpt(page), "<html> <head><title>502 Bad Gateway</title></head>");
+        assert_eq!(
+            excerpt(page),
+            "<html> <head><title>502 Bad Gateway</title></head>"
+        );
         assert!(excerpt(&[0xff; 5000]).chars().count() <= 120);
     }
 }
