@@ -297,3 +297,6 @@ fn expectation(expected: &BTreeSet<IpAddr>, found: IpAddr) -> String {
         (true, false) => " (it has none for IPv4)".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;
