@@ -4,6 +4,7 @@ mod arguments;
 mod certificates;
 mod completion;
 mod demo;
+mod environment;
 mod output;
 mod progress;
 mod quick;

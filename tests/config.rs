@@ -53,7 +53,10 @@ fn every_broken_configuration_gives_exactly_the_diagnostics_beside_it() {
         }
         let expected = fs::read_to_string(&beside).unwrap_or_default();
         if found != expected {
-            differences.push(format!("{}: expected\n{expected}\nfound\n{found}", path.display()));
+            differences.push(format!(
+                "{}: expected\n{expected}\nfound\n{found}",
+                path.display()
+            ));
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));

@@ -117,7 +117,10 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn dns_check(&self, request: &api::DnsCheckRequest) -> Result<Vec<api::DomainVerdict>, ClientError> {
+    pub async fn dns_check(
+        &self,
+        request: &api::DnsCheckRequest,
+    ) -> Result<Vec<api::DomainVerdict>, ClientError> {
         self.call(Method::POST, "/v1/dns-checks", Some(request)).await
     }
 

@@ -9,8 +9,6 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::config::CaBundleConfig;
-
 /// One CA certificate at least, each fit to verify with. Immutable.
 #[derive(Clone)]
 pub struct CaBundle {
@@ -19,28 +17,28 @@ pub struct CaBundle {
 }
 
 impl CaBundle {
-    /// Reads the bundle's files. Blocks on the file system.
+    /// Reads the files of the bundle `name`. Blocks on the file system.
     ///
     /// # Errors
     /// [`CaBundleError`] names the file, and the block within it, that cannot be used. Nothing is skipped: a
     /// bundle is taken whole or not at all.
-    pub fn load(config: &CaBundleConfig) -> Result<Self, CaBundleError> {
+    pub fn load(name: &str, files: &[PathBuf]) -> Result<Self, CaBundleError> {
         let mut roots = RootCertStore::empty();
-        for file in &config.files {
+        for file in files {
             let text = std::fs::read(file).map_err(|source| CaBundleError::Unreadable {
-                bundle: config.name.clone(),
+                bundle: name.to_owned(),
                 file: file.clone(),
                 source,
             })?;
             let fail = |problem| CaBundleError::Unusable {
-                bundle: config.name.clone(),
+                bundle: name.to_owned(),
                 file: file.clone(),
                 problem,
             };
             add(&mut roots, &text).map_err(fail)?;
         }
         Ok(Self {
-            name: config.name.clone(),
+            name: name.to_owned(),
             roots: Arc::new(roots),
         })
     }

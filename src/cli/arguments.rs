@@ -7,10 +7,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::Failure;
+use super::{Failure, environment};
 use crate::admin::Client;
 use crate::certificate::{CertificateName, KeyType};
-use crate::config;
 use crate::name::{DnsName, NamePattern};
 
 /// A TLS gateway built around its certificates: obtained, renewed, published and served without a dropped
@@ -226,7 +225,7 @@ impl Connection {
                     None => socket.clone(),
                 }
             }
-            None => config::Environment::of_process().default_store().join("admin.sock"),
+            None => environment::with(|environment| environment.default_store()).join("admin.sock"),
         };
         runtime.block_on(call(Client::new(&socket)))
     }

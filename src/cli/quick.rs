@@ -7,13 +7,12 @@ use std::process::ExitCode;
 
 use super::Failure;
 use super::arguments::Quick;
-use super::run;
-use crate::config::Environment;
+use super::{environment, run};
 
 pub(super) fn quick(quick: &Quick) -> Result<ExitCode, Failure> {
     let store = match &quick.store {
         Some(store) => store.clone(),
-        None => Environment::of_process().default_store(),
+        None => environment::with(|environment| environment.default_store()),
     };
     std::fs::create_dir_all(&store)
         .map_err(|error| format!("cannot make the store's directory {}: {error}", store.display()))?;
@@ -88,7 +87,7 @@ mod tests {
             };
             let path: PathBuf = directory.path().join("quick.toml");
             std::fs::write(&path, configuration(&quick, directory.path())).unwrap();
-            let loaded = config::load(&path, &Environment::of_process()).unwrap();
+            let loaded = environment::with(|environment| config::load(&path, environment)).unwrap();
             assert_eq!(loaded.config.listeners["quick"].address, quick.listen);
             assert!(loaded.warnings.is_empty());
         }

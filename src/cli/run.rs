@@ -11,8 +11,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Failure;
+use super::environment;
 use super::output::Printed;
-use crate::config::{self, Config, Environment, LogConfig, LogFormat};
+use crate::config::{self, Config, LogConfig, LogFormat};
 use crate::gateway::Gateway;
 
 pub(super) fn run(path: &Path) -> Result<ExitCode, Failure> {
@@ -40,7 +41,7 @@ pub(super) fn schema() -> Result<ExitCode, Failure> {
 
 /// Reads a configuration; prints its warnings, and every problem if there is one.
 pub(super) fn load(path: &Path) -> Result<Config, Failure> {
-    let loaded = config::load(path, &Environment::of_process())?;
+    let loaded = environment::with(|environment| config::load(path, environment))?;
     for warning in &loaded.warnings {
         writeln!(io::stderr(), "{warning}")?;
     }
@@ -96,7 +97,8 @@ async fn serve(config: Config, path: &Path) -> Result<ExitCode, Failure> {
 
 /// As [`load`], for a process that has a log.
 fn load_quietly(path: &Path) -> Result<Config, String> {
-    let loaded = config::load(path, &Environment::of_process()).map_err(|problems| problems.to_string())?;
+    let loaded = environment::with(|environment| config::load(path, environment))
+        .map_err(|problems| problems.to_string())?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

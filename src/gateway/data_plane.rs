@@ -228,7 +228,7 @@ fn is_unchanged(
 fn bundles(
     configured: &BTreeMap<String, Arc<CaBundleConfig>>,
 ) -> Result<BTreeMap<String, CaBundle>, GatewayError> {
-    let load = |(name, config): (&String, &Arc<CaBundleConfig>)| match CaBundle::load(config) {
+    let load = |(name, config): (&String, &Arc<CaBundleConfig>)| match CaBundle::load(name, &config.files) {
         Ok(bundle) => Ok((name.clone(), bundle)),
         Err(source) => Err(GatewayError::CaBundle { source }),
     };

@@ -29,7 +29,9 @@ impl Inventory {
     /// [`InventoryError`] when it cannot be written.
     pub async fn save_requested(&self, desired: &DesiredCertificate) -> Result<(), InventoryError> {
         let value = format::encode(desired)?;
-        self.commit(Batch::new().put(key(REQUESTED, &desired.name), value, Expect::Any)).await.map(drop)
+        self.commit(Batch::new().put(key(REQUESTED, &desired.name), value, Expect::Any))
+            .await
+            .map(drop)
     }
 
     /// Asks for it no more. What was obtained stays.
@@ -37,7 +39,9 @@ impl Inventory {
     /// # Errors
     /// [`InventoryError`] when it cannot be written.
     pub async fn remove_requested(&self, name: &CertificateName) -> Result<(), InventoryError> {
-        self.commit(Batch::new().delete(key(REQUESTED, name), Expect::Any)).await.map(drop)
+        self.commit(Batch::new().delete(key(REQUESTED, name), Expect::Any))
+            .await
+            .map(drop)
     }
 }
 

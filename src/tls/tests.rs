@@ -24,7 +24,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsConnector, client, server};
 use super::*;
 use crate::certificate::{CaBundle, CertificateName, Credential, CredentialPem, KeyType, Leaf, PrivateKey};
 use crate::config::{
-    AlpnMismatch, Authentication, CaBundleConfig, CertificateSelector, ListenerConfig, Protocol, UnknownSni,
+    AlpnMismatch, Authentication, CertificateSelector, ListenerConfig, Protocol, UnknownSni,
 };
 use crate::policy::built_in;
 
@@ -73,11 +73,7 @@ impl Ca {
         let file = tempfile::NamedTempFile::new().unwrap();
         let pem = CredentialPem::new(vec![self.certificate.clone()], key(KeyType::EcdsaP256)).chain_to_pem();
         std::fs::write(file.path(), pem).unwrap();
-        let config = CaBundleConfig {
-            name: name.to_owned(),
-            files: vec![file.path().to_owned()],
-        };
-        CaBundle::load(&config).unwrap()
+        CaBundle::load(name, &[file.path().to_owned()]).unwrap()
     }
 
     fn credential(&self, names: &[&str], key_type: KeyType, days: i64) -> Credential {

@@ -11,21 +11,29 @@ use crate::peer::{TlsClient, backend};
 
 #[tokio::test]
 async fn sigkill_at_200_random_moments_loses_no_record_and_orders_nothing_twice() {
-    let names: Vec<_> = (0..ROUNDS).map(|round| format!("site{round}.example.test")).collect();
+    let names: Vec<_> = (0..ROUNDS)
+        .map(|round| format!("site{round}.example.test"))
+        .collect();
     let name_list: Vec<_> = names.iter().map(String::as_str).collect();
     let mut scene = Scene::new(&name_list, None);
     let home = Home::new();
     let server = backend("hello").await;
     let base = scene.config(&["www.example.test"], "tls-alpn-01", &[server]);
     let base = base.replace("certificates = [\"www\"]", "certificates = [\"*\"]");
-    scene.pebble.dns.set_addresses("www.example.test", &[&scene.tls.ip().to_string()]);
+    scene
+        .pebble
+        .dns
+        .set_addresses("www.example.test", &[&scene.tls.ip().to_string()]);
     let moments = RandomState::new();
 
     // Each life has one certificate more to obtain, so that each ends in the middle of something.
     let mut acknowledged = BTreeMap::new();
     let mut config = base;
     for (round, name) in names.iter().enumerate() {
-        let _ = writeln!(config, "[certificates.site{round}]\ndomains = [{name:?}]\nissuer = \"pebble\"");
+        let _ = writeln!(
+            config,
+            "[certificates.site{round}]\ndomains = [{name:?}]\nissuer = \"pebble\""
+        );
         let gateway = home.launch(&config);
         let life = Duration::from_micros(moments.hash_one(round) % LONGEST_LIFE_MICROSECONDS);
         // Killed at that moment whatever it is doing; what it acknowledged until then is remembered.
@@ -35,16 +43,34 @@ async fn sigkill_at_200_random_moments_loses_no_record_and_orders_nothing_twice(
 
     let gateway = home.start(&config).await;
     let all = |status: &certgate::admin::api::Status| {
-        status.certificates.iter().filter(|c| c.state == "valid" && c.published).count() == ROUNDS + 1
+        status
+            .certificates
+            .iter()
+            .filter(|c| c.state == "valid" && c.published)
+            .count()
+            == ROUNDS + 1
     };
     let status = gateway.status_until("has every certificate", all).await;
     for certificate in &status.certificates {
         if let Some(serial) = acknowledged.get(certificate.name.as_str()) {
-            assert_eq!(certificate.serial.as_ref(), Some(serial), "{} was lost or repeated", certificate.name);
+            assert_eq!(
+                certificate.serial.as_ref(),
+                Some(serial),
+                "{} was lost or repeated",
+                certificate.name
+            );
         }
     }
-    assert_eq!(scene.pebble.orders(), ROUNDS + 1, "one order for each certificate\n{}", home.log());
-    assert!(acknowledged.len() > ROUNDS / 4, "the lives were long enough to get something done");
+    assert_eq!(
+        scene.pebble.orders(),
+        ROUNDS + 1,
+        "one order for each certificate\n{}",
+        home.log()
+    );
+    assert!(
+        acknowledged.len() > ROUNDS / 4,
+        "the lives were long enough to get something done"
+    );
 
     // And with the CA gone, a fresh start serves all of it at once.
     let client = TlsClient::trusting(&scene.pebble.issuing_root());
@@ -110,9 +136,14 @@ async fn watch(gateway: &Gateway, acknowledged: &mut BTreeMap<String, String>) {
         if let Ok(certificates) = gateway.client().certificates().await {
             for certificate in certificates.into_iter().filter(|c| c.state == "valid") {
                 let name = certificate.name.to_string();
-                let serial = certificate.serial.expect("a valid certificate has a serial number");
+                let serial = certificate
+                    .serial
+                    .expect("a valid certificate has a serial number");
                 let before = acknowledged.insert(name.clone(), serial.clone());
-                assert!(before.is_none_or(|before| before == serial), "{name} was obtained again");
+                assert!(
+                    before.is_none_or(|before| before == serial),
+                    "{name} was obtained again"
+                );
             }
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -21,7 +21,9 @@ pub struct Home {
 
 impl Home {
     pub fn new() -> Self {
-        Self { directory: tempfile::tempdir().expect("a temporary directory") }
+        Self {
+            directory: tempfile::tempdir().expect("a temporary directory"),
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -44,7 +46,11 @@ impl Home {
     /// Starts it without waiting for anything.
     pub fn launch(&self, config: &str) -> Gateway {
         self.configure(config);
-        let log = File::options().create(true).append(true).open(self.path("log")).expect("a log file");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("log"))
+            .expect("a log file");
         let child = Command::new(certgate())
             .arg("run")
             .arg("--config")
@@ -55,13 +61,20 @@ impl Home {
             .kill_on_drop(true)
             .spawn()
             .expect("the program starts");
-        Gateway { child, socket: self.path("store/admin.sock"), log: self.path("log") }
+        Gateway {
+            child,
+            socket: self.path("store/admin.sock"),
+            log: self.path("log"),
+        }
     }
 
     /// Writes the configuration file, for a start or a reload.
     pub fn configure(&self, config: &str) {
         let store = self.path("store");
-        self.write("certgate.toml", &format!("store.path = {:?}\n{config}", store.display().to_string()));
+        self.write(
+            "certgate.toml",
+            &format!("store.path = {:?}\n{config}", store.display().to_string()),
+        );
     }
 
     /// What the gateway has logged, over all its starts.
@@ -97,10 +110,18 @@ impl Gateway {
 
     /// Waits until `name` is published, and returns it.
     pub async fn published(&self, name: &str) -> api::Certificate {
-        let found =
-            |status: &api::Status| status.certificates.iter().any(|c| c.name.as_str() == name && c.published);
+        let found = |status: &api::Status| {
+            status
+                .certificates
+                .iter()
+                .any(|c| c.name.as_str() == name && c.published)
+        };
         let status = self.status_until(&format!("publishes {name}"), found).await;
-        status.certificates.into_iter().find(|c| c.name.as_str() == name).expect("just seen")
+        status
+            .certificates
+            .into_iter()
+            .find(|c| c.name.as_str() == name)
+            .expect("just seen")
     }
 
     /// Waits until the status is as `wanted` says, and returns it.
@@ -152,10 +173,20 @@ pub fn certgate() -> &'static str {
 
 /// Runs a command of the program to its end: exit code, standard output, standard error.
 pub async fn run(arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(certgate()).args(arguments).stdin(Stdio::null()).output();
-    let output = tokio::time::timeout(PATIENCE, output).await.expect("the command ends").expect("it starts");
+    let output = Command::new(certgate())
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output();
+    let output = tokio::time::timeout(PATIENCE, output)
+        .await
+        .expect("the command ends")
+        .expect("it starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+    (
+        output.status.code().unwrap_or(-1),
+        text(output.stdout),
+        text(output.stderr),
+    )
 }
 
 /// A loopback address with a free port. Each test process has addresses of its own in 127.0.0.0/8, so a port that

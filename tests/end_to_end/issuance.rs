@@ -65,7 +65,9 @@ async fn pebble_issues_by_http_01_and_curl_verifies_the_chain() {
     let names = ["www.example.test", "example.test"];
     let scene = Scene::new(&names, None);
     let home = Home::new();
-    let gateway = home.start(&scene.config(&names, "http-01", &[backend("hello").await])).await;
+    let gateway = home
+        .start(&scene.config(&names, "http-01", &[backend("hello").await]))
+        .await;
     gateway.published("www").await;
     let root = home.write("root.pem", &scene.pebble.issuing_root());
     for name in names {
@@ -78,11 +80,20 @@ async fn pebble_issues_by_tls_alpn_01_and_openssl_verifies_the_chain() {
     let names = ["www.example.test"];
     let scene = Scene::new(&names, None);
     let home = Home::new();
-    let gateway = home.start(&scene.config(&names, "tls-alpn-01", &[backend("hello").await])).await;
+    let gateway = home
+        .start(&scene.config(&names, "tls-alpn-01", &[backend("hello").await]))
+        .await;
     gateway.published("www").await;
     let root = home.write("root.pem", &scene.pebble.issuing_root());
     let output = Command::new("openssl")
-        .args(["s_client", "-verify_return_error", "-verify_hostname", names[0], "-servername", names[0]])
+        .args([
+            "s_client",
+            "-verify_return_error",
+            "-verify_hostname",
+            names[0],
+            "-servername",
+            names[0],
+        ])
         .arg("-CAfile")
         .arg(&root)
         .args(["-connect", &scene.tls.to_string()])
@@ -130,10 +141,20 @@ async fn a_certificate_renews_under_load_and_no_client_notices() {
     while let Some(done) = connections.join_next().await {
         serials.extend(done.expect("no panic"));
     }
-    assert_eq!(failed.load(Ordering::Relaxed), 0, "of {made} connections\n{}", home.log());
+    assert_eq!(
+        failed.load(Ordering::Relaxed),
+        0,
+        "of {made} connections\n{}",
+        home.log()
+    );
     slow.abort();
-    let interrupted = slow.await.expect_err("the long transfer goes on until it is stopped");
-    assert!(interrupted.is_cancelled(), "the long transfer broke: {interrupted}");
+    let interrupted = slow
+        .await
+        .expect_err("the long transfer goes on until it is stopped");
+    assert!(
+        interrupted.is_cancelled(),
+        "the long transfer broke: {interrupted}"
+    );
 }
 
 const LENGTH: usize = 64 * 1024;
@@ -164,7 +185,13 @@ async fn transfer(client: &TlsClient, address: SocketAddr, name: &str) -> std::i
     let serial = served(&stream).serial;
     let mut buffer = vec![0; LENGTH];
     stream.read_exact(&mut buffer).await?;
-    assert!(buffer.iter().enumerate().all(|(index, found)| *found == byte(index)), "bytes were changed");
+    assert!(
+        buffer
+            .iter()
+            .enumerate()
+            .all(|(index, found)| *found == byte(index)),
+        "bytes were changed"
+    );
     Ok(serial)
 }
 
@@ -187,11 +214,18 @@ async fn curl(root: &Path, name: &str, address: SocketAddr) -> String {
     let output = Command::new("curl")
         .args(["--silent", "--show-error", "--fail", "--cacert"])
         .arg(root)
-        .args(["--resolve", &format!("{name}:{}:{}", address.port(), address.ip())])
+        .args([
+            "--resolve",
+            &format!("{name}:{}:{}", address.port(), address.ip()),
+        ])
         .arg(format!("https://{name}:{}/", address.port()))
         .output()
         .await
         .expect("curl is installed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

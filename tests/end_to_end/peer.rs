@@ -32,7 +32,9 @@ impl TlsClient {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.resumption = Resumption::disabled();
-        Self { connector: Arc::new(config).into() }
+        Self {
+            connector: Arc::new(config).into(),
+        }
     }
 
     pub async fn connect(&self, address: SocketAddr, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
