@@ -101,3 +101,57 @@ impl Slot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certificate::{CertificateName, Credential, CredentialPem, KeyType, PrivateKey};
+
+    fn candidate(name: &str) -> Arc<Candidate> {
+        let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
+        let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let leaf = params.self_signed(&key.to_key_pair().unwrap()).unwrap();
+        let pem = CredentialPem::new(vec![leaf.der().clone()], &key);
+        let certificate = CertificateName::parse("www").unwrap();
+        Arc::new(Candidate::new(certificate, Credential::from_pem(&pem).unwrap()))
+    }
+
+    #[test]
+    fn a_certificate_is_not_found_by_a_name_that_only_has_the_same_hash() {
+        let (a, b) = (candidate("a.example"), candidate("b.example"));
+        let mut index = NameIndex::default();
+        let hash = index.hash(false, "b.example");
+        index.put(hash, vec![a.clone()]);
+        assert_eq!(index.exact("b.example").count(), 0);
+        index.insert(&b);
+        let found: Vec<_> = index.exact("b.example").collect();
+        assert!(matches!(found[..], [only] if std::ptr::eq(only, b.as_ref())));
+        index.remove(&b);
+        assert!(matches!(index.slots.get(&hash), Some(Slot::One(left)) if Arc::ptr_eq(left, &a)));
+    }
+
+    #[test]
+    fn a_removed_certificate_leaves_nothing_behind() {
+        let (a, wildcard) = (candidate("a.example"), candidate("*.b.example"));
+        let mut index = NameIndex::default();
+        index.insert(&a);
+        index.insert(&wildcard);
+        assert_eq!(
+            (
+                index.exact("a.example").count(),
+                index.wildcard("x.b.example").count()
+            ),
+            (1, 1)
+        );
+        assert_eq!(
+            (
+                index.exact("b.example").count(),
+                index.wildcard("a.example").count()
+            ),
+            (0, 0)
+        );
+        index.remove(&a);
+        index.remove(&wildcard);
+        assert!(index.slots.is_empty());
+    }
+}

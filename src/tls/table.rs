@@ -96,7 +96,7 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    fn new(certificate: CertificateName, credential: Credential) -> Self {
+    pub(super) fn new(certificate: CertificateName, credential: Credential) -> Self {
         let key = KeyKind::of(&credential);
         Self {
             certificate,
