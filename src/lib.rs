@@ -5,4 +5,6 @@ pub mod certificate;
 pub mod clock;
 pub mod config;
 pub mod inventory;
+pub mod issuer;
 pub mod name;
+pub mod renewal;
