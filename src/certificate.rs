@@ -4,12 +4,14 @@
 //! the form in which they are kept and moved. A [`Credential`] is the same after every check, ready to serve.
 //! A [`Leaf`] is what the end-entity certificate says of itself.
 
+mod ca_bundle;
 mod credential;
 mod desired;
 mod key;
 mod leaf;
 mod pem;
 
+pub use ca_bundle::{CaBundle, CaBundleError, CaBundleProblem};
 pub use credential::{Credential, CredentialError};
 pub use desired::{CertificateName, CertificateNameError, DesiredCertificate};
 pub use key::{KeyError, KeyType, PrivateKey};

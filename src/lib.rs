@@ -8,3 +8,5 @@ pub mod inventory;
 pub mod issuer;
 pub mod name;
 pub mod renewal;
+pub mod policy;
+pub mod tls;

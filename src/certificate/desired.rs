@@ -1,5 +1,6 @@
 //! What the operator wants.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -93,6 +94,12 @@ impl DesiredCertificate {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect()
+    }
+}
+
+impl Borrow<str> for CertificateName {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

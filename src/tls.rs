@@ -1,0 +1,25 @@
+//! TLS as the data plane ends it: which certificate a client is served, which configuration its handshake gets,
+//! and who is refused before it.
+//!
+//! [`ServerTls::decide`] looks at a ClientHello and says what to do with the connection. The certificates come
+//! from the one [`PublishedCertificates`] of the process, of which every listener sees what its [`Selection`]
+//! lets through; a new certificate is served by the next handshake, and no configuration is rebuilt for it.
+//!
+//! Nothing on this path takes a lock, waits, or takes longer the more certificates there are.
+
+mod challenge;
+mod index;
+mod published;
+mod resolver;
+mod selection;
+mod server;
+mod table;
+
+pub use challenge::{ACME_TLS_ALPN, ChallengeError, ChallengeProblem, ChallengeTable};
+pub use published::PublishedCertificates;
+pub use selection::{Choice, ClientOffer, MatchedBy, Selection, select};
+pub use server::{Decision, Refusal, ServerTls, TlsError};
+pub use table::CertificateTable;
+
+#[cfg(test)]
+mod tests;

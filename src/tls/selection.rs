@@ -1,0 +1,211 @@
+//! Which certificate a client is served: a pure function of the table, the listener and the ClientHello.
+
+use std::collections::HashSet;
+
+use rustls::server::ClientHello;
+use rustls::{CipherSuite, NamedGroup, SignatureScheme};
+
+use super::table::{Candidate, CertificateTable, KeyKind};
+use crate::certificate::{CertificateName, Credential};
+use crate::config::{CertificateSelector, UnknownSni};
+
+/// The part of the published certificates that a listener serves.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    all: bool,
+    directories: Vec<String>,
+    named: HashSet<CertificateName>,
+    default: Option<CertificateSelector>,
+    unknown_sni: UnknownSni,
+}
+
+impl Selection {
+    /// What `selectors` let through; the first of them is the default: the certificate itself, or for a pattern
+    /// the first by name that it lets through.
+    pub fn new(selectors: &[CertificateSelector], unknown_sni: UnknownSni) -> Self {
+        let mut selection = Self {
+            all: false,
+            directories: Vec::new(),
+            named: HashSet::new(),
+            default: selectors.first().cloned(),
+            unknown_sni,
+        };
+        for selector in selectors {
+            match selector {
+                CertificateSelector::All => selection.all = true,
+                CertificateSelector::Directory(prefix) => selection.directories.push(prefix.clone()),
+                CertificateSelector::Named(name) => {
+                    selection.named.insert(name.clone());
+                }
+            }
+        }
+        selection
+    }
+
+    /// Whether the listener serves the entry `name`.
+    pub fn contains(&self, name: &CertificateName) -> bool {
+        let within = |prefix: &String| name.as_str().starts_with(prefix.as_str());
+        self.all || self.named.contains(name) || self.directories.iter().any(within)
+    }
+
+    fn default<'t>(&self, table: &'t CertificateTable) -> impl Iterator<Item = &'t Candidate> {
+        let entry = match &self.default {
+            Some(CertificateSelector::All) => table.first_entry(""),
+            Some(CertificateSelector::Directory(prefix)) => table.first_entry(prefix),
+            Some(CertificateSelector::Named(name)) => table.entry(name),
+            None => &[],
+        };
+        entry.iter().map(AsRef::as_ref)
+    }
+}
+
+/// What of a ClientHello the choice depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientOffer<'a> {
+    /// The server name, in lower case (RFC 6066 §3).
+    pub server_name: Option<&'a str>,
+    /// The signature schemes it verifies (RFC 8446 §4.2.3).
+    pub signature_schemes: &'a [SignatureScheme],
+    /// Its cipher suites.
+    pub cipher_suites: &'a [CipherSuite],
+    /// Its groups, which for TLS 1.2 are also the curves it verifies ECDSA on (RFC 8422 §5.1.1).
+    pub named_groups: Option<&'a [NamedGroup]>,
+}
+
+impl<'a> From<&'a ClientHello<'a>> for ClientOffer<'a> {
+    fn from(hello: &'a ClientHello<'a>) -> Self {
+        Self {
+            server_name: hello.server_name(),
+            signature_schemes: hello.signature_schemes(),
+            cipher_suites: hello.cipher_suites(),
+            named_groups: hello.named_groups(),
+        }
+    }
+}
+
+/// What a client is served.
+#[derive(Clone, Copy, Debug)]
+pub enum Choice<'t> {
+    /// This certificate.
+    Certificate {
+        /// Its entry in the table.
+        name: &'t CertificateName,
+        /// Chain and key.
+        credential: &'t Credential,
+        /// Why this one.
+        by: MatchedBy,
+    },
+    /// Nothing, since the certificate for it is not published (yet). There is no stand-in.
+    NothingYet,
+    /// Nothing, since the listener refuses names that it has no certificate for.
+    UnknownName,
+}
+
+/// What led to a certificate.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MatchedBy {
+    /// It is the listener's default.
+    Default,
+    /// It holds the server name.
+    Exact,
+    /// It holds a wildcard for the server name.
+    Wildcard,
+}
+
+/// Chooses for `offer`: a certificate with the very name, else one with a wildcard for it, else the listener's
+/// default. Among those for a name the first that the client can verify is taken, in this order: anything before
+/// RSA, then the one that is valid longest, then by the entry's name. If the client can verify none, the first is
+/// chosen all the same, and the handshake says to the client what was missing.
+pub fn select<'t>(table: &'t CertificateTable, selection: &Selection, offer: &ClientOffer<'t>) -> Choice<'t> {
+    let served = |candidate: &&Candidate| selection.contains(&candidate.certificate);
+    let name = offer.server_name.unwrap_or_default();
+    let exact = table
+        .names()
+        .exact(name)
+        .filter(served)
+        .map(|c| (c, MatchedBy::Exact));
+    let wildcard = table
+        .names()
+        .wildcard(name)
+        .filter(served)
+        .map(|c| (c, MatchedBy::Wildcard));
+    let fallback = selection.default(table).map(|c| (c, MatchedBy::Default));
+
+    let chosen = match first_verifiable(exact.chain(wildcard), offer) {
+        None if selection.unknown_sni == UnknownSni::Refuse => return Choice::UnknownName,
+        None => first_verifiable(fallback, offer),
+        found => found,
+    };
+    chosen.map_or(Choice::NothingYet, |(candidate, by)| Choice::Certificate {
+        name: &candidate.certificate,
+        credential: &candidate.credential,
+        by,
+    })
+}
+
+/// The first that the client can verify, else the first.
+fn first_verifiable<'t>(
+    candidates: impl Iterator<Item = (&'t Candidate, MatchedBy)>,
+    offer: &ClientOffer<'_>,
+) -> Option<(&'t Candidate, MatchedBy)> {
+    let mut first = None;
+    for found in candidates {
+        if can_verify(offer, found.0.key) {
+            return Some(found);
+        }
+        first = first.or(Some(found));
+    }
+    first
+}
+
+/// Whether a client verifies signatures of such a key. A suite of TLS 1.2 is for one family of keys, one of
+/// TLS 1.3 for all.
+fn can_verify(offer: &ClientOffer<'_>, key: KeyKind) -> bool {
+    let schemes = offer.signature_schemes;
+    let suites = offer.cipher_suites;
+    let speaks_tls13 = suites.iter().any(|suite| TLS13.contains(suite));
+    match key {
+        KeyKind::Rsa => {
+            schemes.iter().any(|scheme| RSA.contains(scheme))
+                && (speaks_tls13 || suites.iter().any(|suite| ECDHE_RSA.contains(suite)))
+        }
+        KeyKind::Scheme(scheme) => {
+            let curve = match scheme {
+                SignatureScheme::ECDSA_NISTP256_SHA256 => Some(NamedGroup::secp256r1),
+                SignatureScheme::ECDSA_NISTP384_SHA384 => Some(NamedGroup::secp384r1),
+                SignatureScheme::ECDSA_NISTP521_SHA512 => Some(NamedGroup::secp521r1),
+                _ => None,
+            };
+            let on_curve = match (curve, offer.named_groups) {
+                (Some(curve), Some(groups)) => groups.contains(&curve),
+                _ => true,
+            };
+            schemes.contains(&scheme)
+                && (speaks_tls13 || on_curve && suites.iter().any(|suite| ECDHE_ECDSA.contains(suite)))
+        }
+    }
+}
+
+const TLS13: [CipherSuite; 3] = [
+    CipherSuite::TLS13_AES_128_GCM_SHA256,
+    CipherSuite::TLS13_AES_256_GCM_SHA384,
+    CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+];
+const ECDHE_ECDSA: [CipherSuite; 3] = [
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+];
+const ECDHE_RSA: [CipherSuite; 3] = [
+    CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+];
+const RSA: [SignatureScheme; 6] = [
+    SignatureScheme::RSA_PSS_SHA256,
+    SignatureScheme::RSA_PSS_SHA384,
+    SignatureScheme::RSA_PSS_SHA512,
+    SignatureScheme::RSA_PKCS1_SHA256,
+    SignatureScheme::RSA_PKCS1_SHA384,
+    SignatureScheme::RSA_PKCS1_SHA512,
+];

@@ -1,0 +1,245 @@
+//! What a listener does with a ClientHello.
+
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::server::{ClientHello, NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{AlertDescription, ServerConfig};
+
+use super::challenge::{ACME_TLS_ALPN, ChallengeTable, is_challenge};
+use super::published::PublishedCertificates;
+use super::resolver::Resolver;
+use super::selection::{Choice, ClientOffer, Selection, select};
+use crate::certificate::CaBundle;
+use crate::config::{AlpnMismatch, Authentication, ListenerConfig};
+use crate::policy::Policy;
+
+/// Everything about TLS that a listener needs. Built once for a listener's configuration and never changed;
+/// certificates and challenges are read through it when they are needed.
+#[derive(Debug)]
+pub struct ServerTls {
+    config: Arc<ServerConfig>,
+    without_alpn: Arc<ServerConfig>,
+    alpn_mismatch: AlpnMismatch,
+    resolver: Arc<Resolver>,
+    challenges: Arc<ChallengeTable>,
+}
+
+impl ServerTls {
+    /// Builds it for `listener`. `client_ca` is the bundle that its mutual authentication names; tickets are
+    /// valid for the value that is built here and for no other.
+    ///
+    /// # Errors
+    /// [`TlsError`]; above all a listener with mutual authentication is never built without its bundle.
+    pub fn build(
+        listener: &ListenerConfig,
+        policy: &Policy,
+        client_ca: Option<&CaBundle>,
+        published: Arc<PublishedCertificates>,
+        challenges: Arc<ChallengeTable>,
+    ) -> Result<Self, TlsError> {
+        if listener.alpn.iter().any(|protocol| protocol == ACME_TLS_ALPN) {
+            return Err(TlsError::ReservedProtocol {
+                listener: listener.name.clone(),
+            });
+        }
+        let resolver = Arc::new(Resolver {
+            published,
+            selection: Selection::new(&listener.certificates, listener.unknown_sni),
+        });
+        let mut config = server_config(listener, policy, client_ca, resolver.clone())?;
+        let without_alpn = Arc::new(config.clone());
+        config.alpn_protocols.clone_from(&listener.alpn);
+        Ok(Self {
+            config: Arc::new(config),
+            without_alpn,
+            alpn_mismatch: listener.alpn_mismatch,
+            resolver,
+            challenges,
+        })
+    }
+
+    /// What to do with the client that sent `hello`.
+    pub fn decide(&self, hello: &ClientHello<'_>) -> Decision {
+        if is_challenge(hello) {
+            return match self.challenges.answer(hello) {
+                Some(config) => Decision::Challenge(config),
+                None => Decision::Refuse(Refusal::NoChallenge),
+            };
+        }
+        let table = self.resolver.published.load();
+        match select(&table, &self.resolver.selection, &ClientOffer::from(hello)) {
+            Choice::Certificate { .. } => {}
+            Choice::NothingYet => return Decision::Refuse(Refusal::NothingPublished),
+            Choice::UnknownName => return Decision::Refuse(Refusal::UnknownName),
+        }
+        match self.alpn_mismatch {
+            _ if self.shares_a_protocol(hello) => Decision::Handshake(self.config.clone()),
+            AlpnMismatch::Alert => Decision::Refuse(Refusal::NoCommonProtocol),
+            AlpnMismatch::Continue => Decision::Handshake(self.without_alpn.clone()),
+        }
+    }
+
+    /// Whether ALPN gives an answer both sides can live with: a common protocol, or one side that does not ask.
+    fn shares_a_protocol(&self, hello: &ClientHello<'_>) -> bool {
+        let ours = &self.config.alpn_protocols;
+        match hello.alpn() {
+            Some(mut theirs) if !ours.is_empty() => {
+                theirs.any(|protocol| ours.iter().any(|our| our == protocol))
+            }
+            _ => true,
+        }
+    }
+}
+
+/// What to do with a client.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// Answer the challenge of a CA with this configuration, then close: nothing is forwarded.
+    Challenge(Arc<ServerConfig>),
+    /// Shake hands with this configuration, then forward.
+    Handshake(Arc<ServerConfig>),
+    /// Send [`Refusal::alert_record`] and close.
+    Refuse(Refusal),
+}
+
+/// Why a client is refused before the handshake.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// It offers `acme-tls/1` and nothing else, but no challenge is pending for its server name.
+    #[error("no tls-alpn-01 challenge is pending for the server name")]
+    NoChallenge,
+    /// It offers application protocols, none of which the listener has.
+    #[error("no application protocol in common")]
+    NoCommonProtocol,
+    /// The certificate it would get is not there yet.
+    #[error("no certificate is published for the server name yet")]
+    NothingPublished,
+    /// It asks for a name, or none, that the listener refuses.
+    #[error("the listener has no certificate for the server name")]
+    UnknownName,
+}
+
+impl Refusal {
+    /// What the client is told.
+    pub fn alert(self) -> AlertDescription {
+        match self {
+            Self::NoChallenge | Self::NoCommonProtocol => AlertDescription::NoApplicationProtocol,
+            Self::NothingPublished => AlertDescription::InternalError,
+            Self::UnknownName => AlertDescription::UnrecognisedName,
+        }
+    }
+
+    /// The fatal alert as the one plaintext record to send (RFC 8446 §5.1 and §6.2).
+    pub fn alert_record(self) -> [u8; 7] {
+        const ALERT: u8 = 21;
+        const FATAL: u8 = 2;
+        [ALERT, 3, 3, 0, 2, FATAL, self.alert().into()]
+    }
+}
+
+/// Why a listener's TLS cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// The client CA cannot be used.
+    #[error("listener `{listener}`: client certificates cannot be verified against CA bundle `{client_ca}`")]
+    ClientCa {
+        /// The listener.
+        listener: Arc<str>,
+        /// The bundle.
+        client_ca: String,
+        /// What rustls found.
+        source: VerifierBuilderError,
+    },
+    /// Mutual authentication without the bundle that it names.
+    #[error(
+        "listener `{listener}`: authentication is mutual, but CA bundle `{client_ca}` is not there; without it nobody \
+         can be let in"
+    )]
+    MissingClientCa {
+        /// The listener.
+        listener: Arc<str>,
+        /// The bundle that it names.
+        client_ca: String,
+    },
+    /// The policy cannot be used.
+    #[error("listener `{listener}`: policy `{policy}` cannot be used")]
+    Policy {
+        /// The listener.
+        listener: Arc<str>,
+        /// The policy.
+        policy: String,
+        /// What rustls found.
+        source: rustls::Error,
+    },
+    /// The challenge's protocol among the listener's own.
+    #[error(
+        "listener `{listener}`: `alpn` holds `acme-tls/1`, which is for ACME challenges and answered on every listener \
+         without it; take it out"
+    )]
+    ReservedProtocol {
+        /// The listener.
+        listener: Arc<str>,
+    },
+    /// No randomness for ticket keys.
+    #[error("listener `{listener}`: no keys for session tickets")]
+    Tickets {
+        /// The listener.
+        listener: Arc<str>,
+        /// What rustls found.
+        source: rustls::Error,
+    },
+}
+
+fn server_config(
+    listener: &ListenerConfig,
+    policy: &Policy,
+    client_ca: Option<&CaBundle>,
+    resolver: Arc<Resolver>,
+) -> Result<ServerConfig, TlsError> {
+    let builder = ServerConfig::builder_with_provider(policy.provider())
+        .with_protocol_versions(policy.protocol_versions())
+        .map_err(|source| TlsError::Policy {
+            listener: listener.name.clone(),
+            policy: policy.name().to_owned(),
+            source,
+        })?;
+    let mut config = match &listener.authentication {
+        Authentication::Mutual { client_ca: name } => {
+            let bundle = client_ca.filter(|bundle| bundle.name() == name);
+            let bundle = bundle.ok_or_else(|| TlsError::MissingClientCa {
+                listener: listener.name.clone(),
+                client_ca: name.clone(),
+            })?;
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(bundle.roots().clone(), policy.provider())
+                    .build()
+                    .map_err(|source| TlsError::ClientCa {
+                        listener: listener.name.clone(),
+                        client_ca: name.clone(),
+                        source,
+                    })?;
+            builder
+                .with_client_cert_verifier(verifier)
+                .with_cert_resolver(resolver)
+        }
+        Authentication::OneWay => builder.with_no_client_auth().with_cert_resolver(resolver),
+    };
+    config.ignore_client_order = policy.ignore_client_order();
+    config.max_early_data_size = 0;
+    // Sessions would be kept under a lock, and for one worker's clients only by chance.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    match listener.authentication {
+        // A resumed session's client certificate is not verified again.
+        Authentication::Mutual { .. } => config.send_tls13_tickets = 0,
+        Authentication::OneWay => {
+            config.send_tls13_tickets = 1;
+            config.ticketer = Ticketer::new().map_err(|source| TlsError::Tickets {
+                listener: listener.name.clone(),
+                source,
+            })?;
+        }
+    }
+    Ok(config)
+}
