@@ -1,11 +1,15 @@
 //! certgate keeps certificates issued, renewed and published, and ends TLS in front of services with whatever
 //! is published now.
 
+pub mod backend;
 pub mod certificate;
 pub mod clock;
 pub mod config;
 pub mod inventory;
 pub mod issuer;
+pub mod http;
+pub mod listener;
+pub mod metrics;
 pub mod name;
 pub mod renewal;
 pub mod policy;
