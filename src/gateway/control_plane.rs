@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use certgate_store::Recovery;
 use tokio::sync::{broadcast, watch};
 
 use crate::admin::api;
@@ -14,8 +15,9 @@ use crate::config::{Config, IssuerConfig};
 use crate::dns::DnsChecker;
 use crate::gateway::data_plane::DataPlane;
 use crate::inventory::{Inventory, InventoryError};
-use crate::issuer::{AcmeIssuer, ChallengeSolver, Issuer, Limits, LocalCa};
+use crate::issuer::{AcmeIssuer, ChallengeSolver, FileSource, Issuer, Limits, LocalCa};
 use crate::metrics::Metrics;
+use crate::publish::Report;
 use crate::renewal::{DnsGate, DnsVerdict, Event, EventKind, Health, Issuers};
 
 /// Everything that the running gateway knows of itself.
@@ -24,14 +26,16 @@ pub(super) struct ControlPlane {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) inventory: Inventory,
     pub(super) data_plane: DataPlane,
-    pub(super) config: ArcSwap<Config>,
+    pub(super) config: Arc<ArcSwap<Config>>,
     pub(super) dns: Arc<ArcSwap<DnsChecker>>,
     pub(super) issuers: Arc<Issuers>,
     pub(super) solver: Arc<dyn ChallengeSolver>,
     pub(super) desired: watch::Sender<Arc<[DesiredCertificate]>>,
     pub(super) events: broadcast::Sender<api::Event>,
     pub(super) health: watch::Receiver<Health>,
-    pub(super) reports: Vec<Box<dyn Fn() -> Vec<String> + Send + Sync>>,
+    pub(super) publisher: watch::Receiver<Report>,
+    pub(super) files: FileSource,
+    pub(super) recovery: Recovery,
     pub(super) last_reload: Mutex<Option<api::Reload>>,
 }
 
@@ -53,14 +57,14 @@ impl ControlPlane {
     pub(super) fn adopt(&self, config: Config, requested: Vec<DesiredCertificate>) {
         let before = self.config.load_full();
         let known = self.issuers.load_full();
-        let issuers = config.issuers.iter().map(|(name, wanted)| {
-            let issuer = match known.get(name) {
-                Some(issuer) if before.issuers.get(name) == Some(wanted) => issuer.clone(),
-                _ => issuer(name, wanted, &self.inventory, &self.solver, &self.clock),
-            };
-            (name.clone(), issuer)
-        });
-        self.issuers.store(Arc::new(issuers.collect()));
+        let mut issuers = issuers(&config, &self.inventory, &self.solver, &self.clock);
+        for (name, issuer) in &mut issuers {
+            // One that did not change goes on with its account and its connections.
+            if let Some(same) = known.get(name).filter(|_| before.issuers.get(name) == config.issuers.get(name)) {
+                issuer.clone_from(same);
+            }
+        }
+        self.issuers.store(Arc::new(issuers));
         if before.gateway != config.gateway {
             self.dns.store(Arc::new(DnsChecker::new(config.gateway.as_ref())));
         }
@@ -89,7 +93,11 @@ impl ControlPlane {
         if self.config.load().gateway.is_none() && !self.desired().is_empty() {
             warnings.push("DNS is not checked before an order: `[gateway]` is not configured".to_owned());
         }
-        warnings.extend(self.reports.iter().flat_map(|report| report()));
+        if !self.recovery.is_clean() {
+            warnings.push(format!("the store was recovered at the start: {}", self.recovery));
+        }
+        warnings.extend(self.publisher.borrow().problems());
+        warnings.extend(self.files.problems().iter().map(ToString::to_string));
         warnings
     }
 
@@ -120,27 +128,25 @@ impl ControlPlane {
     }
 }
 
-/// An issuer as configured. Nothing is asked of it yet.
-pub(super) fn issuer(
-    name: &str,
-    config: &IssuerConfig,
+/// The issuers of a configuration. Nothing is asked of them yet.
+pub(super) fn issuers(
+    config: &Config,
     inventory: &Inventory,
     solver: &Arc<dyn ChallengeSolver>,
     clock: &Arc<dyn Clock>,
-) -> Arc<dyn Issuer> {
-    match config {
-        IssuerConfig::Acme(config) => Arc::new(AcmeIssuer::new(
-            name,
-            config,
-            inventory.clone(),
-            solver.clone(),
-            clock.clone(),
-            Limits::default(),
-        )),
-        IssuerConfig::LocalCa(config) => {
-            Arc::new(LocalCa::new(name, config, inventory.clone(), clock.clone()))
-        }
-    }
+) -> BTreeMap<String, Arc<dyn Issuer>> {
+    let issuer = |(name, config): (&String, &IssuerConfig)| {
+        let (inventory, clock) = (inventory.clone(), clock.clone());
+        let issuer: Arc<dyn Issuer> = match config {
+            IssuerConfig::Acme(config) => {
+                let limits = Limits::default();
+                Arc::new(AcmeIssuer::new(name, config, inventory, solver.clone(), clock, limits))
+            }
+            IssuerConfig::LocalCa(config) => Arc::new(LocalCa::new(name, config, inventory, clock)),
+        };
+        (name.clone(), issuer)
+    };
+    config.issuers.iter().map(issuer).collect()
 }
 
 /// What the file and what requests at run time want; where both name a certificate, the file holds.
@@ -154,14 +160,14 @@ pub(super) fn joined(config: &Config, requested: Vec<DesiredCertificate>) -> Arc
 /// The look at DNS before an order from a CA of the world; a CA of our own does not look.
 pub(super) struct Gate {
     pub(super) dns: Arc<ArcSwap<DnsChecker>>,
-    pub(super) config: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    pub(super) config: Arc<ArcSwap<Config>>,
     pub(super) metrics: Arc<Metrics>,
 }
 
 #[async_trait]
 impl DnsGate for Gate {
     async fn check(&self, desired: &DesiredCertificate, issuer: &str) -> DnsVerdict {
-        if !(self.config)(issuer) {
+        if !matches!(self.config.load().issuers.get(issuer), Some(IssuerConfig::Acme(_))) {
             return DnsVerdict::Go;
         }
         let verdicts = self.dns.load_full().check_all(&desired.domains).await;
@@ -179,6 +185,16 @@ impl DnsGate for Gate {
         } else {
             DnsVerdict::No { reason: reasons.join("; "), remedy }
         }
+    }
+}
+
+/// A number that spreads this process's renewals apart from those of others.
+pub(super) fn seed(clock: &Arc<dyn Clock>) -> u64 {
+    let mut bytes = [0; 8];
+    match aws_lc_rs::rand::fill(&mut bytes) {
+        Ok(()) => u64::from_ne_bytes(bytes),
+        // It need not be secret, only different.
+        Err(_) => clock.now().unix_milliseconds().unsigned_abs() ^ u64::from(std::process::id()),
     }
 }
 

@@ -1,14 +1,14 @@
 //! The listeners of a configuration, changed in two phases: prepare everything with a way back, then swap.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::task::JoinSet;
 
 use crate::backend::ServerGroup;
 use crate::certificate::CaBundle;
-use crate::config::{Authentication, CaBundleConfig, Config, ListenerConfig, Protocol, ServerGroupConfig};
+use crate::config::{
+    Authentication, CaBundleConfig, CertificateSelector, Config, ListenerConfig, Protocol, ServerGroupConfig,
+};
 use crate::gateway::GatewayError;
 use crate::http::TokenTable;
 use crate::listener::{BoundListener, ListenerSettings, RunningListener, Service, Workers};
@@ -32,7 +32,7 @@ struct Running {
     groups: BTreeMap<String, (Arc<ServerGroupConfig>, Arc<ServerGroup>)>,
     bundles: BTreeMap<String, CaBundle>,
     /// Listeners that accept no more but have connections open.
-    leaving: Vec<RunningListener>,
+    leaving: Vec<Arc<RunningListener>>,
 }
 
 /// A configuration that is ready to be served: everything that can fail has been done.
@@ -120,7 +120,7 @@ impl DataPlane {
         for (name, listener) in before {
             tracing::info!(listener = %name, open = listener.connections(), "listens no more");
             listener.stop_accepting();
-            running.leaving.push(listener);
+            running.leaving.push(Arc::new(listener));
         }
         running.leaving.retain(|listener| listener.connections() > 0);
         running.groups = groups;
@@ -137,18 +137,47 @@ impl DataPlane {
         self.running().groups.values().map(|(_, group)| group.clone()).collect()
     }
 
+    /// Whether every listener has the certificate that it serves by default.
+    pub(super) fn is_ready(&self) -> bool {
+        let published = self.published.load();
+        let is_served = |selector: &CertificateSelector| match selector {
+            CertificateSelector::Named(name) => published.get(name).next().is_some(),
+            CertificateSelector::All | CertificateSelector::Directory(_) => !published.is_empty(),
+        };
+        self.running().listeners.values().all(|listener| {
+            let config = &listener.settings().config;
+            config.protocol == Protocol::Http || config.certificates.iter().take(1).all(is_served)
+        })
+    }
+
+    /// Connections open now, those of listeners that are leaving included.
+    pub(super) fn connections(&self) -> usize {
+        let running = self.running();
+        let leaving = running.leaving.iter().map(Arc::as_ref);
+        running.listeners.values().chain(leaving).map(RunningListener::connections).sum()
+    }
+
+    /// Ends every connection.
+    pub(super) fn close(&self) {
+        let running = self.running();
+        let leaving = running.leaving.iter().map(Arc::as_ref);
+        running.listeners.values().chain(leaving).for_each(RunningListener::close_all);
+    }
+
     /// Accepts no more, and returns when every open connection has ended.
     pub(super) async fn drain(&self) {
-        let mut open = JoinSet::new();
-        {
+        let listeners: Vec<_> = {
             let mut running = self.running();
-            let Running { listeners, leaving, .. } = &mut *running;
-            for listener in std::mem::take(listeners).into_values().chain(std::mem::take(leaving)) {
-                listener.stop_accepting();
-                open.spawn(async move { listener.drained().await });
-            }
+            let listeners = std::mem::take(&mut running.listeners);
+            running.leaving.extend(listeners.into_values().map(Arc::new));
+            running.leaving.clone()
+        };
+        for listener in &listeners {
+            listener.stop_accepting();
         }
-        while open.join_next().await.is_some() {}
+        for listener in &listeners {
+            listener.drained().await;
+        }
     }
 
     fn settings(
@@ -235,7 +264,16 @@ fn bundles(
     configured.iter().map(load).collect()
 }
 
-/// Where the configuration may not change while the gateway runs.
-pub(super) fn fixed_parts(config: &Config) -> (PathBuf, PathBuf, usize) {
-    (config.store.path.clone(), config.admin.socket.clone(), config.runtime.workers)
+/// Refuses what can be changed only by a restart.
+pub(super) fn check_fixed_parts(before: &Config, wanted: &Config) -> Result<(), GatewayError> {
+    let path = |path: &Path| path.display().to_string();
+    let parts = [
+        ("store.path", path(&before.store.path), path(&wanted.store.path)),
+        ("admin.listen", path(&before.admin.socket), path(&wanted.admin.socket)),
+        ("runtime.workers", before.runtime.workers.to_string(), wanted.runtime.workers.to_string()),
+    ];
+    match parts.into_iter().find(|(_, before, wanted)| before != wanted) {
+        Some((key, before, wanted)) => Err(GatewayError::Fixed { key, before, wanted }),
+        None => Ok(()),
+    }
 }

@@ -29,7 +29,7 @@ impl Operations for ControlPlane {
     }
 
     async fn is_ready(&self) -> bool {
-        self.data_plane.listeners_without_certificate().is_empty()
+        self.data_plane.is_ready()
     }
 
     async fn certificates(&self) -> Result<Vec<api::Certificate>, Problem> {
