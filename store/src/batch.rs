@@ -80,7 +80,8 @@ impl Batch {
         self.changes.len()
     }
 
-    /// Whether there is no change. Such a batch may still be committed: it checks its lease and takes a revision.
+    /// Whether there is no change. Such a batch may still be committed: it checks its lease and takes a
+    /// revision.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }

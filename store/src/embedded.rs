@@ -1,8 +1,8 @@
 //! A store on a local disk, in one directory that one process owns.
 //!
-//! sled keeps the entries; around it stands what sled 0.34 lacks: a commit that is on the disk when it is acknowledged,
-//! records that show when they are not what was written, snapshots outside the database, and a start that comes up
-//! with the newest good state instead of an error or a panic. In the directory:
+//! sled keeps the entries; around it stands what sled 0.34 lacks: a commit that is on the disk when it is
+//! acknowledged, records that show when they are not what was written, snapshots outside the database, and a
+//! start that comes up with the newest good state instead of an error or a panic. In the directory:
 //!
 //! | name | what |
 //! | --- | --- |
@@ -14,11 +14,11 @@
 //!
 //! All of it is closed to other users, whatever the umask.
 //!
-//! **Memory** is bounded: sled's cache has a fixed size, and what grows with the number of entries is only sled's page
-//! table. **Opening** reads sled's table of pages, not the entries. A database of up to 128 MiB is then verified before
-//! anything is served. A larger one is verified in the background, as part of the snapshot written after each start;
-//! until then a damaged record is noticed when it is read. **Snapshots** are full copies, so the pause between them
-//! grows with their cost.
+//! **Memory** is bounded: sled's cache has a fixed size, and what grows with the number of entries is only
+//! sled's page table. **Opening** reads sled's table of pages, not the entries. A database of up to 128 MiB
+//! is then verified before anything is served. A larger one is verified in the background, as part of the
+//! snapshot written after each start; until then a damaged record is noticed when it is read. **Snapshots**
+//! are full copies, so the pause between them grows with their cost.
 
 use std::fmt;
 use std::path::Path;
@@ -55,8 +55,8 @@ use lock::ProcessLock;
 use sweep::Sweep;
 use writer::Job;
 
-/// A store on a local disk. Dropping it closes it: the call returns when the last commit is done and the directory is
-/// free for the next process.
+/// A store on a local disk. Dropping it closes it: the call returns when the last commit is done and the
+/// directory is free for the next process.
 pub struct EmbeddedStore {
     /// Taken on drop, which tells the writer to end.
     jobs: Option<mpsc::Sender<Job>>,
@@ -69,8 +69,8 @@ pub struct EmbeddedStore {
 pub struct Options {
     /// Memory for sled's cache, in bytes.
     pub cache_bytes: u64,
-    /// How long after a change the snapshot is written that contains it, unless snapshots cost so much that a longer
-    /// pause is due.
+    /// How long after a change the snapshot is written that contains it, unless snapshots cost so much that a
+    /// longer pause is due.
     pub snapshot_delay: Duration,
     /// How many snapshots are kept; at least one.
     pub snapshots_kept: usize,
@@ -102,12 +102,12 @@ pub struct Verification {
 impl EmbeddedStore {
     /// Opens the store in the directory `path`, which is created if need be.
     ///
-    /// Blocks until the store is usable, which takes longer when it must be rebuilt. The [`Recovery`] tells whether
-    /// anything was wrong; it is logged as well, but somebody should be shown it.
+    /// Blocks until the store is usable, which takes longer when it must be rebuilt. The [`Recovery`] tells
+    /// whether anything was wrong; it is logged as well, but somebody should be shown it.
     ///
     /// # Errors
-    /// [`StoreError::AlreadyRunning`] when a process has it open, [`StoreError::Damaged`] when it is damaged and there
-    /// is nothing left to rebuild it from, [`StoreError::Io`] when the operating system refuses.
+    /// [`StoreError::AlreadyRunning`] when a process has it open, [`StoreError::Damaged`] when it is damaged
+    /// and there is nothing left to rebuild it from, [`StoreError::Io`] when the operating system refuses.
     pub fn open(path: &Path, options: Options) -> Result<(Self, Recovery), StoreError> {
         let layout = Layout::create(path)?;
         let lock = ProcessLock::take(&layout.lock(), path)?;
@@ -138,8 +138,8 @@ impl EmbeddedStore {
         Ok((store, opened.recovery))
     }
 
-    /// Reads every record, while the store goes on working. What it finds is also noted for the next start, which
-    /// recovers.
+    /// Reads every record, while the store goes on working. What it finds is also noted for the next start,
+    /// which recovers.
     pub async fn verify(&self) -> Result<Verification, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.shared.wake.request(Request::Verify(reply));
@@ -277,12 +277,12 @@ impl fmt::Debug for EmbeddedStore {
     }
 }
 
-/// What readers, the writer and the keeper of snapshots share. The lock comes last: it is given up after the database
-/// is closed.
+/// What readers, the writer and the keeper of snapshots share. The lock comes last: it is given up after the
+/// database is closed.
 struct Shared {
     database: Database,
-    /// Readers hold it for reading; the writer for writing, until what it wrote is durable. Fair, so that neither
-    /// starves the other.
+    /// Readers hold it for reading; the writer for writing, until what it wrote is durable. Fair, so that
+    /// neither starves the other.
     gate: RwLock<()>,
     /// The sweep under way. Locked after the gate.
     sweep: Mutex<Option<Sweep>>,

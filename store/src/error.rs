@@ -9,7 +9,11 @@ use crate::{Expect, Revision};
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process (or another part of this one) has the store open.
-    #[error("the store in {} is already running{}; stop that process or use another path", path.display(), pid_note(*pid))]
+    #[error(
+        "the store in {} is already running{}; stop that process or use another path",
+        path.display(),
+        pid_note(*pid)
+    )]
     AlreadyRunning {
         /// The directory of the store.
         path: PathBuf,

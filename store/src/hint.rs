@@ -15,16 +15,16 @@ pub enum Hint {
     Unknown,
 }
 
-/// The changes of a store, for one reader. A reader that is too slow gets [`Hint::Unknown`] instead of a list; it never
-/// holds up a writer, and no change goes by without a hint.
+/// The changes of a store, for one reader. A reader that is too slow gets [`Hint::Unknown`] instead of a
+/// list; it never holds up a writer, and no change goes by without a hint.
 #[derive(Debug)]
 pub struct Hints {
     receiver: Receiver<Option<Arc<[String]>>>,
 }
 
 impl Hints {
-    /// Waits for the next change, then tells all changes so far. Waits for ever once the store is gone. Dropping the
-    /// future loses nothing.
+    /// Waits for the next change, then tells all changes so far. Waits for ever once the store is gone.
+    /// Dropping the future loses nothing.
     pub async fn changed(&mut self) -> Hint {
         let mut keys = match self.receiver.recv().await {
             Ok(Some(keys)) => BTreeSet::from_iter(keys.iter().cloned()),

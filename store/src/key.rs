@@ -5,8 +5,8 @@ use crate::StoreError;
 /// The longest key, in bytes.
 pub const MAX_KEY_BYTES: usize = 512;
 
-/// Keys are printable ASCII (space excluded), 1 to [`MAX_KEY_BYTES`] bytes, their parts separated by single slashes.
-/// So they can be shown, logged and sent to any backend without escaping.
+/// Keys are printable ASCII (space excluded), 1 to [`MAX_KEY_BYTES`] bytes, their parts separated by single
+/// slashes. So they can be shown, logged and sent to any backend without escaping.
 pub(crate) fn check_key(key: &str) -> Result<(), StoreError> {
     let refuse = |reason| {
         Err(StoreError::InvalidKey {

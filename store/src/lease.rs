@@ -8,8 +8,8 @@ use crate::{Revision, StoreError};
 
 /// The right to act under a name, until it expires.
 ///
-/// Two clones are the same lease. Its token is larger than that of every lease of this name before it, also over
-/// restarts, so whatever is told the token can refuse a holder from the past.
+/// Two clones are the same lease. Its token is larger than that of every lease of this name before it, also
+/// over restarts, so whatever is told the token can refuse a holder from the past.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Lease {
     name: String,
@@ -40,8 +40,8 @@ impl Lease {
     }
 }
 
-/// The leases held in this process. Nothing of it is stored: a backend that one process owns frees the leases of a
-/// dead process by starting anew, and tokens go on because they are revisions.
+/// The leases held in this process. Nothing of it is stored: a backend that one process owns frees the leases
+/// of a dead process by starting anew, and tokens go on because they are revisions.
 #[derive(Default)]
 pub(crate) struct LeaseTable {
     held: HashMap<String, Held>,

@@ -35,7 +35,8 @@ impl MemoryStore {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change below is checked before the first part of it is made, so a poisoned state is a whole one.
+        // Every change below is checked before the first part of it is made, so a poisoned state is a whole
+        // one.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

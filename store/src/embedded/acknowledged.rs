@@ -1,8 +1,8 @@
 //! The last acknowledged revision, kept beside the database.
 //!
-//! sled takes damage at the end of its log for a torn write and quietly comes up with an earlier state. The number in
-//! this file, written after each sync and before the writer is told, shows it. The file itself is not synced: after
-//! a power failure it may be behind the database, which is harmless, but never ahead of it.
+//! sled takes damage at the end of its log for a torn write and quietly comes up with an earlier state. The
+//! number in this file, written after each sync and before the writer is told, shows it. The file itself is
+//! not synced: after a power failure it may be behind the database, which is harmless, but never ahead of it.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

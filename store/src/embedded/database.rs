@@ -1,6 +1,7 @@
 //! The one file that speaks to sled.
 //!
-//! sled panics on some damage instead of returning an error, so every call is guarded; a panic is damage like any other.
+//! sled panics on some damage instead of returning an error, so every call is guarded; a panic is damage like
+//! any other.
 
 use std::fs::File;
 use std::io;
@@ -215,8 +216,8 @@ impl Database {
     }
 }
 
-/// Keys, each with its entry. A damaged record is an error and the next one follows; after damage to sled's own
-/// structure nothing follows.
+/// Keys, each with its entry. A damaged record is an error and the next one follows; after damage to sled's
+/// own structure nothing follows.
 pub(super) struct Entries<'db> {
     database: &'db Database,
     iter: sled::Iter,
@@ -325,3 +326,41 @@ fn part_key(key: &str, number: u32) -> Vec<u8> {
 
 const TOTALS_KEY: &[u8] = b"totals";
 const AFTER_ENTRIES: &[u8] = b"f";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_value_go_when_they_are_no_longer_needed() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::create(&dir.path().join("db"), 1 << 20).unwrap();
+        for (revision, size, records) in [(1, 5 * PART_BYTES, 6), (2, PART_BYTES + 1, 3), (3, PART_BYTES, 2)]
+        {
+            let (value, revision) = (vec![9; size], Revision::new(revision));
+            let new = Some((Head::new("a", &value, revision), value));
+            let edit = Edit {
+                key: "a".into(),
+                old: database.head("a").unwrap(),
+                new,
+            };
+            database.apply(vec![edit], revision).unwrap();
+            assert_eq!(database.db.len(), records, "with the totals");
+        }
+        let edit = Edit {
+            key: "a".into(),
+            old: database.head("a").unwrap(),
+            new: None,
+        };
+        database.apply(vec![edit], Revision::new(4)).unwrap();
+        assert_eq!(database.db.len(), 1);
+        assert_eq!(
+            database.totals(),
+            Totals {
+                revision: Revision::new(4),
+                count: 0,
+                digest: 0
+            }
+        );
+    }
+}

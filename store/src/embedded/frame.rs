@@ -1,11 +1,12 @@
 //! How entries are written as records, so that a record that is not what was written is noticed.
 //!
-//! A record is a head and the first part of the value; the rest of a long value follows in further parts under keys
-//! of their own. sled keeps up to some twenty neighbours on a page, and moves a page that outgrows a quarter of a log
-//! segment to a side file that it never syncs: parts of at most [`PART_BYTES`] keep every page in the synced log.
+//! A record is a head and the first part of the value; the rest of a long value follows in further parts
+//! under keys of their own. sled keeps up to some twenty neighbours on a page, and moves a page that outgrows
+//! a quarter of a log segment to a side file that it never syncs: parts of at most [`PART_BYTES`] keep every
+//! page in the synced log.
 //!
-//! Head: format (1 byte), revision (8), length of the value (4), CRC-32C of the value (4), CRC-32C of all that and the
-//! key (4). Numbers are little-endian.
+//! Head: format (1 byte), revision (8), length of the value (4), CRC-32C of the value (4), CRC-32C of all
+//! that and the key (4). Numbers are little-endian.
 
 use crate::{MAX_VALUE_BYTES, Revision};
 
@@ -104,7 +105,8 @@ impl Head {
     }
 }
 
-/// What all entries of a store come to. Kept with every commit, so that a missing or outdated record is noticed, too.
+/// What all entries of a store come to. Kept with every commit, so that a missing or outdated record is
+/// noticed, too.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Totals {
     /// The latest commit.

@@ -58,7 +58,8 @@ impl Wake {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// Waits for a request, or (`Some(None)`) for changes older than `delay` once `earliest` has come. `None`: stop.
+    /// Waits for a request, or (`Some(None)`) for changes older than `delay` once `earliest` has come.
+    /// `None`: stop.
     fn next(&self, delay: Duration, earliest: Instant) -> Option<Option<Request>> {
         let mut agenda = self.agenda();
         loop {
@@ -170,7 +171,8 @@ fn verify(shared: &Shared) -> Result<Verification, StoreError> {
 
 /// Has the next start look at everything, and recover.
 fn suspect(shared: &Shared) {
-    tracing::error!(path = %shared.layout.root().display(), "the store is damaged; it recovers when it is opened again");
+    let store = shared.layout.root().display();
+    tracing::error!(%store, "the store is damaged; it recovers when it is opened again");
     if let Err(error) = open_private(&shared.layout.suspect()) {
         tracing::error!(%error, "the damage could not be noted for the next start");
     }
@@ -184,5 +186,6 @@ fn not_whole(shared: &Shared) -> StoreError {
     }
 }
 
-/// After a snapshot its cost is waited out so many times: at most a twentieth of the time goes into snapshots.
+/// After a snapshot its cost is waited out so many times: at most a twentieth of the time goes into
+/// snapshots.
 const SNAPSHOT_PAUSE: u32 = 19;

@@ -14,8 +14,8 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Creates what is missing. An existing `root` keeps its mode: it may be more than ours. Everything in it that is
-    /// ours is closed to others, whatever the umask says.
+    /// Creates what is missing. An existing `root` keeps its mode: it may be more than ours. Everything in it
+    /// that is ours is closed to others, whatever the umask says.
     pub(super) fn create(root: &Path) -> Result<Self, StoreError> {
         let layout = Self { root: root.into() };
         if !root.is_dir() {

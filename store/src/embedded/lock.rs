@@ -7,8 +7,9 @@ use std::path::Path;
 use super::layout::open_private;
 use crate::StoreError;
 
-/// Held for as long as the store is open. The lock belongs to the open file, so the kernel frees it when the process
-/// ends in any way; what the file says is only for the message, and a file full of nonsense holds up nobody.
+/// Held for as long as the store is open. The lock belongs to the open file, so the kernel frees it when the
+/// process ends in any way; what the file says is only for the message, and a file full of nonsense holds up
+/// nobody.
 #[derive(Debug)]
 pub(super) struct ProcessLock {
     _file: File,

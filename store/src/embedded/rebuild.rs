@@ -19,8 +19,8 @@ pub(super) fn create(layout: &Layout, options: &Options) -> Result<(), StoreErro
     layout.rename(&layout.rebuilding(), &layout.database())
 }
 
-/// Puts a rebuilt database in place and the damaged one aside. At every moment of this a crash is made good by the
-/// next start.
+/// Puts a rebuilt database in place and the damaged one aside. At every moment of this a crash is made good
+/// by the next start.
 pub(super) fn rebuild(
     layout: &Layout,
     options: &Options,
@@ -124,7 +124,8 @@ impl Load {
         Ok(())
     }
 
-    /// Takes over entries changed after `base`. The damaged database is read on a thread that may panic or hang.
+    /// Takes over entries changed after `base`. The damaged database is read on a thread that may panic or
+    /// hang.
     fn salvage(&mut self, layout: &Layout, options: &Options, base: Revision) -> Result<Salvage, StoreError> {
         let mut salvage = Salvage::default();
         let path = layout.database();

@@ -33,8 +33,8 @@ pub enum Recovery {
         /// The last commit that had been acknowledged.
         acknowledged: Revision,
     },
-    /// The database was damaged. It was built anew from the newest good snapshot and from whatever newer entries could
-    /// still be read.
+    /// The database was damaged. It was built anew from the newest good snapshot and from whatever newer
+    /// entries could still be read.
     Rebuilt {
         /// What was wrong.
         reason: String,
@@ -46,8 +46,8 @@ pub enum Recovery {
         salvaged: u64,
         /// Keys whose records are damaged: they are as in the snapshot, or gone. The first hundred.
         unreadable: Vec<String>,
-        /// Changes committed after this revision may be lost or, if they were deletions, undone. `None` when it was
-        /// shown that every acknowledged change is there.
+        /// Changes committed after this revision may be lost or, if they were deletions, undone. `None` when
+        /// it was shown that every acknowledged change is there.
         lost_after: Option<Revision>,
     },
 }
@@ -195,8 +195,8 @@ fn find_database(
     rebuilt(layout, options, acknowledged, reason)
 }
 
-/// Moves sled's own snapshots away, so that it reads its whole log instead. Only for a database that cannot be opened
-/// with them: whatever sled then takes for the end of the log, it blanks all that follows.
+/// Moves sled's own snapshots away, so that it reads its whole log instead. Only for a database that cannot
+/// be opened with them: whatever sled then takes for the end of the log, it blanks all that follows.
 fn set_index_aside(layout: &Layout) -> Result<Option<PathBuf>, StoreError> {
     let snapshots = sled_snapshots(layout)?;
     if snapshots.is_empty() {
@@ -216,8 +216,8 @@ enum Defect {
     Unopened(String),
 }
 
-/// Opens the database if it is sound, perhaps but for its end; otherwise tells what is wrong with it. An error is when
-/// neither could be done.
+/// Opens the database if it is sound, perhaps but for its end; otherwise tells what is wrong with it. An
+/// error is when neither could be done.
 fn inspect(
     layout: &Layout,
     options: &Options,
@@ -308,7 +308,8 @@ fn verify(database: &Database) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Does something with sled on a thread of its own, so that a panic or a hang over damage ends nothing but the attempt.
+/// Does something with sled on a thread of its own, so that a panic or a hang over damage ends nothing but
+/// the attempt.
 pub(super) fn attempt<T: Send + 'static>(
     patience: Duration,
     work: impl Fn() -> Result<T, Trouble> + Send + 'static,

@@ -1,7 +1,8 @@
 //! Snapshot files: all entries in one file that needs no database to be read.
 //!
-//! A file begins with a line that names its format. Records follow: an entry, or the key of an entry that is gone (a
-//! later record about a key replaces an earlier one), and at the end the totals and a CRC-32C of the whole file.
+//! A file begins with a line that names its format. Records follow: an entry, or the key of an entry that is
+//! gone (a later record about a key replaces an earlier one), and at the end the totals and a CRC-32C of the
+//! whole file.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};

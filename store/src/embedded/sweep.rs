@@ -1,8 +1,8 @@
 //! Reading every entry while commits go on, and ending with what the store held at one moment.
 //!
-//! The sweep reads a few entries at a time. Commits between two steps are followed: what they change behind the cursor
-//! is noted, so that the totals of what was seen can be compared with those of the store at the end, and so that
-//! a snapshot can put the changed entries right.
+//! The sweep reads a few entries at a time. Commits between two steps are followed: what they change behind
+//! the cursor is noted, so that the totals of what was seen can be compared with those of the store at the
+//! end, and so that a snapshot can put the changed entries right.
 
 use std::collections::BTreeSet;
 
@@ -50,8 +50,8 @@ impl Sweep {
     }
 }
 
-/// Shows every entry to `visit`, then those changed meanwhile again. Returns the totals of the store at the end, and
-/// whether what was seen adds up to them.
+/// Shows every entry to `visit`, then those changed meanwhile again. Returns the totals of the store at the
+/// end, and whether what was seen adds up to them.
 pub(super) fn sweep(
     shared: &Shared,
     mut visit: impl FnMut(Seen<'_>) -> Result<(), StoreError>,
@@ -180,3 +180,53 @@ const END: &str = "\u{7f}";
 /// How much is read between two commits at most.
 const STEP_ENTRIES: usize = 512;
 const STEP_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::embedded::Options;
+    use crate::{Batch, EmbeddedStore, Expect, Store};
+
+    #[test]
+    fn what_changes_behind_and_before_the_cursor_is_shown_as_it_is_at_the_end() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options {
+            snapshot_delay: std::time::Duration::from_secs(3600),
+            ..Options::default()
+        };
+        let (store, _) = EmbeddedStore::open(dir.path(), options).unwrap();
+        let fill = (0..STEP_ENTRIES * 3 / 2).fold(Batch::new(), |batch, n| {
+            batch.put(format!("k/{n:04}"), "old", Expect::Any)
+        });
+        runtime.block_on(store.commit(fill)).unwrap();
+
+        let mut meanwhile = Some(
+            Batch::new()
+                .delete("k/0001", Expect::Any)
+                .put("k/0002", "new", Expect::Any)
+                .put("a", "new", Expect::Any)
+                .delete("k/0700", Expect::Any)
+                .put("z", "new", Expect::Any),
+        );
+        let mut shown = BTreeMap::new();
+        let (totals, whole) = sweep(&store.shared, |seen| {
+            if let Some(batch) = meanwhile.take() {
+                runtime.block_on(store.commit(batch))?;
+            }
+            match seen {
+                Seen::Entry(entry) => drop(shown.insert(entry.key.clone(), entry.clone())),
+                Seen::Gone(key) => drop(shown.remove(key)),
+                Seen::Damaged(error) => return Err(error),
+            }
+            Ok(())
+        })
+        .unwrap();
+        let listing = runtime.block_on(store.list("")).unwrap();
+        assert!(whole);
+        assert_eq!(totals.revision, listing.revision);
+        assert_eq!(Vec::from_iter(shown.into_values()), listing.entries);
+    }
+}

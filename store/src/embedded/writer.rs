@@ -1,7 +1,7 @@
 //! The one thread that writes.
 //!
-//! Batches that wait while the disk is busy are applied together and share one sync. Readers are kept out until the
-//! sync is done, so nobody acts on what a power failure could still take back.
+//! Batches that wait while the disk is busy are applied together and share one sync. Readers are kept out
+//! until the sync is done, so nobody acts on what a power failure could still take back.
 
 use std::io;
 use std::sync::Arc;

@@ -135,6 +135,7 @@ async fn after_a_recovery_revisions_and_tokens_are_larger_than_any_before() {
         .unwrap();
     drop(store);
     fs::write(dir.path().join("db/db"), b"no database").unwrap();
+    fs::remove_file(dir.path().join("acknowledged")).unwrap();
 
     let (store, recovery) = open(dir.path());
     let Recovery::Rebuilt {
@@ -191,8 +192,8 @@ async fn fill(path: &Path, all_in_snapshot: bool, log: Log) -> Vec<Entry> {
     state
 }
 
-/// Flips a byte, blanks a block, or cuts the end off a copy, at many places; opens it; hands over what is found.
-/// Returns how many were not simply clean.
+/// Flips a byte, blanks a block, or cuts the end off a copy, at many places; opens it; hands over what is
+/// found. Returns how many were not simply clean.
 async fn try_damages(original: &Path, mut check: impl FnMut(&[Entry], &Recovery, &str)) -> u32 {
     let whole = fs::read(original.join("db/db")).unwrap();
     let written = whole.iter().rposition(|byte| *byte != 0).unwrap();

@@ -1,7 +1,7 @@
 //! `kill -9` at any moment.
 //!
-//! A child process writes batches from several tasks and prints each acknowledgement. Whenever it is killed, what it
-//! had printed must be there. `CERTGATE_KILL_ROUNDS` sets the number of kills.
+//! A child process writes batches from several tasks and prints each acknowledgement. Whenever it is killed,
+//! what it had printed must be there. `CERTGATE_KILL_ROUNDS` sets the number of kills.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
