@@ -155,11 +155,11 @@ async fn forward(
         End::BackendStoppedReading(error) => {
             // What it said before that is the client's, but it may not be all: no `close_notify`.
             report.failed(Outcome::BackendReset, &error);
-            part_from_client(&mut link).await;
+            part_from_client(link).await;
         }
         End::ClientProtocolError(error) => {
             report.failed(Outcome::ClientProtocolError, &error);
-            part_from_client(&mut link).await;
+            part_from_client(link).await;
         }
         End::ClientReset(error) => report.failed(Outcome::ClientReset, &error),
         End::ClientTruncated => report.ended(Outcome::ClientTruncated),
@@ -167,8 +167,14 @@ async fn forward(
     }
 }
 
-async fn part_from_client(link: &mut Link) {
-    let last_words = records::rest(&mut link.tls);
-    linger::part(&mut link.client, &last_words).await;
-    link.client.ended_cleanly();
+async fn part_from_client(link: Link) {
+    let Link {
+        mut client,
+        mut tls,
+        backend,
+    } = link;
+    // It need not wait for the client to be told.
+    drop(backend);
+    linger::part(&mut client, &records::rest(&mut tls)).await;
+    client.ended_cleanly();
 }

@@ -33,7 +33,7 @@ impl Link {
     /// Copies until both directions have ended, or the connection has.
     pub(super) async fn copy(&mut self, idle_timeout: Duration, report: &mut Report) -> End {
         let mut idle = pin!(sleep(idle_timeout));
-        let mut copy = Copy {
+        let mut copying = Copying {
             link: self,
             report,
             upward: Direction::Open,
@@ -43,10 +43,10 @@ impl Link {
             idle_timeout,
             last_byte: Instant::now(),
         };
-        if let Err(error) = copy.take_first_data() {
+        if let Err(error) = copying.take_first_data() {
             return End::ClientProtocolError(error);
         }
-        poll_fn(|cx| copy.poll(idle.as_mut(), cx)).await
+        poll_fn(|cx| copying.poll(idle.as_mut(), cx)).await
     }
 }
 
@@ -78,7 +78,7 @@ enum Direction {
     Closed,
 }
 
-struct Copy<'a> {
+struct Copying<'a> {
     link: &'a mut Link,
     report: &'a mut Report,
     /// Client to backend.
@@ -93,7 +93,7 @@ struct Copy<'a> {
     last_byte: Instant,
 }
 
-impl Copy<'_> {
+impl Copying<'_> {
     fn poll(&mut self, idle: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<End> {
         for turn in 0..TURNS {
             let up = self.turn_up(cx);

@@ -111,9 +111,16 @@ impl Report {
         use Outcome::*;
         let noise = matches!(
             self.outcome,
-            HandshakeAbandoned | HandshakeTimeout | HelloTooLarge | NotTls | PlainHttp | ProxyHeader | SslV2
+            ClientProtocolError
+                | HandshakeAbandoned
+                | HandshakeTimeout
+                | HelloTooLarge
+                | NotTls
+                | PlainHttp
+                | ProxyHeader
+                | SslV2
         );
-        noise && self.server_name.is_none()
+        noise && self.server_name.is_none() && self.session.is_none()
     }
 }
 
