@@ -4,6 +4,7 @@
 //! exactly what was written, table by table, every value with its place; then what it means, with every check
 //! across tables. Both steps go on after a finding, so that one run reports all of them.
 
+mod alpn;
 mod check;
 mod collection;
 mod diagnostic;
@@ -13,6 +14,7 @@ mod reader;
 mod settings;
 mod source;
 mod suggestion;
+mod text;
 mod value;
 mod word;
 mod written;
@@ -78,5 +80,85 @@ fn evaluate(
             warnings: diagnostics,
         }),
         _ => Err(diagnostics),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const VALID: &str = "tests/fixtures/config/valid/everything.toml";
+
+    /// Everything that a text goes through, to the last line that is shown.
+    fn go_through(text: String) -> Result<Loaded, Diagnostics> {
+        let mut sources = Sources::default();
+        sources.add(Path::new(VALID), text);
+        let environment = Environment {
+            state_directory: None,
+            cores: 1,
+            policies: &["intermediate", "modern"],
+        };
+        let result = evaluate(sources, Report::default(), &environment);
+        let diagnostics = match &result {
+            Ok(loaded) => &loaded.warnings,
+            Err(diagnostics) => diagnostics,
+        };
+        for colour in [false, true] {
+            let shown = diagnostics.render(colour);
+            assert_eq!(shown.is_empty(), diagnostics.is_empty());
+        }
+        result
+    }
+
+    /// A cut or a replacement at a place given in thousandths of the text.
+    fn mutate(text: &str, edits: &[(usize, usize, String)]) -> String {
+        let mut characters: Vec<char> = text.chars().collect();
+        for (at, length, replacement) in edits {
+            let start = characters.len() * (at % 1000) / 1000;
+            let end = (start + length).min(characters.len());
+            characters.splice(start..end, replacement.chars());
+        }
+        characters.into_iter().collect()
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic_or_fail_without_a_reason(text in any::<String>()) {
+            if let Err(diagnostics) = go_through(text) {
+                prop_assert!(diagnostics.count(Severity::Error) > 0);
+            }
+        }
+
+        #[test]
+        fn no_mutation_of_a_good_file_makes_it_panic_or_fail_without_a_reason(
+            edits in proptest::collection::vec(
+                (0_usize..1000, 0_usize..40, "[\\[\\]{}=\"'.,#\n\r\ta-z0-9_*/:\u{0}\u{e9}\u{202e}-]{0,12}"),
+                1..6,
+            ),
+        ) {
+            let text = mutate(&fs::read_to_string(VALID)?, &edits);
+            if let Err(diagnostics) = go_through(text) {
+                prop_assert!(diagnostics.count(Severity::Error) > 0);
+            }
+        }
+
+        #[test]
+        fn a_finding_is_shown_with_its_file_line_and_column(
+            at in 0_usize..1000,
+            replacement in "[\\[\\]={}\"a-z ]{1,3}",
+        ) {
+            let text = mutate(&fs::read_to_string(VALID)?, &[(at, 4, replacement)]);
+            if let Err(diagnostics) = go_through(text) {
+                let shown = diagnostics.to_string();
+                for found in &diagnostics {
+                    let position = found.position().map(ToString::to_string);
+                    prop_assert!(position.is_some_and(|position| shown.contains(&position)), "{}", found.message());
+                }
+            }
+        }
     }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use certgate::certificate::{CertificateName, KeyType};
 use certgate::config::{
-    self, AlpnMismatch, Authentication, CertificateSelector, ChallengeType, Code, Config, Diagnostics,
-    Environment, IssuerConfig, Loaded, LogFormat, Protocol, Severity, UnknownSni,
+    self, AlpnMismatch, Authentication, CertificateSelector, ChallengeType, Code, Diagnostics, Environment,
+    IssuerConfig, Loaded, LogFormat, Protocol, Severity, UnknownSni,
 };
 
 /// Relative, so that no machine's paths are in what is expected: tests run in the package's directory.
@@ -61,4 +61,342 @@ fn every_broken_configuration_gives_exactly_the_diagnostics_beside_it() {
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
     assert!(paths.len() >= 45, "only {} broken fixtures", paths.len());
+}
+
+#[test]
+fn every_valid_configuration_is_taken_without_a_word() {
+    for path in fixtures("valid") {
+        match load(&path) {
+            Ok(loaded) => assert!(loaded.warnings.is_empty(), "{}", loaded.warnings),
+            Err(diagnostics) => panic!("{diagnostics}"),
+        }
+    }
+}
+
+/// With the files that they name beside them.
+#[test]
+fn every_example_is_taken_without_a_word() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("sites")).unwrap();
+    for file in ["bought.pem", "bought.key"] {
+        fs::copy(
+            Path::new(FIXTURES).join("pem").join(file),
+            directory.path().join(file),
+        )
+        .unwrap();
+    }
+    let mut examples = 0;
+    for entry in fs::read_dir("examples").unwrap() {
+        let entry = entry.unwrap();
+        let beside = directory.path().join(entry.file_name());
+        fs::copy(entry.path(), &beside).unwrap();
+        match load(&beside) {
+            Ok(loaded) => assert!(loaded.warnings.is_empty(), "{}", loaded.warnings),
+            Err(diagnostics) => panic!("{diagnostics}"),
+        }
+        examples += 1;
+    }
+    assert!(examples >= 3);
+}
+
+#[test]
+fn every_key_means_what_it_says() {
+    let config = load("tests/fixtures/config/valid/everything.toml")
+        .unwrap()
+        .config;
+    assert_eq!(config.store.path, Path::new("/var/lib/certgate"));
+    let gateway = config.gateway.unwrap();
+    assert_eq!(gateway.addresses.len(), 2);
+    assert_eq!(gateway.hostname.unwrap().as_str(), "edge.example.net");
+    assert_eq!(
+        gateway
+            .resolvers
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>(),
+        ["127.0.0.1:53", "[2001:db8::53]:53"]
+    );
+    assert_eq!(
+        (config.runtime.workers, config.runtime.drain_timeout),
+        (2, Duration::from_secs(60))
+    );
+    assert_eq!(config.log.level, tracing::Level::DEBUG);
+    assert_eq!(
+        (config.log.format, config.log.connections),
+        (LogFormat::Json, false)
+    );
+    assert_eq!(config.admin.socket, Path::new("/run/certgate/admin.sock"));
+    let IssuerConfig::Acme(acme) = &config.issuers["letsencrypt"] else {
+        panic!("{:?}", config.issuers)
+    };
+    assert_eq!(acme.directory, "https://acme-v02.api.letsencrypt.org/directory");
+    assert_eq!(acme.contact, ["mailto:ops@example.com"]);
+    assert_eq!(acme.challenges, [ChallengeType::Http01, ChallengeType::TlsAlpn01]);
+    assert_eq!(
+        acme.root_ca_file.as_deref(),
+        Some(Path::new("tests/fixtures/config/valid/../pem/root.pem"))
+    );
+    let IssuerConfig::LocalCa(local) = &config.issuers["internal"] else {
+        panic!("{:?}", config.issuers)
+    };
+    assert_eq!(local.common_name, "Example Internal CA");
+    assert_eq!(local.permitted_domains.len(), 2);
+    assert_eq!(local.certificate_lifetime, Duration::from_secs(12 * 3600));
+    let [wiki, www] = &config.certificates[..] else {
+        panic!("{:?}", config.certificates)
+    };
+    assert!(wiki.domains[1].is_wildcard());
+    assert_eq!(www.domains[0].to_string(), "www.example.com");
+    assert_eq!(www.issuers, ["letsencrypt", "internal"]);
+    assert_eq!(www.key_type, KeyType::Rsa2048);
+    assert_eq!(www.tags["team"], "web");
+    let [bought] = &config.certificate_files[..] else {
+        panic!("{:?}", config.certificate_files)
+    };
+    assert_eq!(bought.name, CertificateName::parse("bought").unwrap());
+    assert!(bought.certificate_file.ends_with("bought.pem"));
+    assert!(bought.key_file.as_ref().unwrap().ends_with("bought.key"));
+    assert!(config.certificate_directories["sites"].ends_with("sites"));
+    assert!(config.ca_bundles["partners"].files[0].ends_with("root.pem"));
+    let servers = &config.server_groups["app"].servers;
+    let weights: Vec<_> = servers
+        .iter()
+        .map(|server| (server.address.as_str(), server.weight))
+        .collect();
+    assert_eq!(
+        weights,
+        [
+            ("10.0.0.11:8080", 1),
+            ("app2.internal:8080", 2),
+            ("[2001:db8::1]:8080", 1)
+        ]
+    );
+}
+
+#[test]
+fn every_key_of_a_listener_means_what_it_says() {
+    let config = load("tests/fixtures/config/valid/everything.toml")
+        .unwrap()
+        .config;
+    let web = &config.listeners["web"];
+    assert_eq!(web.address, "0.0.0.0:443".parse().unwrap());
+    assert_eq!(web.protocol, Protocol::Tls);
+    let named = |name| CertificateSelector::Named(CertificateName::parse(name).unwrap());
+    let sites = CertificateSelector::Directory("sites/".into());
+    assert_eq!(
+        web.certificates,
+        [named("www"), named("bought"), sites, named("wiki")]
+    );
+    assert_eq!(web.unknown_sni, UnknownSni::Refuse);
+    assert_eq!(web.policy, "modern");
+    assert_eq!(web.alpn, [&b"h2"[..], b"http/1.1", b"http/1.0"]);
+    assert_eq!(web.alpn_mismatch, AlpnMismatch::Continue);
+    assert_eq!(
+        web.authentication,
+        Authentication::Mutual {
+            client_ca: "partners".into()
+        }
+    );
+    assert_eq!(web.server_group.as_deref(), Some("app"));
+    let seconds = [web.idle_timeout, web.handshake_timeout, web.connect_timeout].map(|time| time.as_secs());
+    assert_eq!(seconds, [600, 8, 2]);
+    assert_eq!(web.max_connections, Some(100_000));
+    assert_eq!(web.tags["env"], "prod");
+}
+
+#[test]
+fn what_is_not_written_has_the_documented_default() {
+    let config = load("tests/fixtures/config/valid/several-files").unwrap().config;
+    assert_eq!(config.store.path, Path::new("./certgate-data"));
+    assert_eq!(config.admin.socket, Path::new("./certgate-data/admin.sock"));
+    assert!(config.gateway.is_none());
+    assert_eq!(
+        (config.runtime.workers, config.runtime.drain_timeout),
+        (4, Duration::from_secs(30))
+    );
+    assert_eq!(config.log.level, tracing::Level::INFO);
+    assert_eq!(
+        (config.log.format, config.log.connections),
+        (LogFormat::Text, true)
+    );
+    let IssuerConfig::LocalCa(local) = &config.issuers["internal"] else {
+        panic!("{:?}", config.issuers)
+    };
+    assert_eq!(local.common_name, "certgate internal");
+    assert_eq!(local.certificate_lifetime, Duration::from_secs(90 * 86_400));
+    assert_eq!(config.certificates[0].key_type, KeyType::EcdsaP256);
+    let web = &config.listeners["web"];
+    assert_eq!(web.address, SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8443)));
+    assert_eq!(
+        (web.unknown_sni, web.alpn_mismatch),
+        (UnknownSni::Default, AlpnMismatch::Alert)
+    );
+    assert_eq!(
+        (web.policy.as_str(), &web.authentication),
+        ("intermediate", &Authentication::OneWay)
+    );
+    assert!(web.alpn.is_empty() && web.max_connections.is_none() && web.tags.is_empty());
+    let seconds = [web.idle_timeout, web.handshake_timeout, web.connect_timeout].map(|time| time.as_secs());
+    assert_eq!(seconds, [900, 10, 5]);
+    let redirect = &config.listeners["redirect"];
+    assert_eq!(redirect.protocol, Protocol::Http);
+    assert!(redirect.certificates.is_empty() && redirect.server_group.is_none());
+}
+
+#[test]
+fn the_named_alpn_lists_have_exactly_their_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("certgate.toml");
+    let example = fs::read_to_string("examples/local-ca.toml").unwrap();
+    for (name, protocols) in [
+        ("HTTP1Only", &["http/1.1", "http/1.0"][..]),
+        ("HTTP2Only", &["h2"]),
+        ("HTTP2Optional", &["http/1.1", "http/1.0", "h2"]),
+        ("HTTP2Preferred", &["h2", "http/1.1", "http/1.0"]),
+        ("None", &[]),
+    ] {
+        fs::write(&file, format!("{example}alpn = \"{name}\"\n")).unwrap();
+        let config = load(&file).unwrap().config;
+        let protocols: Vec<_> = protocols.iter().map(|protocol| protocol.as_bytes()).collect();
+        assert_eq!(config.listeners["app"].alpn, protocols, "{name}");
+    }
+}
+
+#[test]
+fn the_store_is_where_systemd_says_unless_the_file_says_otherwise() {
+    let store = |path: &str, state_directory: &str| {
+        let environment = Environment {
+            state_directory: Some(OsStr::new(state_directory)),
+            cores: 1,
+            policies: &["intermediate", "modern"],
+        };
+        config::load(&Path::new(FIXTURES).join(path), &environment)
+            .unwrap()
+            .config
+            .store
+            .path
+    };
+    assert_eq!(
+        store("valid/empty.toml", "/var/lib/certgate"),
+        Path::new("/var/lib/certgate")
+    );
+    assert_eq!(
+        store("valid/empty.toml", "/var/lib/one:/var/lib/two"),
+        Path::new("/var/lib/one")
+    );
+    assert_eq!(store("valid/empty.toml", ""), Path::new("./certgate-data"));
+    assert_eq!(
+        store("valid/everything.toml", "/elsewhere"),
+        Path::new("/var/lib/certgate")
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let diagnostics = load("no/such/certgate.toml").unwrap_err();
+    assert_eq!(
+        diagnostics.to_string(),
+        "error[unreadable]: cannot read the configuration `no/such/certgate.toml`: there is no such file"
+    );
+}
+
+/// Editors and CI read the parts rather than the picture.
+#[test]
+fn a_finding_can_be_taken_apart() {
+    let diagnostics = load("tests/fixtures/config/broken/errors-and-warnings.toml").unwrap_err();
+    assert_eq!(
+        (
+            diagnostics.count(Severity::Error),
+            diagnostics.count(Severity::Warning)
+        ),
+        (1, 3)
+    );
+    let error = diagnostics
+        .iter()
+        .find(|found| found.severity() == Severity::Error)
+        .unwrap();
+    assert_eq!(error.code(), Code::MissingKey);
+    assert_eq!(error.code().as_str(), "missing-key");
+    let position = error.position().unwrap();
+    assert_eq!((position.line, position.column), (20, 1));
+    assert!(position.path.ends_with("errors-and-warnings.toml"));
+    assert!(error.suggestion().unwrap().starts_with("add `client_ca`"));
+}
+
+/// The keys are a contract with other people's files: a change of `keys.txt` is a change for them.
+#[test]
+fn the_schema_has_exactly_the_keys_that_are_promised() {
+    let schema = config::json_schema();
+    let mut in_schema = BTreeSet::new();
+    schema_keys(&schema, &schema, "", &mut in_schema);
+    let promised = fs::read_to_string(Path::new(FIXTURES).join("keys.txt")).unwrap();
+    assert_eq!(in_schema, promised.lines().map(str::to_owned).collect());
+}
+
+/// And the reader takes every one of them: a file that uses all is taken.
+#[test]
+fn the_file_with_every_key_has_every_key_of_the_schema() {
+    let schema = config::json_schema();
+    let (mut in_schema, mut in_file) = (BTreeSet::new(), BTreeSet::new());
+    schema_keys(&schema, &schema, "", &mut in_schema);
+    let text = fs::read_to_string("tests/fixtures/config/valid/everything.toml").unwrap();
+    file_keys(&toml::from_str(&text).unwrap(), "", &mut in_file);
+    assert_eq!(in_file, in_schema);
+}
+
+fn schema_keys(
+    root: &serde_json::Value,
+    schema: &serde_json::Value,
+    path: &str,
+    keys: &mut BTreeSet<String>,
+) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let target = root.pointer(reference.trim_start_matches('#')).unwrap();
+        return schema_keys(root, target, path, keys);
+    }
+    for (key, value) in schema["properties"].as_object().into_iter().flatten() {
+        assert!(value["description"].is_string(), "{path}{key} is not described");
+        keys.insert(format!("{path}{key}"));
+        schema_keys(root, value, &format!("{path}{key}."), keys);
+    }
+    let alternatives = schema["anyOf"].as_array().into_iter().flatten();
+    for inner in alternatives.chain(schema.get("items")) {
+        schema_keys(root, inner, path, keys);
+    }
+    match schema.get("additionalProperties") {
+        Some(serde_json::Value::Object(_)) => {
+            schema_keys(
+                root,
+                &schema["additionalProperties"],
+                &format!("{path}NAME."),
+                keys,
+            );
+        }
+        // Editors find misspelt keys only where the schema is closed.
+        other => assert!(
+            schema.get("properties").is_none() || other == Some(&false.into()),
+            "{path}"
+        ),
+    }
+}
+
+fn file_keys(value: &toml::Value, path: &str, keys: &mut BTreeSet<String>) {
+    let named = matches!(
+        path,
+        "issuers." | "certificates." | "certificate_directories." | "ca_bundles."
+    ) || matches!(path, "server_groups." | "listeners.");
+    match value {
+        toml::Value::Table(_) if path.ends_with("tags.") => {}
+        toml::Value::Table(table) => {
+            for (key, value) in table {
+                let key = if named { "NAME" } else { key };
+                if !named {
+                    keys.insert(format!("{path}{key}"));
+                }
+                file_keys(value, &format!("{path}{key}."), keys);
+            }
+        }
+        toml::Value::Array(items) => items.iter().for_each(|item| file_keys(item, path, keys)),
+        _ => {}
+    }
 }

@@ -22,7 +22,7 @@ pub(super) struct OneOrMany<T>(pub(super) Vec<Located<T>>);
 
 /// `[section.NAME]` tables, by name.
 #[derive(Debug)]
-pub(super) struct Named<T>(pub(super) Vec<Entry<T>>);
+pub(super) struct Named<T>(pub(super) BTreeMap<String, Entry<T>>);
 
 /// One of them.
 #[derive(Debug)]
@@ -38,14 +38,19 @@ pub(super) struct Entry<T> {
 pub(super) struct Tags(pub(super) BTreeMap<String, String>);
 
 impl<T> Key<Named<T>> {
-    /// Every entry.
-    pub(super) fn entries(&self) -> &[Entry<T>] {
-        self.value().map_or(&[], |named| &named.value.0)
+    /// Every entry, by name.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry<T>> {
+        self.value().into_iter().flat_map(|named| named.value.0.values())
     }
 
     /// The entry with a name.
     pub(super) fn entry(&self, name: &str) -> Option<&Entry<T>> {
-        self.entries().iter().find(|entry| entry.name.value == name)
+        self.value().and_then(|named| named.value.0.get(name))
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries().next().is_none()
     }
 
     /// Whether something may have that name: yes also when the whole section could not be read.
@@ -55,13 +60,12 @@ impl<T> Key<Named<T>> {
 
     /// The names there are.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.entries().iter().map(|entry| entry.name.value.as_str())
+        self.entries().map(|entry| entry.name.value.as_str())
     }
 
     /// The entries that can be checked, with their names.
     pub(super) fn tables(&self) -> impl Iterator<Item = (&Located<String>, &T)> {
         self.entries()
-            .iter()
             .filter_map(|entry| entry.table.as_ref().map(|table| (&entry.name, table)))
     }
 }
@@ -106,7 +110,7 @@ impl<T: Value> Value for OneOrMany<T> {
 
 impl<T: Table> Value for Named<T> {
     fn read(found: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
-        let mut entries = Vec::new();
+        let mut entries = BTreeMap::new();
         for (name, value) in reader.entries(found)? {
             let place = reader.place(name.span());
             let text: &str = name.get_ref();
@@ -119,7 +123,7 @@ impl<T: Table> Value for Named<T> {
                 value: text.to_owned(),
                 place,
             };
-            entries.push(Entry { name, table });
+            entries.insert(text.to_owned(), Entry { name, table });
         }
         Some(Self(entries))
     }

@@ -316,16 +316,10 @@ impl Report {
         self.found.iter().any(|found| found.severity() == Severity::Error)
     }
 
-    /// Drops what is said about a line on which `place` lies, but for syntax errors: after one of those the
-    /// rest of its line is a guess.
-    pub(super) fn forget_guesses(&mut self, sources: &Sources, place: &Place) {
-        self.found.retain(|found| {
-            found.code == Code::Syntax
-                || found
-                    .primary
-                    .as_ref()
-                    .is_none_or(|(other, _)| !sources.same_line(other, place))
-        });
+    /// Drops the findings whose place `unwanted` picks.
+    pub(super) fn forget(&mut self, unwanted: impl Fn(&Place) -> bool) {
+        self.found
+            .retain(|found| !found.primary.as_ref().is_some_and(|(place, _)| unwanted(place)));
     }
 }
 

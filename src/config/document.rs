@@ -1,11 +1,13 @@
 //! The files of a configuration as one document.
 
+use std::collections::{BTreeSet, btree_map};
+
 use toml::de::DeTable;
 
 use crate::config::collection::Named;
 use crate::config::diagnostic::{Code, Diagnostic, Report};
 use crate::config::reader::{Key, Reader};
-use crate::config::source::{Place, Sources};
+use crate::config::source::{Place, Source, Sources};
 use crate::config::written::Document;
 
 /// Reads every file and joins them. After a syntax error the other findings are still reported, but there is no
@@ -18,17 +20,46 @@ pub(super) fn read(sources: &Sources, report: &mut Report) -> Option<Document> {
         let (table, errors) = DeTable::parse_recoverable(&source.text);
         let place = Place::new(file, table.span());
         let part = Reader::new(file, report).known::<Document>(table.get_ref(), &place);
-        for error in &errors {
-            let place = Place::new(file, error.span().unwrap_or_default());
-            report.forget_guesses(sources, &place);
-            report.push(
-                Diagnostic::new(Code::Syntax, format!("not TOML: {}", error.message())).at(&place, "here"),
-            );
-        }
-        complete &= errors.is_empty();
         join(&mut whole, part, report);
+        complete &= errors.is_empty();
+        syntax(file, source, &errors, report);
     }
     complete.then_some(whole)
+}
+
+/// Reports syntax errors. What stands on the line of one is a guess, and so is what follows a broken `[header]`
+/// up to the next: of those nothing else is said.
+fn syntax(file: usize, source: &Source, errors: &[toml::de::Error], report: &mut Report) {
+    let place = |error: &toml::de::Error| Place::new(file, error.span().unwrap_or_default());
+    let broken: BTreeSet<_> = errors.iter().map(|error| source.line(&place(error))).collect();
+    let mut guesses = BTreeSet::new();
+    let mut header_broken = false;
+    for (number, line) in (1..).zip(source.text.lines()) {
+        let is_header = line.trim_start().starts_with('[');
+        header_broken = broken.contains(&number) && is_header || header_broken && !is_header;
+        if header_broken || broken.contains(&number) {
+            guesses.insert(number);
+        }
+    }
+    report.forget(|place| place.file == file && guesses.contains(&source.line(place)));
+    for (count, error) in errors.iter().enumerate() {
+        let place = place(error);
+        let diagnostic = match source.bare_word(&place) {
+            Some(word) => Diagnostic::new(Code::Syntax, format!("not TOML: `{word}` is no value"))
+                .at(&place, "here")
+                .help(format!("text stands in quotes: \"{word}\"")),
+            None => {
+                Diagnostic::new(Code::Syntax, format!("not TOML: {}", error.message())).at(&place, "here")
+            }
+        };
+        if count + 1 == SYNTAX_ERRORS_SHOWN && errors.len() > SYNTAX_ERRORS_SHOWN {
+            let more = errors.len() - SYNTAX_ERRORS_SHOWN;
+            let help = format!("{more} more syntax errors follow in this file; is it TOML at all?");
+            report.push(diagnostic.help(help));
+            return;
+        }
+        report.push(diagnostic);
+    }
 }
 
 fn join(whole: &mut Document, part: Document, report: &mut Report) {
@@ -70,14 +101,15 @@ fn named<T>(whole: &mut Key<Named<T>>, part: Key<Named<T>>, section: &str, repor
     };
     let Key::Present(part, _) = part else { return };
     let whole = &mut whole.value.0;
-    for entry in part.value.0 {
-        let name = &entry.name;
-        match whole.iter().find(|other| other.name.value == name.value) {
-            Some(first) => {
-                let table = format!("{section}.{}", name.value);
-                report.push(twice(&table, &name.place, &first.name.place));
+    for (name, entry) in part.value.0 {
+        match whole.entry(name) {
+            btree_map::Entry::Occupied(first) => {
+                let table = format!("{section}.{}", first.key());
+                report.push(twice(&table, &entry.name.place, &first.get().name.place));
             }
-            None => whole.push(entry),
+            btree_map::Entry::Vacant(vacant) => {
+                vacant.insert(entry);
+            }
         }
     }
 }
@@ -88,3 +120,6 @@ fn twice(table: &str, second: &Place, first: &Place) -> Diagnostic {
         .and(first, "first defined here")
         .help("keep one of them; a later file adds tables, it does not change earlier ones")
 }
+
+/// A person mends a few and looks again.
+const SYNTAX_ERRORS_SHOWN: usize = 20;

@@ -76,9 +76,9 @@ fn parse(text: &str) -> Option<Duration> {
 
 fn written(seconds: u64) -> String {
     match seconds {
-        _ if seconds >= 2 * 86_400 && seconds % 86_400 == 0 => format!("{}d", seconds / 86_400),
-        _ if seconds >= 3600 && seconds % 3600 == 0 => format!("{}h", seconds / 3600),
-        _ if seconds >= 60 && seconds % 60 == 0 => format!("{}m", seconds / 60),
+        _ if seconds >= 2 * 86_400 && seconds.is_multiple_of(86_400) => format!("{}d", seconds / 86_400),
+        _ if seconds >= 3600 && seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
+        _ if seconds >= 60 && seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
         _ => format!("{seconds}s"),
     }
 }

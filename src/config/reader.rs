@@ -19,8 +19,8 @@ pub(super) trait Value: JsonSchema + Sized {
 pub(super) trait Table: JsonSchema + Sized {
     /// The keys that it holds.
     const KEYS: &'static [&'static str];
-    /// Those that must be there.
-    const REQUIRED: &'static [&'static str];
+    /// Those that must be there, each with what it may look like.
+    const REQUIRED: &'static [(&'static str, &'static str)];
     /// Keys of other versions of certgate, which this one refuses without guessing at typing errors.
     const LATER: &'static [&'static str];
     /// Takes over every key.
@@ -166,46 +166,57 @@ impl<'a> Reader<'a> {
 
     /// Reads a table with known keys; `place` is where its absence of keys is shown.
     pub(super) fn known<T: Table>(&mut self, entries: &DeTable<'_>, place: &Place) -> T {
+        let mut misspelt = Vec::new();
         for (name, _) in entries {
             let key = name.get_ref().as_ref();
             if !T::KEYS.contains(&key) {
                 let place = self.place(name.span());
-                self.unknown_key::<T>(key, &place);
+                misspelt.extend(self.unknown_key::<T>(key, &place));
             }
         }
-        for key in T::REQUIRED.iter().filter(|key| !entries.contains_key(**key)) {
-            let table = self.table();
-            self.report(
-                Diagnostic::new(Code::MissingKey, format!("`{key}` is missing {table}"))
-                    .at(place, format!("has no `{key}`")),
-            );
+        for (key, example) in T::REQUIRED {
+            if !entries.contains_key(*key) && !misspelt.contains(key) {
+                let table = self.table();
+                self.report(
+                    Diagnostic::new(Code::MissingKey, format!("`{key}` is missing {table}"))
+                        .at(place, format!("has no `{key}`"))
+                        .help(format!("add {key} = {example}")),
+                );
+            }
         }
         T::fill(&mut Fields {
             entries,
+            misspelt: &misspelt,
             reader: self,
         })
     }
 
-    fn unknown_key<T: Table>(&mut self, key: &str, place: &Place) {
+    /// Reports `key`; returns the key that was probably meant.
+    fn unknown_key<T: Table>(&mut self, key: &str, place: &Place) -> Option<&'static str> {
         let table = self.table();
-        self.report(if T::LATER.contains(&key) {
-            Diagnostic::new(
-                Code::NotInThisVersion,
-                format!("this version of certgate has no `{key}` {table}"),
-            )
-            .at(place, "not in this version")
-            .help(format!("remove `{key}`"))
-        } else {
+        if T::LATER.contains(&key) {
+            let message = format!("this version of certgate has no `{key}` {table}");
+            self.report(
+                Diagnostic::new(Code::NotInThisVersion, message)
+                    .at(place, "not in this version")
+                    .help(format!("remove `{key}`")),
+            );
+            return None;
+        }
+        self.report(
             Diagnostic::new(Code::UnknownKey, format!("unknown key `{key}` {table}"))
                 .at(place, "unknown")
-                .help(suggestion::for_word(key, T::KEYS.iter().copied()))
-        });
+                .help(suggestion::for_word(key, T::KEYS.iter().copied())),
+        );
+        suggestion::closest(key, T::KEYS)
     }
 }
 
 /// The entries of one table while it is filled.
 pub(super) struct Fields<'e, 'r, 'a> {
     entries: &'e DeTable<'e>,
+    /// Keys that stand here under a misspelt name: that they are missing need not be said as well.
+    misspelt: &'e [&'static str],
     reader: &'r mut Reader<'a>,
 }
 
@@ -213,7 +224,8 @@ impl Fields<'_, '_, '_> {
     /// The value of `key`.
     pub(super) fn take<T: Value>(&mut self, key: &str) -> Key<T> {
         let Some((name, found)) = self.entries.get_key_value(key) else {
-            return Key::Absent;
+            let misspelt = self.misspelt.contains(&key);
+            return if misspelt { Key::Invalid } else { Key::Absent };
         };
         let place = self.reader.place(name.span());
         match self.reader.within(key, |reader| reader.located(found)) {
@@ -223,28 +235,28 @@ impl Fields<'_, '_, '_> {
     }
 }
 
-/// Declares a table as it is written: its documented keys, which of them must be there (`= required`), and the
-/// keys that only other versions have. Reader and JSON Schema both come from this one declaration.
+/// Declares a table as it is written: its documented keys, which of them must be there (`= required(EXAMPLE)`),
+/// and the keys that only other versions have. Reader and JSON Schema both come from this one declaration.
 macro_rules! table {
     (
         $(#[doc = $doc:literal])*
         $table:ident {
-            $($(#[doc = $key_doc:literal])* $key:ident: $type:ty $(= $required:ident)?,)*
+            $($(#[doc = $key_doc:literal])* $key:ident: $type:ty $(= required($example:literal))?,)*
         }
         $(later $($later:ident)+)?
     ) => {
         $(#[doc = $doc])*
         #[derive(Debug, Default, schemars::JsonSchema)]
         #[schemars(default, deny_unknown_fields)]
-        #[schemars(extend("required" = <Self as $crate::config::reader::Table>::REQUIRED))]
+        #[schemars(extend("required" = $crate::config::reader::required_keys::<Self>()))]
         pub(in crate::config) struct $table {
             $($(#[doc = $key_doc])* pub(in crate::config) $key: $crate::config::reader::Key<$type>,)*
         }
 
         impl $crate::config::reader::Table for $table {
             const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
-            const REQUIRED: &'static [&'static str] =
-                &[$($($crate::config::reader::table!(@$required $key),)?)*];
+            const REQUIRED: &'static [(&'static str, &'static str)] =
+                &[$($((stringify!($key), $example),)?)*];
             const LATER: &'static [&'static str] = &[$($(stringify!($later)),+)?];
 
             fn fill(fields: &mut $crate::config::reader::Fields<'_, '_, '_>) -> Self {
@@ -263,9 +275,13 @@ macro_rules! table {
             }
         }
     };
-    (@required $key:ident) => { stringify!($key) };
 }
 pub(in crate::config) use table;
+
+/// The keys that must be there, for the schema.
+pub(super) fn required_keys<T: Table>() -> Vec<&'static str> {
+    T::REQUIRED.iter().map(|(key, _)| *key).collect()
+}
 
 /// A schema is that of what is inside: where something was written does not show in it.
 macro_rules! transparent_schema {

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 
 use crate::config::diagnostic::{Code, Diagnostic, Position, Report};
 
@@ -19,6 +20,8 @@ pub(super) struct Source {
     /// What it holds.
     pub(super) text: String,
     directory: PathBuf,
+    /// The offset at which each line begins.
+    lines: Vec<usize>,
 }
 
 /// Some octets of one file.
@@ -70,17 +73,7 @@ impl Sources {
             match fs::read(&file) {
                 Ok(octets) => match String::from_utf8(octets) {
                     Ok(text) => sources.add(&file, text),
-                    Err(error) => report.push(
-                        Diagnostic::new(
-                            Code::Unreadable,
-                            format!(
-                                "`{}` is not UTF-8: the octet at offset {} belongs to no character",
-                                file.display(),
-                                error.utf8_error().valid_up_to(),
-                            ),
-                        )
-                        .help("TOML is UTF-8 (TOML 1.0.0, \"Spec\"); save the file in that encoding"),
-                    ),
+                    Err(error) => report.push(not_utf8(&file, &error)),
                 },
                 Err(error) => report.push(unreadable(&file, &error)),
             }
@@ -94,8 +87,10 @@ impl Sources {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
+        let newlines = text.match_indices('\n').map(|(newline, _)| newline + 1);
         self.0.push(Source {
             name: path.display().to_string(),
+            lines: std::iter::once(0).chain(newlines).collect(),
             text,
             directory,
         });
@@ -126,25 +121,31 @@ impl Sources {
     /// The place as file, line and column.
     pub(super) fn position(&self, place: &Place) -> Option<Position> {
         let source = self.source(place)?;
-        let before = source.text.get(..place.start)?;
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = source.line(place);
+        let before = source.text.get(*source.lines.get(line - 1)?..place.start)?;
         Some(Position {
             path: source.name.clone(),
-            line: before.matches('\n').count() + 1,
-            column: before.get(line_start..)?.chars().count() + 1,
+            line,
+            column: before.chars().count() + 1,
         })
-    }
-
-    /// Whether both places begin on the same line.
-    pub(super) fn same_line(&self, one: &Place, other: &Place) -> bool {
-        match (self.position(one), self.position(other)) {
-            (Some(one), Some(other)) => one.path == other.path && one.line == other.line,
-            _ => false,
-        }
     }
 }
 
 impl Source {
+    /// The line on which `place` begins, from 1.
+    pub(super) fn line(&self, place: &Place) -> usize {
+        self.lines.partition_point(|start| *start <= place.start)
+    }
+
+    /// The unquoted word after a `=` at which `place` begins.
+    pub(super) fn bare_word(&self, place: &Place) -> Option<&str> {
+        let before = self.text.get(..place.start)?.trim_end_matches([' ', '\t']);
+        let word = self.text.get(place.start..)?;
+        let end = word.find(|c: char| c.is_whitespace() || matches!(c, ',' | ']' | '}' | '#'));
+        let word = word.get(..end.unwrap_or(word.len()))?;
+        (before.ends_with('=') && word.starts_with(char::is_alphabetic)).then_some(word)
+    }
+
     /// `span` as octets that exist and do not cut a character: what a renderer may be given.
     pub(super) fn clamp(&self, place: &Place) -> Range<usize> {
         let boundary = |mut at: usize| {
@@ -205,6 +206,23 @@ fn toml_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
+}
+
+fn not_utf8(path: &Path, error: &FromUtf8Error) -> Diagnostic {
+    let sound = error.as_bytes().get(..error.utf8_error().valid_up_to());
+    let before = String::from_utf8_lossy(sound.unwrap_or_default());
+    let (line, column) = match before.rsplit_once('\n') {
+        Some((above, left)) => (above.matches('\n').count() + 2, left.chars().count() + 1),
+        None => (1, before.chars().count() + 1),
+    };
+    Diagnostic::new(
+        Code::Unreadable,
+        format!(
+            "{}:{line}:{column}: no character of UTF-8 begins here",
+            path.display()
+        ),
+    )
+    .help("TOML is UTF-8; save the file in that encoding")
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {

@@ -39,7 +39,8 @@ pub(super) fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     text
 }
 
-fn closest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+/// The candidate that is only a slip away from `word`.
+pub(super) fn closest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     // An edit more than each three characters and it is another word.
     let tolerance = (word.chars().count() / 3).max(1);
     let lower = word.to_lowercase();

@@ -7,6 +7,7 @@ use toml::de::DeValue;
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::reader::{Reader, Value};
 use crate::config::settings::{AlpnMismatch, ChallengeType, LogFormat, Protocol, UnknownSni};
+use crate::config::source::Place;
 use crate::config::suggestion;
 
 /// Gives types their words, and with them their reader and their schema. Words after `later` belong to other
@@ -19,8 +20,8 @@ macro_rules! words {
                 match reader.text(found)? {
                     $($word => Some($value),)*
                     other => {
-                        let problem = refusal(&reader.key(), other, &[$($word),*], &[$($($later),+)?]);
-                        reader.report(problem.at(&place, "not allowed"));
+                        let key = reader.key();
+                        reader.report(refusal(&key, other, &place, &[$($word),*], &[$($($later),+)?]));
                         None
                     }
                 }
@@ -104,14 +105,16 @@ impl From<LogLevel> for tracing::Level {
 }
 
 /// What is said of a word that is not among the allowed ones.
-pub(super) fn refusal(key: &str, word: &str, allowed: &[&str], later: &[&str]) -> Diagnostic {
+pub(super) fn refusal(key: &str, word: &str, place: &Place, allowed: &[&str], later: &[&str]) -> Diagnostic {
     if later.contains(&word) {
         return Diagnostic::new(
             Code::NotInThisVersion,
             format!("this version of certgate has no `{word}` for {key}"),
         )
+        .at(place, "not in this version")
         .help(format!("allowed: {}", suggestion::list(allowed.iter().copied())));
     }
     Diagnostic::new(Code::NotAllowed, format!("{key} cannot be `{word}`"))
+        .at(place, "not allowed")
         .help(suggestion::for_word(word, allowed.iter().copied()))
 }

@@ -9,16 +9,16 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::certificate::KeyType;
+use crate::config::alpn::Alpn;
 use crate::config::collection::{List, Named, OneOrMany, Tags};
-use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::period::Period;
 use crate::config::reader::{Key, Reader, Value, table};
 use crate::config::settings::{
     AlpnMismatch, CertificateSelector, ChallengeType, LogFormat, Protocol, UnknownSni,
 };
-use crate::config::source::Located;
-use crate::config::value::{AdminAddress, Contact, Integer, Resolver, ServerAddress};
-use crate::config::word::{Algorithm, AuthenticationKind, ConnectionLines, IssuerKind, LogLevel, refusal};
+use crate::config::text::{AdminAddress, Contact, Resolver, ServerAddress};
+use crate::config::value::Integer;
+use crate::config::word::{Algorithm, AuthenticationKind, ConnectionLines, IssuerKind, LogLevel};
 use crate::name::{DnsName, NamePattern};
 
 table! {
@@ -107,7 +107,7 @@ table! {
     /// Who signs certificates. Which keys belong here depends on `kind`.
     Issuer {
         /// "acme" for a CA that speaks RFC 8555, "local-ca" for one of the gateway's own.
-        kind: IssuerKind = required,
+        kind: IssuerKind = required("\"acme\" or kind = \"local-ca\""),
         /// acme: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of a directory.
         directory: String,
         /// acme: contact URLs of the account, as "mailto:ops@example.com".
@@ -150,7 +150,7 @@ table! {
     /// A directory of certificate files; watched. Each becomes the certificate NAME/FILE.
     CertificateDirectory {
         /// The directory.
-        path: PathBuf = required,
+        path: PathBuf = required("\"/etc/certgate/sites\""),
     }
 }
 
@@ -158,7 +158,7 @@ table! {
     /// What client certificates are checked against.
     CaBundle {
         /// PEM files with the CA certificates.
-        files: List<PathBuf> = required,
+        files: List<PathBuf> = required("[\"roots.pem\"]"),
     }
     later crl_files
 }
@@ -167,7 +167,7 @@ table! {
     /// Backends that take over from each other.
     ServerGroup {
         /// host:port, or a table with `address` and `weight`.
-        servers: List<Server> = required,
+        servers: List<Server> = required("[\"10.0.0.11:8080\"]"),
         /// How the next server is chosen. Default: "round-robin".
         algorithm: Algorithm,
     }
@@ -178,7 +178,7 @@ table! {
     /// One backend.
     WeightedServer {
         /// host:port.
-        address: ServerAddress = required,
+        address: ServerAddress = required("\"10.0.0.11:8080\""),
         /// Its share of new connections, beside the others'. Default: 1.
         weight: Integer<1, 256>,
     }
@@ -190,7 +190,7 @@ table! {
         /// The IP address to listen on. Default: "[::]", which takes IPv4 as well.
         address: IpAddr,
         /// The TCP port.
-        port: Integer<1, 65_535> = required,
+        port: Integer<1, 65_535> = required("443"),
         /// "tls": ends TLS and forwards the bytes inside. "http": answers HTTP-01 and redirects to https.
         /// Default: "tls".
         protocol: Protocol,
@@ -234,10 +234,6 @@ pub(super) struct Server {
     pub(super) weight: u16,
 }
 
-/// The ALPN protocols of a listener, in the server's order (RFC 7301).
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Alpn(pub(super) Vec<Vec<u8>>);
-
 impl Value for Server {
     fn read(found: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         if let DeValue::Table(_) = found.get_ref() {
@@ -272,89 +268,5 @@ impl JsonSchema for Server {
         let address = generator.subschema_for::<ServerAddress>();
         let weighted = generator.subschema_for::<WeightedServer>();
         json_schema!({ "anyOf": [address, weighted] })
-    }
-}
-
-impl Alpn {
-    /// The named lists, as a cloud load balancer's user knows them; in `HTTP2Optional` h2 really is the last.
-    const PRESETS: [(&'static str, &'static [&'static str]); 5] = [
-        ("HTTP1Only", &["http/1.1", "http/1.0"]),
-        ("HTTP2Only", &["h2"]),
-        ("HTTP2Optional", &["http/1.1", "http/1.0", "h2"]),
-        ("HTTP2Preferred", &["h2", "http/1.1", "http/1.0"]),
-        ("None", &[]),
-    ];
-    const PRESET_NAMES: [&'static str; 5] = {
-        let [a, b, c, d, e] = Self::PRESETS;
-        [a.0, b.0, c.0, d.0, e.0]
-    };
-
-    fn read_list(items: &[Located<String>], reader: &mut Reader<'_>) -> Option<Self> {
-        let mut protocols: Vec<Vec<u8>> = Vec::new();
-        let mut sound = true;
-        for Located { value, place } in items {
-            let problem = if value == "acme-tls/1" {
-                Diagnostic::new(
-                    Code::ReservedAlpn,
-                    "`acme-tls/1` cannot be among a listener's protocols",
-                )
-                .at(place, "reserved")
-                .help("leave it out: TLS-ALPN-01 challenges are answered on every tls listener by themselves")
-            } else if value.is_empty() || value.len() > 255 {
-                let message = format!(
-                    "an ALPN protocol has 1 to 255 octets (RFC 7301 §3.1); found {}",
-                    value.len()
-                );
-                Diagnostic::new(Code::OutOfRange, message).at(place, "out of range")
-            } else if protocols.iter().any(|listed| listed == value.as_bytes()) {
-                Diagnostic::new(Code::ListedTwice, format!("`{value}` is listed twice in `alpn`"))
-                    .at(place, "the second time")
-            } else {
-                protocols.push(value.as_bytes().to_owned());
-                continue;
-            };
-            sound = false;
-            reader.report(problem);
-        }
-        sound.then_some(Self(protocols))
-    }
-}
-
-impl Value for Alpn {
-    fn read(found: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
-        match found.get_ref() {
-            DeValue::String(name) => {
-                let preset = Self::PRESETS.iter().find(|(preset, _)| preset == name);
-                if preset.is_none() {
-                    let place = reader.place(found.span());
-                    let problem = refusal("`alpn`", name, &Self::PRESET_NAMES, &[]);
-                    reader.report(problem.at(&place, "not allowed"));
-                }
-                preset.map(|(_, protocols)| Self(protocols.iter().map(|p| p.as_bytes().to_owned()).collect()))
-            }
-            DeValue::Array(_) => {
-                let list = List::<String>::read(found, reader)?;
-                Self::read_list(&list.0, reader)
-            }
-            _ => {
-                reader.wrong_type(found, "one of the named lists or a list of protocols");
-                None
-            }
-        }
-    }
-}
-
-impl JsonSchema for Alpn {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Alpn".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [
-            { "type": "string", "enum": Self::PRESET_NAMES },
-            { "type": "array", "minItems": 1, "items": { "type": "string", "minLength": 1, "maxLength": 255 } },
-        ] })
     }
 }

@@ -30,7 +30,7 @@ impl Checker<'_> {
                     issued.push(None);
                 }
                 (true, false) => issued.push(self.issued(name, certificate)),
-                (false, true) => files.push(self.from_files(name, certificate)),
+                (false, true) => files.push(self.filed(name, certificate)),
                 (false, false) => {
                     let message = format!(
                         "[certificates.{}] says neither `domains` nor `certificate_file`",
@@ -76,7 +76,7 @@ impl Checker<'_> {
         self.report.push(diagnostic);
     }
 
-    fn from_files(&mut self, name: &Located<String>, certificate: &Certificate) -> Option<CertificateFiles> {
+    fn filed(&mut self, name: &Located<String>, certificate: &Certificate) -> Option<CertificateFiles> {
         let key_file = match &certificate.key_file {
             Key::Absent => Some(None),
             Key::Invalid => None,
@@ -105,7 +105,7 @@ impl Checker<'_> {
         }
         let document = self.document;
         if certificate.issuer.is_absent() {
-            let help = if document.issuers.entries().is_empty() {
+            let help = if document.issuers.is_empty() {
                 "add `issuer`, and the issuer itself as [issuers.NAME]".to_owned()
             } else {
                 format!(

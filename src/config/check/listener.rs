@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::Checker;
+use crate::config::alpn::Alpn;
 use crate::config::collection::Tags;
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::period::Period;
@@ -14,7 +15,7 @@ use crate::config::settings::{
 use crate::config::source::{Located, Place};
 use crate::config::suggestion;
 use crate::config::word::AuthenticationKind;
-use crate::config::written::{Alpn, Listener};
+use crate::config::written::Listener;
 
 /// Where a listener listens; nothing when its file does not say so in a usable way.
 pub(super) fn socket_address(listener: &Listener) -> Option<SocketAddr> {
@@ -94,7 +95,7 @@ impl Checker<'_> {
         }
         if listener.server_group.is_absent() {
             let groups = &self.document.server_groups;
-            let help = if groups.entries().is_empty() {
+            let help = if groups.is_empty() {
                 "add `server_group`, and the group itself as [server_groups.NAME] with `servers`".to_owned()
             } else {
                 format!(
@@ -168,7 +169,7 @@ impl Checker<'_> {
                     let client_ca = bundle.value.clone();
                     return Some(Authentication::Mutual { client_ca });
                 }
-                let help = if bundles.entries().is_empty() {
+                let help = if bundles.is_empty() {
                     "add `client_ca`, and the bundle itself as [ca_bundles.NAME] with `files`".to_owned()
                 } else {
                     format!(

@@ -9,7 +9,8 @@ use crate::config::period::Period;
 use crate::config::reader::Key;
 use crate::config::settings::{AdminConfig, GatewayConfig, LogConfig, LogFormat, RuntimeConfig, StoreConfig};
 use crate::config::source::Located;
-use crate::config::value::{AdminAddress, Integer};
+use crate::config::text::AdminAddress;
+use crate::config::value::Integer;
 use crate::config::word::{ConnectionLines, LogLevel};
 
 impl Checker<'_> {

@@ -22,7 +22,6 @@ impl Checker<'_> {
             Key::Invalid => None,
             listeners => listeners
                 .entries()
-                .iter()
                 .map(|entry| {
                     let listener = entry.table.as_ref()?;
                     let port = listener.port.value()?.value.0;
