@@ -1,0 +1,216 @@
+//! An issuer, its inventory and everything that it asks of others.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use certgate::certificate::{CertificateName, CredentialPem, DesiredCertificate, KeyType};
+use certgate::clock::{Clock, ManualClock, Timestamp};
+use certgate::config::{AcmeConfig, ChallengeType};
+use certgate::inventory::{Inventory, OrderRecord};
+use certgate::issuer::{
+    AcmeIssuer, Challenge, ChallengeSolver, IssueError, IssueRequest, Issuer, Limits, Progress, SolveError,
+    Step,
+};
+use certgate::name::NamePattern;
+use certgate_store::{Lease, MemoryStore};
+
+use crate::acme_double::AcmeDouble;
+
+pub(crate) const LIMITS: Limits = Limits {
+    connect: Duration::from_millis(500),
+    request: Duration::from_millis(700),
+    issuance: Duration::from_millis(1800),
+    first_poll: Duration::from_millis(10),
+};
+
+/// One gateway and its CA.
+pub(crate) struct Gateway {
+    pub ca: AcmeDouble,
+    pub clock: ManualClock,
+    pub inventory: Inventory,
+    pub solver: Arc<Answers>,
+    pub steps: Steps,
+    pub config: AcmeConfig,
+    files: tempfile::TempDir,
+}
+
+impl Gateway {
+    pub(crate) async fn start() -> Self {
+        let clock = ManualClock::new(Timestamp::from_unix_seconds(1_795_219_200));
+        let ca = AcmeDouble::start(Arc::new(clock.clone())).await;
+        let files = tempfile::tempdir().unwrap();
+        let root: PathBuf = files.path().join("root.pem");
+        std::fs::write(&root, ca.https_root()).unwrap();
+        let config = AcmeConfig {
+            directory: ca.directory(),
+            contact: vec!["mailto:ops@example.com".to_owned()],
+            challenges: vec![ChallengeType::TlsAlpn01, ChallengeType::Http01],
+            root_ca_file: Some(root),
+        };
+        Self {
+            ca,
+            clock,
+            inventory: Inventory::new(Arc::new(MemoryStore::new())),
+            solver: Arc::default(),
+            steps: Steps::default(),
+            config,
+            files,
+        }
+    }
+
+    /// An issuer as a process that has just started has it.
+    pub(crate) fn issuer(&self) -> AcmeIssuer {
+        let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
+        AcmeIssuer::new(
+            "double",
+            &self.config,
+            self.inventory.clone(),
+            self.solver.clone(),
+            clock,
+            LIMITS,
+        )
+    }
+
+    pub(crate) async fn lease(&self, certificate: &str) -> Lease {
+        let name = format!("certificate/{certificate}");
+        self.inventory
+            .lease(&name, Duration::from_secs(600))
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    /// One attempt by `issuer`, under a lease of its own.
+    pub(crate) async fn attempt(
+        &self,
+        issuer: &dyn Issuer,
+        desired: &DesiredCertificate,
+    ) -> Result<CredentialPem, IssueError> {
+        let lease = self.lease(desired.name.as_str()).await;
+        let request = IssueRequest {
+            desired,
+            lease: &lease,
+            progress: &self.steps,
+        };
+        let result = issuer.issue(&request).await;
+        self.inventory.release_lease(lease).await.unwrap();
+        result
+    }
+
+    /// One attempt by a process that has just started.
+    pub(crate) async fn issue(&self, desired: &DesiredCertificate) -> Result<CredentialPem, IssueError> {
+        self.attempt(&self.issuer(), desired).await
+    }
+
+    /// An attempt that ends as a crash ends it, as soon as `moment` has come.
+    pub(crate) async fn crash_at(&self, desired: &DesiredCertificate, moment: impl Future<Output = ()>) {
+        let issuer = self.issuer();
+        let lease = self.lease(desired.name.as_str()).await;
+        let request = IssueRequest {
+            desired,
+            lease: &lease,
+            progress: &self.steps,
+        };
+        tokio::select! {
+            result = issuer.issue(&request) => panic!("it came to an end: {result:?}"),
+            () = moment => {}
+        }
+        self.inventory.release_lease(lease).await.unwrap();
+    }
+
+    pub(crate) async fn journal(&self, desired: &DesiredCertificate) -> Option<OrderRecord> {
+        self.inventory.order(&desired.name).await.unwrap()
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.files.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+pub(crate) fn desired(name: &str, domains: &[&str]) -> DesiredCertificate {
+    DesiredCertificate {
+        name: CertificateName::parse(name).unwrap(),
+        domains: domains
+            .iter()
+            .map(|domain| NamePattern::parse(domain).unwrap())
+            .collect(),
+        issuers: vec!["double".to_owned()],
+        key_type: KeyType::EcdsaP256,
+        tags: BTreeMap::new(),
+    }
+}
+
+pub(crate) fn www() -> DesiredCertificate {
+    desired("www", &["www.example.com", "example.com"])
+}
+
+/// Keeps the answers that are in place.
+#[derive(Default)]
+pub(crate) struct Answers {
+    pub in_place: Mutex<Vec<Challenge>>,
+    pub ever: Mutex<Vec<(String, ChallengeType)>>,
+    pub refuse: Mutex<bool>,
+}
+
+impl Answers {
+    pub(crate) fn presented(&self) -> Vec<(String, ChallengeType)> {
+        self.ever.lock().unwrap().clone()
+    }
+
+    pub(crate) fn left(&self) -> usize {
+        self.in_place.lock().unwrap().len()
+    }
+}
+
+#[async_trait]
+impl ChallengeSolver for Answers {
+    async fn present(&self, challenge: &Challenge) -> Result<(), SolveError> {
+        if *self.refuse.lock().unwrap() {
+            let reason = "there is no listener for it".to_owned();
+            return Err(SolveError { reason });
+        }
+        self.in_place.lock().unwrap().push(challenge.clone());
+        self.ever
+            .lock()
+            .unwrap()
+            .push((challenge.domain.to_string(), challenge.kind));
+        Ok(())
+    }
+
+    async fn clear(&self, challenge: &Challenge) {
+        self.in_place.lock().unwrap().retain(|kept| kept != challenge);
+    }
+}
+
+/// Keeps the steps.
+#[derive(Default)]
+pub(crate) struct Steps(Mutex<Vec<String>>);
+
+impl Steps {
+    pub(crate) fn taken(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+impl Progress for Steps {
+    fn step(&self, _: &CertificateName, step: Step) {
+        self.0.lock().unwrap().push(step.to_string());
+    }
+}
+
+/// Waits for a state, not for a time.
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let reached = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), reached)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"));
+}
