@@ -19,12 +19,13 @@ mod format;
 mod order;
 mod requested;
 mod secret;
+mod stale;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use certgate_store::{Batch, Entry, Expect, Hint, Hints, Lease, Revision, Store};
+use certgate_store::{Batch, Entry, Expect, Hints, Lease, Revision, Store};
 use zeroize::Zeroizing;
 
 pub use authority::{AccountRecord, CaPair, LocalCaRecord};
@@ -32,6 +33,7 @@ pub use certificate::{CertificateRecord, CertificateState, CurrentCertificate, S
 pub use error::InventoryError;
 pub use order::OrderRecord;
 pub use secret::Secret;
+pub use stale::Stale;
 
 use crate::certificate::{CertificateName, Credential, CredentialPem};
 use crate::clock::Timestamp;
@@ -246,7 +248,7 @@ impl Inventory {
         Ok(self.store.release(lease).await?)
     }
 
-    /// Hints about changed keys from now on; [`certificate_of_key`] makes names of them.
+    /// Hints about changed keys from now on; [`Stale`] collects what they are about.
     pub fn hints(&self) -> Hints {
         self.store.hints()
     }
@@ -269,17 +271,8 @@ impl Inventory {
     }
 }
 
-/// The certificates that a hint is about; `None`: any may have changed.
-pub fn certificates_of_hint(hint: &Hint) -> Option<Vec<CertificateName>> {
-    let Hint::Keys(keys) = hint else { return None };
-    let mut names: Vec<_> = keys.iter().filter_map(|key| certificate_of_key(key)).collect();
-    names.sort();
-    names.dedup();
-    Some(names)
-}
-
 /// The certificate whose record or credential is kept under `key`, if it is such a key.
-pub fn certificate_of_key(key: &str) -> Option<CertificateName> {
+fn certificate_of_key(key: &str) -> Option<CertificateName> {
     certificate_name(key, CERTIFICATES).or_else(|| certificate_name(key, CREDENTIALS))
 }
 

@@ -14,5 +14,6 @@ pub mod listener;
 pub mod metrics;
 pub mod name;
 pub mod policy;
+pub mod publish;
 pub mod renewal;
 pub mod tls;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use certgate_store::{MemoryStore, StoreError};
+use certgate_store::{Hint, MemoryStore, StoreError};
 
 use super::*;
 use crate::certificate::{KeyType, PrivateKey};
@@ -253,22 +253,21 @@ async fn no_debug_form_and_no_error_shows_a_secret() {
 }
 
 #[test]
-fn hints_name_the_certificates_they_are_about() {
-    let hint = Hint::Keys(
-        [
-            "accounts/a",
-            "certificates/www",
-            "credentials/sites/a",
-            "credentials/www",
-        ]
-        .map(String::from)
-        .to_vec(),
-    );
-    assert_eq!(
-        certificates_of_hint(&hint),
-        Some(vec![name("sites/a"), name("www")])
-    );
-    assert_eq!(certificates_of_hint(&Hint::Unknown), None);
+fn hints_add_the_certificates_they_are_about() {
+    let mut stale = Stale::default();
+    let keys = [
+        "accounts/a",
+        "certificates/www",
+        "credentials/sites/a",
+        "credentials/www",
+        "previous-credentials/old",
+    ];
+    stale.add_hint(&Hint::Keys(keys.map(String::from).to_vec()));
+    let expected = [name("sites/a"), name("www")];
+    assert_eq!(stale, Stale::Names(expected.into()));
+    stale.add_hint(&Hint::Unknown);
+    stale.add([name("www")]);
+    assert_eq!(stale, Stale::Everything);
 }
 
 #[test]

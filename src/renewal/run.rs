@@ -1,18 +1,17 @@
 //! The loop: read what changed, do what is due, wait.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::{Future, pending};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use certgate_store::Hint;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::Timestamp;
-use crate::inventory::{CertificateRecord, InventoryError, certificates_of_hint};
+use crate::inventory::{CertificateRecord, InventoryError, Stale};
 use crate::renewal::agenda::Agenda;
 use crate::renewal::attempt::{Finished, with_sources};
 use crate::renewal::plan::{Action, ClockAlarm};
@@ -29,13 +28,13 @@ impl Renewal {
         full_look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut work = Work::default();
         work.agenda.desire(&self.desired.borrow_and_update());
-        let mut look = Look::Everything;
+        let mut stale = Stale::Everything;
         let mut pause = FIRST_STORE_PAUSE;
         loop {
             let (mut wake, mut retry) = (None, None);
-            match self.look(&mut work, &look).await {
+            match self.look(&mut work, &stale).await {
                 Ok(()) => {
-                    (look, pause) = (Look::default(), FIRST_STORE_PAUSE);
+                    (stale, pause) = (Stale::default(), FIRST_STORE_PAUSE);
                     self.tell_store(None);
                     wake = self.begin(&mut work);
                 }
@@ -47,15 +46,15 @@ impl Renewal {
             }
             tokio::select! {
                 () = &mut stop => break,
-                hint = hints.changed() => look.add(&hint),
+                hint = hints.changed() => stale.add_hint(&hint),
                 desired = changed(&mut self.desired) => {
                     work.agenda.desire(&desired);
-                    look = Look::Everything;
+                    stale = Stale::Everything;
                 }
-                Some(finished) = work.tasks.join_next_with_id() => look.add_name(self.finish(&mut work, finished)),
+                Some(finished) = work.tasks.join_next_with_id() => stale.add(self.finish(&mut work, finished)),
                 () = self.attempts.clock.sleep_until(wake.unwrap_or_default()), if wake.is_some() => {}
                 () = sleep(retry.unwrap_or_default()), if retry.is_some() => {}
-                _ = full_look.tick() => look = Look::Everything,
+                _ = full_look.tick() => stale = Stale::Everything,
             }
         }
         self.attempts.stopping.send_replace(true);
@@ -67,12 +66,12 @@ impl Renewal {
     }
 
     /// Brings the agenda up to what the store says.
-    async fn look(&self, work: &mut Work, look: &Look) -> Result<(), InventoryError> {
+    async fn look(&self, work: &mut Work, stale: &Stale) -> Result<(), InventoryError> {
         let inventory = &self.attempts.inventory;
         let now = self.attempts.clock.now();
         let mut unreadable = BTreeMap::new();
-        match look {
-            Look::Everything => {
+        match stale {
+            Stale::Everything => {
                 let all = inventory.certificates().await?;
                 let records: HashMap<_, _> = all
                     .records
@@ -89,7 +88,7 @@ impl Renewal {
                         .map(|(name, error)| (name, Some(error))),
                 );
             }
-            Look::Names(names) => {
+            Stale::Names(names) => {
                 for name in names {
                     let error = match inventory.certificate(name).await {
                         Ok(record) => {
@@ -110,7 +109,7 @@ impl Renewal {
         {
             work.agenda.remove(name);
         }
-        self.tell_unreadable(unreadable, matches!(look, Look::Everything));
+        self.tell_unreadable(unreadable, matches!(stale, Stale::Everything));
         Ok(())
     }
 
@@ -248,33 +247,6 @@ struct Work {
     running: HashMap<Id, CertificateName>,
     busy: HashSet<CertificateName>,
     setbacks: HashMap<CertificateName, u32>,
-}
-
-/// What to read again.
-enum Look {
-    Everything,
-    Names(BTreeSet<CertificateName>),
-}
-
-impl Look {
-    fn add(&mut self, hint: &Hint) {
-        match certificates_of_hint(hint) {
-            Some(names) => names.into_iter().for_each(|name| self.add_name(Some(name))),
-            None => *self = Self::Everything,
-        }
-    }
-
-    fn add_name(&mut self, name: Option<CertificateName>) {
-        if let Self::Names(names) = self {
-            names.extend(name);
-        }
-    }
-}
-
-impl Default for Look {
-    fn default() -> Self {
-        Self::Names(BTreeSet::new())
-    }
 }
 
 async fn changed(desired: &mut watch::Receiver<Arc<[DesiredCertificate]>>) -> Arc<[DesiredCertificate]> {
