@@ -4,4 +4,6 @@ mod address;
 mod balance;
 mod group;
 
-pub use self::group::{AttemptError, BackendError, Connected, FailedAttempt, Server, ServerGroup};
+pub use self::group::{
+    AttemptError, BackendError, Connected, FailedAttempt, Server, ServerGroup, ServerStatus,
+};

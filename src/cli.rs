@@ -51,7 +51,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Run(run) => run::run(&run.config),
         Command::Schema => run::schema(),
         Command::Ca(CaCommand::Export { name }) => connection.block_on(async |client| {
-            Printed::text(client.local_ca_root(&name).await?);
+            Printed::text(client.local_ca_root(&name).await?)?;
             Ok(ExitCode::SUCCESS)
         }),
         Command::Cert(command) => {
@@ -82,5 +82,7 @@ fn chain(error: &dyn Error) -> String {
 }
 
 fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -20,7 +20,7 @@ mod word;
 mod written;
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Position, Severity};
@@ -38,6 +38,22 @@ pub struct Environment<'a> {
     pub cores: usize,
     /// The names of the TLS security policies there are.
     pub policies: &'a [&'a str],
+}
+
+impl Environment<'_> {
+    /// Where the store is when no file says otherwise: `$STATE_DIRECTORY`, else `./certgate-data`.
+    pub fn default_store(&self) -> PathBuf {
+        let text = self.state_directory.and_then(|value| value.to_str());
+        // systemd separates several directories by colons (systemd.exec(5), StateDirectory=).
+        let first = text
+            .and_then(|text| text.split(':').next())
+            .filter(|text| !text.is_empty());
+        match (first, self.state_directory) {
+            (Some(first), _) => PathBuf::from(first),
+            (None, Some(value)) if text.is_none() => PathBuf::from(value),
+            _ => PathBuf::from("./certgate-data"),
+        }
+    }
 }
 
 /// A configuration that can be used, and what is odd about it.

@@ -12,9 +12,10 @@ mod views;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use certgate_store::{EmbeddedStore, Recovery};
+use certgate_store::EmbeddedStore;
+use certgate_store::embedded::Recovery;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
 pub use error::GatewayError;
@@ -26,8 +27,8 @@ use crate::dns::DnsChecker;
 use crate::gateway::control_plane::{ControlPlane, Gate, joined};
 use crate::gateway::data_plane::DataPlane;
 use crate::inventory::Inventory;
-use crate::issuer::{ChallengeSolver, FileSource};
-use crate::publish::{Publisher, Solver};
+use crate::issuer::ChallengeSolver;
+use crate::publish::{PublishedChallenges, Publisher};
 use crate::renewal::Renewal;
 
 /// A running gateway.
@@ -36,7 +37,7 @@ pub struct Gateway {
     // Held for their end: dropping them ends what they serve.
     _admin: admin::Server,
     tasks: JoinSet<()>,
-    stop_renewal: oneshot::Sender<()>,
+    stop: watch::Sender<bool>,
 }
 
 impl Gateway {
@@ -50,32 +51,42 @@ impl Gateway {
         let inventory = Inventory::new(Arc::new(store));
         let data_plane = DataPlane::start(config.runtime.workers)?;
 
-        let publisher = Publisher::start(inventory.clone(), data_plane.published.clone(), clock.clone()).await?;
-        let files = FileSource::new(inventory.clone(), clock.clone());
-        files.configure(&config.certificate_files, &config.certificate_directories);
-        files.scan().await;
+        let mut publisher = Publisher::new(inventory.clone(), data_plane.published.clone(), clock.clone());
+        publisher.start().await?;
+        /*F184*/
         let prepared = data_plane.prepare(&config)?;
 
-        let solver: Arc<dyn ChallengeSolver> =
-            Arc::new(Solver::new(data_plane.challenges.clone(), data_plane.tokens.clone()));
+        let solver: Arc<dyn ChallengeSolver> = Arc::new(PublishedChallenges::new(
+            data_plane.challenges.clone(),
+            data_plane.tokens.clone(),
+        ));
         let issuers = control_plane::issuers(&config, &inventory, &solver, &clock);
         let issuers = Arc::new(ArcSwap::from_pointee(issuers));
         let dns = Arc::new(ArcSwap::from_pointee(DnsChecker::new(config.gateway.as_ref())));
         let (desired, wanted) = watch::channel(joined(&config, inventory.requested().await?));
         let socket = config.admin.socket.clone();
         let config = Arc::new(ArcSwap::from_pointee(config));
-        let gate = Gate { dns: dns.clone(), config: config.clone(), metrics: data_plane.metrics.clone() };
+        let gate = Gate {
+            dns: dns.clone(),
+            config: config.clone(),
+            metrics: data_plane.metrics.clone(),
+        };
         let seed = control_plane::seed(&clock);
-        let renewal =
-            Renewal::new(inventory.clone(), wanted, issuers.clone(), Arc::new(gate), clock.clone(), seed);
+        let renewal = Renewal::new(
+            inventory.clone(),
+            wanted,
+            issuers.clone(),
+            Arc::new(gate),
+            clock.clone(),
+            seed,
+        );
         let mut happened = renewal.events().subscribe();
 
         let control = Arc::new(ControlPlane {
             started_at: clock.now(),
             health: renewal.health(),
-            publisher: publisher.report(),
-            files,
-            recovery,
+            publisher: publisher.problems(),
+            /*F19*/ recovery,
             clock,
             inventory,
             data_plane,
@@ -90,14 +101,18 @@ impl Gateway {
         let admin = admin::Server::start(&socket, control.clone()).await?;
         control.data_plane.commit(prepared);
 
-        let (stop_renewal, stopped) = oneshot::channel();
+        let stop = watch::Sender::new(false);
+        let stopped = || {
+            let mut stop = stop.subscribe();
+            async move {
+                // Ends by the word, or with whoever could give it.
+                let _ = stop.wait_for(|stop| *stop).await;
+            }
+        };
         let mut tasks = JoinSet::new();
-        tasks.spawn(publisher.run());
-        tasks.spawn(renewal.run(async {
-            let _ = stopped.await;
-        }));
-        let files = control.files.clone();
-        tasks.spawn(async move { files.run().await });
+        tasks.spawn(publisher.run(stopped()));
+        tasks.spawn(renewal.run(stopped()));
+        /*F98*/
         let announcing = control.clone();
         tasks.spawn(async move {
             loop {
@@ -108,7 +123,12 @@ impl Gateway {
                 }
             }
         });
-        Ok(Self { control, _admin: admin, tasks, stop_renewal })
+        Ok(Self {
+            control,
+            _admin: admin,
+            tasks,
+            stop,
+        })
     }
 
     /// Applies another configuration: everything is prepared first, then swapped. If anything of it cannot be done,
@@ -128,10 +148,13 @@ impl Gateway {
     /// Accepts no more, lets open connections finish until the configured deadline, and stops.
     pub async fn drain(mut self) {
         let deadline = self.control.config.load().runtime.drain_timeout;
-        let _ = self.stop_renewal.send(());
+        self.stop.send_replace(true);
         let open = self.control.data_plane.connections();
         tracing::info!(open, seconds = deadline.as_secs(), "draining");
-        if tokio::time::timeout(deadline, self.control.data_plane.drain()).await.is_err() {
+        if tokio::time::timeout(deadline, self.control.data_plane.drain())
+            .await
+            .is_err()
+        {
             let open = self.control.data_plane.connections();
             tracing::warn!(open, "the drain's deadline has passed; open connections are cut");
         }
@@ -144,7 +167,7 @@ impl Gateway {
         data_plane::check_fixed_parts(&self.control.config.load(), &config)?;
         let requested = self.control.inventory.requested().await?;
         let prepared = self.control.data_plane.prepare(&config)?;
-        self.control.files.configure(&config.certificate_files, &config.certificate_directories);
+        /*F98*/
         self.control.adopt(config, requested);
         self.control.data_plane.commit(prepared);
         Ok(())

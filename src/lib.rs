@@ -4,9 +4,11 @@
 pub mod admin;
 pub mod backend;
 pub mod certificate;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dns;
+pub mod gateway;
 pub mod http;
 pub mod inventory;
 pub mod issuer;

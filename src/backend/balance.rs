@@ -59,6 +59,13 @@ impl Balance {
             .then_some(pause)
     }
 
+    /// Whether connections go to it as a matter of course.
+    pub(super) fn is_in_use(&self, position: usize) -> bool {
+        self.servers
+            .get(position)
+            .is_some_and(|standing| standing.rests_until.is_none())
+    }
+
     /// Nginx's smooth weighted round-robin: every one earns its weight, the richest pays for all.
     fn turn(&mut self, eligible: impl Fn(usize, &Standing) -> bool) -> Option<usize> {
         let mut total = 0;

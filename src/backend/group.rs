@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -39,6 +40,7 @@ impl ServerGroup {
                 .map(|server| {
                     Arc::new(Server {
                         address: server.address.as_str().into(),
+                        last_error: ArcSwapOption::empty(),
                         addresses: Addresses::new(&server.address, owner.clone()),
                     })
                 })
@@ -88,15 +90,28 @@ impl ServerGroup {
         }
     }
 
+    /// How each server stands, in the order of the configuration.
+    pub fn servers(&self) -> Vec<ServerStatus> {
+        let balance = self.balance();
+        let status = |(position, server): (usize, &Arc<Server>)| ServerStatus {
+            address: server.address.clone(),
+            is_up: balance.is_in_use(position),
+            last_error: server.last_error.load_full().map(|error| error.to_string()),
+        };
+        self.servers.iter().enumerate().map(status).collect()
+    }
+
     fn succeeded(&self, position: usize, server: &Server) {
         let back = self.balance().succeeded(position);
         if back {
+            server.last_error.store(None);
             self.metrics.backend_up(&self.name, &server.address, true);
             tracing::info!(server_group = %self.name, server = %server.address, "backend is in use again");
         }
     }
 
     fn failed(&self, position: usize, server: &Server, error: &AttemptError) {
+        server.last_error.store(Some(Arc::new(error.to_string())));
         let rest = self.balance().failed(position, Instant::now());
         if let Some(rest) = rest {
             self.metrics.backend_up(&self.name, &server.address, false);
@@ -115,10 +130,22 @@ impl ServerGroup {
     }
 }
 
+/// How a server stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ServerStatus {
+    /// `host:port` as configured.
+    pub address: Arc<str>,
+    /// Whether connections go to it as a matter of course; if not, it rests after failures.
+    pub is_up: bool,
+    /// The last error in reaching it, until it is back.
+    pub last_error: Option<String>,
+}
+
 /// One server of a group.
 #[derive(Debug)]
 pub struct Server {
     address: Arc<str>,
+    last_error: ArcSwapOption<String>,
     addresses: Addresses,
 }
 

@@ -54,6 +54,13 @@ impl CaBundle {
     }
 }
 
+/// By the CA certificates, in their order.
+impl PartialEq for CaBundle {
+    fn eq(&self, other: &Self) -> bool {
+        self.roots.roots == other.roots.roots
+    }
+}
+
 impl fmt::Debug for CaBundle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CaBundle({}, {} certificates)", self.name, self.roots.len())
@@ -200,10 +207,8 @@ mod tests {
             std::fs::write(&file, text).unwrap();
             file
         };
-        CaBundle::load(&CaBundleConfig {
-            name: "partners".to_owned(),
-            files: texts.iter().enumerate().map(write).collect(),
-        })
+        let files: Vec<_> = texts.iter().enumerate().map(write).collect();
+        CaBundle::load("partners", &files)
     }
 
     #[test]
@@ -215,10 +220,7 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_read_is_named() {
-        let error = CaBundle::load(&CaBundleConfig {
-            name: "partners".to_owned(),
-            files: vec!["/nowhere/root.pem".into()],
-        });
+        let error = CaBundle::load("partners", &["/nowhere/root.pem".into()]);
         let error = error.unwrap_err();
         assert_eq!(
             error.to_string(),

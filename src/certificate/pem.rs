@@ -86,14 +86,19 @@ impl CredentialPem {
 
     /// Chain and key as one text. Secret.
     pub fn to_pem(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(self.chain_to_pem());
+        text.push_str(&self.key_to_pem());
+        text
+    }
+
+    /// The key alone as text. Secret.
+    pub fn key_to_pem(&self) -> Zeroizing<String> {
         let label = match &self.key {
             PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
             PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
             _ => "PRIVATE KEY",
         };
-        let mut text = Zeroizing::new(self.chain_to_pem());
-        text.push_str(&encode(label, self.key.secret_der()));
-        text
+        encode(label, self.key.secret_der())
     }
 }
 

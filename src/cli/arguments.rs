@@ -118,7 +118,9 @@ pub(super) enum CertCommand {
         name: CertificateName,
     },
     /// Obtain a certificate and keep it renewed.
-    #[command(after_help = "Example: certgate cert request shop --domain shop.example.com --issuer letsencrypt")]
+    #[command(
+        after_help = "Example: certgate cert request shop --domain shop.example.com --issuer letsencrypt"
+    )]
     Request {
         /// Its name in the store.
         name: CertificateName,
@@ -203,7 +205,13 @@ pub(super) enum OutputFormat {
 #[derive(Debug, Args)]
 pub(super) struct Connection {
     /// The running gateway's admin socket [default: that of the store in $STATE_DIRECTORY, or in ./certgate-data]
-    #[arg(long, global = true, value_name = "SOCKET", env = "CERTGATE_ADMIN", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "SOCKET",
+        env = "CERTGATE_ADMIN",
+        hide_env_values = true
+    )]
     admin: Option<PathBuf>,
     /// How answers are printed.
     #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text)]
@@ -216,11 +224,16 @@ impl Connection {
         &self,
         call: impl AsyncFnOnce(Client) -> Result<ExitCode, Failure>,
     ) -> Result<ExitCode, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let socket = match &self.admin {
             Some(socket) => {
                 let text = socket.as_os_str().as_encoded_bytes();
-                match text.strip_prefix(b"unix:").and_then(|path| std::str::from_utf8(path).ok()) {
+                match text
+                    .strip_prefix(b"unix:")
+                    .and_then(|path| std::str::from_utf8(path).ok())
+                {
                     Some(path) => PathBuf::from(path),
                     None => socket.clone(),
                 }
@@ -235,7 +248,8 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.parse::<u16>() {
         return Ok(SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port)));
     }
-    text.parse().map_err(|_| "expected a port, or an address and a port like 127.0.0.1:8443".to_owned())
+    text.parse()
+        .map_err(|_| "expected a port, or an address and a port like 127.0.0.1:8443".to_owned())
 }
 
 /// The self-test's and the examples' own name.

@@ -30,8 +30,19 @@ pub(super) async fn run(
             }
         }
         CertCommand::Show { name } => show(&client.certificate(&name).await?, format)?,
-        CertCommand::Request { name, domains, issuer, key_type, no_wait } => {
-            let request = api::CertificateRequest { domains, issuer, key_type, tags: Default::default() };
+        CertCommand::Request {
+            name,
+            domains,
+            issuer,
+            key_type,
+            no_wait,
+        } => {
+            let request = api::CertificateRequest {
+                domains,
+                issuer,
+                key_type,
+                tags: Default::default(),
+            };
             let progress = Progress::subscribe(client).await?;
             let before = client.request(&name, &request).await?;
             if !no_wait && before.state != "valid" {
@@ -39,7 +50,11 @@ pub(super) async fn run(
             }
             show(&client.certificate(&name).await?, format)?;
         }
-        CertCommand::Import { name, certificate, key } => {
+        CertCommand::Import {
+            name,
+            certificate,
+            key,
+        } => {
             let import = read_import(&certificate, key.as_deref())?;
             show(&client.import(&name, &import).await?, format)?;
         }
@@ -67,8 +82,12 @@ pub(super) async fn run(
 /// The table of certificates, as `cert list` and `status` show it.
 pub(super) fn table(certificates: &[api::Certificate], now: Timestamp) -> Result<(), Failure> {
     let row = |certificate: &api::Certificate| {
-        let left = certificate.not_after.map_or_else(|| "-".to_owned(), |end| time_left(now, end));
-        let next = certificate.next_attempt.map_or_else(|| "-".to_owned(), |next| time_left(now, next));
+        let left = certificate
+            .not_after
+            .map_or_else(|| "-".to_owned(), |end| time_left(now, end));
+        let next = certificate
+            .next_attempt
+            .map_or_else(|| "-".to_owned(), |next| time_left(now, next));
         vec![
             certificate.name.to_string(),
             names(certificate),
@@ -79,7 +98,15 @@ pub(super) fn table(certificates: &[api::Certificate], now: Timestamp) -> Result
             certificate.reason.clone().unwrap_or_default(),
         ]
     };
-    let header = ["CERTIFICATE", "NAMES", "SOURCE", "STATE", "LEFT", "NEXT", "REASON"];
+    let header = [
+        "CERTIFICATE",
+        "NAMES",
+        "SOURCE",
+        "STATE",
+        "LEFT",
+        "NEXT",
+        "REASON",
+    ];
     Printed::table(&header, certificates.iter().map(row))
 }
 
@@ -114,7 +141,9 @@ fn show(certificate: &api::Certificate, format: OutputFormat) -> Result<(), Fail
         ("sha-256", certificate.fingerprint.clone()),
         ("published", Some(published.to_owned())),
     ];
-    let lines = facts.into_iter().filter_map(|(fact, value)| Some(format!("{fact:<13} {}\n", value?)));
+    let lines = facts
+        .into_iter()
+        .filter_map(|(fact, value)| Some(format!("{fact:<13} {}\n", value?)));
     Printed::text(lines.collect::<String>())
 }
 
@@ -124,12 +153,20 @@ fn read_import(certificate: &Path, key: Option<&Path>) -> Result<api::Certificat
     };
     let certificate_pem = read(certificate)?;
     let key_pem = key.map(read).transpose()?.unwrap_or_default();
-    Ok(api::CertificateImport { certificate_pem, key_pem })
+    Ok(api::CertificateImport {
+        certificate_pem,
+        key_pem,
+    })
 }
 
 fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
     let fail = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(fail)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(fail)?;
     file.write_all(text.as_bytes()).map_err(fail)?;
     file.sync_all().map_err(fail)?;
     Ok(())
@@ -137,5 +174,7 @@ fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
 
 /// Whether `certificate` is the named one and is served.
 pub(super) fn is_served(certificates: &[api::Certificate], name: &CertificateName) -> bool {
-    certificates.iter().any(|certificate| certificate.name == *name && certificate.published)
+    certificates
+        .iter()
+        .any(|certificate| certificate.name == *name && certificate.published)
 }

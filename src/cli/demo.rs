@@ -37,8 +37,15 @@ async fn show(directory: &Path, once: bool) -> Result<ExitCode, Failure> {
     let path = directory.join("certgate.toml");
     std::fs::write(&path, &text)?;
     let config = run::load(&path)?;
-    run::start_log(&crate::config::LogConfig { connections: false, ..config.log.clone() })?;
-    Printed::text(format!("This file is all it takes ({}):\n\n{}\n", path.display(), indented(&text)))?;
+    run::start_log(&crate::config::LogConfig {
+        connections: false,
+        ..config.log.clone()
+    })?;
+    Printed::text(format!(
+        "This file is all it takes ({}):\n\n{}\n",
+        path.display(),
+        indented(&text)
+    ))?;
 
     let gateway = Gateway::start(config).await?;
     let client = Client::new(&directory.join("admin.sock"));
@@ -64,7 +71,11 @@ async fn show(directory: &Path, once: bool) -> Result<ExitCode, Failure> {
         tokio::signal::ctrl_c().await?;
     }
     gateway.drain().await;
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn configuration(directory: &Path, port: u16, servers: &[SocketAddr; 2]) -> String {
@@ -90,7 +101,10 @@ async fn obtained(client: &Client) -> Result<String, Failure> {
             break;
         }
         if Instant::now() > deadline {
-            let reason = list.into_iter().find_map(|certificate| certificate.reason).unwrap_or_default();
+            let reason = list
+                .into_iter()
+                .find_map(|certificate| certificate.reason)
+                .unwrap_or_default();
             return Err(format!("no certificate for localhost after {PATIENCE:?}: {reason}").into());
         }
         let _ = tokio::time::timeout(Duration::from_millis(50), events.next()).await;
@@ -102,7 +116,9 @@ async fn obtained(client: &Client) -> Result<String, Failure> {
 async fn self_test(root: &str, port: u16) -> Result<usize, Failure> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(root.as_bytes())?)?;
-    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let mut config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     // A resumed session would show no certificate, so it would test nothing.
     config.resumption = rustls::client::Resumption::disabled();
     let connector = TlsConnector::from(Arc::new(config));
@@ -110,18 +126,30 @@ async fn self_test(root: &str, port: u16) -> Result<usize, Failure> {
     for number in 1..=CONNECTIONS {
         let started = Instant::now();
         let row = match connection(&connector, port).await {
-            Ok(Answer { server, version, group }) => {
+            Ok(Answer {
+                server,
+                version,
+                group,
+            }) => {
                 answered += 1;
                 let row = vec![number.to_string(), server.clone(), version, group];
                 seen.push(server);
                 row
             }
-            Err(error) => vec![number.to_string(), format!("failed: {error}"), String::new(), String::new()],
+            Err(error) => vec![
+                number.to_string(),
+                format!("failed: {error}"),
+                String::new(),
+                String::new(),
+            ],
         };
         let milliseconds = format!("{:.1} ms", started.elapsed().as_secs_f64() * 1000.0);
         rows.push([row, vec![milliseconds]].concat());
     }
-    Printed::table(&["CONNECTION", "ANSWERED BY", "VERSION", "KEY EXCHANGE", "TIME"], rows)?;
+    Printed::table(
+        &["CONNECTION", "ANSWERED BY", "VERSION", "KEY EXCHANGE", "TIME"],
+        rows,
+    )?;
     seen.sort();
     seen.dedup();
     Ok(if seen.len() == 2 { answered } else { 0 })
@@ -138,14 +166,30 @@ async fn connection(connector: &TlsConnector, port: u16) -> Result<Answer, Failu
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
         let name = ServerName::try_from(localhost().as_str().to_owned())?;
         let mut stream = connector.connect(name, stream).await?;
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
-        let server = answer.rsplit("hello from ").next().unwrap_or_default().trim().to_owned();
+        let server = answer
+            .rsplit("hello from ")
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
         let (_, session) = stream.get_ref();
-        let version = session.protocol_version().map(|version| format!("{version:?}")).unwrap_or_default();
-        let group = session.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
-        Ok(Answer { server, version, group: group.unwrap_or_default() })
+        let version = session
+            .protocol_version()
+            .map(|version| format!("{version:?}"))
+            .unwrap_or_default();
+        let group = session
+            .negotiated_key_exchange_group()
+            .map(|group| format!("{:?}", group.name()));
+        Ok(Answer {
+            server,
+            version,
+            group: group.unwrap_or_default(),
+        })
     };
     match tokio::time::timeout(PATIENCE, attempt).await {
         Ok(answer) => answer,
@@ -167,7 +211,8 @@ async fn backend(name: &'static str) -> Result<SocketAddr, Failure> {
                 }
                 let body = format!("hello from {name}\n");
                 let length = body.len();
-                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+                let head =
+                    format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
                 stream.write_all(format!("{head}{body}").as_bytes()).await?;
                 stream.shutdown().await
             });

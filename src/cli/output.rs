@@ -27,26 +27,30 @@ impl Printed {
     }
 
     /// A table that fits the terminal; without one, as wide as its content.
-    pub(super) fn table(
-        header: &[&str],
-        rows: impl IntoIterator<Item = Vec<String>>,
-    ) -> Result<(), Failure> {
+    pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<(), Failure> {
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING).set_header(header);
+        table.load_style(presets::NOTHING).set_header(header);
         if io::stdout().is_terminal() {
             table.set_content_arrangement(ContentArrangement::Dynamic);
         }
         for row in rows {
             table.add_row(row);
         }
-        let lines: String = table.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+        let lines: String = table
+            .lines()
+            .map(|line| format!("{}\n", line.trim_end()))
+            .collect();
         Self::text(lines)
     }
 }
 
 /// The time from `now` to `then` as people say it: `89 d`, `5 h`, `12 min`, `30 s`; `-` before the past.
 pub(super) fn time_left(now: Timestamp, then: Timestamp) -> String {
-    if then < now { format!("-{}", span(now.since(then))) } else { span(then.since(now)) }
+    if then < now {
+        format!("-{}", span(now.since(then)))
+    } else {
+        span(then.since(now))
+    }
 }
 
 fn span(duration: Duration) -> String {

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::Failure;
@@ -50,9 +49,15 @@ fn configuration(quick: &Quick, store: &std::path::Path) -> String {
         None => line("[issuers.local]\nkind = \"local-ca\"\ncommon_name = \"certgate local CA\"".to_owned()),
     }
     let issuer = if quick.acme.is_some() { "acme" } else { "local" };
-    line(format!("[certificates.quick]\ndomains = [{}]", list(&quick.domains)));
+    line(format!(
+        "[certificates.quick]\ndomains = [{}]",
+        list(&quick.domains)
+    ));
     line(format!("issuer = \"{issuer}\""));
-    line(format!("[server_groups.quick]\nservers = [{}]", list(&quick.servers)));
+    line(format!(
+        "[server_groups.quick]\nservers = [{}]",
+        list(&quick.servers)
+    ));
     line(format!("[listeners.quick]\naddress = \"{}\"", quick.listen.ip()));
     line(format!("port = {}", quick.listen.port()));
     line("certificates = [\"quick\"]\nserver_group = \"quick\"".to_owned());
@@ -60,7 +65,11 @@ fn configuration(quick: &Quick, store: &std::path::Path) -> String {
 }
 
 fn list<T: ToString>(items: &[T]) -> String {
-    items.iter().map(|item| quoted(&item.to_string())).collect::<Vec<_>>().join(", ")
+    items
+        .iter()
+        .map(|item| quoted(&item.to_string()))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn quoted(text: &str) -> String {
@@ -85,7 +94,7 @@ mod tests {
                 acme,
                 store: None,
             };
-            let path: PathBuf = directory.path().join("quick.toml");
+            let path = directory.path().join("quick.toml");
             std::fs::write(&path, configuration(&quick, directory.path())).unwrap();
             let loaded = environment::with(|environment| config::load(&path, environment)).unwrap();
             assert_eq!(loaded.config.listeners["quick"].address, quick.listen);

@@ -42,9 +42,11 @@ pub(super) fn schema() -> Result<ExitCode, Failure> {
 /// Reads a configuration; prints its warnings, and every problem if there is one.
 pub(super) fn load(path: &Path) -> Result<Config, Failure> {
     let loaded = environment::with(|environment| config::load(path, environment))?;
-    for warning in &loaded.warnings {
-        writeln!(io::stderr(), "{warning}")?;
-    }
+    write!(
+        io::stderr(),
+        "{}",
+        loaded.warnings.render(io::stderr().is_terminal())
+    )?;
     Ok(loaded.config)
 }
 
@@ -59,7 +61,11 @@ pub(super) fn control_runtime() -> io::Result<tokio::runtime::Runtime> {
 
 /// Sends the log to standard error in the form and from the level on that the file says.
 pub(super) fn start_log(log: &LogConfig) -> Result<(), Failure> {
-    let connections = if log.connections { Level::INFO } else { Level::ERROR };
+    let connections = if log.connections {
+        Level::INFO
+    } else {
+        Level::ERROR
+    };
     let targets = Targets::new()
         .with_default(Level::WARN)
         .with_target("certgate", log.level)
@@ -69,7 +75,9 @@ pub(super) fn start_log(log: &LogConfig) -> Result<(), Failure> {
     let registry = tracing_subscriber::registry().with(targets);
     match log.format {
         LogFormat::Json => registry.with(format.json().flatten_event(true)).try_init()?,
-        LogFormat::Text => registry.with(format.with_ansi(io::stderr().is_terminal())).try_init()?,
+        LogFormat::Text => registry
+            .with(format.with_ansi(io::stderr().is_terminal()))
+            .try_init()?,
     }
     Ok(())
 }
@@ -99,8 +107,8 @@ async fn serve(config: Config, path: &Path) -> Result<ExitCode, Failure> {
 fn load_quietly(path: &Path) -> Result<Config, String> {
     let loaded = environment::with(|environment| config::load(path, environment))
         .map_err(|problems| problems.to_string())?;
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
+    if !loaded.warnings.is_empty() {
+        tracing::warn!("{}", loaded.warnings);
     }
     Ok(loaded.config)
 }

@@ -16,7 +16,10 @@ pub(super) async fn status(client: &Client, format: OutputFormat) -> Result<Exit
         return Ok(ExitCode::SUCCESS);
     }
     let up = time_left(status.started_at, status.now);
-    Printed::text(format!("certgate {}, pid {}, up {up}\n\n", status.version, status.pid))?;
+    Printed::text(format!(
+        "certgate {}, pid {}, up {up}\n\n",
+        status.version, status.pid
+    ))?;
     listeners(&status)?;
     if !status.certificates.is_empty() {
         Printed::text("\n")?;
@@ -52,7 +55,13 @@ pub(super) async fn dns_check(
             let domain = check.domain.to_string();
             check.rows.iter().map(move |row| {
                 let record = format!("{} {}", row.owner, row.record);
-                vec![domain.clone(), record, row.found.clone(), row.expected.clone(), row.state.to_string()]
+                vec![
+                    domain.clone(),
+                    record,
+                    row.found.clone(),
+                    row.expected.clone(),
+                    row.state.to_string(),
+                ]
             })
         });
         Printed::table(&["NAME", "RECORD", "FOUND", "EXPECTED", "STATE"], rows)?;
@@ -61,7 +70,11 @@ pub(super) async fn dns_check(
         }
     }
     let refused = checks.iter().any(|check| !check.verdict.allows_order());
-    Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if refused {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn listeners(status: &api::Status) -> Result<(), Failure> {
@@ -78,7 +91,15 @@ fn listeners(status: &api::Status) -> Result<(), Failure> {
         ]
     });
     Printed::table(
-        &["LISTENER", "ADDRESS", "PROTOCOL", "AUTHENTICATION", "POLICY", "SERVERS", "OPEN"],
+        &[
+            "LISTENER",
+            "ADDRESS",
+            "PROTOCOL",
+            "AUTHENTICATION",
+            "POLICY",
+            "SERVERS",
+            "OPEN",
+        ],
         rows,
     )
 }
@@ -88,7 +109,12 @@ fn server_groups(status: &api::Status) -> Result<(), Failure> {
         group.servers.iter().map(|server| {
             let state = if server.up { "up" } else { "down" };
             let error = server.error.clone().unwrap_or_default();
-            vec![group.name.clone(), server.address.clone(), state.to_owned(), error]
+            vec![
+                group.name.clone(),
+                server.address.clone(),
+                state.to_owned(),
+                error,
+            ]
         })
     });
     Printed::table(&["SERVERS", "ADDRESS", "STATE", "LAST ERROR"], rows)

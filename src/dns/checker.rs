@@ -41,8 +41,9 @@ impl DnsChecker {
     /// most: names whose turn does not come by then are told to wait.
     pub async fn check_all(&self, patterns: &[NamePattern]) -> Vec<DomainVerdict> {
         let deadline = Instant::now() + WHOLE_CHECK;
-        stream::iter(patterns)
-            .map(|pattern| self.check_one(pattern, deadline))
+        // Owned, for the future must be one that can be sent to another thread whatever the lifetime of `patterns`.
+        stream::iter(patterns.to_vec())
+            .map(|pattern| async move { self.check_one(&pattern, deadline).await })
             .buffered(AT_A_TIME)
             .collect()
             .await

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use certgate_store::Recovery;
+use certgate_store::embedded::Recovery;
 use tokio::sync::{broadcast, watch};
 
 use crate::admin::api;
@@ -15,9 +15,9 @@ use crate::config::{Config, IssuerConfig};
 use crate::dns::DnsChecker;
 use crate::gateway::data_plane::DataPlane;
 use crate::inventory::{Inventory, InventoryError};
-use crate::issuer::{AcmeIssuer, ChallengeSolver, FileSource, Issuer, Limits, LocalCa};
+use crate::issuer::{AcmeIssuer, ChallengeSolver, Issuer, Limits, LocalCa};
 use crate::metrics::Metrics;
-use crate::publish::Report;
+use crate::publish::Problems;
 use crate::renewal::{DnsGate, DnsVerdict, Event, EventKind, Health, Issuers};
 
 /// Everything that the running gateway knows of itself.
@@ -33,8 +33,7 @@ pub(super) struct ControlPlane {
     pub(super) desired: watch::Sender<Arc<[DesiredCertificate]>>,
     pub(super) events: broadcast::Sender<api::Event>,
     pub(super) health: watch::Receiver<Health>,
-    pub(super) publisher: watch::Receiver<Report>,
-    pub(super) files: FileSource,
+    pub(super) publisher: watch::Receiver<Problems>,
     pub(super) recovery: Recovery,
     pub(super) last_reload: Mutex<Option<api::Reload>>,
 }
@@ -60,7 +59,10 @@ impl ControlPlane {
         let mut issuers = issuers(&config, &self.inventory, &self.solver, &self.clock);
         for (name, issuer) in &mut issuers {
             // One that did not change goes on with its account and its connections.
-            if let Some(same) = known.get(name).filter(|_| before.issuers.get(name) == config.issuers.get(name)) {
+            if let Some(same) = known
+                .get(name)
+                .filter(|_| before.issuers.get(name) == config.issuers.get(name))
+            {
                 issuer.clone_from(same);
             }
         }
@@ -74,13 +76,19 @@ impl ControlPlane {
 
     /// Notes the outcome of a reload for `status`.
     pub(super) fn note_reload(&self, error: Option<String>) {
-        let reload = api::Reload { at: self.clock.now(), error };
+        let reload = api::Reload {
+            at: self.clock.now(),
+            error,
+        };
         *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload);
     }
 
     /// The outcome of the last reload.
     pub(super) fn last_reload(&self) -> Option<api::Reload> {
-        self.last_reload.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last_reload
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Whatever an operator should look at.
@@ -96,8 +104,19 @@ impl ControlPlane {
         if !self.recovery.is_clean() {
             warnings.push(format!("the store was recovered at the start: {}", self.recovery));
         }
-        warnings.extend(self.publisher.borrow().problems());
-        warnings.extend(self.files.problems().iter().map(ToString::to_string));
+        let problems = self.publisher.borrow().clone();
+        let unfit = problems.certificates.iter().map(|(name, problem)| {
+            format!(
+                "certificate `{name}`, since {}: {}",
+                problem.since, problem.reason
+            )
+        });
+        warnings.extend(unfit);
+        warnings.extend(
+            problems
+                .store
+                .map(|problem| format!("since {}: {}", problem.since, problem.reason)),
+        );
         warnings
     }
 
@@ -111,7 +130,9 @@ impl ControlPlane {
                 count(metrics, name, issuer, "failed");
                 "failed"
             }
-            EventKind::Obtained { issuer, not_after, .. } => {
+            EventKind::Obtained {
+                issuer, not_after, ..
+            } => {
                 count(metrics, name, issuer, "obtained");
                 metrics.certificate_not_after(name, *not_after);
                 "obtained"
@@ -140,7 +161,14 @@ pub(super) fn issuers(
         let issuer: Arc<dyn Issuer> = match config {
             IssuerConfig::Acme(config) => {
                 let limits = Limits::default();
-                Arc::new(AcmeIssuer::new(name, config, inventory, solver.clone(), clock, limits))
+                Arc::new(AcmeIssuer::new(
+                    name,
+                    config,
+                    inventory,
+                    solver.clone(),
+                    clock,
+                    limits,
+                ))
             }
             IssuerConfig::LocalCa(config) => Arc::new(LocalCa::new(name, config, inventory, clock)),
         };
@@ -151,9 +179,16 @@ pub(super) fn issuers(
 
 /// What the file and what requests at run time want; where both name a certificate, the file holds.
 pub(super) fn joined(config: &Config, requested: Vec<DesiredCertificate>) -> Arc<[DesiredCertificate]> {
-    let mut all: BTreeMap<_, _> =
-        requested.into_iter().map(|desired| (desired.name.clone(), desired)).collect();
-    all.extend(config.certificates.iter().map(|desired| (desired.name.clone(), desired.clone())));
+    let mut all: BTreeMap<_, _> = requested
+        .into_iter()
+        .map(|desired| (desired.name.clone(), desired))
+        .collect();
+    all.extend(
+        config
+            .certificates
+            .iter()
+            .map(|desired| (desired.name.clone(), desired.clone())),
+    );
     all.into_values().collect()
 }
 
@@ -167,14 +202,18 @@ pub(super) struct Gate {
 #[async_trait]
 impl DnsGate for Gate {
     async fn check(&self, desired: &DesiredCertificate, issuer: &str) -> DnsVerdict {
-        if !matches!(self.config.load().issuers.get(issuer), Some(IssuerConfig::Acme(_))) {
+        if !matches!(
+            self.config.load().issuers.get(issuer),
+            Some(IssuerConfig::Acme(_))
+        ) {
             return DnsVerdict::Go;
         }
         let verdicts = self.dns.load_full().check_all(&desired.domains).await;
         let (mut reasons, mut remedy) = (Vec::new(), Vec::new());
         for verdict in &verdicts {
             let allows = verdict.verdict.allows_order();
-            self.metrics.dns_checked(desired.name.as_str(), &verdict.domain.to_string(), allows);
+            self.metrics
+                .dns_checked(desired.name.as_str(), &verdict.domain.to_string(), allows);
             if !allows {
                 reasons.push(verdict.reason_text.clone());
                 remedy.extend(verdict.verdict.remedy().iter().map(ToString::to_string));
@@ -183,7 +222,10 @@ impl DnsGate for Gate {
         if reasons.is_empty() {
             DnsVerdict::Go
         } else {
-            DnsVerdict::No { reason: reasons.join("; "), remedy }
+            DnsVerdict::No {
+                reason: reasons.join("; "),
+                remedy,
+            }
         }
     }
 }

@@ -83,8 +83,10 @@ impl DataPlane {
                 }
                 None => {
                     let settings = self.settings(listener, &prepared)?;
-                    let bound =
-                        self.workers.bind(listener).map_err(|source| GatewayError::Bind { source })?;
+                    let bound = self
+                        .workers
+                        .bind(listener)
+                        .map_err(|source| GatewayError::Bind { source })?;
                     prepared.fresh.push((bound, settings));
                 }
             }
@@ -96,7 +98,13 @@ impl DataPlane {
     pub(super) fn commit(&self, prepared: Prepared) {
         let mut running = self.running();
         let mut before = std::mem::take(&mut running.listeners);
-        let Prepared { fresh, replaced, kept, groups, bundles } = prepared;
+        let Prepared {
+            fresh,
+            replaced,
+            kept,
+            groups,
+            bundles,
+        } = prepared;
         let mut keep = |name: &Arc<str>, settings: Option<ListenerSettings>| {
             if let Some(listener) = before.remove(name) {
                 if let Some(settings) = settings {
@@ -134,7 +142,11 @@ impl DataPlane {
 
     /// The server groups, in the order of their names.
     pub(super) fn server_groups(&self) -> Vec<Arc<ServerGroup>> {
-        self.running().groups.values().map(|(_, group)| group.clone()).collect()
+        self.running()
+            .groups
+            .values()
+            .map(|(_, group)| group.clone())
+            .collect()
     }
 
     /// Whether every listener has the certificate that it serves by default.
@@ -154,14 +166,23 @@ impl DataPlane {
     pub(super) fn connections(&self) -> usize {
         let running = self.running();
         let leaving = running.leaving.iter().map(Arc::as_ref);
-        running.listeners.values().chain(leaving).map(RunningListener::connections).sum()
+        running
+            .listeners
+            .values()
+            .chain(leaving)
+            .map(RunningListener::connections)
+            .sum()
     }
 
     /// Ends every connection.
     pub(super) fn close(&self) {
         let running = self.running();
         let leaving = running.leaving.iter().map(Arc::as_ref);
-        running.listeners.values().chain(leaving).for_each(RunningListener::close_all);
+        running
+            .listeners
+            .values()
+            .chain(leaving)
+            .for_each(RunningListener::close_all);
     }
 
     /// Accepts no more, and returns when every open connection has ended.
@@ -186,12 +207,16 @@ impl DataPlane {
         prepared: &Prepared,
     ) -> Result<ListenerSettings, GatewayError> {
         let service = match listener.protocol {
-            Protocol::Http => Service::Http { tokens: self.tokens.clone() },
+            Protocol::Http => Service::Http {
+                tokens: self.tokens.clone(),
+            },
             Protocol::Tls => {
-                let inconsistent =
-                    |what: &'static str| GatewayError::Inconsistent { listener: listener.name.clone(), what };
-                let policy =
-                    policy::built_in(&listener.policy).ok_or_else(|| inconsistent("its policy is missing"))?;
+                let inconsistent = |what: &'static str| GatewayError::Inconsistent {
+                    listener: listener.name.clone(),
+                    what,
+                };
+                let policy = policy::built_in(&listener.policy)
+                    .ok_or_else(|| inconsistent("its policy is missing"))?;
                 let bundle = match &listener.authentication {
                     Authentication::Mutual { client_ca } => prepared.bundles.get(client_ca),
                     Authentication::OneWay => None,
@@ -203,13 +228,25 @@ impl DataPlane {
                     self.published.clone(),
                     self.challenges.clone(),
                 )
-                .map_err(|source| GatewayError::Tls { listener: listener.name.clone(), source })?;
-                let group = listener.server_group.as_ref().and_then(|group| prepared.groups.get(group));
+                .map_err(|source| GatewayError::Tls {
+                    listener: listener.name.clone(),
+                    source,
+                })?;
+                let group = listener
+                    .server_group
+                    .as_ref()
+                    .and_then(|group| prepared.groups.get(group));
                 let (_, server_group) = group.ok_or_else(|| inconsistent("its server group is missing"))?;
-                Service::Tls { tls: Arc::new(tls), server_group: server_group.clone() }
+                Service::Tls {
+                    tls: Arc::new(tls),
+                    server_group: server_group.clone(),
+                }
             }
         };
-        Ok(ListenerSettings { config: listener.clone(), service })
+        Ok(ListenerSettings {
+            config: listener.clone(),
+            service,
+        })
     }
 
     fn groups(
@@ -269,8 +306,16 @@ pub(super) fn check_fixed_parts(before: &Config, wanted: &Config) -> Result<(), 
     let path = |path: &Path| path.display().to_string();
     let parts = [
         ("store.path", path(&before.store.path), path(&wanted.store.path)),
-        ("admin.listen", path(&before.admin.socket), path(&wanted.admin.socket)),
-        ("runtime.workers", before.runtime.workers.to_string(), wanted.runtime.workers.to_string()),
+        (
+            "admin.listen",
+            path(&before.admin.socket),
+            path(&wanted.admin.socket),
+        ),
+        (
+            "runtime.workers",
+            before.runtime.workers.to_string(),
+            wanted.runtime.workers.to_string(),
+        ),
     ];
     match parts.into_iter().find(|(_, before, wanted)| before != wanted) {
         Some((key, before, wanted)) => Err(GatewayError::Fixed { key, before, wanted }),

@@ -33,7 +33,11 @@ impl Operations for ControlPlane {
     }
 
     async fn certificates(&self) -> Result<Vec<api::Certificate>, Problem> {
-        let stored = self.inventory.certificates().await.map_err(|error| Problem::internal(&error))?;
+        let stored = self
+            .inventory
+            .certificates()
+            .await
+            .map_err(|error| Problem::internal(&error))?;
         let desired = self.desired();
         let published = self.data_plane.published.load();
         let is_published = |name: &CertificateName| published.get(name).next().is_some();
@@ -46,7 +50,9 @@ impl Operations for ControlPlane {
                 views::certificate(name, wanted, Some(&record.value), is_published(name))
             })
             .collect();
-        let unknown = desired.iter().filter(|d| stored.records.iter().all(|r| r.value.name != d.name));
+        let unknown = desired
+            .iter()
+            .filter(|d| stored.records.iter().all(|r| r.value.name != d.name));
         all.extend(unknown.map(|desired| {
             views::certificate(&desired.name, Some(desired), None, is_published(&desired.name))
         }));
@@ -55,7 +61,11 @@ impl Operations for ControlPlane {
     }
 
     async fn certificate(&self, name: &CertificateName) -> Result<api::Certificate, Problem> {
-        let record = self.inventory.certificate(name).await.map_err(|error| Problem::internal(&error))?;
+        let record = self
+            .inventory
+            .certificate(name)
+            .await
+            .map_err(|error| Problem::internal(&error))?;
         let desired = self.desired();
         let desired = desired.iter().find(|desired| desired.name == *name);
         if record.is_none() && desired.is_none() {
@@ -64,7 +74,12 @@ impl Operations for ControlPlane {
             )));
         }
         let published = self.data_plane.published.load().get(name).next().is_some();
-        Ok(views::certificate(name, desired, record.as_ref().map(|record| &record.value), published))
+        Ok(views::certificate(
+            name,
+            desired,
+            record.as_ref().map(|record| &record.value),
+            published,
+        ))
     }
 
     async fn request(
@@ -73,8 +88,13 @@ impl Operations for ControlPlane {
         request: api::CertificateRequest,
     ) -> Result<api::Certificate, Problem> {
         let desired = self.checked(name, request)?;
-        self.inventory.save_requested(&desired).await.map_err(|error| Problem::internal(&error))?;
-        self.refresh_desired().await.map_err(|error| Problem::internal(&error))?;
+        self.inventory
+            .save_requested(&desired)
+            .await
+            .map_err(|error| Problem::internal(&error))?;
+        self.refresh_desired()
+            .await
+            .map_err(|error| Problem::internal(&error))?;
         self.certificate(name).await
     }
 
@@ -114,13 +134,25 @@ impl Operations for ControlPlane {
                 Err(problem) => problem,
             });
         }
-        self.request_renewal(name).await.map_err(|error| Problem::internal(&error))
+        self.request_renewal(name)
+            .await
+            .map_err(|error| Problem::internal(&error))
     }
 
-    async fn export(&self, name: &CertificateName, with_key: bool) -> Result<api::CertificateExport, Problem> {
-        let pem = self.inventory.credential(name).await.map_err(|error| Problem::internal(&error))?;
+    async fn export(
+        &self,
+        name: &CertificateName,
+        with_key: bool,
+    ) -> Result<api::CertificateExport, Problem> {
+        let pem = self
+            .inventory
+            .credential(name)
+            .await
+            .map_err(|error| Problem::internal(&error))?;
         let Some(pem) = pem else {
-            return Err(Problem::not_found(format!("there is nothing stored for certificate `{name}`")));
+            return Err(Problem::not_found(format!(
+                "there is nothing stored for certificate `{name}`"
+            )));
         };
         if with_key {
             tracing::warn!(certificate = %name, "the private key was exported");
@@ -132,9 +164,13 @@ impl Operations for ControlPlane {
     }
 
     async fn local_ca_root(&self, issuer: &str) -> Result<String, Problem> {
-        let record = self.inventory.local_ca(issuer).await.map_err(|error| Problem::internal(&error))?;
+        let record = self
+            .inventory
+            .local_ca(issuer)
+            .await
+            .map_err(|error| Problem::internal(&error))?;
         match record {
-            Some(record) => Ok(record.value.root.certificate_pem),
+            Some(record) => Ok(record.value.root.certificate),
             None => Err(Problem::not_found(format!(
                 "there is no local CA `{issuer}`, or it has not signed anything yet"
             ))),
@@ -143,7 +179,11 @@ impl Operations for ControlPlane {
 
     async fn dns_check(&self, request: api::DnsCheckRequest) -> Result<Vec<api::DomainVerdict>, Problem> {
         let names: Vec<NamePattern> = match request.names.as_slice() {
-            [] => self.desired().iter().flat_map(|desired| desired.domains.clone()).collect(),
+            [] => self
+                .desired()
+                .iter()
+                .flat_map(|desired| desired.domains.clone())
+                .collect(),
             names => names.to_vec(),
         };
         Ok(self.dns.load_full().check_all(&names).await)
@@ -187,10 +227,18 @@ impl ControlPlane {
             servers: group
                 .servers()
                 .into_iter()
-                .map(|server| api::Server { address: server.address, up: server.up, error: server.error })
+                .map(|server| api::Server {
+                    address: server.address.to_string(),
+                    up: server.is_up,
+                    error: server.last_error,
+                })
                 .collect(),
         };
-        self.data_plane.server_groups().iter().map(|group| show(group)).collect()
+        self.data_plane
+            .server_groups()
+            .iter()
+            .map(|group| show(group))
+            .collect()
     }
 
     /// A request as something that can be obtained, or why it cannot.
@@ -222,14 +270,26 @@ impl ControlPlane {
             }
             (None, 1) => known(),
             (None, 0) => {
-                return Err(Problem::bad_request("the configuration has no issuer; add `[issuers.NAME]`"));
+                return Err(Problem::bad_request(
+                    "the configuration has no issuer; add `[issuers.NAME]`",
+                ));
             }
             (None, _) => {
-                return Err(Problem::bad_request(format!("name the issuer; there are: {}", known())));
+                return Err(Problem::bad_request(format!(
+                    "name the issuer; there are: {}",
+                    known()
+                )));
             }
         };
-        let is_acme = matches!(config.issuers.get(&issuer), Some(crate::config::IssuerConfig::Acme(_)));
-        if let Some(wildcard) = request.domains.iter().find(|domain| is_acme && domain.is_wildcard()) {
+        let is_acme = matches!(
+            config.issuers.get(&issuer),
+            Some(crate::config::IssuerConfig::Acme(_))
+        );
+        if let Some(wildcard) = request
+            .domains
+            .iter()
+            .find(|domain| is_acme && domain.is_wildcard())
+        {
             return Err(Problem::bad_request(format!(
                 "`{wildcard}` needs the dns-01 challenge, which issuer `{issuer}` cannot answer; name each host instead"
             )));
@@ -244,10 +304,7 @@ impl ControlPlane {
     }
 
     /// Notes in the record that a new one is wanted now; the renewal loop is woken by the change.
-    async fn request_renewal(
-        &self,
-        name: &CertificateName,
-    ) -> Result<(), crate::inventory::InventoryError> {
+    async fn request_renewal(&self, name: &CertificateName) -> Result<(), crate::inventory::InventoryError> {
         use crate::inventory::{CertificateRecord, InventoryError};
         loop {
             let (mut record, expect) = match self.inventory.certificate(name).await? {

@@ -24,7 +24,9 @@ pub(super) fn certificate(
         (None, Some(Source::Imported)) => "import".to_owned(),
         (None, _) => "no longer wanted".to_owned(),
     };
-    let renew_at = current.and_then(|current| current.renew_at).filter(|_| desired.is_some());
+    let renew_at = current
+        .and_then(|current| current.renew_at)
+        .filter(|_| desired.is_some());
     let state = record.map(|record| &record.state);
     api::Certificate {
         name: name.clone(),

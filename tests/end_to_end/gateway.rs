@@ -12,39 +12,39 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 /// How long anything here may take before the test fails; nothing depends on it being short.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where one gateway lives, over as many starts as a test wants.
-pub struct Home {
+pub(crate) struct Home {
     directory: TempDir,
 }
 
 impl Home {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             directory: tempfile::tempdir().expect("a temporary directory"),
         }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, text).expect("a writable directory");
         path
     }
 
     /// Starts the gateway with `config`, to which the store's place is added, and waits until it answers.
-    pub async fn start(&self, config: &str) -> Gateway {
+    pub(crate) async fn start(&self, config: &str) -> Gateway {
         let gateway = self.launch(config);
         gateway.answered().await;
         gateway
     }
 
     /// Starts it without waiting for anything.
-    pub fn launch(&self, config: &str) -> Gateway {
+    pub(crate) fn launch(&self, config: &str) -> Gateway {
         self.configure(config);
         let log = File::options()
             .create(true)
@@ -69,7 +69,7 @@ impl Home {
     }
 
     /// Writes the configuration file, for a start or a reload.
-    pub fn configure(&self, config: &str) {
+    pub(crate) fn configure(&self, config: &str) {
         let store = self.path("store");
         self.write(
             "certgate.toml",
@@ -78,38 +78,38 @@ impl Home {
     }
 
     /// What the gateway has logged, over all its starts.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 }
 
 /// The process.
-pub struct Gateway {
+pub(crate) struct Gateway {
     child: Child,
     socket: PathBuf,
     log: PathBuf,
 }
 
 impl Gateway {
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::new(&self.socket)
     }
 
-    pub fn socket(&self) -> &Path {
+    pub(crate) fn socket(&self) -> &Path {
         &self.socket
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id().expect("the gateway runs")
     }
 
     /// Waits until the admin socket answers.
-    pub async fn answered(&self) {
+    pub(crate) async fn answered(&self) {
         self.status_until("answers", |_| true).await;
     }
 
     /// Waits until `name` is published, and returns it.
-    pub async fn published(&self, name: &str) -> api::Certificate {
+    pub(crate) async fn published(&self, name: &str) -> api::Certificate {
         let found = |status: &api::Status| {
             status
                 .certificates
@@ -125,7 +125,7 @@ impl Gateway {
     }
 
     /// Waits until the status is as `wanted` says, and returns it.
-    pub async fn status_until(&self, what: &str, wanted: impl Fn(&api::Status) -> bool) -> api::Status {
+    pub(crate) async fn status_until(&self, what: &str, wanted: impl Fn(&api::Status) -> bool) -> api::Status {
         let deadline = Instant::now() + PATIENCE;
         let mut last = String::new();
         while Instant::now() < deadline {
@@ -140,7 +140,7 @@ impl Gateway {
         panic!("after {PATIENCE:?} it is not so that the gateway {what}\nlast: {last}\nlog:\n{log}");
     }
 
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let status = std::process::Command::new("kill")
             .args([format!("-{signal}"), self.pid().to_string()])
             .status()
@@ -149,30 +149,30 @@ impl Gateway {
     }
 
     /// SIGKILL, and the end of it.
-    pub async fn kill(mut self) {
+    pub(crate) async fn kill(mut self) {
         self.child.kill().await.expect("the gateway is killed");
     }
 
     /// SIGTERM, and the exit status.
-    pub async fn terminate(mut self) -> ExitStatus {
+    pub(crate) async fn terminate(mut self) -> ExitStatus {
         self.signal("TERM");
         self.ended().await
     }
 
     /// Waits for the end of the process.
-    pub async fn ended(&mut self) -> ExitStatus {
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         ended.expect("the gateway ends").expect("its status is known")
     }
 }
 
 /// The program under test.
-pub fn certgate() -> &'static str {
+pub(crate) fn certgate() -> &'static str {
     env!("CARGO_BIN_EXE_certgate")
 }
 
 /// Runs a command of the program to its end: exit code, standard output, standard error.
-pub async fn run(arguments: &[&str]) -> (i32, String, String) {
+pub(crate) async fn run(arguments: &[&str]) -> (i32, String, String) {
     let output = Command::new(certgate())
         .args(arguments)
         .stdin(Stdio::null())
@@ -191,7 +191,7 @@ pub async fn run(arguments: &[&str]) -> (i32, String, String) {
 
 /// A loopback address with a free port. Each test process has addresses of its own in 127.0.0.0/8, so a port that
 /// was free a moment ago is still free when the gateway binds it.
-pub fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [_, _, high, low] = std::process::id().to_be_bytes();
     let number = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -17,15 +17,15 @@ use crate::peer::{TlsClient, backend, served};
 use crate::support::pebble::{Pebble, PebbleOptions};
 
 /// A gateway's addresses and the CA that looks for them.
-pub struct Scene {
-    pub pebble: Pebble,
-    pub tls: SocketAddr,
-    pub http: SocketAddr,
+pub(crate) struct Scene {
+    pub(crate) pebble: Pebble,
+    pub(crate) tls: SocketAddr,
+    pub(crate) http: SocketAddr,
 }
 
 impl Scene {
     /// A CA that validates at the addresses of a gateway to be; every name of `names` leads there.
-    pub fn new(names: &[&str], validity: Option<Duration>) -> Self {
+    pub(crate) fn new(names: &[&str], validity: Option<Duration>) -> Self {
         let (tls, http) = (free_address(), free_address());
         let http = SocketAddr::new(tls.ip(), http.port());
         let pebble = Pebble::start(&PebbleOptions {
@@ -41,7 +41,7 @@ impl Scene {
     }
 
     /// The file for one certificate `www` by `challenge`, in front of `servers`.
-    pub fn config(&self, names: &[&str], challenge: &str, servers: &[SocketAddr]) -> String {
+    pub(crate) fn config(&self, names: &[&str], challenge: &str, servers: &[SocketAddr]) -> String {
         format!(
             "[issuers.pebble]\nkind = \"acme\"\ndirectory = \"{}\"\nagree_to_terms = true\n\
              challenges = [\"{challenge}\"]\nroot_ca_file = {:?}\n\

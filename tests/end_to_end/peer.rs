@@ -15,12 +15,12 @@ use tokio_rustls::client::TlsStream;
 
 /// A client that trusts one root and never resumes a session.
 #[derive(Clone)]
-pub struct TlsClient {
+pub(crate) struct TlsClient {
     connector: TlsConnector,
 }
 
 impl TlsClient {
-    pub fn trusting(root_pem: &str) -> Self {
+    pub(crate) fn trusting(root_pem: &str) -> Self {
         let mut roots = RootCertStore::empty();
         for root in CertificateDer::pem_slice_iter(root_pem.as_bytes()) {
             roots.add(root.expect("PEM")).expect("a root");
@@ -37,14 +37,14 @@ impl TlsClient {
         }
     }
 
-    pub async fn connect(&self, address: SocketAddr, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn connect(&self, address: SocketAddr, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(address).await?;
         let name = ServerName::try_from(name.to_owned()).expect("a server name");
         self.connector.connect(name, stream).await
     }
 
     /// One fresh connection: sends a line, returns what the backend answered and the certificate it came with.
-    pub async fn ask(&self, address: SocketAddr, name: &str) -> std::io::Result<(String, Leaf)> {
+    pub(crate) async fn ask(&self, address: SocketAddr, name: &str) -> std::io::Result<(String, Leaf)> {
         let mut stream = self.connect(address, name).await?;
         let leaf = served(&stream);
         stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
@@ -55,13 +55,13 @@ impl TlsClient {
 }
 
 /// The certificate that a connection was made with.
-pub fn served(stream: &TlsStream<TcpStream>) -> Leaf {
+pub(crate) fn served(stream: &TlsStream<TcpStream>) -> Leaf {
     let chain = stream.get_ref().1.peer_certificates().expect("a verified server");
     Leaf::parse(&chain[0]).expect("a certificate")
 }
 
 /// A backend that answers any request with `name` and closes; works for HTTP clients too.
-pub async fn backend(name: &'static str) -> SocketAddr {
+pub(crate) async fn backend(name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move {

@@ -10,7 +10,7 @@ use crate::gateway::{Gateway, Home, free_address, run};
 use crate::peer::{TlsClient, backend};
 
 /// One local CA, one listener `web` for localhost, in front of `server`; `more` is appended.
-pub fn config(listen: SocketAddr, server: SocketAddr, more: &str) -> String {
+pub(crate) fn config(listen: SocketAddr, server: SocketAddr, more: &str) -> String {
     format!(
         "[issuers.internal]\nkind = \"local-ca\"\ncommon_name = \"Test CA\"\n\
          [certificates.localhost]\ndomains = [\"localhost\"]\nissuer = \"internal\"\n\
@@ -22,7 +22,7 @@ pub fn config(listen: SocketAddr, server: SocketAddr, more: &str) -> String {
 }
 
 /// A client that trusts the gateway's local CA.
-pub async fn client_of(gateway: &Gateway) -> TlsClient {
+pub(crate) async fn client_of(gateway: &Gateway) -> TlsClient {
     gateway.published("localhost").await;
     TlsClient::trusting(&gateway.client().local_ca_root("internal").await.expect("a root"))
 }

@@ -1,6 +1,5 @@
 //! `[store]`, `[admin]`, `[gateway]`, `[runtime]` and `[log]`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Checker;
@@ -21,24 +20,11 @@ impl Checker<'_> {
             Key::Present(store, _) => &store.value.path,
         };
         let path = match written {
-            Key::Absent => self.default_store(),
+            Key::Absent => self.environment.default_store(),
             Key::Invalid => return None,
             Key::Present(path, _) => self.sources.resolve(path),
         };
         Some(StoreConfig { path })
-    }
-
-    fn default_store(&self) -> PathBuf {
-        let text = self.environment.state_directory.and_then(|value| value.to_str());
-        // systemd separates several directories by colons (systemd.exec(5), StateDirectory=).
-        let first = text
-            .and_then(|text| text.split(':').next())
-            .filter(|text| !text.is_empty());
-        match (first, self.environment.state_directory) {
-            (Some(first), _) => PathBuf::from(first),
-            (None, Some(value)) if text.is_none() => PathBuf::from(value),
-            _ => PathBuf::from("./certgate-data"),
-        }
     }
 
     pub(super) fn admin(&mut self, store: &StoreConfig) -> Option<AdminConfig> {
