@@ -65,8 +65,9 @@ pub struct Loaded {
     pub warnings: Diagnostics,
 }
 
-/// Reads and checks the file at `path`, or all `*.toml` files of the directory there. Nothing but these files is
-/// read, except that files named in them must be there.
+/// Reads and checks the file at `path`, or all `*.toml` files of the directory there, joined in name order; each
+/// table stands in one of them only. Relative paths start at the directory of the file that has them. Files named
+/// in the configuration must be there, and files of CA certificates must hold one; nothing is written.
 ///
 /// # Errors
 /// Everything that is wrong, in order, with at least one error among it.
@@ -78,7 +79,9 @@ pub fn load(path: &Path, environment: &Environment<'_>) -> Result<Loaded, Diagno
 
 /// The JSON Schema of a configuration file.
 pub fn json_schema() -> serde_json::Value {
-    schemars::schema_for!(written::Document).to_value()
+    let mut schema = schemars::schema_for!(written::Document);
+    schema.insert("title".into(), "certgate".into());
+    schema.to_value()
 }
 
 fn evaluate(

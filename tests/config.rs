@@ -64,6 +64,20 @@ fn every_broken_configuration_gives_exactly_the_diagnostics_beside_it() {
 }
 
 #[test]
+fn every_code_has_a_configuration_that_shows_it() {
+    let expected: String = fixtures("broken")
+        .iter()
+        .map(|path| fs::read_to_string(path.with_extension("expected")).unwrap())
+        .collect();
+    for code in Code::ALL {
+        assert!(
+            expected.contains(&format!("[{}]: ", code.as_str())),
+            "no fixture shows {code:?}"
+        );
+    }
+}
+
+#[test]
 fn every_valid_configuration_is_taken_without_a_word() {
     for path in fixtures("valid") {
         match load(&path) {

@@ -1,9 +1,9 @@
 //! From what was written to what it means: defaults filled in, names looked up, combinations checked. Each check
 //! reports and goes on, so that findings do not hide each other.
 
-mod authority;
 mod certificate;
 mod file;
+mod issuer;
 mod listener;
 mod section;
 mod server_group;

@@ -323,19 +323,26 @@ impl Report {
     }
 }
 
-/// Values from the file stand in messages: no line breaks or control sequences from there reach the terminal.
+/// Values from the file stand in messages: no line breaks or control sequences from there reach the terminal, and
+/// no megabyte either.
 fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            let (escaped, plain) = if c.is_control() {
-                (Some(c.escape_default()), None)
-            } else {
-                (None, Some(c))
-            };
-            escaped.into_iter().flatten().chain(plain)
-        })
-        .collect()
+    let mut shown = String::with_capacity(text.len().min(SHOWN_MAX));
+    for c in text.chars() {
+        if shown.len() >= SHOWN_MAX {
+            shown.push('…');
+            break;
+        }
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
+
+/// Octets of one message; every message of certgate's own is much shorter.
+const SHOWN_MAX: usize = 2000;
 
 #[cfg(test)]
 mod tests {
@@ -358,5 +365,7 @@ mod tests {
     fn nothing_from_the_file_controls_the_terminal() {
         let found = Diagnostic::new(Code::NotAllowed, "a\u{1b}[31mb\nc");
         assert_eq!(found.message(), "a\\u{1b}[31mb\\nc");
+        let found = Diagnostic::new(Code::NotAllowed, "a".repeat(1_000_000));
+        assert!(found.message().len() < 3000);
     }
 }

@@ -30,7 +30,12 @@ pub(super) fn read(sources: &Sources, report: &mut Report) -> Option<Document> {
 /// Reports syntax errors. What stands on the line of one is a guess, and so is what follows a broken `[header]`
 /// up to the next: of those nothing else is said.
 fn syntax(file: usize, source: &Source, errors: &[toml::de::Error], report: &mut Report) {
-    let place = |error: &toml::de::Error| Place::new(file, error.span().unwrap_or_default());
+    // What is missing at the end is missing after the last word, not on an empty line behind it.
+    let end = source.text.trim_end().len();
+    let place = |error: &toml::de::Error| {
+        let span = error.span().unwrap_or_default();
+        Place::new(file, span.start.min(end)..span.end.min(end))
+    };
     let broken: BTreeSet<_> = errors.iter().map(|error| source.line(&place(error))).collect();
     let mut guesses = BTreeSet::new();
     let mut header_broken = false;

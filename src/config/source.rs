@@ -82,7 +82,11 @@ impl Sources {
     }
 
     /// Adds a file's text; `path` says what relative paths in it are relative to.
-    pub(super) fn add(&mut self, path: &Path, text: String) {
+    pub(super) fn add(&mut self, path: &Path, mut text: String) {
+        // A byte order mark is not a character of the first line; columns are counted without it.
+        if text.starts_with('\u{feff}') {
+            text.remove(0);
+        }
         let directory = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),

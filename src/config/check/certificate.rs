@@ -1,7 +1,7 @@
 //! `[certificates.NAME]`: obtained from an issuer, or read from files.
 
 use super::Checker;
-use super::authority::Directory;
+use super::issuer::Directory;
 use crate::certificate::{CertificateName, DesiredCertificate, KeyType};
 use crate::config::collection::Tags;
 use crate::config::diagnostic::{Code, Diagnostic};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Checker;
-use super::authority::{DEFAULT_CHALLENGES, challenge_word};
+use super::issuer::{DEFAULT_CHALLENGES, challenge_word};
 use crate::config::collection::Named;
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::reader::Key;
