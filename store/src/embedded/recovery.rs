@@ -47,7 +47,8 @@ pub enum Recovery {
         /// Keys whose records are damaged: they are as in the snapshot, or gone. The first hundred.
         unreadable: Vec<String>,
         /// Changes committed after this revision may be lost or, if they were deletions, undone. `None` when
-        /// it was shown that every acknowledged change is there.
+        /// every acknowledged change is there, as far as the acknowledged revision tells: after a power failure
+        /// it may be some seconds old.
         lost_after: Option<Revision>,
     },
 }

@@ -77,6 +77,31 @@ async fn entries_newer_than_the_snapshot_are_saved_or_their_loss_is_told() {
 }
 
 #[tokio::test]
+async fn a_rebuilding_interrupted_at_any_point_is_made_good_by_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = fill(dir.path(), true, Log::Unsettled).await;
+    let at = |name: &str| dir.path().join(name);
+
+    copy(&at("db"), &at("db.rebuilding"));
+    fs::write(at("db.rebuilding/db"), b"half of it").unwrap();
+    assert_eq!(everything(&open(dir.path()).0).await, state, "while building");
+
+    copy(&at("db"), &at("db.rebuilt"));
+    fs::write(at("db/db"), b"damaged").unwrap();
+    assert_eq!(
+        everything(&open(dir.path()).0).await,
+        state,
+        "before the damaged database was moved"
+    );
+
+    fs::rename(at("db"), at("db.rebuilt")).unwrap();
+    let (store, recovery) = open(dir.path());
+    assert_eq!(recovery, Recovery::Clean, "after the damaged database was moved");
+    assert_eq!(everything(&store).await, state);
+    assert!(!at("db.rebuilding").exists() && !at("db.rebuilt").exists());
+}
+
+#[tokio::test]
 async fn leftovers_of_sleds_own_snapshot_do_not_matter() {
     let dir = tempfile::tempdir().unwrap();
     let state = fill(dir.path(), false, Log::Unsettled).await;
