@@ -9,8 +9,6 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::config::CaBundleConfig;
-
 /// One CA certificate at least, each fit to verify with. Immutable.
 #[derive(Clone)]
 pub struct CaBundle {
@@ -19,28 +17,32 @@ pub struct CaBundle {
 }
 
 impl CaBundle {
-    /// Reads the bundle's files. Blocks on the file system.
+    /// Reads the files of the bundle called `name`. Blocks on the file system.
     ///
     /// # Errors
     /// [`CaBundleError`] names the file, and the block within it, that cannot be used. Nothing is skipped: a
     /// bundle is taken whole or not at all.
-    pub fn load(config: &CaBundleConfig) -> Result<Self, CaBundleError> {
+    pub fn load(name: &str, files: &[PathBuf]) -> Result<Self, CaBundleError> {
         let mut roots = RootCertStore::empty();
-        for file in &config.files {
+        for file in files {
             let text = std::fs::read(file).map_err(|source| CaBundleError::Unreadable {
-                bundle: config.name.clone(),
+                bundle: name.to_owned(),
                 file: file.clone(),
                 source,
             })?;
-            let fail = |problem| CaBundleError::Unusable {
-                bundle: config.name.clone(),
+            add(&mut roots, &text).map_err(|problem| CaBundleError::Unusable {
+                bundle: name.to_owned(),
                 file: file.clone(),
                 problem,
-            };
-            add(&mut roots, &text).map_err(fail)?;
+            })?;
+        }
+        if roots.is_empty() {
+            return Err(CaBundleError::NoFiles {
+                bundle: name.to_owned(),
+            });
         }
         Ok(Self {
-            name: config.name.clone(),
+            name: name.to_owned(),
             roots: Arc::new(roots),
         })
     }
@@ -65,6 +67,12 @@ impl fmt::Debug for CaBundle {
 /// Why a CA bundle cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CaBundleError {
+    /// It has no file at all.
+    #[error("CA bundle `{bundle}` has no files; without a CA certificate nobody could be let in")]
+    NoFiles {
+        /// The bundle.
+        bundle: String,
+    },
     /// A file of it cannot be read.
     #[error("CA bundle `{bundle}`: cannot read {}", file.display())]
     Unreadable {
@@ -202,10 +210,8 @@ mod tests {
             std::fs::write(&file, text).unwrap();
             file
         };
-        CaBundle::load(&CaBundleConfig {
-            name: "partners".to_owned(),
-            files: texts.iter().enumerate().map(write).collect(),
-        })
+        let files: Vec<_> = texts.iter().enumerate().map(write).collect();
+        CaBundle::load("partners", &files)
     }
 
     #[test]
@@ -216,12 +222,13 @@ mod tests {
     }
 
     #[test]
+    fn a_bundle_without_files_is_refused() {
+        assert!(matches!(load(&[]), Err(CaBundleError::NoFiles { .. })));
+    }
+
+    #[test]
     fn a_file_that_cannot_be_read_is_named() {
-        let error = CaBundle::load(&CaBundleConfig {
-            name: "partners".to_owned(),
-            files: vec!["/nowhere/root.pem".into()],
-        });
-        let error = error.unwrap_err();
+        let error = CaBundle::load("partners", &["/nowhere/root.pem".into()]).unwrap_err();
         assert_eq!(
             error.to_string(),
             "CA bundle `partners`: cannot read /nowhere/root.pem"
