@@ -1,9 +1,18 @@
 //! certgate keeps certificates issued, renewed and published, and ends TLS in front of services with whatever
 //! is published now.
 
+pub mod admin;
+pub mod backend;
 pub mod certificate;
 pub mod clock;
 pub mod config;
+pub mod dns;
+pub mod http;
+pub mod inventory;
+pub mod issuer;
+pub mod listener;
+pub mod metrics;
 pub mod name;
 pub mod policy;
+pub mod renewal;
 pub mod tls;

@@ -144,6 +144,8 @@ pub struct CertificateFiles {
     pub certificate_file: PathBuf,
     /// The key, where it is in a file of its own.
     pub key_file: Option<PathBuf>,
+    /// The operator's own labels.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// `[ca_bundles.NAME]`.
@@ -204,6 +206,8 @@ pub struct ListenerConfig {
     pub connect_timeout: Duration,
     /// Open connections at a time; the next one is closed at accept, and counted. Absent: no limit.
     pub max_connections: Option<usize>,
+    /// The operator's own labels.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// What a listener speaks.

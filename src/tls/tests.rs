@@ -197,6 +197,7 @@ fn listener() -> ListenerConfig {
         handshake_timeout: Duration::from_secs(10),
         connect_timeout: Duration::from_secs(5),
         max_connections: None,
+        tags: Default::default(),
     }
 }
 

@@ -1,0 +1,74 @@
+//! The admin API: HTTP and JSON over a Unix socket that only the owner can open.
+//!
+//! [`Operations`] is what a running gateway can be asked to do; [`Server`] puts it on the socket and [`Client`]
+//! is its other end, used by the command line. The bodies are in [`api`].
+
+pub mod api;
+mod client;
+mod problem;
+mod server;
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use tokio::sync::broadcast;
+
+pub use client::{Client, ClientError, Events};
+pub use problem::Problem;
+pub use server::{Server, ServerError};
+
+use crate::certificate::CertificateName;
+
+/// What a running gateway can be asked to do. Each answer is a body of [`api`], or a [`Problem`].
+#[async_trait]
+pub trait Operations: Send + Sync + 'static {
+    /// One screen: listeners, certificates, backends, last errors.
+    async fn status(&self) -> Result<api::Status, Problem>;
+
+    /// Whether every listener has a certificate to serve.
+    async fn is_ready(&self) -> bool;
+
+    /// The certificate store, sorted by name.
+    async fn certificates(&self) -> Result<Vec<api::Certificate>, Problem>;
+
+    /// One entry of it.
+    async fn certificate(&self, name: &CertificateName) -> Result<api::Certificate, Problem>;
+
+    /// Asks for a certificate to be obtained and kept renewed.
+    async fn request(
+        &self,
+        name: &CertificateName,
+        request: api::CertificateRequest,
+    ) -> Result<api::Certificate, Problem>;
+
+    /// Takes in a chain and key that come from elsewhere.
+    async fn import(
+        &self,
+        name: &CertificateName,
+        import: api::CertificateImport,
+    ) -> Result<api::Certificate, Problem>;
+
+    /// Asks for a new certificate now.
+    async fn renew(&self, name: &CertificateName) -> Result<(), Problem>;
+
+    /// The chain, and the private key if asked for; the latter is logged.
+    async fn export(&self, name: &CertificateName, with_key: bool)
+    -> Result<api::CertificateExport, Problem>;
+
+    /// The root certificate of a local CA, as PEM.
+    async fn local_ca_root(&self, issuer: &str) -> Result<String, Problem>;
+
+    /// What DNS says about names, against `[gateway]`.
+    async fn dns_check(&self, request: api::DnsCheckRequest) -> Result<Vec<api::DomainVerdict>, Problem>;
+
+    /// Every metric as OpenMetrics text.
+    fn metrics(&self) -> String;
+
+    /// What happens to certificates from now on.
+    fn events(&self) -> broadcast::Receiver<api::Event>;
+}
+
+/// Whether somebody answers at `socket`.
+pub async fn is_answered(socket: &Path) -> bool {
+    tokio::net::UnixStream::connect(socket).await.is_ok()
+}

@@ -1,0 +1,169 @@
+//! The bodies of the admin API. Field names are part of the public surface.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::certificate::{CertificateName, KeyType};
+use crate::clock::Timestamp;
+use crate::name::NamePattern;
+
+pub use crate::dns::DomainVerdict;
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Status {
+    /// The version of the running program.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// When it began to serve.
+    pub started_at: Timestamp,
+    /// The moment this was said.
+    pub now: Timestamp,
+    /// The listeners, sorted by name.
+    pub listeners: Vec<Listener>,
+    /// The certificates, sorted by name.
+    pub certificates: Vec<Certificate>,
+    /// The backends, sorted by group.
+    pub server_groups: Vec<ServerGroup>,
+    /// The outcome of the last reload, if there was one.
+    pub last_reload: Option<Reload>,
+    /// Whatever an operator should look at, in words.
+    pub warnings: Vec<String>,
+}
+
+/// One listener.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Listener {
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub address: String,
+    /// `tls` or `http`.
+    pub protocol: String,
+    /// `one-way` or `mutual`; absent for `http`.
+    pub authentication: Option<String>,
+    /// Its TLS security policy; absent for `http`.
+    pub policy: Option<String>,
+    /// Its server group; absent for `http`.
+    pub server_group: Option<String>,
+    /// Connections open now.
+    pub connections: usize,
+}
+
+/// One entry of the certificate store.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Certificate {
+    /// Its name.
+    pub name: CertificateName,
+    /// Its names: the wanted ones, or those of the certificate where it comes from elsewhere.
+    pub domains: Vec<NamePattern>,
+    /// Where it comes from: an issuer's name, `files` or `import`.
+    pub source: String,
+    /// `wanted`, `obtaining`, `valid`, `backing-off`, `blocked` or `stopped`.
+    pub state: String,
+    /// The last error or the reason of the state, with what to do.
+    pub reason: Option<String>,
+    /// When something will be tried next.
+    pub next_attempt: Option<Timestamp>,
+    /// The first moment of the validity of what is served.
+    pub not_before: Option<Timestamp>,
+    /// The last one.
+    pub not_after: Option<Timestamp>,
+    /// The serial number of what is served, in hex.
+    pub serial: Option<String>,
+    /// Who signed it.
+    pub issued_by: Option<String>,
+    /// Its key, as in `ECDSA P-256`.
+    pub key: Option<String>,
+    /// SHA-256 of it, in hex.
+    pub fingerprint: Option<String>,
+    /// Whether it is published to the listeners.
+    pub published: bool,
+}
+
+/// One server group.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ServerGroup {
+    /// Its name.
+    pub name: String,
+    /// Its servers.
+    pub servers: Vec<Server>,
+}
+
+/// One backend.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Server {
+    /// `host:port`.
+    pub address: String,
+    /// Whether connections are sent to it.
+    pub up: bool,
+    /// The last error in reaching it.
+    pub error: Option<String>,
+}
+
+/// The outcome of a reload.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Reload {
+    /// When.
+    pub at: Timestamp,
+    /// Why nothing was applied; absent when it was.
+    pub error: Option<String>,
+}
+
+/// `PUT /v1/certificates/{name}` with `domains`: obtain one.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateRequest {
+    /// The names it must be valid for.
+    pub domains: Vec<NamePattern>,
+    /// Who is to sign it; absent: the only issuer there is.
+    pub issuer: Option<String>,
+    /// The kind of its key.
+    #[serde(default)]
+    pub key_type: KeyType,
+    /// The operator's own labels.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+}
+
+/// `PUT /v1/certificates/{name}` with `certificate_pem`: take one in.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateImport {
+    /// The chain, end-entity certificate first.
+    pub certificate_pem: String,
+    /// The private key. Secret.
+    pub key_pem: String,
+}
+
+/// `GET /v1/certificates/{name}/export`.
+#[derive(Clone, Deserialize, Serialize)]
+pub struct CertificateExport {
+    /// The chain, end-entity certificate first.
+    pub certificate_pem: String,
+    /// The private key, if it was asked for. Secret.
+    pub key_pem: Option<String>,
+}
+
+/// `POST /v1/dns-checks`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnsCheckRequest {
+    /// The names to look at; empty: those of every certificate.
+    pub names: Vec<NamePattern>,
+}
+
+/// One event of `GET /v1/events`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// The certificate it is about.
+    pub certificate: CertificateName,
+    /// `step`, `obtained`, `failed` or `blocked`.
+    pub kind: String,
+    /// In words.
+    pub detail: String,
+}

@@ -1,0 +1,300 @@
+//! The typed client of the API.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use crate::admin::{Problem, api};
+use crate::certificate::CertificateName;
+
+/// Talks to a running gateway through its admin socket.
+#[derive(Clone, Debug)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    /// A client for the gateway at `socket`. Nothing is opened yet.
+    pub fn new(socket: &Path) -> Self {
+        Self {
+            socket: socket.to_owned(),
+        }
+    }
+
+    /// `GET /v1/status`.
+    ///
+    /// # Errors
+    /// [`ClientError`], as every call here.
+    pub async fn status(&self) -> Result<api::Status, ClientError> {
+        self.call(Method::GET, "/v1/status", None::<&()>).await
+    }
+
+    /// `GET /v1/certificates`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn certificates(&self) -> Result<Vec<api::Certificate>, ClientError> {
+        self.call(Method::GET, "/v1/certificates", None::<&()>).await
+    }
+
+    /// `GET /v1/certificates/{name}`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn certificate(&self, name: &CertificateName) -> Result<api::Certificate, ClientError> {
+        self.call(Method::GET, &certificate_path(name, ""), None::<&()>)
+            .await
+    }
+
+    /// `PUT /v1/certificates/{name}`: obtain one.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn request(
+        &self,
+        name: &CertificateName,
+        request: &api::CertificateRequest,
+    ) -> Result<api::Certificate, ClientError> {
+        self.call(Method::PUT, &certificate_path(name, ""), Some(request))
+            .await
+    }
+
+    /// `PUT /v1/certificates/{name}`: take one in.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn import(
+        &self,
+        name: &CertificateName,
+        import: &api::CertificateImport,
+    ) -> Result<api::Certificate, ClientError> {
+        self.call(Method::PUT, &certificate_path(name, ""), Some(import))
+            .await
+    }
+
+    /// `POST /v1/certificates/{name}/renew`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn renew(&self, name: &CertificateName) -> Result<(), ClientError> {
+        self.send(Method::POST, &certificate_path(name, "/renew"), None::<&()>)
+            .await
+            .map(drop)
+    }
+
+    /// `GET /v1/certificates/{name}/export`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn export(
+        &self,
+        name: &CertificateName,
+        with_key: bool,
+    ) -> Result<api::CertificateExport, ClientError> {
+        let path = format!("{}?with_key={with_key}", certificate_path(name, "/export"));
+        self.call(Method::GET, &path, None::<&()>).await
+    }
+
+    /// `GET /v1/issuers/{name}/root`, as PEM.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn local_ca_root(&self, issuer: &str) -> Result<String, ClientError> {
+        let path = format!("/v1/issuers/{}/root", encoded(issuer));
+        let body = self.send(Method::GET, &path, None::<&()>).await?;
+        String::from_utf8(self.collect(body).await?).map_err(|_| self.unintelligible("not text"))
+    }
+
+    /// `POST /v1/dns-checks`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn dns_check(
+        &self,
+        request: &api::DnsCheckRequest,
+    ) -> Result<Vec<api::DomainVerdict>, ClientError> {
+        self.call(Method::POST, "/v1/dns-checks", Some(request)).await
+    }
+
+    /// `GET /v1/events`: what happens to certificates from now on.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn events(&self) -> Result<Events, ClientError> {
+        let response = self.send(Method::GET, "/v1/events", None::<&()>).await?;
+        Ok(Events {
+            body: response.into_body(),
+            unread: Vec::new(),
+        })
+    }
+
+    async fn call<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<T, ClientError> {
+        let response = self.send(method, path, body).await?;
+        let bytes = self.collect(response).await?;
+        serde_json::from_slice(&bytes).map_err(|error| self.unintelligible(&error.to_string()))
+    }
+
+    async fn send<B: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let attempt = self.send_now(method, path, body);
+        match tokio::time::timeout(Duration::from_secs(60), attempt).await {
+            Ok(result) => result,
+            Err(_) => Err(self.unintelligible("no answer within 60 s")),
+        }
+    }
+
+    async fn send_now<B: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let stream = UnixStream::connect(&self.socket)
+            .await
+            .map_err(|source| ClientError::NotRunning {
+                socket: self.socket.clone(),
+                source,
+            })?;
+        let broken = |error: hyper::Error| self.unintelligible(&error.to_string());
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(broken)?;
+        tokio::spawn(connection);
+        let json = match body {
+            Some(body) => {
+                serde_json::to_vec(body).map_err(|error| self.unintelligible(&error.to_string()))?
+            }
+            None => Vec::new(),
+        };
+        let mut request = Request::new(Full::new(Bytes::from(json)));
+        *request.method_mut() = method;
+        *request.uri_mut() = path
+            .parse()
+            .map_err(|_| self.unintelligible("the path is not valid"))?;
+        let headers = request.headers_mut();
+        headers.insert(header::HOST, header::HeaderValue::from_static("certgate"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            header::HeaderValue::from_static("application/json"),
+        );
+        let response = sender.send_request(request).await.map_err(broken)?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let bytes = self.collect(response).await?;
+        Err(self.refusal(status, &bytes))
+    }
+
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> ClientError {
+        match serde_json::from_slice::<Problem>(body) {
+            Ok(problem) => ClientError::Refused { problem },
+            Err(_) => self.unintelligible(&format!("HTTP {status} without a problem document")),
+        }
+    }
+
+    async fn collect(&self, response: Response<Incoming>) -> Result<Vec<u8>, ClientError> {
+        match response.into_body().collect().await {
+            Ok(body) => Ok(body.to_bytes().to_vec()),
+            Err(error) => Err(self.unintelligible(&error.to_string())),
+        }
+    }
+
+    fn unintelligible(&self, found: &str) -> ClientError {
+        ClientError::Unintelligible {
+            socket: self.socket.clone(),
+            found: found.to_owned(),
+        }
+    }
+}
+
+/// The stream of events.
+#[derive(Debug)]
+pub struct Events {
+    body: Incoming,
+    unread: Vec<u8>,
+}
+
+impl Events {
+    /// The next event; `None` when the gateway has gone.
+    pub async fn next(&mut self) -> Option<api::Event> {
+        loop {
+            while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.unread.drain(..=end).collect();
+                let data = line.strip_prefix(b"data:").unwrap_or_default();
+                if let Ok(event) = serde_json::from_slice(data) {
+                    return Some(event);
+                }
+            }
+            let frame = self.body.frame().await?.ok()?;
+            if let Ok(data) = frame.into_data() {
+                self.unread.extend_from_slice(&data);
+            }
+        }
+    }
+}
+
+/// A call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody answers.
+    #[error(
+        "no gateway answers at {}; is `certgate run` running? Name another socket with --admin, or the gateway's file with --config",
+        socket.display()
+    )]
+    NotRunning {
+        /// The socket.
+        socket: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The gateway said no.
+    #[error("{problem}")]
+    Refused {
+        /// Why.
+        problem: Problem,
+    },
+    /// Somebody answers, but not as a gateway does.
+    #[error("the answer at {} makes no sense: {found}", socket.display())]
+    Unintelligible {
+        /// The socket.
+        socket: PathBuf,
+        /// What came.
+        found: String,
+    },
+}
+
+fn certificate_path(name: &CertificateName, action: &str) -> String {
+    format!("/v1/certificates/{}{action}", encoded(name.as_str()))
+}
+
+fn encoded(segment: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    segment
+        .bytes()
+        .map(|byte| {
+            if plain(byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
+}

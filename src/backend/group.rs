@@ -1,0 +1,292 @@
+//! A server group: picks a server, connects, and goes on to the next one when that fails.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::config::ServerGroupConfig;
+use crate::metrics::Metrics;
+
+use super::address::Addresses;
+use super::balance::Balance;
+
+/// The servers that connections of a listener go to.
+#[derive(Debug)]
+pub struct ServerGroup {
+    name: Arc<str>,
+    servers: Vec<Arc<Server>>,
+    balance: Mutex<Balance>,
+    metrics: Arc<Metrics>,
+}
+
+impl ServerGroup {
+    /// All servers in use. Names are looked up in the background, on the tokio runtime this is called in, for as
+    /// long as the group is in use.
+    pub fn new(config: &ServerGroupConfig, metrics: Arc<Metrics>) -> Arc<Self> {
+        for server in &config.servers {
+            metrics.backend_up(&config.name, &server.address, true);
+        }
+        Arc::new_cyclic(|owner| Self {
+            name: config.name.clone(),
+            servers: config
+                .servers
+                .iter()
+                .map(|server| {
+                    Arc::new(Server {
+                        address: server.address.as_str().into(),
+                        addresses: Addresses::new(&server.address, owner.clone()),
+                    })
+                })
+                .collect(),
+            balance: Mutex::new(Balance::new(config.servers.iter().map(|server| server.weight))),
+            metrics,
+        })
+    }
+
+    /// The group's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Connects to the server whose turn it is, or to the next one that takes the connection. Each server has
+    /// `connect_timeout` for all its addresses.
+    ///
+    /// # Errors
+    /// [`BackendError`] when no server took it, with the error of each.
+    pub async fn connect(&self, connect_timeout: Duration) -> Result<Connected, BackendError> {
+        let mut tried = Vec::new();
+        let mut attempts = Vec::new();
+        loop {
+            let picked = self.balance().pick(&tried, Instant::now());
+            let Some((position, server)) = picked.and_then(|p| Some((p, self.servers.get(p)?))) else {
+                return Err(BackendError {
+                    server_group: self.name.clone(),
+                    attempts,
+                });
+            };
+            let attempt = timeout(connect_timeout, server.connect()).await;
+            match attempt.unwrap_or(Err(AttemptError::TimedOut {
+                after: connect_timeout,
+            })) {
+                Ok(stream) => {
+                    self.succeeded(position, server);
+                    let server = server.clone();
+                    return Ok(Connected { stream, server });
+                }
+                Err(error) => {
+                    self.failed(position, server, &error);
+                    tried.push(position);
+                    let server = server.address.clone();
+                    attempts.push(FailedAttempt { server, error });
+                }
+            }
+        }
+    }
+
+    fn succeeded(&self, position: usize, server: &Server) {
+        let back = self.balance().succeeded(position);
+        if back {
+            self.metrics.backend_up(&self.name, &server.address, true);
+            tracing::info!(server_group = %self.name, server = %server.address, "backend is in use again");
+        }
+    }
+
+    fn failed(&self, position: usize, server: &Server, error: &AttemptError) {
+        let rest = self.balance().failed(position, Instant::now());
+        if let Some(rest) = rest {
+            self.metrics.backend_up(&self.name, &server.address, false);
+            tracing::warn!(
+                server_group = %self.name,
+                server = %server.address,
+                %error,
+                seconds = rest.as_secs_f32(),
+                "backend rests after failures"
+            );
+        }
+    }
+
+    fn balance(&self) -> MutexGuard<'_, Balance> {
+        self.balance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One server of a group.
+#[derive(Debug)]
+pub struct Server {
+    address: Arc<str>,
+    addresses: Addresses,
+}
+
+impl Server {
+    /// `host:port` as configured.
+    pub fn address(&self) -> &Arc<str> {
+        &self.address
+    }
+
+    async fn connect(&self) -> Result<TcpStream, AttemptError> {
+        let addresses = self
+            .addresses
+            .current()
+            .await
+            .map_err(|error| AttemptError::Unresolved { error })?;
+        let mut last = AttemptError::Unresolved {
+            error: Arc::new(io::ErrorKind::NotFound.into()),
+        };
+        for address in addresses.iter().copied() {
+            match connect_to(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = AttemptError::Failed { address, error },
+            }
+        }
+        Err(last)
+    }
+}
+
+/// A connection to a server, with `TCP_NODELAY`.
+#[derive(Debug)]
+pub struct Connected {
+    /// The connection.
+    pub stream: TcpStream,
+    /// The server it goes to.
+    pub server: Arc<Server>,
+}
+
+/// No server of a group took the connection.
+#[derive(Debug)]
+pub struct BackendError {
+    /// The group.
+    pub server_group: Arc<str>,
+    /// One for each server, in the order in which they were tried.
+    pub attempts: Vec<FailedAttempt>,
+}
+
+impl fmt::Display for BackendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "no server of group `{}` took the connection",
+            self.server_group
+        )?;
+        let mut separator = ": ";
+        for FailedAttempt { server, error } in &self.attempts {
+            write!(f, "{separator}{server} {error}")?;
+            separator = ", ";
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for BackendError {}
+
+/// Why one server did not take a connection.
+#[derive(Debug)]
+pub struct FailedAttempt {
+    /// `host:port` as configured.
+    pub server: Arc<str>,
+    /// What went wrong.
+    pub error: AttemptError,
+}
+
+/// What went wrong with one server.
+#[derive(Debug, thiserror::Error)]
+pub enum AttemptError {
+    /// The system refused or lost the connection.
+    #[error("failed ({address}: {error})")]
+    Failed {
+        /// The last address that was tried.
+        address: SocketAddr,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// No answer in time.
+    #[error("did not answer within {after:?}")]
+    TimedOut {
+        /// The time allowed.
+        after: Duration,
+    },
+    /// The name has no address.
+    #[error("has no address ({error})")]
+    Unresolved {
+        /// The resolver's error.
+        error: Arc<io::Error>,
+    },
+}
+
+async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    // A port of the ephemeral range that nobody listens on can meet itself (simultaneous open).
+    if stream.local_addr()? == address {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::config::ServerConfig;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn group(servers: &[String], metrics: &Arc<Metrics>) -> Arc<ServerGroup> {
+        let server = |address: &String| ServerConfig {
+            address: address.clone(),
+            weight: 1,
+        };
+        let config = ServerGroupConfig {
+            name: "app".into(),
+            servers: servers.iter().map(server).collect(),
+        };
+        ServerGroup::new(&config, metrics.clone())
+    }
+
+    #[tokio::test]
+    async fn a_name_is_looked_up_and_every_address_is_tried() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let group = group(&[format!("localhost:{port}")], &Arc::default());
+        let connected = group.connect(SECOND * 5).await.unwrap();
+        assert_eq!(connected.stream.peer_addr().unwrap().port(), port);
+        assert!(connected.stream.nodelay().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_goes_to_the_next_server() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (closed, up) = (closed_port().await, listener.local_addr().unwrap().to_string());
+        let metrics = Arc::new(Metrics::new());
+        let group = group(&[closed.clone(), up.clone()], &metrics);
+        for _ in 0..8 {
+            let connected = group.connect(SECOND).await.unwrap();
+            assert_eq!(connected.server.address().as_ref(), up);
+        }
+        let line = format!(r#"certgate_backend_up{{server_group="app",server="{closed}"}} 0"#);
+        assert!(metrics.encode().contains(&line), "{}", metrics.encode());
+    }
+
+    #[tokio::test]
+    async fn when_every_server_refuses_the_error_names_each() {
+        let (one, other) = (closed_port().await, closed_port().await);
+        let group = group(&[one.clone(), other.clone()], &Arc::default());
+        let error = group.connect(SECOND).await.unwrap_err();
+        assert_eq!(error.attempts.len(), 2);
+        let text = error.to_string();
+        assert!(
+            text.contains("`app`") && text.contains(&one) && text.contains(&other),
+            "{text}"
+        );
+    }
+
+    async fn closed_port() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap().to_string()
+    }
+}

@@ -1,0 +1,244 @@
+//! The commands, their flags and their help.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use super::{Failure, environment};
+use crate::admin::Client;
+use crate::certificate::{CertificateName, KeyType};
+use crate::name::{DnsName, NamePattern};
+
+/// A TLS gateway built around its certificates: obtained, renewed, published and served without a dropped
+/// connection.
+#[derive(Debug, Parser)]
+#[command(name = "certgate", version, max_term_width = 100, subcommand_required = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+    #[command(flatten)]
+    pub(super) connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve in the foreground: applies the file, serves, renews.
+    ///
+    /// SIGHUP applies the file again (a bad one changes nothing and says so); SIGTERM drains open connections
+    /// and stops.
+    #[command(after_help = "Example: certgate run --config /etc/certgate/certgate.toml")]
+    Run(ConfigFile),
+    /// Show it all on this machine: a local CA, a listener, two backends, a self-test.
+    #[command(after_help = "Example: certgate demo --once")]
+    Demo(Demo),
+    /// One listener without a file.
+    #[command(
+        after_help = "Example: certgate quick --listen 8443 --domain localhost --to 127.0.0.1:8080\n\
+                      Example: certgate quick --listen 443 --domain www.example.com --to 127.0.0.1:8080 --acme"
+    )]
+    Quick(Quick),
+    /// Validate a configuration and report every problem in it.
+    #[command(after_help = "Example: certgate check --config certgate.toml")]
+    Check(ConfigFile),
+    /// One screen: listeners, certificates with the time left, backends, last errors.
+    #[command(after_help = "Example: certgate status --output json")]
+    Status,
+    /// The certificate store.
+    #[command(subcommand)]
+    Cert(CertCommand),
+    /// The gateway's own CAs.
+    #[command(subcommand)]
+    Ca(CaCommand),
+    /// What DNS says about names.
+    #[command(subcommand)]
+    Dns(DnsCommand),
+    /// Print the JSON Schema of the configuration file, for editors.
+    #[command(after_help = "Example: certgate schema > certgate.schema.json")]
+    Schema,
+    /// Print completions for a shell.
+    #[command(after_help = "Example: certgate completions bash > /etc/bash_completion.d/certgate")]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the manual page.
+    #[command(after_help = "Example: certgate man > /usr/local/share/man/man1/certgate.1")]
+    Man,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ConfigFile {
+    /// A TOML file, or a directory of them, merged in the order of their names.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// Exit after the self-test: 0 when every connection was answered, 1 otherwise.
+    #[arg(long)]
+    pub(super) once: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Quick {
+    /// The port, or address and port, to listen on.
+    #[arg(long, value_name = "PORT", value_parser = listen_address)]
+    pub(super) listen: SocketAddr,
+    /// A name that the certificate is for; may be given again.
+    #[arg(long = "domain", value_name = "NAME", required = true)]
+    pub(super) domains: Vec<NamePattern>,
+    /// A backend; may be given again.
+    #[arg(long = "to", value_name = "HOST:PORT", required = true)]
+    pub(super) servers: Vec<String>,
+    /// Obtain the certificate from an ACME CA instead of a local one: a URL, or one of letsencrypt,
+    /// letsencrypt-staging, zerossl and google. Agrees to the CA's terms of service.
+    #[arg(long, value_name = "DIRECTORY", num_args = 0..=1, default_missing_value = "letsencrypt")]
+    pub(super) acme: Option<String>,
+    /// An address for the CA's account.
+    #[arg(long, value_name = "EMAIL", requires = "acme")]
+    pub(super) contact: Option<String>,
+    /// Where certificates are kept.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(super) store: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CertCommand {
+    /// List every certificate.
+    #[command(after_help = "Example: certgate cert list --output json")]
+    List,
+    /// Show one certificate.
+    #[command(after_help = "Example: certgate cert show www")]
+    Show {
+        /// The certificate.
+        name: CertificateName,
+    },
+    /// Obtain a certificate and keep it renewed.
+    #[command(after_help = "Example: certgate cert request shop --domain shop.example.com --issuer letsencrypt")]
+    Request {
+        /// Its name in the store.
+        name: CertificateName,
+        /// A name it must be valid for; may be given again.
+        #[arg(long = "domain", value_name = "NAME", required = true)]
+        domains: Vec<NamePattern>,
+        /// Who signs; needed when there is more than one issuer.
+        #[arg(long)]
+        issuer: Option<String>,
+        /// The kind of its key.
+        #[arg(long, default_value_t = KeyType::default())]
+        key_type: KeyType,
+        /// Do not wait until it is there.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Take in a chain and key that come from elsewhere.
+    #[command(after_help = "Example: certgate cert import bought --certificate bought.pem --key bought.key")]
+    Import {
+        /// Its name in the store.
+        name: CertificateName,
+        /// The chain, end-entity certificate first; may hold the key as well.
+        #[arg(long, value_name = "FILE")]
+        certificate: PathBuf,
+        /// The private key, when it is in a file of its own.
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+    },
+    /// Obtain a new one now.
+    #[command(after_help = "Example: certgate cert renew www")]
+    Renew {
+        /// The certificate.
+        name: CertificateName,
+        /// Do not wait until it is there.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Print the chain, or write chain and key to files.
+    #[command(after_help = "Example: certgate cert export www --with-key --to www.pem")]
+    Export {
+        /// The certificate.
+        name: CertificateName,
+        /// The private key as well. The gateway logs that it has left.
+        #[arg(long, requires = "to")]
+        with_key: bool,
+        /// Write to this file, mode 0600, instead of standard output.
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CaCommand {
+    /// Print the root certificate of a local CA, for clients to trust.
+    #[command(after_help = "Example: certgate ca export internal > internal-root.pem")]
+    Export {
+        /// The issuer.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DnsCommand {
+    /// Compare names in DNS with the gateway's addresses; without a name: those of every certificate.
+    #[command(after_help = "Example: certgate dns check www.example.com")]
+    Check {
+        /// The names.
+        names: Vec<NamePattern>,
+    },
+}
+
+/// The form of what is printed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum OutputFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// How the running gateway is found, and how its answers are shown.
+#[derive(Debug, Args)]
+pub(super) struct Connection {
+    /// The running gateway's admin socket [default: that of the store in $STATE_DIRECTORY, or in ./certgate-data]
+    #[arg(long, global = true, value_name = "SOCKET", env = "CERTGATE_ADMIN", hide_env_values = true)]
+    admin: Option<PathBuf>,
+    /// How answers are printed.
+    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text)]
+    pub(super) output: OutputFormat,
+}
+
+impl Connection {
+    /// Calls the running gateway.
+    pub(super) fn block_on(
+        &self,
+        call: impl AsyncFnOnce(Client) -> Result<ExitCode, Failure>,
+    ) -> Result<ExitCode, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let socket = match &self.admin {
+            Some(socket) => {
+                let text = socket.as_os_str().as_encoded_bytes();
+                match text.strip_prefix(b"unix:").and_then(|path| std::str::from_utf8(path).ok()) {
+                    Some(path) => PathBuf::from(path),
+                    None => socket.clone(),
+                }
+            }
+            None => environment::with(|environment| environment.default_store()).join("admin.sock"),
+        };
+        runtime.block_on(call(Client::new(&socket)))
+    }
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok(SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port)));
+    }
+    text.parse().map_err(|_| "expected a port, or an address and a port like 127.0.0.1:8443".to_owned())
+}
+
+/// The self-test's and the examples' own name.
+pub(super) fn localhost() -> DnsName {
+    DnsName::parse("localhost").unwrap_or_else(|_| unreachable!("`localhost` is a name"))
+}

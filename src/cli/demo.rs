@@ -1,0 +1,215 @@
+//! `certgate demo`: the whole of it on one machine, with a self-test by fresh TLS connections.
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+
+use super::Failure;
+use super::arguments::localhost;
+use super::output::Printed;
+use super::{certificates, run};
+use crate::admin::Client;
+use crate::certificate::CertificateName;
+use crate::gateway::Gateway;
+
+const CONNECTIONS: usize = 8;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) fn demo(once: bool) -> Result<ExitCode, Failure> {
+    let directory = Directory::new()?;
+    run::control_runtime()?.block_on(show(&directory.0, once))
+}
+
+async fn show(directory: &Path, once: bool) -> Result<ExitCode, Failure> {
+    let servers = [backend("one").await?, backend("two").await?];
+    let port = free_port().await?;
+    let text = configuration(directory, port, &servers);
+    let path = directory.join("certgate.toml");
+    std::fs::write(&path, &text)?;
+    let config = run::load(&path)?;
+    run::start_log(&crate::config::LogConfig { connections: false, ..config.log.clone() })?;
+    Printed::text(format!("This file is all it takes ({}):\n\n{}\n", path.display(), indented(&text)))?;
+
+    let gateway = Gateway::start(config).await?;
+    let client = Client::new(&directory.join("admin.sock"));
+    let root = obtained(&client).await?;
+    let root_file = directory.join("root.pem");
+    std::fs::write(&root_file, &root)?;
+    let answered = self_test(&root, port).await?;
+
+    let mut failed = answered < CONNECTIONS;
+    if !failed {
+        Printed::text(format!(
+            "\nall {CONNECTIONS} connections were verified and answered, by both servers in turn\n"
+        ))?;
+    }
+    if !once {
+        Printed::text(format!(
+            "\nIt goes on serving; Ctrl-C ends it. In another terminal:\n\n  curl --cacert {} https://localhost:{port}/\n  \
+             certgate status --admin {}\n",
+            root_file.display(),
+            directory.join("admin.sock").display(),
+        ))?;
+        failed = false;
+        tokio::signal::ctrl_c().await?;
+    }
+    gateway.drain().await;
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn configuration(directory: &Path, port: u16, servers: &[SocketAddr; 2]) -> String {
+    let [one, two] = servers;
+    format!(
+        "[store]\npath = {}\n\n\
+         [issuers.internal]\nkind = \"local-ca\"\ncommon_name = \"certgate demo CA\"\n\n\
+         [certificates.localhost]\ndomains = [\"localhost\"]\nissuer = \"internal\"\n\n\
+         [server_groups.app]\nservers = [\"{one}\", \"{two}\"]\n\n\
+         [listeners.web]\naddress = \"127.0.0.1\"\nport = {port}\ncertificates = [\"localhost\"]\nserver_group = \"app\"\n",
+        toml::Value::from(directory.display().to_string()),
+    )
+}
+
+/// Waits until the certificate is served, and returns the root that signed for it.
+async fn obtained(client: &Client) -> Result<String, Failure> {
+    let name = CertificateName::parse("localhost")?;
+    let deadline = Instant::now() + PATIENCE;
+    let mut events = client.events().await?;
+    loop {
+        let list = client.certificates().await?;
+        if certificates::is_served(&list, &name) {
+            break;
+        }
+        if Instant::now() > deadline {
+            let reason = list.into_iter().find_map(|certificate| certificate.reason).unwrap_or_default();
+            return Err(format!("no certificate for localhost after {PATIENCE:?}: {reason}").into());
+        }
+        let _ = tokio::time::timeout(Duration::from_millis(50), events.next()).await;
+    }
+    Ok(client.local_ca_root("internal").await?)
+}
+
+/// Opens fresh connections, prints a line for each, and counts those answered; none if only one server answers.
+async fn self_test(root: &str, port: u16) -> Result<usize, Failure> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(root.as_bytes())?)?;
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    // A resumed session would show no certificate, so it would test nothing.
+    config.resumption = rustls::client::Resumption::disabled();
+    let connector = TlsConnector::from(Arc::new(config));
+    let (mut rows, mut seen, mut answered) = (Vec::new(), Vec::new(), 0);
+    for number in 1..=CONNECTIONS {
+        let started = Instant::now();
+        let row = match connection(&connector, port).await {
+            Ok(Answer { server, version, group }) => {
+                answered += 1;
+                let row = vec![number.to_string(), server.clone(), version, group];
+                seen.push(server);
+                row
+            }
+            Err(error) => vec![number.to_string(), format!("failed: {error}"), String::new(), String::new()],
+        };
+        let milliseconds = format!("{:.1} ms", started.elapsed().as_secs_f64() * 1000.0);
+        rows.push([row, vec![milliseconds]].concat());
+    }
+    Printed::table(&["CONNECTION", "ANSWERED BY", "VERSION", "KEY EXCHANGE", "TIME"], rows)?;
+    seen.sort();
+    seen.dedup();
+    Ok(if seen.len() == 2 { answered } else { 0 })
+}
+
+struct Answer {
+    server: String,
+    version: String,
+    group: String,
+}
+
+async fn connection(connector: &TlsConnector, port: u16) -> Result<Answer, Failure> {
+    let attempt = async {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+        let name = ServerName::try_from(localhost().as_str().to_owned())?;
+        let mut stream = connector.connect(name, stream).await?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let server = answer.rsplit("hello from ").next().unwrap_or_default().trim().to_owned();
+        let (_, session) = stream.get_ref();
+        let version = session.protocol_version().map(|version| format!("{version:?}")).unwrap_or_default();
+        let group = session.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
+        Ok(Answer { server, version, group: group.unwrap_or_default() })
+    };
+    match tokio::time::timeout(PATIENCE, attempt).await {
+        Ok(answer) => answer,
+        Err(_) => Err("no answer in time".into()),
+    }
+}
+
+/// A server that answers any HTTP request with its name.
+async fn backend(name: &'static str) -> Result<SocketAddr, Failure> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(stream);
+                let mut line = String::new();
+                while stream.read_line(&mut line).await? > 2 {
+                    line.clear();
+                }
+                let body = format!("hello from {name}\n");
+                let length = body.len();
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+                stream.write_all(format!("{head}{body}").as_bytes()).await?;
+                stream.shutdown().await
+            });
+        }
+    });
+    Ok(address)
+}
+
+/// 8443 where it is free, else any that is.
+async fn free_port() -> Result<u16, Failure> {
+    for port in [8443, 0] {
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+            return Ok(listener.local_addr()?.port());
+        }
+    }
+    Err("there is no free port on 127.0.0.1".into())
+}
+
+fn indented(text: &str) -> String {
+    text.lines().fold(String::new(), |mut all, line| {
+        let _ = writeln!(all, "    {line}");
+        all
+    })
+}
+
+/// A directory that only this user can enter, gone with the demo.
+struct Directory(std::path::PathBuf);
+
+impl Directory {
+    fn new() -> Result<Self, Failure> {
+        use std::os::unix::fs::DirBuilderExt;
+        let path = std::env::temp_dir().join(format!("certgate-demo-{}", std::process::id()));
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(|error| format!("cannot make the demo's directory {}: {error}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

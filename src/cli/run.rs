@@ -1,0 +1,106 @@
+//! `certgate run`, `check` and `schema`: the service, and the file it is run with.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::Failure;
+use super::environment;
+use super::output::Printed;
+use crate::config::{self, Config, LogConfig, LogFormat};
+use crate::gateway::Gateway;
+
+pub(super) fn run(path: &Path) -> Result<ExitCode, Failure> {
+    let config = load(path)?;
+    start_log(&config.log)?;
+    control_runtime()?.block_on(serve(config, path))
+}
+
+pub(super) fn check(path: &Path) -> Result<ExitCode, Failure> {
+    let config = load(path)?;
+    Printed::text(format!(
+        "{}: valid; {} listeners, {} certificates, {} server groups\n",
+        path.display(),
+        config.listeners.len(),
+        config.certificates.len() + config.certificate_files.len(),
+        config.server_groups.len(),
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn schema() -> Result<ExitCode, Failure> {
+    Printed::json(&config::json_schema())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a configuration; prints its warnings, and every problem if there is one.
+pub(super) fn load(path: &Path) -> Result<Config, Failure> {
+    let loaded = environment::with(|environment| config::load(path, environment))?;
+    for warning in &loaded.warnings {
+        writeln!(io::stderr(), "{warning}")?;
+    }
+    Ok(loaded.config)
+}
+
+/// The threads of the control plane; the data plane has its own.
+pub(super) fn control_runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("certgate-control")
+        .enable_all()
+        .build()
+}
+
+/// Sends the log to standard error in the form and from the level on that the file says.
+pub(super) fn start_log(log: &LogConfig) -> Result<(), Failure> {
+    let connections = if log.connections { Level::INFO } else { Level::ERROR };
+    let targets = Targets::new()
+        .with_default(Level::WARN)
+        .with_target("certgate", log.level)
+        .with_target("certgate_store", log.level)
+        .with_target("certgate::connection", connections.min(log.level));
+    let format = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let registry = tracing_subscriber::registry().with(targets);
+    match log.format {
+        LogFormat::Json => registry.with(format.json().flatten_event(true)).try_init()?,
+        LogFormat::Text => registry.with(format.with_ansi(io::stderr().is_terminal())).try_init()?,
+    }
+    Ok(())
+}
+
+async fn serve(config: Config, path: &Path) -> Result<ExitCode, Failure> {
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let gateway = Gateway::start(config).await?;
+    loop {
+        tokio::select! {
+            _ = hang_up.recv() => gateway.reload(|| load_quietly(path)).await,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    // A second signal ends the wait for open connections.
+    tokio::select! {
+        () = gateway.drain() => {}
+        _ = terminate.recv() => tracing::warn!("a second signal: open connections are cut"),
+        _ = interrupt.recv() => tracing::warn!("a second signal: open connections are cut"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// As [`load`], for a process that has a log.
+fn load_quietly(path: &Path) -> Result<Config, String> {
+    let loaded = environment::with(|environment| config::load(path, environment))
+        .map_err(|problems| problems.to_string())?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(loaded.config)
+}

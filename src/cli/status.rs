@@ -1,0 +1,95 @@
+//! `certgate status` and `certgate dns check`.
+
+use std::process::ExitCode;
+
+use super::Failure;
+use super::arguments::OutputFormat;
+use super::certificates;
+use super::output::{Printed, time_left};
+use crate::admin::{Client, api};
+use crate::name::NamePattern;
+
+pub(super) async fn status(client: &Client, format: OutputFormat) -> Result<ExitCode, Failure> {
+    let status = client.status().await?;
+    if format == OutputFormat::Json {
+        Printed::json(&status)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let up = time_left(status.started_at, status.now);
+    Printed::text(format!("certgate {}, pid {}, up {up}\n\n", status.version, status.pid))?;
+    listeners(&status)?;
+    if !status.certificates.is_empty() {
+        Printed::text("\n")?;
+        certificates::table(&status.certificates, status.now)?;
+    }
+    if !status.server_groups.is_empty() {
+        Printed::text("\n")?;
+        server_groups(&status)?;
+    }
+    if let Some(reload) = &status.last_reload {
+        let outcome = match &reload.error {
+            Some(error) => format!("refused, nothing was changed: {error}"),
+            None => "applied".to_owned(),
+        };
+        Printed::text(format!("\nlast reload at {}: {outcome}\n", reload.at))?;
+    }
+    for warning in &status.warnings {
+        Printed::text(format!("\nwarning: {warning}\n"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn dns_check(
+    client: &Client,
+    names: Vec<NamePattern>,
+    format: OutputFormat,
+) -> Result<ExitCode, Failure> {
+    let checks = client.dns_check(&api::DnsCheckRequest { names }).await?;
+    if format == OutputFormat::Json {
+        Printed::json(&checks)?;
+    } else {
+        let rows = checks.iter().flat_map(|check| {
+            let domain = check.domain.to_string();
+            check.rows.iter().map(move |row| {
+                let record = format!("{} {}", row.owner, row.record);
+                vec![domain.clone(), record, row.found.clone(), row.expected.clone(), row.state.to_string()]
+            })
+        });
+        Printed::table(&["NAME", "RECORD", "FOUND", "EXPECTED", "STATE"], rows)?;
+        for check in &checks {
+            Printed::text(format!("\n{check}\n"))?;
+        }
+    }
+    let refused = checks.iter().any(|check| !check.verdict.allows_order());
+    Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn listeners(status: &api::Status) -> Result<(), Failure> {
+    let or_dash = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    let rows = status.listeners.iter().map(|listener| {
+        vec![
+            listener.name.clone(),
+            listener.address.clone(),
+            listener.protocol.clone(),
+            or_dash(&listener.authentication),
+            or_dash(&listener.policy),
+            or_dash(&listener.server_group),
+            listener.connections.to_string(),
+        ]
+    });
+    Printed::table(
+        &["LISTENER", "ADDRESS", "PROTOCOL", "AUTHENTICATION", "POLICY", "SERVERS", "OPEN"],
+        rows,
+    )
+}
+
+fn server_groups(status: &api::Status) -> Result<(), Failure> {
+    let rows = status.server_groups.iter().flat_map(|group| {
+        group.servers.iter().map(|server| {
+            let state = if server.up { "up" } else { "down" };
+            let error = server.error.clone().unwrap_or_default();
+            vec![group.name.clone(), server.address.clone(), state.to_owned(), error]
+        })
+    });
+    Printed::table(&["SERVERS", "ADDRESS", "STATE", "LAST ERROR"], rows)
+}

@@ -1,0 +1,173 @@
+//! From what was written to what it means: defaults filled in, names looked up, combinations checked. Each check
+//! reports and goes on, so that findings do not hide each other.
+
+mod authority;
+mod certificate;
+mod file;
+mod listener;
+mod section;
+mod server_group;
+mod usage;
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use crate::config::collection::Named;
+use crate::config::diagnostic::{Code, Diagnostic, Report};
+use crate::config::reader::Key;
+use crate::config::settings::{CaBundleConfig, Config};
+use crate::config::source::{Located, Place, Sources};
+use crate::config::written::Document;
+use crate::config::{Environment, suggestion};
+
+/// The whole valid configuration; nothing when something was reported.
+pub(super) fn check(
+    document: &Document,
+    sources: &Sources,
+    environment: &Environment<'_>,
+    report: &mut Report,
+) -> Option<Config> {
+    let read_whole = !report.has_errors();
+    let mut checker = Checker {
+        document,
+        sources,
+        environment,
+        report,
+    };
+    let store = checker.store();
+    let admin = store.as_ref().and_then(|store| checker.admin(store));
+    let gateway = checker.gateway();
+    let runtime = checker.runtime();
+    let log = checker.log();
+    let issuers = checker.each(&document.issuers, Checker::issuer);
+    let (certificates, certificate_files) = checker.certificates();
+    let certificate_directories = checker.each(&document.certificate_directories, |checker, _, table| {
+        checker.directory(table.path.value()?)
+    });
+    let ca_bundles = checker.each(&document.ca_bundles, |checker, name, table| {
+        let files = table.files.items().iter();
+        let files: Vec<_> = files.map(|file| checker.file_with_certificate(file)).collect();
+        Some(Arc::new(CaBundleConfig {
+            name: name.value.clone(),
+            files: files.into_iter().collect::<Option<_>>()?,
+        }))
+    });
+    let server_groups = checker.each(&document.server_groups, |checker, name, table| {
+        checker.server_group(name, table).map(Arc::new)
+    });
+    let listeners = checker.each(&document.listeners, |checker, name, table| {
+        checker.listener(name, table).map(Arc::new)
+    });
+    checker.shared_addresses();
+    checker.challenges();
+    if read_whole {
+        checker.unused();
+    }
+    Some(Config {
+        store: store?,
+        gateway: gateway?,
+        runtime: runtime?,
+        log: log?,
+        admin: admin?,
+        issuers: issuers?,
+        certificates: certificates?,
+        certificate_files: certificate_files?,
+        certificate_directories: certificate_directories?,
+        ca_bundles: ca_bundles?,
+        server_groups: server_groups?,
+        listeners: listeners?,
+    })
+}
+
+/// What every check can see, and where it reports.
+struct Checker<'a> {
+    document: &'a Document,
+    sources: &'a Sources,
+    environment: &'a Environment<'a>,
+    report: &'a mut Report,
+}
+
+impl Checker<'_> {
+    /// Checks every table of a section; nothing when one of them failed.
+    fn each<T, U>(
+        &mut self,
+        section: &Key<Named<T>>,
+        mut check: impl FnMut(&mut Self, &Located<String>, &T) -> Option<U>,
+    ) -> Option<BTreeMap<String, U>> {
+        let checked: Vec<_> = section
+            .tables()
+            .map(|(name, table)| Some((name.value.clone(), check(self, name, table)?)))
+            .collect();
+        checked.into_iter().collect()
+    }
+
+    /// Whether `section` has what `name` refers to; reports it when not.
+    fn refers<T>(
+        &mut self,
+        section: &Key<Named<T>>,
+        table: &str,
+        kind: &str,
+        name: &str,
+        place: &Place,
+    ) -> bool {
+        if section.may_hold(name) {
+            return true;
+        }
+        self.report.push(
+            Diagnostic::new(Code::DanglingName, format!("there is no {kind} `{name}`"))
+                .at(place, "not defined")
+                .help(suggestion::for_name(name, section.names(), table)),
+        );
+        false
+    }
+
+    /// Reports every item that equals an earlier one; `what` is the list.
+    fn no_repetition<'l>(
+        &mut self,
+        what: &str,
+        items: impl IntoIterator<Item = (impl Display, &'l Place)>,
+    ) -> bool {
+        let mut seen = BTreeMap::<String, &Place>::new();
+        let mut sound = true;
+        for (item, place) in items {
+            let item = item.to_string();
+            if let Some(first) = seen.get(&item) {
+                sound = false;
+                self.report.push(
+                    Diagnostic::new(Code::ListedTwice, format!("`{item}` is listed twice in {what}"))
+                        .at(place, "the second time")
+                        .and(first, "the first time")
+                        .help("remove one of them"),
+                );
+            } else {
+                seen.insert(item, place);
+            }
+        }
+        sound
+    }
+
+    /// Reports keys that do not go with what was chosen beside them.
+    fn not_applicable(&mut self, keys: &[(&str, Option<&Place>)], with: &str) -> bool {
+        let mut sound = true;
+        for (key, place) in keys {
+            if let Some(place) = place {
+                sound = false;
+                self.report.push(
+                    Diagnostic::new(Code::NotApplicable, format!("`{key}` does not go with {with}"))
+                        .at(place, format!("not with {with}"))
+                        .help(format!("remove `{key}`")),
+                );
+            }
+        }
+        sound
+    }
+
+    fn missing(&mut self, key: &str, table: &str, place: &Place, help: impl Into<String>) {
+        self.report.push(
+            Diagnostic::new(Code::MissingKey, format!("`{key}` is missing in [{table}]"))
+                .at(place, format!("has no `{key}`"))
+                .help(help),
+        );
+    }
+}

@@ -1,0 +1,249 @@
+//! `[issuers.NAME]`.
+
+use std::time::Duration;
+
+use super::Checker;
+use crate::config::diagnostic::{Code, Diagnostic};
+use crate::config::period::Period;
+use crate::config::reader::Key;
+use crate::config::settings::{AcmeConfig, ChallengeType, IssuerConfig, LocalCaConfig};
+use crate::config::source::Located;
+use crate::config::suggestion;
+use crate::config::word::IssuerKind;
+use crate::config::written::Issuer;
+
+/// An ACME directory that goes by a name.
+pub(super) struct Directory {
+    name: &'static str,
+    url: &'static str,
+    /// Whether it only takes accounts with an external account binding (RFC 8555 §7.3.4).
+    bound_accounts: bool,
+}
+
+/// Every such directory.
+const DIRECTORIES: [Directory; 4] = [
+    Directory {
+        name: "letsencrypt",
+        url: "https://acme-v02.api.letsencrypt.org/directory",
+        bound_accounts: false,
+    },
+    Directory {
+        name: "letsencrypt-staging",
+        url: "https://acme-staging-v02.api.letsencrypt.org/directory",
+        bound_accounts: false,
+    },
+    Directory {
+        name: "zerossl",
+        url: "https://acme.zerossl.com/v2/DV90",
+        bound_accounts: true,
+    },
+    Directory {
+        name: "google",
+        url: "https://dv.acme-v02.api.pki.goog/directory",
+        bound_accounts: true,
+    },
+];
+
+/// The challenges of an issuer that names none, in order.
+pub(super) const DEFAULT_CHALLENGES: [ChallengeType; 2] = [ChallengeType::TlsAlpn01, ChallengeType::Http01];
+
+impl Directory {
+    /// The one that an issuer means by name.
+    pub(super) fn of(issuer: &Issuer) -> Option<&'static Self> {
+        let written = &issuer.directory.value()?.value;
+        DIRECTORIES
+            .iter()
+            .find(|known| known.name == written || known.url == written)
+    }
+}
+
+impl Checker<'_> {
+    pub(super) fn issuer(&mut self, name: &Located<String>, issuer: &Issuer) -> Option<IssuerConfig> {
+        match issuer.kind.value()?.value {
+            IssuerKind::Acme => {
+                let keys = [
+                    ("common_name", issuer.common_name.place()),
+                    ("permitted_domains", issuer.permitted_domains.place()),
+                    ("certificate_lifetime", issuer.certificate_lifetime.place()),
+                ];
+                self.not_applicable(&keys, "kind = \"acme\"");
+                self.acme(name, issuer).map(IssuerConfig::Acme)
+            }
+            IssuerKind::LocalCa => {
+                let keys = [
+                    ("directory", issuer.directory.place()),
+                    ("contact", issuer.contact.place()),
+                    ("agree_to_terms", issuer.agree_to_terms.place()),
+                    ("challenges", issuer.challenges.place()),
+                    ("root_ca_file", issuer.root_ca_file.place()),
+                ];
+                self.not_applicable(&keys, "kind = \"local-ca\"");
+                self.local_ca(name, issuer).map(IssuerConfig::LocalCa)
+            }
+        }
+    }
+
+    fn acme(&mut self, name: &Located<String>, issuer: &Issuer) -> Option<AcmeConfig> {
+        let table = format!("issuers.{}", name.value);
+        let directory = match &issuer.directory {
+            Key::Absent => {
+                let help = format!(
+                    "add directory = {:?}, {}",
+                    DIRECTORIES[0].name,
+                    other_directories()
+                );
+                self.missing("directory", &table, &name.place, help);
+                None
+            }
+            Key::Invalid => None,
+            Key::Present(written, _) => self.acme_directory(written),
+        };
+        self.terms(name, issuer);
+        let contact = issuer.contact.items();
+        self.no_repetition(
+            "`contact`",
+            contact.iter().map(|item| (&item.value.0, &item.place)),
+        );
+        let challenges = issuer.challenges.items();
+        let words = challenges
+            .iter()
+            .map(|item| (challenge_word(item.value), &item.place));
+        self.no_repetition("`challenges`", words);
+        let root_ca_file = match &issuer.root_ca_file {
+            Key::Absent => Some(None),
+            Key::Invalid => None,
+            Key::Present(file, _) => self.file_with_certificate(file).map(Some),
+        };
+        Some(AcmeConfig {
+            directory: directory?,
+            contact: contact.iter().map(|item| item.value.0.clone()).collect(),
+            challenges: if issuer.challenges.is_absent() {
+                DEFAULT_CHALLENGES.to_vec()
+            } else {
+                challenges.iter().map(|item| item.value).collect()
+            },
+            root_ca_file: root_ca_file?,
+        })
+    }
+
+    fn acme_directory(&mut self, written: &Located<String>) -> Option<String> {
+        let text = written.value.as_str();
+        if let Some(known) = DIRECTORIES
+            .iter()
+            .find(|known| known.name == text || known.url == text)
+        {
+            if known.bound_accounts {
+                let message = format!(
+                    "`{}` only takes accounts that are bound to a customer of its own",
+                    known.name
+                );
+                self.report.push(
+                    Diagnostic::new(Code::ExternalAccountNeeded, message)
+                        .at(
+                            &written.place,
+                            "needs an external account binding (RFC 8555 §7.3.4)",
+                        )
+                        .help("this version of certgate has no such binding: orders there will be refused"),
+                );
+            }
+            return Some(known.url.to_owned());
+        }
+        let url = text.parse::<http::Uri>().ok();
+        let scheme = url.as_ref().and_then(http::Uri::scheme_str);
+        let has_host = url
+            .as_ref()
+            .and_then(http::Uri::host)
+            .is_some_and(|host| !host.is_empty());
+        match scheme {
+            Some("https") if has_host => return Some(text.to_owned()),
+            Some(scheme) => self.report.push(
+                Diagnostic::new(
+                    Code::InvalidValue,
+                    format!("`directory`: `{text}` is no https URL; {scheme} is not what ACME is spoken over"),
+                )
+                .at(&written.place, "not https")
+                .help("write the https URL of the directory (RFC 8555 §6.1); root_ca_file names the root of a private one"),
+            ),
+            None => {
+                let names = DIRECTORIES.iter().map(|known| known.name);
+                self.report.push(
+                    Diagnostic::new(
+                        Code::NotAllowed,
+                        format!("`directory`: `{text}` is neither a known name nor an https URL"),
+                    )
+                    .at(&written.place, "not a directory")
+                    .help(suggestion::for_word(text, names)),
+                );
+            }
+        }
+        None
+    }
+
+    fn terms(&mut self, name: &Located<String>, issuer: &Issuer) {
+        let (place, label) = match &issuer.agree_to_terms {
+            Key::Absent => (&name.place, "has no `agree_to_terms`"),
+            Key::Present(agreed, _) if !agreed.value => (&agreed.place, "not agreed"),
+            Key::Invalid | Key::Present(..) => return,
+        };
+        let message = format!(
+            "the terms of service of the issuer `{}` are not agreed to",
+            name.value
+        );
+        self.report.push(
+            Diagnostic::new(Code::TermsNotAgreed, message)
+                .at(place, label)
+                .help("read the CA's terms of service; if you agree, write agree_to_terms = true"),
+        );
+    }
+
+    fn local_ca(&mut self, name: &Located<String>, issuer: &Issuer) -> Option<LocalCaConfig> {
+        let default = format!("certgate {}", name.value)
+            .chars()
+            .take(COMMON_NAME_MAX)
+            .collect();
+        let mut common_name = issuer.common_name.or(default);
+        if let Some(written) = issuer.common_name.value() {
+            let length = written.value.chars().count();
+            if !(1..=COMMON_NAME_MAX).contains(&length) || written.value.chars().any(char::is_control) {
+                let message = format!(
+                    "`common_name` must have 1 to {COMMON_NAME_MAX} printable characters; found {length}"
+                );
+                self.report
+                    .push(Diagnostic::new(Code::OutOfRange, message).at(&written.place, "not a common name"));
+                common_name = None;
+            }
+        }
+        let permitted = issuer.permitted_domains.items();
+        self.no_repetition(
+            "`permitted_domains`",
+            permitted.iter().map(|item| (&item.value, &item.place)),
+        );
+        let lifetime = issuer
+            .certificate_lifetime
+            .or(Period(Duration::from_secs(90 * 86_400)))?;
+        Some(LocalCaConfig {
+            common_name: common_name?,
+            permitted_domains: permitted.iter().map(|item| item.value.clone()).collect(),
+            certificate_lifetime: lifetime.0,
+        })
+    }
+}
+
+/// The word of a challenge in configuration and RFCs.
+pub(super) fn challenge_word(challenge: ChallengeType) -> &'static str {
+    match challenge {
+        ChallengeType::Http01 => "http-01",
+        ChallengeType::TlsAlpn01 => "tls-alpn-01",
+    }
+}
+
+fn other_directories() -> String {
+    let names: Vec<_> = DIRECTORIES[1..]
+        .iter()
+        .map(|known| format!("{:?}", known.name))
+        .collect();
+    format!("{} or an https URL", names.join(", "))
+}
+
+/// `ub-common-name` of RFC 5280, appendix A.1.
+const COMMON_NAME_MAX: usize = 64;

@@ -1,0 +1,251 @@
+//! `[certificates.NAME]`: obtained from an issuer, or read from files.
+
+use super::Checker;
+use super::authority::Directory;
+use crate::certificate::{CertificateName, DesiredCertificate, KeyType};
+use crate::config::collection::Tags;
+use crate::config::diagnostic::{Code, Diagnostic};
+use crate::config::reader::Key;
+use crate::config::settings::CertificateFiles;
+use crate::config::source::{Located, Place};
+use crate::config::suggestion;
+use crate::config::word::IssuerKind;
+use crate::config::written::{Certificate, Issuer};
+use crate::name::{DnsName, NamePattern};
+
+/// What the tables of `[certificates]` come to; nothing for a kind of which one failed.
+pub(super) type Certificates = (Option<Vec<DesiredCertificate>>, Option<Vec<CertificateFiles>>);
+
+impl Checker<'_> {
+    pub(super) fn certificates(&mut self) -> Certificates {
+        let (mut issued, mut files) = (Vec::new(), Vec::new());
+        for (name, certificate) in self.document.certificates.tables() {
+            let from_issuer = !certificate.domains.is_absent()
+                || !certificate.issuer.is_absent()
+                || !certificate.key_type.is_absent();
+            let from_files = !certificate.certificate_file.is_absent() || !certificate.key_file.is_absent();
+            match (from_issuer, from_files) {
+                (true, true) => {
+                    self.mixed_sources(name, certificate);
+                    issued.push(None);
+                }
+                (true, false) => issued.push(self.issued(name, certificate)),
+                (false, true) => files.push(self.from_files(name, certificate)),
+                (false, false) => {
+                    let message = format!(
+                        "[certificates.{}] says neither `domains` nor `certificate_file`",
+                        name.value
+                    );
+                    self.report.push(
+                        Diagnostic::new(Code::MissingKey, message)
+                            .at(&name.place, "comes from nowhere")
+                            .help(
+                                "add `domains` and `issuer` to obtain it, or `certificate_file` to read it",
+                            ),
+                    );
+                    issued.push(None);
+                }
+            }
+        }
+        let mut issued: Option<Vec<_>> = issued.into_iter().collect();
+        if let Some(issued) = &mut issued {
+            issued.sort_by(|one, other| one.name.cmp(&other.name));
+        }
+        let mut files: Option<Vec<_>> = files.into_iter().collect();
+        if let Some(files) = &mut files {
+            files.sort_by(|one, other| one.name.cmp(&other.name));
+        }
+        (issued, files)
+    }
+
+    fn mixed_sources(&mut self, name: &Located<String>, certificate: &Certificate) {
+        let issued = [
+            certificate.domains.place(),
+            certificate.issuer.place(),
+            certificate.key_type.place(),
+        ];
+        let files = [certificate.certificate_file.place(), certificate.key_file.place()];
+        let message = format!("[certificates.{}] is both issued and read from files", name.value);
+        let mut diagnostic = Diagnostic::new(Code::MixedSources, message)
+            .help("keep `domains`, `issuer` and `key_type`, or `certificate_file` and `key_file`");
+        let file = files.into_iter().flatten().next();
+        diagnostic = diagnostic.at(file.unwrap_or(&name.place), "read from files");
+        if let Some(place) = issued.into_iter().flatten().next() {
+            diagnostic = diagnostic.and(place, "and issued");
+        }
+        self.report.push(diagnostic);
+    }
+
+    fn from_files(&mut self, name: &Located<String>, certificate: &Certificate) -> Option<CertificateFiles> {
+        let key_file = match &certificate.key_file {
+            Key::Absent => Some(None),
+            Key::Invalid => None,
+            Key::Present(path, _) => self.file(path).map(Some),
+        };
+        if certificate.certificate_file.is_absent() {
+            let table = format!("certificates.{}", name.value);
+            let help = "add `certificate_file`, the PEM file with the chain";
+            self.missing("certificate_file", &table, &name.place, help);
+            return None;
+        }
+        let certificate_file = self.file(certificate.certificate_file.value()?);
+        Some(CertificateFiles {
+            name: CertificateName::parse(&name.value).ok()?,
+            certificate_file: certificate_file?,
+            key_file: key_file?,
+            tags: certificate.tags.or(Tags::default())?.0,
+        })
+    }
+
+    fn issued(&mut self, name: &Located<String>, certificate: &Certificate) -> Option<DesiredCertificate> {
+        let table = format!("certificates.{}", name.value);
+        if certificate.domains.is_absent() {
+            let help = "add the names it must be valid for, as in domains = [\"www.example.com\"]";
+            self.missing("domains", &table, &name.place, help);
+        }
+        let document = self.document;
+        if certificate.issuer.is_absent() {
+            let help = if document.issuers.entries().is_empty() {
+                "add `issuer`, and the issuer itself as [issuers.NAME]".to_owned()
+            } else {
+                format!(
+                    "add `issuer`; there are: {}",
+                    suggestion::list(document.issuers.names())
+                )
+            };
+            self.missing("issuer", &table, &name.place, help);
+        }
+        let issuers = certificate
+            .issuer
+            .value()
+            .map_or(&[][..], |issuers| &issuers.value.0);
+        let domains = certificate.domains.items();
+        self.no_repetition("`issuer`", issuers.iter().map(|item| (&item.value, &item.place)));
+        self.no_repetition("`domains`", domains.iter().map(|item| (&item.value, &item.place)));
+        if let Key::Present(list, _) = &certificate.domains
+            && domains.len() > DOMAINS_MAX
+        {
+            let message = format!(
+                "[{table}] has {} domains; a certificate holds {DOMAINS_MAX} at most",
+                domains.len()
+            );
+            self.report.push(
+                Diagnostic::new(Code::TooManyDomains, message)
+                    .at(&list.place, "too many")
+                    .help("divide them between several certificates; a listener serves each by its names"),
+            );
+        }
+        for Located { value: issuer, place } in issuers {
+            if !self.refers(&document.issuers, "issuers", "issuer", issuer, place) {
+                continue;
+            }
+            let entry = document.issuers.entry(issuer);
+            if let Some(written) = entry.and_then(|entry| entry.table.as_ref()) {
+                self.signs(issuer, place, written, domains);
+            }
+        }
+        Some(DesiredCertificate {
+            name: CertificateName::parse(&name.value).ok()?,
+            domains: domains.iter().map(|item| item.value.clone()).collect(),
+            issuers: issuers.iter().map(|item| item.value.clone()).collect(),
+            key_type: certificate.key_type.or(KeyType::default())?,
+            tags: certificate.tags.or(Tags::default())?.0,
+        })
+    }
+
+    /// Reports every domain that `issuer` cannot or may not sign for.
+    fn signs(&mut self, issuer: &str, reference: &Place, written: &Issuer, domains: &[Located<NamePattern>]) {
+        match written.kind.value().map(|kind| kind.value) {
+            Some(IssuerKind::Acme) => {
+                let public = Directory::of(written).is_some();
+                for domain in domains {
+                    if domain.value.is_wildcard() {
+                        self.wildcard(issuer, reference, domain);
+                    }
+                    if public && !is_public(domain.value.base()) {
+                        self.not_public(issuer, reference, domain);
+                    }
+                }
+            }
+            Some(IssuerKind::LocalCa) => {
+                let permitted = written.permitted_domains.items();
+                // An unusable list says nothing about what was meant to be permitted.
+                if permitted.is_empty() {
+                    return;
+                }
+                for domain in domains {
+                    if !permitted
+                        .iter()
+                        .any(|tree| is_within(domain.value.base(), &tree.value))
+                    {
+                        let names = suggestion::list(permitted.iter().map(|tree| tree.value.as_str()));
+                        let message = format!("the issuer `{issuer}` may not sign for `{}`", domain.value);
+                        let mut diagnostic = Diagnostic::new(Code::OutsidePermittedDomains, message)
+                            .at(&domain.place, "not permitted")
+                            .help(format!("permitted are {names} and what is below; extend `permitted_domains` or name another issuer"));
+                        if let Some(place) = written.permitted_domains.place() {
+                            diagnostic = diagnostic.and(place, "permitted here");
+                        }
+                        self.report.push(diagnostic);
+                    }
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn wildcard(&mut self, issuer: &str, reference: &Place, domain: &Located<NamePattern>) {
+        let message = format!(
+            "the ACME issuer `{issuer}` cannot issue for the wildcard `{}`: only a dns-01 challenge can prove it",
+            domain.value
+        );
+        self.report.push(
+            Diagnostic::new(Code::WildcardNeedsDns01, message)
+                .at(&domain.place, "a wildcard")
+                .and(reference, "from this issuer")
+                .help("this version of certgate has no dns-01: list the names one by one, or use a local-ca issuer"),
+        );
+    }
+
+    fn not_public(&mut self, issuer: &str, reference: &Place, domain: &Located<NamePattern>) {
+        let message = format!(
+            "the public CA behind `{issuer}` does not sign for `{}`: no such name is in the public DNS",
+            domain.value
+        );
+        self.report.push(
+            Diagnostic::new(Code::NotAPublicName, message)
+                .at(&domain.place, "not a public name")
+                .and(reference, "from this issuer")
+                .help("use a local-ca issuer for internal names"),
+        );
+    }
+}
+
+fn is_within(name: &DnsName, tree: &DnsName) -> bool {
+    name == tree
+        || name
+            .as_str()
+            .strip_suffix(tree.as_str())
+            .is_some_and(|below| below.ends_with('.'))
+}
+
+/// Names of one label, and the trees that RFC 6761, 6762, 7686 and ICANN's reservation of `internal` keep out of
+/// the public DNS.
+fn is_public(name: &DnsName) -> bool {
+    const RESERVED: [&str; 7] = [
+        "example",
+        "internal",
+        "invalid",
+        "local",
+        "localhost",
+        "onion",
+        "test",
+    ];
+    match name.as_str().rsplit_once('.') {
+        Some((_, top)) => !RESERVED.contains(&top),
+        None => false,
+    }
+}
+
+/// What public CAs take, and what keeps a chain small enough for a handshake.
+const DOMAINS_MAX: usize = 100;

@@ -1,0 +1,88 @@
+//! Files that the configuration names are there, and hold what they are there for.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::Checker;
+use crate::config::diagnostic::{Code, Diagnostic};
+use crate::config::source::{Located, reason};
+
+impl Checker<'_> {
+    /// A file that can be opened.
+    pub(super) fn file(&mut self, written: &Located<PathBuf>) -> Option<PathBuf> {
+        let path = self.sources.resolve(written);
+        match open(&path) {
+            Ok(()) => Some(path),
+            Err(error) => {
+                self.unreadable(written, &path, "file", &reason(&error));
+                None
+            }
+        }
+    }
+
+    /// A PEM file with one certificate at least.
+    pub(super) fn file_with_certificate(&mut self, written: &Located<PathBuf>) -> Option<PathBuf> {
+        let path = self.file(written)?;
+        let problem = match CertificateDer::pem_file_iter(&path) {
+            Ok(mut certificates) => match certificates.next() {
+                Some(Ok(_)) => return Some(path),
+                Some(Err(_)) => "its PEM text is damaged",
+                None => "there is no `-----BEGIN CERTIFICATE-----` block in it",
+            },
+            Err(_) => "its PEM text cannot be read",
+        };
+        self.report.push(
+            Diagnostic::new(
+                Code::NoCertificateInFile,
+                format!("the file `{}` holds no certificate: {problem}", path.display()),
+            )
+            .at(&written.place, "no certificate in this file")
+            .help("name a PEM file with the CA certificate"),
+        );
+        None
+    }
+
+    /// A directory that can be listed.
+    pub(super) fn directory(&mut self, written: &Located<PathBuf>) -> Option<PathBuf> {
+        let path = self.sources.resolve(written);
+        match fs::read_dir(&path) {
+            Ok(_) => Some(path),
+            Err(error) => {
+                let reason = match error.kind() {
+                    io::ErrorKind::NotFound => "there is no such directory".to_owned(),
+                    io::ErrorKind::NotADirectory => "it is not a directory".to_owned(),
+                    _ => reason(&error),
+                };
+                self.unreadable(written, &path, "directory", &reason);
+                None
+            }
+        }
+    }
+
+    fn unreadable(&mut self, written: &Located<PathBuf>, path: &Path, kind: &str, reason: &str) {
+        let mut diagnostic = Diagnostic::new(
+            Code::UnreadableFile,
+            format!("cannot read the {kind} `{}`: {reason}", path.display()),
+        )
+        .at(&written.place, format!("this {kind}"));
+        if written.value.is_relative() {
+            diagnostic = diagnostic.help("relative paths start at the directory of the configuration file");
+        }
+        self.report.push(diagnostic);
+    }
+}
+
+fn open(path: &Path) -> io::Result<()> {
+    // A named pipe would block `open` until somebody writes; only regular files are opened.
+    if fs::metadata(path)?.is_file() {
+        fs::File::open(path).map(drop)
+    } else if path.is_dir() {
+        Err(io::ErrorKind::IsADirectory.into())
+    } else {
+        Err(io::Error::other("it is not a regular file"))
+    }
+}

@@ -1,0 +1,238 @@
+//! `[listeners.NAME]`.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use super::Checker;
+use crate::config::collection::Tags;
+use crate::config::diagnostic::{Code, Diagnostic};
+use crate::config::period::Period;
+use crate::config::reader::Key;
+use crate::config::settings::{
+    AlpnMismatch, Authentication, CertificateSelector, ListenerConfig, Protocol, UnknownSni,
+};
+use crate::config::source::{Located, Place};
+use crate::config::suggestion;
+use crate::config::word::AuthenticationKind;
+use crate::config::written::{Alpn, Listener};
+
+/// Where a listener listens; nothing when its file does not say so in a usable way.
+pub(super) fn socket_address(listener: &Listener) -> Option<SocketAddr> {
+    let address = listener.address.or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))?;
+    let port = u16::try_from(listener.port.value()?.value.0).ok()?;
+    Some(SocketAddr::new(address, port))
+}
+
+impl Checker<'_> {
+    pub(super) fn listener(&mut self, name: &Located<String>, listener: &Listener) -> Option<ListenerConfig> {
+        let protocol = listener.protocol.or(Protocol::Tls);
+        match protocol {
+            Some(Protocol::Http) => self.plain(listener),
+            Some(Protocol::Tls) => self.needed_for_tls(name, listener),
+            None => {}
+        }
+        let certificates = self.selectors(listener);
+        let policy = self.policy(listener);
+        let authentication = self.authentication(name, listener);
+        if let Some(group) = listener.server_group.value() {
+            let groups = &self.document.server_groups;
+            self.refers(
+                groups,
+                "server_groups",
+                "server group",
+                &group.value,
+                &group.place,
+            );
+        }
+        let max_connections = match &listener.max_connections {
+            Key::Absent => None,
+            Key::Invalid => return None,
+            Key::Present(limit, _) => Some(usize::try_from(limit.value.0).ok()?),
+        };
+        Some(ListenerConfig {
+            name: name.value.as_str().into(),
+            address: socket_address(listener)?,
+            protocol: protocol?,
+            certificates,
+            unknown_sni: listener.unknown_sni.or(UnknownSni::default())?,
+            policy: policy?,
+            alpn: listener.alpn.or(Alpn(Vec::new()))?.0,
+            alpn_mismatch: listener.alpn_mismatch.or(AlpnMismatch::default())?,
+            authentication: authentication?,
+            server_group: listener.server_group.value().map(|group| group.value.clone()),
+            idle_timeout: listener.idle_timeout.or(Period(Duration::from_secs(900)))?.0,
+            handshake_timeout: listener.handshake_timeout.or(Period(Duration::from_secs(10)))?.0,
+            connect_timeout: listener.connect_timeout.or(Period(Duration::from_secs(5)))?.0,
+            max_connections,
+            tags: listener.tags.or(Tags::default())?.0,
+        })
+    }
+
+    /// An `http` listener ends no TLS and forwards nothing.
+    fn plain(&mut self, listener: &Listener) {
+        let keys = [
+            ("certificates", listener.certificates.place()),
+            ("unknown_sni", listener.unknown_sni.place()),
+            ("policy", listener.policy.place()),
+            ("alpn", listener.alpn.place()),
+            ("alpn_mismatch", listener.alpn_mismatch.place()),
+            ("authentication", listener.authentication.place()),
+            ("client_ca", listener.client_ca.place()),
+            ("server_group", listener.server_group.place()),
+            ("handshake_timeout", listener.handshake_timeout.place()),
+            ("connect_timeout", listener.connect_timeout.place()),
+        ];
+        self.not_applicable(&keys, "protocol = \"http\"");
+    }
+
+    fn needed_for_tls(&mut self, name: &Located<String>, listener: &Listener) {
+        let table = format!("listeners.{}", name.value);
+        if listener.certificates.is_absent() {
+            let help =
+                "add certificates = [\"*\"] to serve every certificate, or name them, the default first";
+            self.missing("certificates", &table, &name.place, help);
+        }
+        if listener.server_group.is_absent() {
+            let groups = &self.document.server_groups;
+            let help = if groups.entries().is_empty() {
+                "add `server_group`, and the group itself as [server_groups.NAME] with `servers`".to_owned()
+            } else {
+                format!(
+                    "add `server_group`; there are: {}",
+                    suggestion::list(groups.names())
+                )
+            };
+            self.missing("server_group", &table, &name.place, help);
+        }
+    }
+
+    fn selectors(&mut self, listener: &Listener) -> Vec<CertificateSelector> {
+        let items = listener.certificates.items();
+        let document = self.document;
+        self.no_repetition(
+            "`certificates`",
+            items.iter().map(|item| (written(&item.value), &item.place)),
+        );
+        for Located { value, place } in items {
+            let directory = match value {
+                CertificateSelector::All => continue,
+                CertificateSelector::Directory(directory) => directory.trim_end_matches('/'),
+                CertificateSelector::Named(name) => match name.as_str().split_once('/') {
+                    Some((directory, _)) => directory,
+                    None => {
+                        self.refers(
+                            &document.certificates,
+                            "certificates",
+                            "certificate",
+                            name.as_str(),
+                            place,
+                        );
+                        continue;
+                    }
+                },
+            };
+            let directories = &document.certificate_directories;
+            let kind = "certificate directory";
+            self.refers(directories, "certificate_directories", kind, directory, place);
+        }
+        items.iter().map(|item| item.value.clone()).collect()
+    }
+
+    fn policy(&mut self, listener: &Listener) -> Option<String> {
+        let policy = listener.policy.or("intermediate".to_owned())?;
+        if let Some(written) = listener.policy.value()
+            && !self.environment.policies.contains(&policy.as_str())
+        {
+            let allowed = self.environment.policies.iter().copied();
+            self.report.push(
+                Diagnostic::new(
+                    Code::DanglingName,
+                    format!("there is no TLS security policy `{policy}`"),
+                )
+                .at(&written.place, "no such policy")
+                .help(suggestion::for_word(&policy, allowed)),
+            );
+        }
+        Some(policy)
+    }
+
+    fn authentication(&mut self, name: &Located<String>, listener: &Listener) -> Option<Authentication> {
+        let bundles = &self.document.ca_bundles;
+        if let Some(bundle) = listener.client_ca.value() {
+            self.refers(bundles, "ca_bundles", "CA bundle", &bundle.value, &bundle.place);
+        }
+        match (&listener.authentication, &listener.client_ca) {
+            (Key::Invalid, _) | (_, Key::Invalid) => None,
+            (Key::Present(kind, place), client_ca) if kind.value == AuthenticationKind::Mutual => {
+                if let Key::Present(bundle, _) = client_ca {
+                    let client_ca = bundle.value.clone();
+                    return Some(Authentication::Mutual { client_ca });
+                }
+                let help = if bundles.entries().is_empty() {
+                    "add `client_ca`, and the bundle itself as [ca_bundles.NAME] with `files`".to_owned()
+                } else {
+                    format!(
+                        "add `client_ca`; there are: {}",
+                        suggestion::list(bundles.names())
+                    )
+                };
+                let message = format!(
+                    "mutual authentication in [listeners.{}] needs `client_ca`",
+                    name.value
+                );
+                self.report.push(
+                    Diagnostic::new(Code::MissingKey, message)
+                        .at(place, "nothing to check client certificates against")
+                        .help(help),
+                );
+                None
+            }
+            _ => Some(Authentication::OneWay),
+        }
+    }
+
+    /// Reports listeners that cannot have their addresses at the same time.
+    pub(super) fn shared_addresses(&mut self) {
+        let mut taken: Vec<(SocketAddr, &Located<String>, &Place)> = Vec::new();
+        for (name, listener) in self.document.listeners.tables() {
+            let (Some(address), Some(port)) = (socket_address(listener), listener.port.value()) else {
+                continue;
+            };
+            let conflict = taken.iter().find(|(other, ..)| overlap(*other, address));
+            if let Some((other, first, place)) = conflict {
+                let message = if *other == address {
+                    format!(
+                        "the listeners `{}` and `{}` both have {address}",
+                        first.value, name.value
+                    )
+                } else {
+                    format!(
+                        "the listeners `{}` on {other} and `{}` on {address} overlap: [::] takes IPv4 as well",
+                        first.value, name.value
+                    )
+                };
+                self.report.push(
+                    Diagnostic::new(Code::AddressInUse, message)
+                        .at(&port.place, "taken already")
+                        .and(place, format!("by `{}`", first.value))
+                        .help("give one of them another port, or another `address`"),
+                );
+            } else {
+                taken.push((address, name, &port.place));
+            }
+        }
+    }
+}
+
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
+    one.port() == other.port() && (a == b || a.is_unspecified() && b.is_unspecified())
+}
+
+fn written(selector: &CertificateSelector) -> String {
+    match selector {
+        CertificateSelector::All => "*".to_owned(),
+        CertificateSelector::Directory(directory) => format!("{directory}*"),
+        CertificateSelector::Named(name) => name.to_string(),
+    }
+}

@@ -1,0 +1,167 @@
+//! `[store]`, `[admin]`, `[gateway]`, `[runtime]` and `[log]`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Checker;
+use crate::config::diagnostic::{Code, Diagnostic};
+use crate::config::period::Period;
+use crate::config::reader::Key;
+use crate::config::settings::{AdminConfig, GatewayConfig, LogConfig, LogFormat, RuntimeConfig, StoreConfig};
+use crate::config::source::Located;
+use crate::config::value::{AdminAddress, Integer};
+use crate::config::word::{ConnectionLines, LogLevel};
+
+impl Checker<'_> {
+    pub(super) fn store(&mut self) -> Option<StoreConfig> {
+        let written = match &self.document.store {
+            Key::Absent => &Key::Absent,
+            Key::Invalid => return None,
+            Key::Present(store, _) => &store.value.path,
+        };
+        let path = match written {
+            Key::Absent => self.default_store(),
+            Key::Invalid => return None,
+            Key::Present(path, _) => self.sources.resolve(path),
+        };
+        Some(StoreConfig { path })
+    }
+
+    fn default_store(&self) -> PathBuf {
+        let text = self.environment.state_directory.and_then(|value| value.to_str());
+        // systemd separates several directories by colons (systemd.exec(5), StateDirectory=).
+        let first = text
+            .and_then(|text| text.split(':').next())
+            .filter(|text| !text.is_empty());
+        match (first, self.environment.state_directory) {
+            (Some(first), _) => PathBuf::from(first),
+            (None, Some(value)) if text.is_none() => PathBuf::from(value),
+            _ => PathBuf::from("./certgate-data"),
+        }
+    }
+
+    pub(super) fn admin(&mut self, store: &StoreConfig) -> Option<AdminConfig> {
+        let listen = match &self.document.admin {
+            Key::Absent => &Key::Absent,
+            Key::Invalid => return None,
+            Key::Present(admin, _) => &admin.value.listen,
+        };
+        let (socket, place) = match listen {
+            Key::Absent => {
+                let written = self
+                    .document
+                    .store
+                    .value()
+                    .and_then(|store| store.value.path.value());
+                (store.path.join("admin.sock"), written.map(|path| &path.place))
+            }
+            Key::Invalid => return None,
+            Key::Present(address, _) => {
+                let AdminAddress(path) = &address.value;
+                (
+                    self.sources.resolve(&address.with(path.clone())),
+                    Some(&address.place),
+                )
+            }
+        };
+        let length = socket.as_os_str().len();
+        if length <= SOCKET_PATH_MAX {
+            return Some(AdminConfig { socket });
+        }
+        let mut diagnostic = Diagnostic::new(
+            Code::OutOfRange,
+            format!(
+                "the admin socket's path `{}` has {length} octets; a Unix socket's path has {SOCKET_PATH_MAX} at most",
+                socket.display()
+            ),
+        )
+        .help("name a shorter path as `listen` in [admin]");
+        if let Some(place) = place {
+            diagnostic = diagnostic.at(place, "makes the socket's path too long");
+        }
+        self.report.push(diagnostic);
+        None
+    }
+
+    pub(super) fn gateway(&mut self) -> Option<Option<GatewayConfig>> {
+        let (gateway, place) = match &self.document.gateway {
+            Key::Absent => return Some(None),
+            Key::Invalid => return None,
+            Key::Present(gateway, place) => (&gateway.value, place),
+        };
+        if gateway.addresses.is_absent() && gateway.hostname.is_absent() {
+            self.report.push(
+                Diagnostic::new(
+                    Code::MissingKey,
+                    "[gateway] says neither `addresses` nor `hostname`",
+                )
+                .at(place, "nothing to compare DNS answers with")
+                .help("add the public addresses, as in addresses = [\"203.0.113.10\"], or remove [gateway]"),
+            );
+        }
+        let (addresses, resolvers) = (gateway.addresses.items(), gateway.resolvers.items());
+        self.no_repetition(
+            "`addresses`",
+            addresses.iter().map(|item| (item.value, &item.place)),
+        );
+        self.no_repetition(
+            "`resolvers`",
+            resolvers.iter().map(|item| (item.value.0, &item.place)),
+        );
+        for Located { value, place } in addresses {
+            if value.is_unspecified() || value.is_multicast() {
+                self.report.push(
+                    Diagnostic::new(Code::InvalidValue, format!("no DNS record can say `{value}`"))
+                        .at(place, "not the address of a machine")
+                        .help("write the addresses under which the gateway is reached from outside"),
+                );
+            }
+        }
+        Some(Some(GatewayConfig {
+            addresses: addresses.iter().map(|item| item.value).collect(),
+            hostname: gateway.hostname.value().map(|hostname| hostname.value.clone()),
+            resolvers: resolvers.iter().map(|item| item.value.0).collect(),
+        }))
+    }
+
+    pub(super) fn runtime(&mut self) -> Option<RuntimeConfig> {
+        let cores = Integer(self.environment.cores.max(1) as u64);
+        let drain = Period(Duration::from_secs(30));
+        let (workers, drain) = match &self.document.runtime {
+            Key::Absent => (cores, drain),
+            Key::Invalid => return None,
+            Key::Present(runtime, _) => (
+                runtime.value.workers.or(cores)?,
+                runtime.value.drain_timeout.or(drain)?,
+            ),
+        };
+        Some(RuntimeConfig {
+            workers: usize::try_from(workers.0).ok()?,
+            drain_timeout: drain.0,
+        })
+    }
+
+    pub(super) fn log(&mut self) -> Option<LogConfig> {
+        let (level, format, connections) = (LogLevel::Info, LogFormat::Text, ConnectionLines::Info);
+        let (level, format, connections) = match &self.document.log {
+            Key::Absent => (level, format, connections),
+            Key::Invalid => return None,
+            Key::Present(log, _) => {
+                let log = &log.value;
+                (
+                    log.level.or(level)?,
+                    log.format.or(format)?,
+                    log.connections.or(connections)?,
+                )
+            }
+        };
+        Some(LogConfig {
+            level: level.into(),
+            format,
+            connections: connections == ConnectionLines::Info,
+        })
+    }
+}
+
+/// `sun_path` of unix(7) without its closing zero.
+const SOCKET_PATH_MAX: usize = 107;

@@ -1,0 +1,360 @@
+//! The configuration exactly as it is written. Filling it in touches nothing but the text; what it means is for
+//! [`check`](super::check) to say. The JSON Schema is that of [`Document`].
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use toml::Spanned;
+use toml::de::DeValue;
+
+use crate::certificate::KeyType;
+use crate::config::collection::{List, Named, OneOrMany, Tags};
+use crate::config::diagnostic::{Code, Diagnostic};
+use crate::config::period::Period;
+use crate::config::reader::{Key, Reader, Value, table};
+use crate::config::settings::{
+    AlpnMismatch, CertificateSelector, ChallengeType, LogFormat, Protocol, UnknownSni,
+};
+use crate::config::source::Located;
+use crate::config::value::{AdminAddress, Contact, Integer, Resolver, ServerAddress};
+use crate::config::word::{Algorithm, AuthenticationKind, ConnectionLines, IssuerKind, LogLevel, refusal};
+use crate::name::{DnsName, NamePattern};
+
+table! {
+    /// The configuration of certgate: certificates obtained, renewed, published and served.
+    Document {
+        /// Where everything that must survive a restart lives.
+        store: Store,
+        /// What the world's DNS should say about this gateway; DNS is not checked before an order without it.
+        gateway: Gateway,
+        /// Threads, and the end of them.
+        runtime: Runtime,
+        /// What is logged, and how.
+        log: Log,
+        /// How the running gateway is reached.
+        admin: Admin,
+        /// Who signs certificates: ACME accounts and local CAs.
+        issuers: Named<Issuer>,
+        /// Certificates to obtain and renew, and certificates that come as files.
+        certificates: Named<Certificate>,
+        /// Directories of certificate files: every NAME.pem, or NAME.crt with NAME.key.
+        certificate_directories: Named<CertificateDirectory>,
+        /// What client certificates are checked against.
+        ca_bundles: Named<CaBundle>,
+        /// Backends.
+        server_groups: Named<ServerGroup>,
+        /// Where connections are accepted, and what becomes of them.
+        listeners: Named<Listener>,
+    }
+    later policies
+}
+
+table! {
+    /// Where everything that must survive a restart lives.
+    Store {
+        /// The directory of the embedded store. Default: $STATE_DIRECTORY, else ./certgate-data.
+        path: PathBuf,
+    }
+    later etcd master_key_file
+}
+
+table! {
+    /// What the world's DNS should say about this gateway.
+    Gateway {
+        /// The addresses that the names of certificates should resolve to.
+        addresses: List<IpAddr>,
+        /// The name that their CNAME may end at.
+        hostname: DnsName,
+        /// The resolvers to ask, port 53 unless another is written. Default: the system's.
+        resolvers: List<Resolver>,
+    }
+}
+
+table! {
+    /// Threads, and the end of them.
+    Runtime {
+        /// Data-plane threads. Default: one for each core.
+        workers: Integer<1, 1024>,
+        /// How long open connections may go on after SIGTERM. Default: "30s".
+        drain_timeout: Period<0, 86_400>,
+    }
+    later certificate_cache
+}
+
+table! {
+    /// What is logged, and how.
+    Log {
+        /// The least severe level that is written. Default: "info".
+        level: LogLevel,
+        /// A line of text, or a JSON object, for each event. Default: "text".
+        format: LogFormat,
+        /// The line for each connection when it closes. Default: "info".
+        connections: ConnectionLines,
+    }
+}
+
+table! {
+    /// How the running gateway is reached.
+    Admin {
+        /// A Unix socket, mode 0600: "unix:" and its path. Default: admin.sock in the store's directory.
+        listen: AdminAddress,
+    }
+    later token_file
+}
+
+table! {
+    /// Who signs certificates. Which keys belong here depends on `kind`.
+    Issuer {
+        /// "acme" for a CA that speaks RFC 8555, "local-ca" for one of the gateway's own.
+        kind: IssuerKind = required,
+        /// acme: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of a directory.
+        directory: String,
+        /// acme: contact URLs of the account, as "mailto:ops@example.com".
+        contact: List<Contact>,
+        /// acme: true when you have read the CA's terms of service and agree to them.
+        agree_to_terms: bool,
+        /// acme: the challenges to solve, tried in this order where they can work. Default: both.
+        challenges: List<ChallengeType>,
+        /// acme: PEM file with the root of a private directory. Default: the system's roots.
+        root_ca_file: PathBuf,
+        /// local-ca: the root's common name. Default: "certgate NAME".
+        common_name: String,
+        /// local-ca: the only domains, with all below them, that it may sign for. Default: any.
+        permitted_domains: List<DnsName>,
+        /// local-ca: how long what it signs is valid. Default: "90d".
+        certificate_lifetime: Period<10, 71_280_000>,
+    }
+    later profile external_account dns
+}
+
+table! {
+    /// One certificate: either `domains` and `issuer`, or `certificate_file` and perhaps `key_file`.
+    Certificate {
+        /// The names it must be valid for; the first one is shown in lists.
+        domains: List<NamePattern>,
+        /// The issuer that signs it, or several, tried in this order.
+        issuer: OneOrMany<String>,
+        /// The kind of key that is made at each issuance. Default: "ecdsa-p256".
+        key_type: KeyType,
+        /// A PEM file with the chain, and the key unless `key_file` has it; watched.
+        certificate_file: PathBuf,
+        /// A PEM file with the key.
+        key_file: PathBuf,
+        /// Your own labels.
+        tags: Tags,
+    }
+}
+
+table! {
+    /// A directory of certificate files; watched. Each becomes the certificate NAME/FILE.
+    CertificateDirectory {
+        /// The directory.
+        path: PathBuf = required,
+    }
+}
+
+table! {
+    /// What client certificates are checked against.
+    CaBundle {
+        /// PEM files with the CA certificates.
+        files: List<PathBuf> = required,
+    }
+    later crl_files
+}
+
+table! {
+    /// Backends that take over from each other.
+    ServerGroup {
+        /// host:port, or a table with `address` and `weight`.
+        servers: List<Server> = required,
+        /// How the next server is chosen. Default: "round-robin".
+        algorithm: Algorithm,
+    }
+    later health_check tls proxy_protocol
+}
+
+table! {
+    /// One backend.
+    WeightedServer {
+        /// host:port.
+        address: ServerAddress = required,
+        /// Its share of new connections, beside the others'. Default: 1.
+        weight: Integer<1, 256>,
+    }
+}
+
+table! {
+    /// Where connections are accepted, and what becomes of them.
+    Listener {
+        /// The IP address to listen on. Default: "[::]", which takes IPv4 as well.
+        address: IpAddr,
+        /// The TCP port.
+        port: Integer<1, 65_535> = required,
+        /// "tls": ends TLS and forwards the bytes inside. "http": answers HTTP-01 and redirects to https.
+        /// Default: "tls".
+        protocol: Protocol,
+        /// Certificates by name, "DIRECTORY/*" for those of a directory, "*" for all. The first is the default.
+        certificates: List<CertificateSelector>,
+        /// The answer to a server name that no certificate is for. Default: "default", the first certificate.
+        unknown_sni: UnknownSni,
+        /// The TLS security policy. Default: "intermediate".
+        policy: String,
+        /// HTTP1Only, HTTP2Only, HTTP2Optional, HTTP2Preferred, None, or protocol names in the server's order.
+        /// Default: "None".
+        alpn: Alpn,
+        /// The answer to a client with which no ALPN protocol is shared. Default: "alert".
+        alpn_mismatch: AlpnMismatch,
+        /// "one-way": the server shows a certificate. "mutual": the client must, too. Default: "one-way".
+        authentication: AuthenticationKind,
+        /// The CA bundle that client certificates are checked against; needed for "mutual".
+        client_ca: String,
+        /// The server group that connections go to.
+        server_group: String,
+        /// A connection without a byte in either direction for so long is closed. Default: "900s".
+        idle_timeout: Period<1, 86_400>,
+        /// From accept to the end of the handshake. Default: "10s".
+        handshake_timeout: Period<1, 300>,
+        /// For one attempt at one server. Default: "5s".
+        connect_timeout: Period<1, 300>,
+        /// Open connections at a time. Default: no limit.
+        max_connections: Integer<1, 10_000_000>,
+        /// Your own labels.
+        tags: Tags,
+    }
+    later ports allow_clients max_new_connections_per_second max_connections_per_source
+}
+
+/// A backend with a weight, or without.
+#[derive(Debug)]
+pub(super) struct Server {
+    /// `host:port`.
+    pub(super) address: Key<ServerAddress>,
+    /// 1 where none is written.
+    pub(super) weight: u16,
+}
+
+/// The ALPN protocols of a listener, in the server's order (RFC 7301).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Alpn(pub(super) Vec<Vec<u8>>);
+
+impl Value for Server {
+    fn read(found: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        if let DeValue::Table(_) = found.get_ref() {
+            let table = WeightedServer::read(found, reader)?;
+            let weight = table.weight.value().map_or(1, |weight| weight.value.0);
+            return Some(Self {
+                address: table.address,
+                weight: u16::try_from(weight).unwrap_or(u16::MAX),
+            });
+        }
+        if !matches!(found.get_ref(), DeValue::String(_)) {
+            reader.wrong_type(found, "\"host:port\" or a table with `address` and `weight`");
+            return None;
+        }
+        let address = reader.located(found)?;
+        let place = address.place.clone();
+        Some(Self {
+            address: Key::Present(address, place),
+            weight: 1,
+        })
+    }
+}
+
+impl JsonSchema for Server {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Server".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let address = generator.subschema_for::<ServerAddress>();
+        let weighted = generator.subschema_for::<WeightedServer>();
+        json_schema!({ "anyOf": [address, weighted] })
+    }
+}
+
+impl Alpn {
+    /// The named lists, as a cloud load balancer's user knows them; in `HTTP2Optional` h2 really is the last.
+    const PRESETS: [(&'static str, &'static [&'static str]); 5] = [
+        ("HTTP1Only", &["http/1.1", "http/1.0"]),
+        ("HTTP2Only", &["h2"]),
+        ("HTTP2Optional", &["http/1.1", "http/1.0", "h2"]),
+        ("HTTP2Preferred", &["h2", "http/1.1", "http/1.0"]),
+        ("None", &[]),
+    ];
+    const PRESET_NAMES: [&'static str; 5] = {
+        let [a, b, c, d, e] = Self::PRESETS;
+        [a.0, b.0, c.0, d.0, e.0]
+    };
+
+    fn read_list(items: &[Located<String>], reader: &mut Reader<'_>) -> Option<Self> {
+        let mut protocols: Vec<Vec<u8>> = Vec::new();
+        let mut sound = true;
+        for Located { value, place } in items {
+            let problem = if value == "acme-tls/1" {
+                Diagnostic::new(
+                    Code::ReservedAlpn,
+                    "`acme-tls/1` cannot be among a listener's protocols",
+                )
+                .at(place, "reserved")
+                .help("leave it out: TLS-ALPN-01 challenges are answered on every tls listener by themselves")
+            } else if value.is_empty() || value.len() > 255 {
+                let message = format!(
+                    "an ALPN protocol has 1 to 255 octets (RFC 7301 §3.1); found {}",
+                    value.len()
+                );
+                Diagnostic::new(Code::OutOfRange, message).at(place, "out of range")
+            } else if protocols.iter().any(|listed| listed == value.as_bytes()) {
+                Diagnostic::new(Code::ListedTwice, format!("`{value}` is listed twice in `alpn`"))
+                    .at(place, "the second time")
+            } else {
+                protocols.push(value.as_bytes().to_owned());
+                continue;
+            };
+            sound = false;
+            reader.report(problem);
+        }
+        sound.then_some(Self(protocols))
+    }
+}
+
+impl Value for Alpn {
+    fn read(found: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        match found.get_ref() {
+            DeValue::String(name) => {
+                let preset = Self::PRESETS.iter().find(|(preset, _)| preset == name);
+                if preset.is_none() {
+                    let place = reader.place(found.span());
+                    let problem = refusal("`alpn`", name, &Self::PRESET_NAMES, &[]);
+                    reader.report(problem.at(&place, "not allowed"));
+                }
+                preset.map(|(_, protocols)| Self(protocols.iter().map(|p| p.as_bytes().to_owned()).collect()))
+            }
+            DeValue::Array(_) => {
+                let list = List::<String>::read(found, reader)?;
+                Self::read_list(&list.0, reader)
+            }
+            _ => {
+                reader.wrong_type(found, "one of the named lists or a list of protocols");
+                None
+            }
+        }
+    }
+}
+
+impl JsonSchema for Alpn {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Alpn".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [
+            { "type": "string", "enum": Self::PRESET_NAMES },
+            { "type": "array", "minItems": 1, "items": { "type": "string", "minLength": 1, "maxLength": 255 } },
+        ] })
+    }
+}

@@ -1,0 +1,127 @@
+//! The records that would make a name lead here, as they stand in a zone file.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::evidence::{AddressAnswer, ChainEnd, Evidence, RecordType};
+use super::verdict::Target;
+
+/// A change to a zone.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(tag = "change", content = "record", rename_all = "kebab-case")]
+pub enum Change {
+    /// A record to add (RFC 1035 §5.1).
+    Add(String),
+    /// A record to take away.
+    Remove(String),
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Add(record) => f.write_str(record),
+            Self::Remove(record) => write!(f, "remove: {record}"),
+        }
+    }
+}
+
+/// The changes to make, and another set that leads to the same, empty where there is none.
+pub(super) fn remedy(name: &str, target: &Target, evidence: &Evidence) -> (Vec<Change>, Vec<Change>) {
+    let Some(first_link) = evidence.chain.first() else {
+        return at_the_name(name, target, evidence);
+    };
+    if let Some(hostname) = target.alias_in(evidence) {
+        return (at_the_hostname(hostname, target, evidence), Vec::new());
+    }
+    let remove = Change::Remove(record(name, RecordType::Cname, &format!("{first_link}.")));
+    let with = |changes: Vec<Change>| [vec![remove.clone()], changes].concat();
+    let addresses = add_addresses(name, target.addresses.iter());
+    // A name that is an alias already can be one of the hostname: no record stands beside it.
+    match (alias(name, target), addresses.is_empty()) {
+        (Some(alias), true) => (with(vec![alias]), Vec::new()),
+        (Some(alias), false) => (with(vec![alias]), with(addresses)),
+        (None, _) => (with(addresses), Vec::new()),
+    }
+}
+
+fn at_the_name(name: &str, target: &Target, evidence: &Evidence) -> (Vec<Change>, Vec<Change>) {
+    let found = addresses_of(evidence);
+    let (own, foreign): (Vec<_>, Vec<_>) = found
+        .iter()
+        .partition(|address| target.addresses.contains(*address));
+    let remove = |addresses: &[&IpAddr]| -> Vec<Change> {
+        addresses
+            .iter()
+            .map(|address| Change::Remove(address_record(name, address)))
+            .collect()
+    };
+    let mut changes = remove(&foreign);
+    for family in [RecordType::A, RecordType::Aaaa] {
+        let in_family = |address: &&&IpAddr| RecordType::of(***address) == family;
+        let replaces = foreign.iter().any(|address| in_family(&address));
+        let has_own = own.iter().any(|address| in_family(&address));
+        if own.is_empty() || (replaces && !has_own) {
+            changes.extend(add_addresses(name, target.of_type(family)));
+        }
+    }
+    match alias(name, target) {
+        Some(alias) if target.addresses.is_empty() => {
+            changes.push(alias);
+            (changes, Vec::new())
+        }
+        // Where one of our addresses is there already, taking away the others is all.
+        Some(alias) if own.is_empty() => {
+            let instead = [remove(&foreign), vec![alias]].concat();
+            (changes, instead)
+        }
+        _ => (changes, Vec::new()),
+    }
+}
+
+/// The alias is right, and the gateway's own hostname leads nowhere.
+fn at_the_hostname(hostname: &str, target: &Target, evidence: &Evidence) -> Vec<Change> {
+    let mut links = evidence.chain.iter().skip_while(|link| *link != hostname).skip(1);
+    let removed = links
+        .next()
+        .map(|link| Change::Remove(record(hostname, RecordType::Cname, &format!("{link}."))));
+    removed
+        .into_iter()
+        .chain(add_addresses(hostname, target.addresses.iter()))
+        .collect()
+}
+
+fn addresses_of(evidence: &Evidence) -> BTreeSet<IpAddr> {
+    let ChainEnd::Addresses { a, aaaa } = &evidence.end else {
+        return BTreeSet::new();
+    };
+    let mut found = BTreeSet::new();
+    for answer in [a, aaaa] {
+        if let AddressAnswer::Found(addresses) = answer {
+            found.extend(addresses);
+        }
+    }
+    found
+}
+
+fn alias(name: &str, target: &Target) -> Option<Change> {
+    let hostname = target.hostname.as_ref()?;
+    // An alias of itself would be a loop.
+    (hostname.as_str() != name).then(|| Change::Add(record(name, RecordType::Cname, &format!("{hostname}."))))
+}
+
+fn add_addresses<'a>(name: &str, addresses: impl Iterator<Item = &'a IpAddr>) -> Vec<Change> {
+    addresses
+        .map(|address| Change::Add(address_record(name, address)))
+        .collect()
+}
+
+fn address_record(name: &str, address: &IpAddr) -> String {
+    record(name, RecordType::of(*address), &address.to_string())
+}
+
+fn record(name: &str, record: RecordType, data: &str) -> String {
+    format!("{name}. IN {record} {data}")
+}

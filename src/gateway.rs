@@ -1,0 +1,172 @@
+//! The whole program in one value: assembled, reloaded in two phases, drained.
+//!
+//! Start order: store, what is stored is published, sockets bound, everything served, and only then renewal begins.
+//! So a restart serves from the store at once, whether the CA can be reached or not.
+
+mod control_plane;
+mod data_plane;
+mod error;
+mod operations;
+mod views;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use certgate_store::{EmbeddedStore, Recovery};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, oneshot, watch};
+use tokio::task::JoinSet;
+
+pub use error::GatewayError;
+
+use crate::admin;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::dns::DnsChecker;
+use crate::gateway::control_plane::{ControlPlane, Gate, joined};
+use crate::gateway::data_plane::DataPlane;
+use crate::inventory::Inventory;
+use crate::issuer::{ChallengeSolver, FileSource};
+use crate::publish::{Publisher, Solver};
+use crate::renewal::Renewal;
+
+/// A running gateway.
+pub struct Gateway {
+    control: Arc<ControlPlane>,
+    // Held for their end: dropping them ends what they serve.
+    _admin: admin::Server,
+    tasks: JoinSet<()>,
+    stop_renewal: oneshot::Sender<()>,
+}
+
+impl Gateway {
+    /// Starts to serve what `config` says, on this machine's clock.
+    ///
+    /// # Errors
+    /// [`GatewayError`]; nothing is left running then.
+    pub async fn start(config: Config) -> Result<Self, GatewayError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (store, recovery) = open_store(&config).await?;
+        let inventory = Inventory::new(Arc::new(store));
+        let data_plane = DataPlane::start(config.runtime.workers)?;
+
+        let publisher = Publisher::start(inventory.clone(), data_plane.published.clone(), clock.clone()).await?;
+        let files = FileSource::new(inventory.clone(), clock.clone());
+        files.configure(&config.certificate_files, &config.certificate_directories);
+        files.scan().await;
+        let prepared = data_plane.prepare(&config)?;
+
+        let solver: Arc<dyn ChallengeSolver> =
+            Arc::new(Solver::new(data_plane.challenges.clone(), data_plane.tokens.clone()));
+        let issuers = control_plane::issuers(&config, &inventory, &solver, &clock);
+        let issuers = Arc::new(ArcSwap::from_pointee(issuers));
+        let dns = Arc::new(ArcSwap::from_pointee(DnsChecker::new(config.gateway.as_ref())));
+        let (desired, wanted) = watch::channel(joined(&config, inventory.requested().await?));
+        let socket = config.admin.socket.clone();
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        let gate = Gate { dns: dns.clone(), config: config.clone(), metrics: data_plane.metrics.clone() };
+        let seed = control_plane::seed(&clock);
+        let renewal =
+            Renewal::new(inventory.clone(), wanted, issuers.clone(), Arc::new(gate), clock.clone(), seed);
+        let mut happened = renewal.events().subscribe();
+
+        let control = Arc::new(ControlPlane {
+            started_at: clock.now(),
+            health: renewal.health(),
+            publisher: publisher.report(),
+            files,
+            recovery,
+            clock,
+            inventory,
+            data_plane,
+            config,
+            dns,
+            issuers,
+            solver,
+            desired,
+            events: broadcast::Sender::new(1024),
+            last_reload: Default::default(),
+        });
+        let admin = admin::Server::start(&socket, control.clone()).await?;
+        control.data_plane.commit(prepared);
+
+        let (stop_renewal, stopped) = oneshot::channel();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(publisher.run());
+        tasks.spawn(renewal.run(async {
+            let _ = stopped.await;
+        }));
+        let files = control.files.clone();
+        tasks.spawn(async move { files.run().await });
+        let announcing = control.clone();
+        tasks.spawn(async move {
+            loop {
+                match happened.recv().await {
+                    Ok(event) => announcing.announce(&event),
+                    Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "events of renewal were missed"),
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        });
+        Ok(Self { control, _admin: admin, tasks, stop_renewal })
+    }
+
+    /// Applies another configuration: everything is prepared first, then swapped. If anything of it cannot be done,
+    /// nothing is changed. The outcome is logged, and shown by `status`.
+    pub async fn reload(&self, read: impl FnOnce() -> Result<Config, String>) {
+        let outcome = match read() {
+            Ok(config) => self.apply(config).await.map_err(|error| described(&error)),
+            Err(problems) => Err(problems),
+        };
+        match &outcome {
+            Ok(()) => tracing::info!("the configuration was reloaded"),
+            Err(error) => tracing::error!("the reload was refused, nothing was changed: {error}"),
+        }
+        self.control.note_reload(outcome.err());
+    }
+
+    /// Accepts no more, lets open connections finish until the configured deadline, and stops.
+    pub async fn drain(mut self) {
+        let deadline = self.control.config.load().runtime.drain_timeout;
+        let _ = self.stop_renewal.send(());
+        let open = self.control.data_plane.connections();
+        tracing::info!(open, seconds = deadline.as_secs(), "draining");
+        if tokio::time::timeout(deadline, self.control.data_plane.drain()).await.is_err() {
+            let open = self.control.data_plane.connections();
+            tracing::warn!(open, "the drain's deadline has passed; open connections are cut");
+        }
+        self.control.data_plane.close();
+        self.tasks.shutdown().await;
+        tracing::info!("stopped");
+    }
+
+    async fn apply(&self, config: Config) -> Result<(), GatewayError> {
+        data_plane::check_fixed_parts(&self.control.config.load(), &config)?;
+        let requested = self.control.inventory.requested().await?;
+        let prepared = self.control.data_plane.prepare(&config)?;
+        self.control.files.configure(&config.certificate_files, &config.certificate_directories);
+        self.control.adopt(config, requested);
+        self.control.data_plane.commit(prepared);
+        Ok(())
+    }
+}
+
+async fn open_store(config: &Config) -> Result<(EmbeddedStore, Recovery), GatewayError> {
+    let path = config.store.path.clone();
+    let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&path, Default::default()));
+    match opened.await {
+        Ok(opened) => Ok(opened?),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+fn described(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

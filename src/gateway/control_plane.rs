@@ -1,0 +1,204 @@
+//! What decides and fetches: the state behind the admin API, and the wiring of renewal.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use certgate_store::Recovery;
+use tokio::sync::{broadcast, watch};
+
+use crate::admin::api;
+use crate::certificate::DesiredCertificate;
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Config, IssuerConfig};
+use crate::dns::DnsChecker;
+use crate::gateway::data_plane::DataPlane;
+use crate::inventory::{Inventory, InventoryError};
+use crate::issuer::{AcmeIssuer, ChallengeSolver, FileSource, Issuer, Limits, LocalCa};
+use crate::metrics::Metrics;
+use crate::publish::Report;
+use crate::renewal::{DnsGate, DnsVerdict, Event, EventKind, Health, Issuers};
+
+/// Everything that the running gateway knows of itself.
+pub(super) struct ControlPlane {
+    pub(super) started_at: Timestamp,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) inventory: Inventory,
+    pub(super) data_plane: DataPlane,
+    pub(super) config: Arc<ArcSwap<Config>>,
+    pub(super) dns: Arc<ArcSwap<DnsChecker>>,
+    pub(super) issuers: Arc<Issuers>,
+    pub(super) solver: Arc<dyn ChallengeSolver>,
+    pub(super) desired: watch::Sender<Arc<[DesiredCertificate]>>,
+    pub(super) events: broadcast::Sender<api::Event>,
+    pub(super) health: watch::Receiver<Health>,
+    pub(super) publisher: watch::Receiver<Report>,
+    pub(super) files: FileSource,
+    pub(super) recovery: Recovery,
+    pub(super) last_reload: Mutex<Option<api::Reload>>,
+}
+
+impl ControlPlane {
+    /// What is wanted now.
+    pub(super) fn desired(&self) -> Arc<[DesiredCertificate]> {
+        self.desired.borrow().clone()
+    }
+
+    /// Puts together what the file and what requests at run time want; the file comes first.
+    pub(super) async fn refresh_desired(&self) -> Result<(), InventoryError> {
+        let config = self.config.load_full();
+        let requested = self.inventory.requested().await?;
+        self.desired.send_replace(joined(&config, requested));
+        Ok(())
+    }
+
+    /// Takes over the parts of `config` that decide and fetch. Cannot fail.
+    pub(super) fn adopt(&self, config: Config, requested: Vec<DesiredCertificate>) {
+        let before = self.config.load_full();
+        let known = self.issuers.load_full();
+        let mut issuers = issuers(&config, &self.inventory, &self.solver, &self.clock);
+        for (name, issuer) in &mut issuers {
+            // One that did not change goes on with its account and its connections.
+            if let Some(same) = known.get(name).filter(|_| before.issuers.get(name) == config.issuers.get(name)) {
+                issuer.clone_from(same);
+            }
+        }
+        self.issuers.store(Arc::new(issuers));
+        if before.gateway != config.gateway {
+            self.dns.store(Arc::new(DnsChecker::new(config.gateway.as_ref())));
+        }
+        self.desired.send_replace(joined(&config, requested));
+        self.config.store(Arc::new(config));
+    }
+
+    /// Notes the outcome of a reload for `status`.
+    pub(super) fn note_reload(&self, error: Option<String>) {
+        let reload = api::Reload { at: self.clock.now(), error };
+        *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload);
+    }
+
+    /// The outcome of the last reload.
+    pub(super) fn last_reload(&self) -> Option<api::Reload> {
+        self.last_reload.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whatever an operator should look at.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let health = self.health.borrow().clone();
+        warnings.extend(health.clock.map(|alarm| alarm.to_string()));
+        warnings.extend(health.store.map(|error| format!("the store fails: {error}")));
+        warnings.extend(health.unreadable.values().cloned());
+        if self.config.load().gateway.is_none() && !self.desired().is_empty() {
+            warnings.push("DNS is not checked before an order: `[gateway]` is not configured".to_owned());
+        }
+        if !self.recovery.is_clean() {
+            warnings.push(format!("the store was recovered at the start: {}", self.recovery));
+        }
+        warnings.extend(self.publisher.borrow().problems());
+        warnings.extend(self.files.problems().iter().map(ToString::to_string));
+        warnings
+    }
+
+    /// Passes an event of renewal on to watchers and metrics.
+    pub(super) fn announce(&self, event: &Event) {
+        let metrics = &self.data_plane.metrics;
+        let name = event.certificate.as_str();
+        let kind = match &event.kind {
+            EventKind::Blocked { .. } => "blocked",
+            EventKind::Failed { issuer, .. } => {
+                count(metrics, name, issuer, "failed");
+                "failed"
+            }
+            EventKind::Obtained { issuer, not_after, .. } => {
+                count(metrics, name, issuer, "obtained");
+                metrics.certificate_not_after(name, *not_after);
+                "obtained"
+            }
+            EventKind::Started { .. } | EventKind::Step(_) => "step",
+        };
+        // Nobody watching is no error.
+        let _ = self.events.send(api::Event {
+            at: event.at,
+            certificate: event.certificate.clone(),
+            kind: kind.to_owned(),
+            detail: event.kind.to_string(),
+        });
+    }
+}
+
+/// The issuers of a configuration. Nothing is asked of them yet.
+pub(super) fn issuers(
+    config: &Config,
+    inventory: &Inventory,
+    solver: &Arc<dyn ChallengeSolver>,
+    clock: &Arc<dyn Clock>,
+) -> BTreeMap<String, Arc<dyn Issuer>> {
+    let issuer = |(name, config): (&String, &IssuerConfig)| {
+        let (inventory, clock) = (inventory.clone(), clock.clone());
+        let issuer: Arc<dyn Issuer> = match config {
+            IssuerConfig::Acme(config) => {
+                let limits = Limits::default();
+                Arc::new(AcmeIssuer::new(name, config, inventory, solver.clone(), clock, limits))
+            }
+            IssuerConfig::LocalCa(config) => Arc::new(LocalCa::new(name, config, inventory, clock)),
+        };
+        (name.clone(), issuer)
+    };
+    config.issuers.iter().map(issuer).collect()
+}
+
+/// What the file and what requests at run time want; where both name a certificate, the file holds.
+pub(super) fn joined(config: &Config, requested: Vec<DesiredCertificate>) -> Arc<[DesiredCertificate]> {
+    let mut all: BTreeMap<_, _> =
+        requested.into_iter().map(|desired| (desired.name.clone(), desired)).collect();
+    all.extend(config.certificates.iter().map(|desired| (desired.name.clone(), desired.clone())));
+    all.into_values().collect()
+}
+
+/// The look at DNS before an order from a CA of the world; a CA of our own does not look.
+pub(super) struct Gate {
+    pub(super) dns: Arc<ArcSwap<DnsChecker>>,
+    pub(super) config: Arc<ArcSwap<Config>>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+#[async_trait]
+impl DnsGate for Gate {
+    async fn check(&self, desired: &DesiredCertificate, issuer: &str) -> DnsVerdict {
+        if !matches!(self.config.load().issuers.get(issuer), Some(IssuerConfig::Acme(_))) {
+            return DnsVerdict::Go;
+        }
+        let verdicts = self.dns.load_full().check_all(&desired.domains).await;
+        let (mut reasons, mut remedy) = (Vec::new(), Vec::new());
+        for verdict in &verdicts {
+            let allows = verdict.verdict.allows_order();
+            self.metrics.dns_checked(desired.name.as_str(), &verdict.domain.to_string(), allows);
+            if !allows {
+                reasons.push(verdict.reason_text.clone());
+                remedy.extend(verdict.verdict.remedy().iter().map(ToString::to_string));
+            }
+        }
+        if reasons.is_empty() {
+            DnsVerdict::Go
+        } else {
+            DnsVerdict::No { reason: reasons.join("; "), remedy }
+        }
+    }
+}
+
+/// A number that spreads this process's renewals apart from those of others.
+pub(super) fn seed(clock: &Arc<dyn Clock>) -> u64 {
+    let mut bytes = [0; 8];
+    match aws_lc_rs::rand::fill(&mut bytes) {
+        Ok(()) => u64::from_ne_bytes(bytes),
+        // It need not be secret, only different.
+        Err(_) => clock.now().unix_milliseconds().unsigned_abs() ^ u64::from(std::process::id()),
+    }
+}
+
+fn count(metrics: &Metrics, certificate: &str, issuer: &str, result: &str) {
+    metrics.certificate_renewed(certificate, result);
+    metrics.acme_order_ended(issuer, result);
+}

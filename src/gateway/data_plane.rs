@@ -1,0 +1,279 @@
+//! The listeners of a configuration, changed in two phases: prepare everything with a way back, then swap.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::backend::ServerGroup;
+use crate::certificate::CaBundle;
+use crate::config::{
+    Authentication, CaBundleConfig, CertificateSelector, Config, ListenerConfig, Protocol, ServerGroupConfig,
+};
+use crate::gateway::GatewayError;
+use crate::http::TokenTable;
+use crate::listener::{BoundListener, ListenerSettings, RunningListener, Service, Workers};
+use crate::metrics::Metrics;
+use crate::policy;
+use crate::tls::{ChallengeTable, PublishedCertificates, ServerTls};
+
+/// The data plane's threads, and what runs on them.
+pub(super) struct DataPlane {
+    workers: Workers,
+    pub(super) published: Arc<PublishedCertificates>,
+    pub(super) challenges: Arc<ChallengeTable>,
+    pub(super) tokens: Arc<TokenTable>,
+    pub(super) metrics: Arc<Metrics>,
+    running: Mutex<Running>,
+}
+
+#[derive(Default)]
+struct Running {
+    listeners: BTreeMap<Arc<str>, RunningListener>,
+    groups: BTreeMap<String, (Arc<ServerGroupConfig>, Arc<ServerGroup>)>,
+    bundles: BTreeMap<String, CaBundle>,
+    /// Listeners that accept no more but have connections open.
+    leaving: Vec<Arc<RunningListener>>,
+}
+
+/// A configuration that is ready to be served: everything that can fail has been done.
+pub(super) struct Prepared {
+    fresh: Vec<(BoundListener, ListenerSettings)>,
+    replaced: Vec<ListenerSettings>,
+    kept: Vec<Arc<str>>,
+    groups: BTreeMap<String, (Arc<ServerGroupConfig>, Arc<ServerGroup>)>,
+    bundles: BTreeMap<String, CaBundle>,
+}
+
+impl DataPlane {
+    /// Starts the threads; nothing is served yet.
+    pub(super) fn start(workers: usize) -> Result<Self, GatewayError> {
+        Ok(Self {
+            workers: Workers::start(workers).map_err(|source| GatewayError::Workers { source })?,
+            published: Arc::new(PublishedCertificates::new()),
+            challenges: Arc::new(ChallengeTable::new()),
+            tokens: Arc::new(TokenTable::new()),
+            metrics: Arc::new(Metrics::new()),
+            running: Mutex::default(),
+        })
+    }
+
+    /// Builds and binds what `config` asks for. What did not change is kept as it is: sockets, tickets, and what is
+    /// known of servers.
+    pub(super) fn prepare(&self, config: &Config) -> Result<Prepared, GatewayError> {
+        let running = self.running();
+        let mut prepared = Prepared {
+            fresh: Vec::new(),
+            replaced: Vec::new(),
+            kept: Vec::new(),
+            groups: self.groups(config, &running),
+            bundles: bundles(&config.ca_bundles)?,
+        };
+        for listener in config.listeners.values() {
+            let before = running.listeners.get(&listener.name).filter(|before| {
+                before.settings().config.address == listener.address
+                    && before.settings().config.protocol == listener.protocol
+            });
+            match before {
+                Some(before) if is_unchanged(&before.settings(), listener, &prepared, &running) => {
+                    prepared.kept.push(listener.name.clone());
+                }
+                Some(_) => {
+                    let settings = self.settings(listener, &prepared)?;
+                    prepared.replaced.push(settings);
+                }
+                None => {
+                    let settings = self.settings(listener, &prepared)?;
+                    let bound =
+                        self.workers.bind(listener).map_err(|source| GatewayError::Bind { source })?;
+                    prepared.fresh.push((bound, settings));
+                }
+            }
+        }
+        Ok(prepared)
+    }
+
+    /// Serves what was prepared. Listeners that are no longer wanted accept no more; their connections go on.
+    pub(super) fn commit(&self, prepared: Prepared) {
+        let mut running = self.running();
+        let mut before = std::mem::take(&mut running.listeners);
+        let Prepared { fresh, replaced, kept, groups, bundles } = prepared;
+        let mut keep = |name: &Arc<str>, settings: Option<ListenerSettings>| {
+            if let Some(listener) = before.remove(name) {
+                if let Some(settings) = settings {
+                    listener.replace(settings);
+                }
+                running.listeners.insert(name.clone(), listener);
+            }
+        };
+        for name in &kept {
+            keep(name, None);
+        }
+        for settings in replaced {
+            keep(&settings.config.name.clone(), Some(settings));
+        }
+        for (bound, settings) in fresh {
+            let config = settings.config.clone();
+            let listener = self.workers.serve(bound, settings, &self.metrics);
+            tracing::info!(listener = %config.name, address = %listener.local_addr(), "listening");
+            running.listeners.insert(config.name.clone(), listener);
+        }
+        for (name, listener) in before {
+            tracing::info!(listener = %name, open = listener.connections(), "listens no more");
+            listener.stop_accepting();
+            running.leaving.push(Arc::new(listener));
+        }
+        running.leaving.retain(|listener| listener.connections() > 0);
+        running.groups = groups;
+        running.bundles = bundles;
+    }
+
+    /// Calls `show` with each listener, in the order of their names.
+    pub(super) fn for_each_listener(&self, mut show: impl FnMut(&RunningListener)) {
+        self.running().listeners.values().for_each(&mut show);
+    }
+
+    /// The server groups, in the order of their names.
+    pub(super) fn server_groups(&self) -> Vec<Arc<ServerGroup>> {
+        self.running().groups.values().map(|(_, group)| group.clone()).collect()
+    }
+
+    /// Whether every listener has the certificate that it serves by default.
+    pub(super) fn is_ready(&self) -> bool {
+        let published = self.published.load();
+        let is_served = |selector: &CertificateSelector| match selector {
+            CertificateSelector::Named(name) => published.get(name).next().is_some(),
+            CertificateSelector::All | CertificateSelector::Directory(_) => !published.is_empty(),
+        };
+        self.running().listeners.values().all(|listener| {
+            let config = &listener.settings().config;
+            config.protocol == Protocol::Http || config.certificates.iter().take(1).all(is_served)
+        })
+    }
+
+    /// Connections open now, those of listeners that are leaving included.
+    pub(super) fn connections(&self) -> usize {
+        let running = self.running();
+        let leaving = running.leaving.iter().map(Arc::as_ref);
+        running.listeners.values().chain(leaving).map(RunningListener::connections).sum()
+    }
+
+    /// Ends every connection.
+    pub(super) fn close(&self) {
+        let running = self.running();
+        let leaving = running.leaving.iter().map(Arc::as_ref);
+        running.listeners.values().chain(leaving).for_each(RunningListener::close_all);
+    }
+
+    /// Accepts no more, and returns when every open connection has ended.
+    pub(super) async fn drain(&self) {
+        let listeners: Vec<_> = {
+            let mut running = self.running();
+            let listeners = std::mem::take(&mut running.listeners);
+            running.leaving.extend(listeners.into_values().map(Arc::new));
+            running.leaving.clone()
+        };
+        for listener in &listeners {
+            listener.stop_accepting();
+        }
+        for listener in &listeners {
+            listener.drained().await;
+        }
+    }
+
+    fn settings(
+        &self,
+        listener: &Arc<ListenerConfig>,
+        prepared: &Prepared,
+    ) -> Result<ListenerSettings, GatewayError> {
+        let service = match listener.protocol {
+            Protocol::Http => Service::Http { tokens: self.tokens.clone() },
+            Protocol::Tls => {
+                let inconsistent =
+                    |what: &'static str| GatewayError::Inconsistent { listener: listener.name.clone(), what };
+                let policy =
+                    policy::built_in(&listener.policy).ok_or_else(|| inconsistent("its policy is missing"))?;
+                let bundle = match &listener.authentication {
+                    Authentication::Mutual { client_ca } => prepared.bundles.get(client_ca),
+                    Authentication::OneWay => None,
+                };
+                let tls = ServerTls::build(
+                    listener,
+                    policy,
+                    bundle,
+                    self.published.clone(),
+                    self.challenges.clone(),
+                )
+                .map_err(|source| GatewayError::Tls { listener: listener.name.clone(), source })?;
+                let group = listener.server_group.as_ref().and_then(|group| prepared.groups.get(group));
+                let (_, server_group) = group.ok_or_else(|| inconsistent("its server group is missing"))?;
+                Service::Tls { tls: Arc::new(tls), server_group: server_group.clone() }
+            }
+        };
+        Ok(ListenerSettings { config: listener.clone(), service })
+    }
+
+    fn groups(
+        &self,
+        config: &Config,
+        running: &Running,
+    ) -> BTreeMap<String, (Arc<ServerGroupConfig>, Arc<ServerGroup>)> {
+        let group = |(name, wanted): (&String, &Arc<ServerGroupConfig>)| {
+            let group = match running.groups.get(name) {
+                Some((before, group)) if before == wanted => group.clone(),
+                _ => ServerGroup::new(wanted, self.metrics.clone()),
+            };
+            (name.clone(), (wanted.clone(), group))
+        };
+        config.server_groups.iter().map(group).collect()
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_unchanged(
+    before: &ListenerSettings,
+    wanted: &Arc<ListenerConfig>,
+    prepared: &Prepared,
+    running: &Running,
+) -> bool {
+    let same_group = match &before.service {
+        Service::Http { .. } => true,
+        Service::Tls { server_group, .. } => prepared
+            .groups
+            .get(wanted.server_group.as_deref().unwrap_or_default())
+            .is_some_and(|(_, group)| Arc::ptr_eq(group, server_group)),
+    };
+    let same_bundle = match &wanted.authentication {
+        Authentication::Mutual { client_ca } => {
+            prepared.bundles.get(client_ca) == running.bundles.get(client_ca)
+        }
+        Authentication::OneWay => true,
+    };
+    before.config == *wanted && same_group && same_bundle
+}
+
+fn bundles(
+    configured: &BTreeMap<String, Arc<CaBundleConfig>>,
+) -> Result<BTreeMap<String, CaBundle>, GatewayError> {
+    let load = |(name, config): (&String, &Arc<CaBundleConfig>)| match CaBundle::load(name, &config.files) {
+        Ok(bundle) => Ok((name.clone(), bundle)),
+        Err(source) => Err(GatewayError::CaBundle { source }),
+    };
+    configured.iter().map(load).collect()
+}
+
+/// Refuses what can be changed only by a restart.
+pub(super) fn check_fixed_parts(before: &Config, wanted: &Config) -> Result<(), GatewayError> {
+    let path = |path: &Path| path.display().to_string();
+    let parts = [
+        ("store.path", path(&before.store.path), path(&wanted.store.path)),
+        ("admin.listen", path(&before.admin.socket), path(&wanted.admin.socket)),
+        ("runtime.workers", before.runtime.workers.to_string(), wanted.runtime.workers.to_string()),
+    ];
+    match parts.into_iter().find(|(_, before, wanted)| before != wanted) {
+        Some((key, before, wanted)) => Err(GatewayError::Fixed { key, before, wanted }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,97 @@
+//! Why a gateway does not start, or does not change.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use certgate_store::StoreError;
+
+use crate::admin::ServerError;
+use crate::certificate::CaBundleError;
+use crate::inventory::InventoryError;
+use crate::listener::ListenerError;
+use crate::tls::TlsError;
+
+/// Why a gateway does not start, or does not change. Nothing has changed where this is returned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatewayError {
+    /// The admin socket cannot be served.
+    #[error(transparent)]
+    Admin(#[from] ServerError),
+    /// A listener's address cannot be had.
+    #[error(transparent)]
+    Bind {
+        /// The listener, the address and the reason.
+        source: ListenerError,
+    },
+    /// A CA bundle cannot be used.
+    #[error(transparent)]
+    CaBundle {
+        /// The bundle and the reason.
+        source: CaBundleError,
+    },
+    /// Certificate files cannot be watched.
+    #[error("cannot watch the certificate files")]
+    Files {
+        /// What the system said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A change that needs a restart.
+    #[error(
+        "`{key}` was `{before}` when the gateway started and cannot be changed to `{wanted}` while it runs; restart it, or \
+         change it back"
+    )]
+    Fixed {
+        /// The key of the configuration file.
+        key: &'static str,
+        /// What it was.
+        before: String,
+        /// What it should be.
+        wanted: String,
+    },
+    /// The configuration was not checked.
+    #[error("listener `{listener}`: {what}")]
+    Inconsistent {
+        /// The listener.
+        listener: Arc<str>,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// What is stored cannot be read.
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
+    /// An issuer cannot be set up.
+    #[error("issuer `{issuer}` cannot be used")]
+    Issuer {
+        /// The issuer.
+        issuer: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store's directory cannot be made.
+    #[error("cannot make the store's directory {}", path.display())]
+    StoreDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A listener's TLS cannot be set up.
+    #[error("listener `{listener}` cannot serve TLS")]
+    Tls {
+        /// The listener.
+        listener: Arc<str>,
+        /// Why.
+        source: TlsError,
+    },
+    /// The data plane's threads cannot be started.
+    #[error("cannot start the data plane's threads")]
+    Workers {
+        /// What the system said.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,264 @@
+//! What the admin API can ask of the running gateway.
+
+use async_trait::async_trait;
+use certgate_store::Expect;
+use tokio::sync::broadcast;
+
+use crate::admin::{Operations, Problem, api};
+use crate::certificate::{CertificateName, Credential, CredentialPem, DesiredCertificate};
+use crate::config::{Authentication, Protocol};
+use crate::gateway::control_plane::ControlPlane;
+use crate::gateway::views;
+use crate::inventory::Source;
+use crate::name::NamePattern;
+
+#[async_trait]
+impl Operations for ControlPlane {
+    async fn status(&self) -> Result<api::Status, Problem> {
+        Ok(api::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started_at: self.started_at,
+            now: self.clock.now(),
+            listeners: self.listeners(),
+            certificates: self.certificates().await?,
+            server_groups: self.server_groups(),
+            last_reload: self.last_reload(),
+            warnings: self.warnings(),
+        })
+    }
+
+    async fn is_ready(&self) -> bool {
+        self.data_plane.is_ready()
+    }
+
+    async fn certificates(&self) -> Result<Vec<api::Certificate>, Problem> {
+        let stored = self.inventory.certificates().await.map_err(|error| Problem::internal(&error))?;
+        let desired = self.desired();
+        let published = self.data_plane.published.load();
+        let is_published = |name: &CertificateName| published.get(name).next().is_some();
+        let mut all: Vec<_> = stored
+            .records
+            .iter()
+            .map(|record| {
+                let name = &record.value.name;
+                let wanted = desired.iter().find(|desired| desired.name == *name);
+                views::certificate(name, wanted, Some(&record.value), is_published(name))
+            })
+            .collect();
+        let unknown = desired.iter().filter(|d| stored.records.iter().all(|r| r.value.name != d.name));
+        all.extend(unknown.map(|desired| {
+            views::certificate(&desired.name, Some(desired), None, is_published(&desired.name))
+        }));
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    async fn certificate(&self, name: &CertificateName) -> Result<api::Certificate, Problem> {
+        let record = self.inventory.certificate(name).await.map_err(|error| Problem::internal(&error))?;
+        let desired = self.desired();
+        let desired = desired.iter().find(|desired| desired.name == *name);
+        if record.is_none() && desired.is_none() {
+            return Err(Problem::not_found(format!(
+                "there is no certificate `{name}`; `certgate cert list` shows those there are"
+            )));
+        }
+        let published = self.data_plane.published.load().get(name).next().is_some();
+        Ok(views::certificate(name, desired, record.as_ref().map(|record| &record.value), published))
+    }
+
+    async fn request(
+        &self,
+        name: &CertificateName,
+        request: api::CertificateRequest,
+    ) -> Result<api::Certificate, Problem> {
+        let desired = self.checked(name, request)?;
+        self.inventory.save_requested(&desired).await.map_err(|error| Problem::internal(&error))?;
+        self.refresh_desired().await.map_err(|error| Problem::internal(&error))?;
+        self.certificate(name).await
+    }
+
+    async fn import(
+        &self,
+        name: &CertificateName,
+        import: api::CertificateImport,
+    ) -> Result<api::Certificate, Problem> {
+        if self.desired().iter().any(|desired| desired.name == *name) {
+            return Err(Problem::conflict(format!(
+                "certificate `{name}` is obtained from an issuer; import under another name"
+            )));
+        }
+        let refused = |error: &dyn std::error::Error| {
+            let internal = Problem::internal(error);
+            Problem::bad_request(format!("certificate `{name}`: {}", internal.detail))
+        };
+        let pem = CredentialPem::parse_pair(import.certificate_pem.as_bytes(), import.key_pem.as_bytes())
+            .map_err(|error| refused(&error))?;
+        let credential = Credential::from_pem(&pem).map_err(|error| refused(&error))?;
+        let now = self.clock.now();
+        credential.check(&[], now).map_err(|error| refused(&error))?;
+        self.inventory
+            .import(name, Source::Imported, &pem, &credential, now)
+            .await
+            .map_err(|error| Problem::internal(&error))?;
+        self.certificate(name).await
+    }
+
+    async fn renew(&self, name: &CertificateName) -> Result<(), Problem> {
+        if !self.desired().iter().any(|desired| desired.name == *name) {
+            return Err(match self.certificate(name).await {
+                Ok(found) => Problem::conflict(format!(
+                    "certificate `{name}` comes from `{}`; only one that an issuer signs can be renewed here",
+                    found.source
+                )),
+                Err(problem) => problem,
+            });
+        }
+        self.request_renewal(name).await.map_err(|error| Problem::internal(&error))
+    }
+
+    async fn export(&self, name: &CertificateName, with_key: bool) -> Result<api::CertificateExport, Problem> {
+        let pem = self.inventory.credential(name).await.map_err(|error| Problem::internal(&error))?;
+        let Some(pem) = pem else {
+            return Err(Problem::not_found(format!("there is nothing stored for certificate `{name}`")));
+        };
+        if with_key {
+            tracing::warn!(certificate = %name, "the private key was exported");
+        }
+        Ok(api::CertificateExport {
+            certificate_pem: pem.chain_to_pem(),
+            key_pem: with_key.then(|| pem.key_to_pem().to_string()),
+        })
+    }
+
+    async fn local_ca_root(&self, issuer: &str) -> Result<String, Problem> {
+        let record = self.inventory.local_ca(issuer).await.map_err(|error| Problem::internal(&error))?;
+        match record {
+            Some(record) => Ok(record.value.root.certificate_pem),
+            None => Err(Problem::not_found(format!(
+                "there is no local CA `{issuer}`, or it has not signed anything yet"
+            ))),
+        }
+    }
+
+    async fn dns_check(&self, request: api::DnsCheckRequest) -> Result<Vec<api::DomainVerdict>, Problem> {
+        let names: Vec<NamePattern> = match request.names.as_slice() {
+            [] => self.desired().iter().flat_map(|desired| desired.domains.clone()).collect(),
+            names => names.to_vec(),
+        };
+        Ok(self.dns.load_full().check_all(&names).await)
+    }
+
+    fn metrics(&self) -> String {
+        self.data_plane.metrics.encode()
+    }
+
+    fn events(&self) -> broadcast::Receiver<api::Event> {
+        self.events.subscribe()
+    }
+}
+
+impl ControlPlane {
+    fn listeners(&self) -> Vec<api::Listener> {
+        let mut all = Vec::new();
+        self.data_plane.for_each_listener(|listener| {
+            let config = &listener.settings().config;
+            let tls = config.protocol == Protocol::Tls;
+            let authentication = match config.authentication {
+                Authentication::Mutual { .. } => "mutual",
+                Authentication::OneWay => "one-way",
+            };
+            all.push(api::Listener {
+                name: config.name.to_string(),
+                address: listener.local_addr().to_string(),
+                protocol: if tls { "tls" } else { "http" }.to_owned(),
+                authentication: tls.then(|| authentication.to_owned()),
+                policy: tls.then(|| config.policy.clone()),
+                server_group: config.server_group.clone(),
+                connections: listener.connections(),
+            });
+        });
+        all
+    }
+
+    fn server_groups(&self) -> Vec<api::ServerGroup> {
+        let show = |group: &crate::backend::ServerGroup| api::ServerGroup {
+            name: group.name().to_owned(),
+            servers: group
+                .servers()
+                .into_iter()
+                .map(|server| api::Server { address: server.address, up: server.up, error: server.error })
+                .collect(),
+        };
+        self.data_plane.server_groups().iter().map(|group| show(group)).collect()
+    }
+
+    /// A request as something that can be obtained, or why it cannot.
+    fn checked(
+        &self,
+        name: &CertificateName,
+        request: api::CertificateRequest,
+    ) -> Result<DesiredCertificate, Problem> {
+        let config = self.config.load();
+        if config.certificates.iter().any(|desired| desired.name == *name) {
+            return Err(Problem::conflict(format!(
+                "certificate `{name}` is defined in the configuration file; change it there"
+            )));
+        }
+        if request.domains.is_empty() || request.domains.len() > 100 {
+            let found = request.domains.len();
+            return Err(Problem::bad_request(format!(
+                "certificate `{name}` has {found} domains; 1 to 100 are allowed"
+            )));
+        }
+        let known = || config.issuers.keys().cloned().collect::<Vec<_>>().join(", ");
+        let issuer = match (request.issuer, config.issuers.len()) {
+            (Some(issuer), _) if config.issuers.contains_key(&issuer) => issuer,
+            (Some(issuer), _) => {
+                return Err(Problem::bad_request(format!(
+                    "there is no issuer `{issuer}`; there are: {}",
+                    known()
+                )));
+            }
+            (None, 1) => known(),
+            (None, 0) => {
+                return Err(Problem::bad_request("the configuration has no issuer; add `[issuers.NAME]`"));
+            }
+            (None, _) => {
+                return Err(Problem::bad_request(format!("name the issuer; there are: {}", known())));
+            }
+        };
+        let is_acme = matches!(config.issuers.get(&issuer), Some(crate::config::IssuerConfig::Acme(_)));
+        if let Some(wildcard) = request.domains.iter().find(|domain| is_acme && domain.is_wildcard()) {
+            return Err(Problem::bad_request(format!(
+                "`{wildcard}` needs the dns-01 challenge, which issuer `{issuer}` cannot answer; name each host instead"
+            )));
+        }
+        Ok(DesiredCertificate {
+            name: name.clone(),
+            domains: request.domains,
+            issuers: vec![issuer],
+            key_type: request.key_type,
+            tags: request.tags,
+        })
+    }
+
+    /// Notes in the record that a new one is wanted now; the renewal loop is woken by the change.
+    async fn request_renewal(
+        &self,
+        name: &CertificateName,
+    ) -> Result<(), crate::inventory::InventoryError> {
+        use crate::inventory::{CertificateRecord, InventoryError};
+        loop {
+            let (mut record, expect) = match self.inventory.certificate(name).await? {
+                Some(found) => (found.value, Expect::Revision(found.revision)),
+                None => (CertificateRecord::wanted(name.clone()), Expect::Absent),
+            };
+            record.renew_requested = true;
+            match self.inventory.save_certificate(&record, expect, None).await {
+                Err(InventoryError::Conflict { .. }) => {}
+                done => return done.map(drop),
+            }
+        }
+    }
+}

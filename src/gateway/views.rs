@@ -1,0 +1,65 @@
+//! Records as the admin API shows them.
+
+use crate::admin::api;
+use crate::certificate::{CertificateName, DesiredCertificate};
+use crate::inventory::{CertificateRecord, CertificateState, Source};
+
+/// A certificate as an operator sees it: what is wanted, what there is, and what happens next.
+pub(super) fn certificate(
+    name: &CertificateName,
+    desired: Option<&DesiredCertificate>,
+    record: Option<&CertificateRecord>,
+    published: bool,
+) -> api::Certificate {
+    let current = record.and_then(|record| record.current.as_ref());
+    let leaf = current.map(|current| &current.leaf);
+    let domains = match (desired, leaf) {
+        (Some(desired), _) => desired.domains.clone(),
+        (None, Some(leaf)) => leaf.names.clone(),
+        (None, None) => Vec::new(),
+    };
+    let source = match (desired, record.map(|record| record.source)) {
+        (Some(desired), _) => desired.issuers.join(", "),
+        (None, Some(Source::Files)) => "files".to_owned(),
+        (None, Some(Source::Imported)) => "import".to_owned(),
+        (None, _) => "no longer wanted".to_owned(),
+    };
+    let renew_at = current.and_then(|current| current.renew_at).filter(|_| desired.is_some());
+    let state = record.map(|record| &record.state);
+    api::Certificate {
+        name: name.clone(),
+        domains,
+        source,
+        state: state.map_or("wanted", word).to_owned(),
+        reason: state.and_then(reason),
+        next_attempt: state.and_then(CertificateState::next_wake).or(renew_at),
+        not_before: leaf.map(|leaf| leaf.not_before),
+        not_after: leaf.map(|leaf| leaf.not_after),
+        serial: leaf.map(|leaf| leaf.serial.clone()),
+        issued_by: leaf.map(|leaf| leaf.issuer.clone()),
+        key: leaf.map(|leaf| leaf.key.clone()),
+        fingerprint: leaf.map(|leaf| leaf.fingerprint.clone()),
+        published,
+    }
+}
+
+fn word(state: &CertificateState) -> &'static str {
+    match state {
+        CertificateState::BackingOff { .. } => "backing-off",
+        CertificateState::Blocked { .. } => "blocked",
+        CertificateState::Obtaining { .. } => "obtaining",
+        CertificateState::Stopped { .. } => "stopped",
+        CertificateState::Valid => "valid",
+        CertificateState::Wanted => "wanted",
+    }
+}
+
+fn reason(state: &CertificateState) -> Option<String> {
+    let reason = state.problem()?;
+    match state {
+        CertificateState::Blocked { remedy, .. } if !remedy.is_empty() => {
+            Some(format!("{reason}; {}", remedy.join("; ")))
+        }
+        _ => Some(reason.to_owned()),
+    }
+}

@@ -1,0 +1,346 @@
+//! Typed records over the store: certificates and what is known of them, credentials, orders, accounts, local CAs.
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `certificates/NAME` | [`CertificateRecord`] |
+//! | `credentials/NAME` | chain and key as one PEM text, written in the same batch as the record that describes it |
+//! | `previous-credentials/NAME` | the credential before that one |
+//! | `orders/NAME` | [`OrderRecord`]: the journal of an order under way |
+//! | `accounts/ISSUER` | [`AccountRecord`] |
+//! | `local-cas/ISSUER` | [`LocalCaRecord`] |
+//! | `requested/NAME` | [`DesiredCertificate`](crate::certificate::DesiredCertificate), asked for at run time |
+//!
+//! A record that does not parse, or that a newer certgate wrote, is reported and left as it is.
+
+mod authority;
+mod certificate;
+mod error;
+mod format;
+mod order;
+mod requested;
+mod secret;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use certgate_store::{Batch, Entry, Expect, Hint, Hints, Lease, Revision, Store};
+use zeroize::Zeroizing;
+
+pub use authority::{AccountRecord, CaPair, LocalCaRecord};
+pub use certificate::{CertificateRecord, CertificateState, CurrentCertificate, Source};
+pub use error::InventoryError;
+pub use order::OrderRecord;
+pub use secret::Secret;
+
+use crate::certificate::{CertificateName, Credential, CredentialPem};
+use crate::clock::Timestamp;
+
+/// The records of one gateway, or of a fleet that shares a store. Cheap to clone.
+#[derive(Clone)]
+pub struct Inventory {
+    store: Arc<dyn Store>,
+    holder: Arc<str>,
+    leases_taken: Arc<AtomicU64>,
+}
+
+/// A record with the revision that wrote it, for a conditional write of its successor.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Versioned<T> {
+    /// The record.
+    pub value: T,
+    /// The commit that wrote it.
+    pub revision: Revision,
+}
+
+/// Every certificate record as it was at one moment.
+#[derive(Debug)]
+pub struct Certificates {
+    /// The readable ones, sorted by name.
+    pub records: Vec<Versioned<CertificateRecord>>,
+    /// What could not be read, each with its key in the message.
+    pub unreadable: Vec<(CertificateName, InventoryError)>,
+}
+
+impl Inventory {
+    /// The records in `store`.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            holder: format!("{:016x}", holder_number()).into(),
+            leases_taken: Arc::default(),
+        }
+    }
+
+    /// Every certificate record.
+    ///
+    /// # Errors
+    /// [`InventoryError::Store`] when the store fails; a record that cannot be read is in the answer instead.
+    pub async fn certificates(&self) -> Result<Certificates, InventoryError> {
+        let listing = self.store.list(CERTIFICATES).await?;
+        let (mut records, mut unreadable) = (Vec::with_capacity(listing.entries.len()), Vec::new());
+        for entry in listing.entries {
+            let Some(name) = certificate_name(&entry.key, CERTIFICATES) else {
+                tracing::warn!(key = entry.key, "a key that names no certificate is left alone");
+                continue;
+            };
+            match decode_certificate(&name, &entry) {
+                Ok(record) => records.push(record),
+                Err(error) => unreadable.push((name, error)),
+            }
+        }
+        Ok(Certificates { records, unreadable })
+    }
+
+    /// What is known of one certificate; `None` when nothing is.
+    ///
+    /// # Errors
+    /// [`InventoryError::Unreadable`] or [`NewerFormat`](InventoryError::NewerFormat) for a record that is there but
+    /// cannot be used.
+    pub async fn certificate(
+        &self,
+        name: &CertificateName,
+    ) -> Result<Option<Versioned<CertificateRecord>>, InventoryError> {
+        let entry = self.store.get(&key(CERTIFICATES, name)).await?;
+        entry.map(|entry| decode_certificate(name, &entry)).transpose()
+    }
+
+    /// Writes a record whose credential stays as it is. Durable on return.
+    ///
+    /// # Errors
+    /// [`InventoryError::Conflict`] when `expect` does not hold, [`LeaseLost`](InventoryError::LeaseLost) when `lease`
+    /// is gone; nothing is written then.
+    pub async fn save_certificate(
+        &self,
+        record: &CertificateRecord,
+        expect: Expect,
+        lease: Option<&Lease>,
+    ) -> Result<Revision, InventoryError> {
+        let batch = Batch::new().put(key(CERTIFICATES, &record.name), format::encode(record)?, expect);
+        self.commit(match lease {
+            Some(lease) => batch.under(lease),
+            None => batch,
+        })
+        .await
+    }
+
+    /// Writes a record and the credential it describes, keeps the credential before it, and ends the journal of its
+    /// order: all of it or nothing. Durable on return.
+    ///
+    /// # Errors
+    /// As [`save_certificate`](Self::save_certificate).
+    pub async fn install(
+        &self,
+        record: &CertificateRecord,
+        pem: &CredentialPem,
+        expect: Expect,
+        lease: &Lease,
+    ) -> Result<Revision, InventoryError> {
+        let before = self.store.get(&key(CREDENTIALS, &record.name)).await?;
+        let batch = with_credential(record, pem, expect, before)?;
+        self.commit(
+            batch
+                .delete(key(order::ORDERS, &record.name), Expect::Any)
+                .under(lease),
+        )
+        .await
+    }
+
+    /// Takes over a certificate that comes from outside, where it differs from what is there; true when it did.
+    ///
+    /// # Errors
+    /// [`InventoryError::Conflict`] when somebody else keeps changing the same certificate, and the store's errors.
+    pub async fn import(
+        &self,
+        name: &CertificateName,
+        source: Source,
+        pem: &CredentialPem,
+        credential: &Credential,
+        now: Timestamp,
+    ) -> Result<bool, InventoryError> {
+        for _ in 1..IMPORT_TRIES {
+            match self.import_once(name, source, pem, credential, now).await {
+                Err(InventoryError::Conflict { .. }) => {}
+                done => return done,
+            }
+        }
+        self.import_once(name, source, pem, credential, now).await
+    }
+
+    async fn import_once(
+        &self,
+        name: &CertificateName,
+        source: Source,
+        pem: &CredentialPem,
+        credential: &Credential,
+        now: Timestamp,
+    ) -> Result<bool, InventoryError> {
+        let text = pem.to_pem();
+        let known = self.certificate(name).await?;
+        let stored = self.store.get(&key(CREDENTIALS, name)).await?;
+        if known.as_ref().is_some_and(|known| known.value.source == source)
+            && stored
+                .as_ref()
+                .is_some_and(|stored| stored.value == text.as_bytes())
+        {
+            return Ok(false);
+        }
+        let expect = known.map_or(Expect::Absent, |known| Expect::Revision(known.revision));
+        let record = CertificateRecord::imported(name.clone(), source, credential.leaf().clone(), now);
+        self.commit(with_credential(&record, pem, expect, stored)?)
+            .await?;
+        Ok(true)
+    }
+
+    /// The chain and key of one certificate; `None` when there are none yet.
+    ///
+    /// # Errors
+    /// [`InventoryError::Credential`] when what is there is not a chain and a key.
+    pub async fn credential(&self, name: &CertificateName) -> Result<Option<CredentialPem>, InventoryError> {
+        let key = key(CREDENTIALS, name);
+        let Some(entry) = self.store.get(&key).await? else {
+            return Ok(None);
+        };
+        let text = Zeroizing::new(entry.value);
+        let pem = CredentialPem::parse(&text).map_err(|source| InventoryError::Credential { key, source })?;
+        Ok(Some(pem))
+    }
+
+    /// Forgets a certificate: its record, its credentials and its order. None of them need exist.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn remove_certificate(&self, name: &CertificateName) -> Result<(), InventoryError> {
+        let prefixes = [CERTIFICATES, CREDENTIALS, PREVIOUS_CREDENTIALS, order::ORDERS];
+        let batch = prefixes.into_iter().fold(Batch::new(), |batch, prefix| {
+            batch.delete(key(prefix, name), Expect::Any)
+        });
+        self.commit(batch).await.map(drop)
+    }
+
+    /// Takes the lease `name` for `ttl`; `None` while anybody else holds it, another task of this process included.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn lease(&self, name: &str, ttl: Duration) -> Result<Option<Lease>, InventoryError> {
+        // A holder of its own for each: the store hands a lease anew to the holder it has, and that would let two
+        // tasks of this process in.
+        let number = self.leases_taken.fetch_add(1, Ordering::Relaxed);
+        let holder = format!("{}-{number}", self.holder);
+        Ok(self.store.acquire(name, &holder, ttl).await?)
+    }
+
+    /// Lets the lease's time to live begin again.
+    ///
+    /// # Errors
+    /// [`InventoryError::LeaseLost`] when it is gone.
+    pub async fn keep_lease(&self, lease: &Lease) -> Result<(), InventoryError> {
+        Ok(self.store.keep(lease).await?)
+    }
+
+    /// Gives the lease back.
+    ///
+    /// # Errors
+    /// The store's; the lease then ends by its time to live.
+    pub async fn release_lease(&self, lease: Lease) -> Result<(), InventoryError> {
+        Ok(self.store.release(lease).await?)
+    }
+
+    /// Hints about changed keys from now on; [`certificate_of_key`] makes names of them.
+    pub fn hints(&self) -> Hints {
+        self.store.hints()
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Revision, InventoryError> {
+        Ok(self.store.commit(batch).await?)
+    }
+
+    async fn read<T: serde::de::DeserializeOwned>(
+        &self,
+        key: &str,
+    ) -> Result<Option<Versioned<T>>, InventoryError> {
+        let Some(entry) = self.store.get(key).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Versioned {
+            value: format::decode(&entry.key, &Zeroizing::new(entry.value))?,
+            revision: entry.revision,
+        }))
+    }
+}
+
+/// The certificates that a hint is about; `None`: any may have changed.
+pub fn certificates_of_hint(hint: &Hint) -> Option<Vec<CertificateName>> {
+    let Hint::Keys(keys) = hint else { return None };
+    let mut names: Vec<_> = keys.iter().filter_map(|key| certificate_of_key(key)).collect();
+    names.sort();
+    names.dedup();
+    Some(names)
+}
+
+/// The certificate whose record or credential is kept under `key`, if it is such a key.
+pub fn certificate_of_key(key: &str) -> Option<CertificateName> {
+    certificate_name(key, CERTIFICATES).or_else(|| certificate_name(key, CREDENTIALS))
+}
+
+fn certificate_name(key: &str, prefix: &str) -> Option<CertificateName> {
+    CertificateName::parse(key.strip_prefix(prefix)?).ok()
+}
+
+fn key(prefix: &str, name: impl std::fmt::Display) -> String {
+    format!("{prefix}{name}")
+}
+
+fn decode_certificate(
+    name: &CertificateName,
+    entry: &Entry,
+) -> Result<Versioned<CertificateRecord>, InventoryError> {
+    let record: CertificateRecord = format::decode(&entry.key, &entry.value)?;
+    if record.name != *name {
+        return Err(InventoryError::Misplaced {
+            key: entry.key.clone(),
+            found: record.name,
+        });
+    }
+    Ok(Versioned {
+        value: record,
+        revision: entry.revision,
+    })
+}
+
+fn with_credential(
+    record: &CertificateRecord,
+    pem: &CredentialPem,
+    expect: Expect,
+    before: Option<Entry>,
+) -> Result<Batch, InventoryError> {
+    let batch = Batch::new()
+        .put(key(CERTIFICATES, &record.name), format::encode(record)?, expect)
+        .put(
+            key(CREDENTIALS, &record.name),
+            pem.to_pem().as_bytes(),
+            Expect::Any,
+        );
+    Ok(match before {
+        Some(before) => batch.put(key(PREVIOUS_CREDENTIALS, &record.name), before.value, Expect::Any),
+        None => batch,
+    })
+}
+
+/// Tells this process from every other one that shares the store.
+fn holder_number() -> u64 {
+    let mut bytes = [0; 8];
+    match aws_lc_rs::rand::fill(&mut bytes) {
+        Ok(()) => u64::from_le_bytes(bytes),
+        Err(_) => u64::from(std::process::id()),
+    }
+}
+
+const CERTIFICATES: &str = "certificates/";
+const CREDENTIALS: &str = "credentials/";
+/// Not below `credentials/`: there a certificate may have any name, also `previous`.
+const PREVIOUS_CREDENTIALS: &str = "previous-credentials/";
+const IMPORT_TRIES: usize = 8;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! Who signs: an ACME account at a CA of the world, or a CA of the gateway's own; and certificates that others
+//! obtained and left as files.
+//!
+//! An [`Issuer`] is asked for one certificate at a time, by whoever holds that certificate's lease, and answers with
+//! a chain and key that are what was asked for, or with an [`IssueError`] that says when asking again makes sense.
+//! [`AcmeIssuer`] speaks RFC 8555 and journals its orders, so that a crash costs no second one; [`LocalCa`] signs
+//! itself. [`FileSource`] is no issuer: it watches files and imports what fits.
+
+mod acme;
+mod challenge;
+mod error;
+
+mod local_ca;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use certgate_store::Lease;
+
+pub use acme::{AcmeIssuer, Limits};
+pub use challenge::{Challenge, ChallengeSolver, SolveError};
+pub use error::{FailureClass, IssueError, ValidationFailure};
+
+pub use local_ca::LocalCa;
+
+use crate::certificate::{CertificateName, CredentialPem, DesiredCertificate};
+use crate::config::ChallengeType;
+use crate::name::DnsName;
+
+/// Signs certificates.
+#[async_trait]
+pub trait Issuer: Send + Sync {
+    /// Its name in the configuration.
+    fn name(&self) -> &str;
+
+    /// Obtains one certificate with a new key, and checks it against what was asked. Ends in bounded time. The
+    /// future may be dropped at any moment; the next request takes up what was begun.
+    ///
+    /// # Errors
+    /// [`IssueError`]; its [`class`](IssueError::class) says when to ask again.
+    async fn issue(&self, request: &IssueRequest<'_>) -> Result<CredentialPem, IssueError>;
+}
+
+/// What an issuer is asked for.
+#[derive(Clone, Copy)]
+pub struct IssueRequest<'a> {
+    /// The certificate.
+    pub desired: &'a DesiredCertificate,
+    /// The lease on it; everything that is written about it is written under this lease.
+    pub lease: &'a Lease,
+    /// Who is told of each step.
+    pub progress: &'a dyn Progress,
+}
+
+/// Told what an issuer is doing, for people who wait.
+pub trait Progress: Send + Sync {
+    /// The certificate has reached a step. Called from the task that issues; must not block.
+    fn step(&self, certificate: &CertificateName, step: Step);
+}
+
+/// What is being done for a certificate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// An account is registered with the CA.
+    CreatingAccount,
+    /// The answer to a challenge is put in place.
+    Presenting {
+        /// The name to be validated.
+        domain: DnsName,
+        /// How.
+        challenge: ChallengeType,
+    },
+    /// The CA is asked for an order.
+    PlacingOrder,
+    /// An order that was begun earlier is taken up again.
+    ResumingOrder,
+    /// A CA of the gateway's own signs.
+    Signing,
+    /// The CA signs.
+    WaitingForCertificate,
+    /// The CA looks for the answers.
+    WaitingForValidation {
+        /// The names to be validated, each with how.
+        domains: Vec<(DnsName, ChallengeType)>,
+    },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = error::challenge_name;
+        match self {
+            Self::CreatingAccount => f.write_str("creating an account"),
+            Self::Presenting { domain, challenge } => {
+                write!(f, "preparing to validate {domain} by {}", named(*challenge))
+            }
+            Self::PlacingOrder => f.write_str("placing an order"),
+            Self::ResumingOrder => f.write_str("taking up the order begun earlier"),
+            Self::Signing => f.write_str("signing"),
+            Self::WaitingForCertificate => f.write_str("waiting for the certificate"),
+            Self::WaitingForValidation { domains } => match domains.as_slice() {
+                [] => f.write_str("waiting for the CA to be ready"),
+                [(domain, kind)] => write!(f, "waiting for validation of {domain} by {}", named(*kind)),
+                [(domain, kind), more @ ..] => write!(
+                    f,
+                    "waiting for validation of {domain} by {} and of {} more",
+                    named(*kind),
+                    more.len()
+                ),
+            },
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! An issuer at a CA that speaks ACME (RFC 8555).
+//!
+//! One [`AcmeIssuer`] serves many certificates at once: they share an account and its connections and wait for
+//! nothing else together. Nothing happens on the network before the first request.
+
+mod account;
+mod authorize;
+mod http;
+mod placed;
+mod pursuit;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use self::account::Accounts;
+use self::http::RequestFailure;
+use self::pursuit::{Course, Pursuit};
+use crate::certificate::{CertificateName, CredentialPem};
+use crate::clock::{Clock, Timestamp};
+use crate::config::{AcmeConfig, ChallengeType};
+use crate::inventory::Inventory;
+use crate::issuer::{ChallengeSolver, IssueError, IssueRequest, Issuer};
+
+/// An account at a CA of RFC 8555, and everything needed to obtain certificates with it.
+pub struct AcmeIssuer {
+    name: String,
+    config: AcmeConfig,
+    inventory: Inventory,
+    solver: Arc<dyn ChallengeSolver>,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+    accounts: Accounts,
+    /// URLs of the orders that are being pursued, so that no two certificates with the same names share one.
+    pursued: Mutex<HashSet<String>>,
+    /// The challenge that failed last for a certificate. It is tried after the others next time.
+    failed: Mutex<HashMap<CertificateName, ChallengeType>>,
+}
+
+/// How long anything may take.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// To connect to the CA.
+    pub connect: Duration,
+    /// From a request to the last byte of its answer.
+    pub request: Duration,
+    /// One attempt at one certificate, all in all. The order is kept when this runs out.
+    pub issuance: Duration,
+    /// Before the state of an order is looked at for the first time; later looks are further and further apart.
+    pub first_poll: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            request: Duration::from_secs(30),
+            issuance: Duration::from_secs(300),
+            first_poll: Duration::from_millis(250),
+        }
+    }
+}
+
+impl AcmeIssuer {
+    /// An issuer called `name` in the configuration.
+    pub fn new(
+        name: &str,
+        config: &AcmeConfig,
+        inventory: Inventory,
+        solver: Arc<dyn ChallengeSolver>,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            config: config.clone(),
+            accounts: Accounts::new(name, config, inventory.clone(), clock.clone(), limits),
+            inventory,
+            solver,
+            clock,
+            limits,
+            pursued: Mutex::default(),
+            failed: Mutex::default(),
+        }
+    }
+
+    /// The configured challenges, the one that failed last time at the end.
+    fn challenges(&self, certificate: &CertificateName) -> Vec<ChallengeType> {
+        let mut challenges = self.config.challenges.clone();
+        if let Some(failed) = lock(&self.failed).get(certificate) {
+            challenges.sort_by_key(|kind| kind == failed);
+        }
+        challenges
+    }
+
+    async fn attempt(
+        &self,
+        request: &IssueRequest<'_>,
+        course: &Course<'_>,
+    ) -> Result<CredentialPem, IssueError> {
+        let name = &request.desired.name;
+        let mut lost_account = None;
+        for _ in 1..TRIES {
+            let session = self.accounts.current(lost_account.as_deref(), request).await?;
+            let pursuit = Pursuit {
+                issuer: self,
+                session: &session,
+                request,
+                course,
+            };
+            match pursuit.run().await {
+                // What was reached is in the journal, so going on is no new beginning.
+                Err(error) if error.is_problem("badNonce") => {
+                    tracing::debug!(certificate = %name, issuer = self.name, "the CA keeps refusing nonces; going on");
+                }
+                Err(error) if error.is_problem("accountDoesNotExist") && lost_account.is_none() => {
+                    lost_account = Some(session.account.id().to_owned());
+                }
+                done => return done,
+            }
+        }
+        let session = self.accounts.current(None, request).await?;
+        Pursuit {
+            issuer: self,
+            session: &session,
+            request,
+            course,
+        }
+        .run()
+        .await
+    }
+}
+
+#[async_trait]
+impl Issuer for AcmeIssuer {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn issue(&self, request: &IssueRequest<'_>) -> Result<CredentialPem, IssueError> {
+        let name = &request.desired.name;
+        let course = Course::new(request);
+        let result = match tokio::time::timeout(self.limits.issuance, self.attempt(request, &course)).await {
+            Ok(result) => result,
+            Err(_) => Err(course.unfinished(self.limits.issuance, None)),
+        };
+        match (&result, course.challenge()) {
+            (Ok(_), _) => {
+                lock(&self.failed).remove(name);
+            }
+            (Err(IssueError::OrderInvalid { .. }), Some(kind)) => {
+                lock(&self.failed).insert(name.clone(), kind);
+            }
+            (Err(_), _) => {}
+        }
+        result
+    }
+}
+
+/// What an error of instant-acme means while something was being done.
+fn during(doing: &'static str) -> impl Fn(instant_acme::Error) -> IssueError {
+    move |error| match error {
+        instant_acme::Error::Api(problem) => IssueError::Refused {
+            doing,
+            status: problem.status.unwrap_or(400),
+            problem: Some(Box::new(problem)),
+            excerpt: String::new(),
+            retry_after: None,
+        },
+        instant_acme::Error::Other(cause) => match cause.downcast::<RequestFailure>() {
+            Ok(failure) => failure.during(doing),
+            Err(cause) => IssueError::Garbled {
+                doing,
+                reason: cause.to_string(),
+            },
+        },
+        error => IssueError::Garbled {
+            doing,
+            reason: error.to_string(),
+        },
+    }
+}
+
+/// When a CA that gave a monotonic moment wants to be asked again.
+fn wall_time(at: std::time::Instant, clock: &dyn Clock) -> Timestamp {
+    clock.now() + at.saturating_duration_since(std::time::Instant::now())
+}
+
+/// What these locks guard is whole after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How often one attempt goes on after a refused nonce or with another account.
+const TRIES: usize = 6;

@@ -1,0 +1,242 @@
+//! The account (RFC 8555 §7.1.2): looked up in the inventory, registered where there is none, shared by everybody.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use certgate_store::Expect;
+use instant_acme::{Account, AccountCredentials, NewAccount};
+use tokio::sync::Mutex;
+
+use crate::clock::Clock;
+use crate::config::AcmeConfig;
+use crate::inventory::{AccountRecord, Inventory, InventoryError, Secret, Versioned};
+use crate::issuer::acme::http::AcmeHttp;
+use crate::issuer::acme::{Limits, during};
+use crate::issuer::{IssueError, IssueRequest, Step};
+
+/// An account ready for use, with the connections to its CA.
+pub(super) struct Session {
+    pub(super) account: Account,
+    pub(super) http: AcmeHttp,
+    pub(super) directory: String,
+    /// URL and key of the account as JSON, for requests that instant-acme does not make.
+    pub(super) credentials: Secret,
+}
+
+/// Gives out the session, building it when it is first needed, and anew every day.
+pub(super) struct Accounts {
+    issuer: String,
+    config: AcmeConfig,
+    inventory: Inventory,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+    /// Held while a session is built, never while it is used.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    session: Option<(Arc<Session>, Instant)>,
+    failure: Option<(IssueError, Instant)>,
+}
+
+impl Accounts {
+    pub(super) fn new(
+        issuer: &str,
+        config: &AcmeConfig,
+        inventory: Inventory,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            issuer: issuer.to_owned(),
+            config: config.clone(),
+            inventory,
+            clock,
+            limits,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The session to use now. `lost` is the URL of an account that the CA says it does not have.
+    pub(super) async fn current(
+        &self,
+        lost: Option<&str>,
+        request: &IssueRequest<'_>,
+    ) -> Result<Arc<Session>, IssueError> {
+        let asked = Instant::now();
+        let mut state = self.state.lock().await;
+        if let Some((session, built)) = &state.session
+            && built.elapsed() < REBUILD
+            && lost != Some(session.account.id())
+        {
+            return Ok(session.clone());
+        }
+        // Whoever waited for the lock while the CA did not answer has waited enough.
+        if let Some((failure, at)) = &state.failure
+            && *at > asked
+        {
+            return Err(failure.clone());
+        }
+        match self.build(lost, request).await {
+            Ok(session) => {
+                let session = Arc::new(session);
+                *state = State {
+                    session: Some((session.clone(), Instant::now())),
+                    failure: None,
+                };
+                Ok(session)
+            }
+            Err(error) => {
+                state.failure = Some((error.clone(), Instant::now()));
+                Err(error)
+            }
+        }
+    }
+
+    async fn build(&self, lost: Option<&str>, request: &IssueRequest<'_>) -> Result<Session, IssueError> {
+        let http = self.http().await?;
+        for _ in 1..SAVE_TRIES {
+            match self.open(&http, lost, request).await {
+                // Another node registered first: its account is the one to use.
+                Err(IssueError::Inventory { source })
+                    if matches!(*source, InventoryError::Conflict { .. }) => {}
+                done => return done,
+            }
+        }
+        self.open(&http, lost, request).await
+    }
+
+    async fn open(
+        &self,
+        http: &AcmeHttp,
+        lost: Option<&str>,
+        request: &IssueRequest<'_>,
+    ) -> Result<Session, IssueError> {
+        let known = self.inventory.account(&self.issuer).await?;
+        let expect = known
+            .as_ref()
+            .map_or(Expect::Absent, |known| Expect::Revision(known.revision));
+        if let Some(Versioned { value: known, .. }) = known {
+            let session = match known.directory == self.config.directory {
+                true => Some(self.restore(http, &known).await?),
+                false => {
+                    tracing::info!(
+                        issuer = self.issuer,
+                        from = known.directory,
+                        to = self.config.directory,
+                        "the issuer's directory has changed; a new account is registered there"
+                    );
+                    None
+                }
+            };
+            match session {
+                Some(session) if lost == Some(session.account.id()) => {
+                    tracing::warn!(
+                        issuer = self.issuer,
+                        account = session.account.id(),
+                        "the CA has no such account any more; a new one is registered. CAA records that name \
+                         the old one (RFC 8657) have to be changed"
+                    );
+                }
+                Some(session) => return self.with_contact(session, known, expect).await,
+                None => {}
+            }
+        }
+        request
+            .progress
+            .step(&request.desired.name, Step::CreatingAccount);
+        self.register(http, expect).await
+    }
+
+    async fn restore(&self, http: &AcmeHttp, known: &AccountRecord) -> Result<Session, IssueError> {
+        let credentials: AccountCredentials =
+            serde_json::from_str(known.credentials.expose()).map_err(|_| IssueError::Garbled {
+                doing: "use the account in the inventory",
+                reason: "its credentials do not parse".to_owned(),
+            })?;
+        let account = Account::builder_with_http(Box::new(http.clone()))
+            .from_credentials(credentials)
+            .await
+            .map_err(during("read the CA's directory"))?;
+        Ok(self.session(http, account, known.credentials.clone()))
+    }
+
+    async fn register(&self, http: &AcmeHttp, expect: Expect) -> Result<Session, IssueError> {
+        let contact: Vec<_> = self.config.contact.iter().map(String::as_str).collect();
+        let wanted = NewAccount {
+            contact: &contact,
+            terms_of_service_agreed: true,
+            only_return_existing: false,
+        };
+        let (account, credentials) = Account::builder_with_http(Box::new(http.clone()))
+            .create(&wanted, self.config.directory.clone(), None)
+            .await
+            .map_err(during("register an account"))?;
+        let text = serde_json::to_string(&credentials).map_err(|error| IssueError::Garbled {
+            doing: "keep the new account",
+            reason: error.to_string(),
+        })?;
+        let session = self.session(http, account, Secret::new(text));
+        self.save(&session, expect).await?;
+        tracing::info!(
+            issuer = self.issuer,
+            account = session.account.id(),
+            "registered an account"
+        );
+        Ok(session)
+    }
+
+    /// Tells the CA of contacts that have changed in the configuration.
+    async fn with_contact(
+        &self,
+        session: Session,
+        known: AccountRecord,
+        expect: Expect,
+    ) -> Result<Session, IssueError> {
+        if known.contact != self.config.contact {
+            let contact: Vec<_> = self.config.contact.iter().map(String::as_str).collect();
+            session
+                .account
+                .update_contacts(&contact)
+                .await
+                .map_err(during("change the account's contacts"))?;
+            self.save(&session, expect).await?;
+        }
+        Ok(session)
+    }
+
+    async fn save(&self, session: &Session, expect: Expect) -> Result<(), IssueError> {
+        let record = AccountRecord {
+            credentials: session.credentials.clone(),
+            directory: self.config.directory.clone(),
+            contact: self.config.contact.clone(),
+        };
+        self.inventory.save_account(&self.issuer, &record, expect).await?;
+        Ok(())
+    }
+
+    fn session(&self, http: &AcmeHttp, account: Account, credentials: Secret) -> Session {
+        Session {
+            account,
+            http: http.clone(),
+            directory: self.config.directory.clone(),
+            credentials,
+        }
+    }
+
+    async fn http(&self) -> Result<AcmeHttp, IssueError> {
+        let (file, limits, clock) = (self.config.root_ca_file.clone(), self.limits, self.clock.clone());
+        let built = tokio::task::spawn_blocking(move || AcmeHttp::new(file.as_deref(), limits, clock)).await;
+        built.unwrap_or_else(|error| {
+            Err(IssueError::Trust {
+                file: self.config.root_ca_file.clone(),
+                reason: error.to_string(),
+            })
+        })
+    }
+}
+
+/// A CA may move its resources; the directory says where they are now.
+const REBUILD: Duration = Duration::from_secs(86_400);
+const SAVE_TRIES: usize = 4;

@@ -1,0 +1,319 @@
+//! HTTP towards a CA: every request ends in time, no answer is larger than it may be, and what the CA says beside
+//! the body, `Retry-After` above all, is not lost.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::{RETRY_AFTER, USER_AGENT};
+use http::{HeaderValue, Request, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Bytes;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use instant_acme::{BodyWrapper, BytesResponse, HttpClient, Problem};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::Verifier;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+
+use crate::clock::{Clock, Timestamp};
+use crate::issuer::IssueError;
+use crate::issuer::acme::Limits;
+
+/// The client for one CA. Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub(super) struct AcmeHttp {
+    client: Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+}
+
+impl AcmeHttp {
+    /// A client that trusts `root_ca_file` alone, or the system's roots where there is none. Reads roots, so it may
+    /// block for some milliseconds.
+    pub(super) fn new(
+        root_ca_file: Option<&Path>,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, IssueError> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(limits.connect));
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(tls_config(root_ca_file)?)
+            .https_only()
+            .enable_http1()
+            .enable_http2()
+            .wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .build(https);
+        Ok(Self {
+            client,
+            limits,
+            clock,
+        })
+    }
+
+    /// Sends a request and waits for the whole answer. An answer that says `badNonce` is an answer; every other
+    /// one that is not a success is a failure.
+    pub(super) async fn send(
+        &self,
+        mut request: Request<BodyWrapper<Bytes>>,
+    ) -> Result<http::Response<Bytes>, RequestFailure> {
+        request
+            .headers_mut()
+            .insert(USER_AGENT, HeaderValue::from_static(CERTGATE));
+        let (method, url) = (request.method().clone(), request.uri().to_string());
+        let begun = Instant::now();
+        let result = match tokio::time::timeout(self.limits.request, self.exchange(request, &url)).await {
+            Ok(result) => result,
+            Err(_) => Err(RequestFailure::Unreachable {
+                reason: format!("no answer within {:?}", self.limits.request),
+                url: url.clone(),
+                sent: true,
+            }),
+        };
+        let milliseconds = begun.elapsed().as_millis();
+        match &result {
+            Ok(answer) => {
+                tracing::debug!(%method, %url, status = answer.status().as_u16(), milliseconds, "asked the CA");
+            }
+            Err(failure) => tracing::debug!(%method, %url, milliseconds, %failure, "asked the CA in vain"),
+        }
+        result
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<BodyWrapper<Bytes>>,
+        url: &str,
+    ) -> Result<http::Response<Bytes>, RequestFailure> {
+        let unreachable = |sent, error: &dyn std::error::Error| RequestFailure::Unreachable {
+            url: url.to_owned(),
+            reason: chain(error),
+            sent,
+        };
+        let answer = self.client.request(request).await;
+        let (parts, body) = answer
+            .map_err(|error| unreachable(!error.is_connect(), &error))?
+            .into_parts();
+        let body = match Limited::new(body, MAX_ANSWER).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => {
+                return Err(RequestFailure::TooLarge { url: url.to_owned() });
+            }
+            Err(error) => return Err(unreachable(true, error.as_ref())),
+        };
+        if parts.status.is_success() {
+            return Ok(http::Response::from_parts(parts, body));
+        }
+        let problem = serde_json::from_slice::<Problem>(&body)
+            .ok()
+            .filter(|p| p.r#type.is_some());
+        let bad_nonce = problem
+            .as_ref()
+            .is_some_and(|p| p.r#type.as_deref() == Some(BAD_NONCE));
+        if parts.status == StatusCode::BAD_REQUEST && bad_nonce {
+            return Ok(http::Response::from_parts(parts, body));
+        }
+        let now = self.clock.now();
+        Err(RequestFailure::Refused {
+            status: parts.status.as_u16(),
+            excerpt: if problem.is_some() {
+                String::new()
+            } else {
+                excerpt(&body)
+            },
+            problem: problem.map(Box::new),
+            retry_after: parts
+                .headers
+                .get(RETRY_AFTER)
+                .and_then(|value| retry_after(value, now)),
+        })
+    }
+}
+
+impl HttpClient for AcmeHttp {
+    fn request(
+        &self,
+        request: Request<BodyWrapper<Bytes>>,
+    ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, instant_acme::Error>> + Send>> {
+        let client = self.clone();
+        Box::pin(async move {
+            match client.send(request).await {
+                Ok(answer) => {
+                    let (parts, body) = answer.into_parts();
+                    Ok(BytesResponse {
+                        parts,
+                        body: Box::new(body),
+                    })
+                }
+                Err(failure) => Err(instant_acme::Error::Other(Box::new(failure))),
+            }
+        })
+    }
+}
+
+/// A request that got no good answer. It travels through instant-acme as the cause of its error.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum RequestFailure {
+    #[error("the server answered {status}")]
+    Refused {
+        status: u16,
+        problem: Option<Box<Problem>>,
+        excerpt: String,
+        retry_after: Option<Timestamp>,
+    },
+    #[error("the answer of {url} is larger than {MAX_ANSWER} bytes")]
+    TooLarge { url: String },
+    #[error("{reason}")]
+    Unreachable {
+        url: String,
+        reason: String,
+        /// Whether the request may have arrived.
+        sent: bool,
+    },
+}
+
+impl RequestFailure {
+    /// The failure of what was being done.
+    pub(super) fn during(self, doing: &'static str) -> IssueError {
+        match self {
+            Self::Refused {
+                status,
+                problem,
+                excerpt,
+                retry_after,
+            } => IssueError::Refused {
+                doing,
+                status,
+                problem,
+                excerpt,
+                retry_after,
+            },
+            Self::TooLarge { .. } => IssueError::Garbled {
+                doing,
+                reason: self.to_string(),
+            },
+            Self::Unreachable { url, reason, sent } => IssueError::Unreachable {
+                doing,
+                url,
+                reason,
+                sent,
+            },
+        }
+    }
+}
+
+/// Reads a `Retry-After` of either form (RFC 9110 §10.2.3). No CA makes us wait longer than a week.
+fn retry_after(value: &HeaderValue, now: Timestamp) -> Option<Timestamp> {
+    let text = value.to_str().ok()?.trim();
+    let at = match text.parse::<u64>() {
+        Ok(seconds) => now + Duration::from_secs(seconds.min(LONGEST_WAIT.as_secs())),
+        // An HTTP date is one of RFC 2822 whose zone is always written `GMT`, as that grammar never has it.
+        Err(_) => {
+            let date = format!("{}+0000", text.strip_suffix("GMT")?);
+            OffsetDateTime::parse(&date, &Rfc2822).ok()?.into()
+        }
+    };
+    Some(at.clamp(now, now + LONGEST_WAIT))
+}
+
+fn tls_config(root_ca_file: Option<&Path>) -> Result<ClientConfig, IssueError> {
+    let broken = |reason: String| IssueError::Trust {
+        file: root_ca_file.map(PathBuf::from),
+        reason,
+    };
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| broken(error.to_string()))?;
+    let Some(file) = root_ca_file else {
+        let verifier = Verifier::new(provider).map_err(|error| broken(error.to_string()))?;
+        let builder = builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        return Ok(builder.with_no_client_auth());
+    };
+    let mut roots = RootCertStore::empty();
+    let certificates = CertificateDer::pem_file_iter(file).map_err(|error| broken(error.to_string()))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| broken(error.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| broken(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(broken(
+            "there is no `-----BEGIN CERTIFICATE-----` block".to_owned(),
+        ));
+    }
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The first line of an answer that is no problem document, for people.
+fn excerpt(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(1024)]);
+    let words: Vec<_> = text.split_whitespace().collect();
+    words
+        .join(" ")
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(120)
+        .collect()
+}
+
+/// An error of the HTTP stack says little without its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(&format!(": {cause}"));
+        next = cause.source();
+    }
+    text
+}
+
+const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
+const CERTGATE: &str = concat!("certgate/", env!("CARGO_PKG_VERSION"));
+const LONGEST_WAIT: Duration = Duration::from_secs(7 * 86_400);
+const MAX_ANSWER: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_seconds_and_as_a_date() {
+        let now = Timestamp::from_unix_seconds(1_795_219_200);
+        let read = |text: &'static str| retry_after(&HeaderValue::from_static(text), now);
+        assert_eq!(read("120"), Some(now + Duration::from_secs(120)));
+        assert_eq!(
+            read("Sat, 21 Nov 2026 01:00:00 GMT"),
+            Some(now + Duration::from_secs(3600))
+        );
+        assert_eq!(read("Fri, 20 Nov 2026 01:00:00 GMT"), Some(now));
+        assert_eq!(read("99999999999"), Some(now + LONGEST_WAIT));
+        assert_eq!(read("soon"), None);
+        assert_eq!(read("-1"), None);
+    }
+
+    #[test]
+    fn an_error_page_is_shown_by_its_first_words() {
+        let page = b"<html>\r\n<head><title>502 Bad Gateway</title></head>\x07";
+        assert_eq!(
+            excerpt(page),
+            "<html> <head><title>502 Bad Gateway</title></head>"
+        );
+        assert!(excerpt(&[0xff; 5000]).chars().count() <= 120);
+    }
+}

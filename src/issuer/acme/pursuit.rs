@@ -1,0 +1,347 @@
+//! One order, from intent to certificate, or from wherever the last attempt left it.
+//!
+//! The journal is written before the CA is asked for an order (the intent, with the certificate's key), and again
+//! as soon as the order has a URL. So a crash leaves one of these behind:
+//!
+//! | journal | at the CA | what the next attempt does |
+//! | --- | --- | --- |
+//! | nothing | nothing | places an order |
+//! | intent | nothing | finds nothing in the account's list, places the order |
+//! | intent | an order | finds it there and adopts it |
+//! | URL | pending | answers the challenges again |
+//! | URL | ready | finalizes with the journal's key |
+//! | URL | processing, valid | waits, downloads: the certificate is for the journal's key |
+//! | URL | invalid | reports the failed challenges; the journal ends |
+//! | URL | nothing (404) | places another |
+//!
+//! The journal ends in the batch that installs the certificate, so there is no moment with neither.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use certgate_store::Lease;
+use instant_acme::{Error, Identifier, NewOrder, Order, OrderStatus, RetryPolicy};
+use rcgen::{CertificateParams, DistinguishedName};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::certificate::{CertificateName, Credential, CredentialPem, DesiredCertificate, PrivateKey};
+use crate::clock::Timestamp;
+use crate::config::ChallengeType;
+use crate::inventory::{InventoryError, OrderRecord};
+use crate::issuer::acme::account::Session;
+use crate::issuer::acme::{AcmeIssuer, during, lock, wall_time};
+use crate::issuer::{IssueError, IssueRequest, Step};
+
+/// One attempt at one certificate with one account.
+pub(super) struct Pursuit<'a> {
+    pub(super) issuer: &'a AcmeIssuer,
+    pub(super) session: &'a Session,
+    pub(super) request: &'a IssueRequest<'a>,
+    pub(super) course: &'a Course<'a>,
+}
+
+impl Pursuit<'_> {
+    /// Obtains the certificate. The journal says what was reached, whatever the outcome and also when this is
+    /// given up half-way.
+    pub(super) async fn run(&self) -> Result<CredentialPem, IssueError> {
+        let (mut order, key) = self.open().await?;
+        let _claim = self.claim(order.url());
+        self.course.at(order.url());
+        let result = self.complete(&mut order, &key).await;
+        if let Err(error) = &result
+            && !error.leaves_order()
+        {
+            self.end_journal().await?;
+        }
+        result
+    }
+
+    async fn open(&self) -> Result<(Order, PrivateKey), IssueError> {
+        let Some(record) = self.journal().await? else {
+            let record = self.intend().await?;
+            return self.place(record).await;
+        };
+        self.course.step(Step::ResumingOrder);
+        let Some(url) = record.order_url.clone() else {
+            return match self.find_placed(&record).await? {
+                Some(order) => self.note(record, order).await,
+                None => self.place(record).await,
+            };
+        };
+        match self
+            .session
+            .account
+            .order(url.clone())
+            .await
+            .map_err(during("look at the order"))
+        {
+            Ok(order) => Ok((order, record.key)),
+            Err(error) if error.leaves_order() => Err(error),
+            Err(error) => {
+                tracing::warn!(
+                    certificate = %self.name(), order = url, %error,
+                    "the CA has no such order any more; another is placed"
+                );
+                let record = self.intend().await?;
+                self.place(record).await
+            }
+        }
+    }
+
+    /// The journal, where it is of this issuer, of this account, and for what is wanted now.
+    async fn journal(&self) -> Result<Option<OrderRecord>, IssueError> {
+        let record = match self.issuer.inventory.order(self.name()).await {
+            Err(error @ InventoryError::Unreadable { .. }) => {
+                tracing::warn!(certificate = %self.name(), %error, "the journal of an order is damaged; another is placed");
+                None
+            }
+            read => read?,
+        };
+        Ok(record.filter(|record| {
+            record.issuer == self.issuer.name
+                && record.account_url == self.session.account.id()
+                && record.digest == self.request.desired.digest()
+        }))
+    }
+
+    /// Writes that an order is about to be placed, and the key that it is for.
+    async fn intend(&self) -> Result<OrderRecord, IssueError> {
+        let key_type = self.request.desired.key_type;
+        let generated = tokio::task::spawn_blocking(move || PrivateKey::generate(key_type)).await;
+        let key = generated.map_err(|error| IssueError::Garbled {
+            doing: "make a key",
+            reason: error.to_string(),
+        })??;
+        let record = OrderRecord {
+            issuer: self.issuer.name.clone(),
+            account_url: self.session.account.id().to_owned(),
+            order_url: None,
+            key,
+            digest: self.request.desired.digest(),
+            created_at: self.issuer.clock.now(),
+        };
+        self.save(&record).await?;
+        Ok(record)
+    }
+
+    async fn place(&self, record: OrderRecord) -> Result<(Order, PrivateKey), IssueError> {
+        self.course.step(Step::PlacingOrder);
+        let identifiers = identifiers(self.request.desired);
+        let placed = self.session.account.new_order(&NewOrder::new(&identifiers)).await;
+        match placed.map_err(during("place the order")) {
+            Ok(order) => self.note(record, order).await,
+            Err(error) => {
+                // A clear no leaves nothing behind. After anything else there may be an order to be found.
+                if matches!(error, IssueError::Refused { status: 400..500, .. })
+                    && !error.is_problem("accountDoesNotExist")
+                    && !error.is_problem("badNonce")
+                {
+                    self.end_journal().await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes down where the order is.
+    async fn note(&self, record: OrderRecord, order: Order) -> Result<(Order, PrivateKey), IssueError> {
+        let record = OrderRecord {
+            order_url: Some(order.url().to_owned()),
+            ..record
+        };
+        self.save(&record).await?;
+        Ok((order, record.key))
+    }
+
+    async fn complete(&self, order: &mut Order, key: &PrivateKey) -> Result<CredentialPem, IssueError> {
+        if order.state().status == OrderStatus::Pending {
+            self.authorize(order).await?;
+        }
+        if order.state().status == OrderStatus::Ready {
+            let csr = self.csr(key)?;
+            order
+                .finalize_csr(&csr)
+                .await
+                .map_err(during("finalize the order"))?;
+        }
+        let text = match order.state().status {
+            OrderStatus::Invalid => return Err(self.invalid(order).await),
+            OrderStatus::Valid => self.download(order).await?,
+            _ => {
+                self.course.step(Step::WaitingForCertificate);
+                match order.poll_certificate(&self.retries()).await {
+                    Ok(text) => text,
+                    Err(_) if order.state().status == OrderStatus::Invalid => {
+                        return Err(self.invalid(order).await);
+                    }
+                    Err(error) => return Err(self.waited("wait for the certificate", error)),
+                }
+            }
+        };
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+        let chain = chain
+            .ok()
+            .filter(|chain| !chain.is_empty())
+            .ok_or_else(|| IssueError::Garbled {
+                doing: "download the certificate",
+                reason: "it is not a PEM certificate chain (RFC 8555 §9.1)".to_owned(),
+            })?;
+        let pem = CredentialPem::new(chain, key);
+        Credential::from_pem(&pem)?.check(&self.request.desired.domains, self.issuer.clock.now())?;
+        Ok(pem)
+    }
+
+    async fn download(&self, order: &mut Order) -> Result<String, IssueError> {
+        let text = order
+            .certificate()
+            .await
+            .map_err(during("download the certificate"))?;
+        text.ok_or_else(|| IssueError::Garbled {
+            doing: "download the certificate",
+            reason: "the order is valid, and then it is not".to_owned(),
+        })
+    }
+
+    fn csr(&self, key: &PrivateKey) -> Result<Vec<u8>, IssueError> {
+        let signing = |source| IssueError::Signing {
+            source: std::sync::Arc::new(source),
+        };
+        let domains: Vec<_> = self
+            .request
+            .desired
+            .domains
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let mut params = CertificateParams::new(domains).map_err(signing)?;
+        params.distinguished_name = DistinguishedName::new();
+        let csr = params.serialize_request(&key.to_key_pair()?).map_err(signing)?;
+        Ok(csr.der().to_vec())
+    }
+
+    /// An error of a wait for the CA.
+    pub(super) fn waited(&self, doing: &'static str, error: Error) -> IssueError {
+        match error {
+            Error::Timeout(next) => {
+                let next = next.map(|at| wall_time(at, self.issuer.clock.as_ref()));
+                self.course.unfinished(self.issuer.limits.issuance, next)
+            }
+            error => during(doing)(error),
+        }
+    }
+
+    pub(super) fn retries(&self) -> RetryPolicy {
+        RetryPolicy::new()
+            .initial_delay(self.issuer.limits.first_poll)
+            .backoff(1.5)
+            .timeout(self.issuer.limits.issuance)
+    }
+
+    async fn save(&self, record: &OrderRecord) -> Result<(), IssueError> {
+        Ok(self
+            .issuer
+            .inventory
+            .save_order(self.name(), record, self.lease())
+            .await?)
+    }
+
+    async fn end_journal(&self) -> Result<(), IssueError> {
+        Ok(self
+            .issuer
+            .inventory
+            .remove_order(self.name(), self.lease())
+            .await?)
+    }
+
+    fn claim(&self, url: &str) -> Claim<'_> {
+        lock(&self.issuer.pursued).insert(url.to_owned());
+        Claim {
+            issuer: self.issuer,
+            url: url.to_owned(),
+        }
+    }
+
+    pub(super) fn name(&self) -> &CertificateName {
+        &self.request.desired.name
+    }
+
+    fn lease(&self) -> &Lease {
+        self.request.lease
+    }
+}
+
+/// What an order is placed for (RFC 8555 §7.1.3), each name once.
+pub(super) fn identifiers(desired: &DesiredCertificate) -> Vec<Identifier> {
+    let mut names: Vec<_> = desired.domains.iter().map(ToString::to_string).collect();
+    names.sort();
+    names.dedup();
+    names.into_iter().map(Identifier::Dns).collect()
+}
+
+/// An order that is being pursued.
+struct Claim<'a> {
+    issuer: &'a AcmeIssuer,
+    url: String,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        lock(&self.issuer.pursued).remove(&self.url);
+    }
+}
+
+/// How far an attempt has come; outlives the attempt when time runs out.
+pub(super) struct Course<'a> {
+    request: &'a IssueRequest<'a>,
+    reached: Mutex<Reached>,
+}
+
+#[derive(Default)]
+struct Reached {
+    order: Option<String>,
+    step: Option<Step>,
+    challenge: Option<ChallengeType>,
+}
+
+impl<'a> Course<'a> {
+    pub(super) fn new(request: &'a IssueRequest<'a>) -> Self {
+        Self {
+            request,
+            reached: Mutex::default(),
+        }
+    }
+
+    pub(super) fn step(&self, step: Step) {
+        {
+            let mut reached = lock(&self.reached);
+            if let Step::Presenting { challenge, .. } = &step {
+                reached.challenge = Some(*challenge);
+            }
+            reached.step = Some(step.clone());
+        }
+        self.request.progress.step(&self.request.desired.name, step);
+    }
+
+    fn at(&self, order: &str) {
+        lock(&self.reached).order = Some(order.to_owned());
+    }
+
+    /// The kind of challenge that was answered in this attempt.
+    pub(super) fn challenge(&self) -> Option<ChallengeType> {
+        lock(&self.reached).challenge
+    }
+
+    pub(super) fn unfinished(&self, after: Duration, retry_after: Option<Timestamp>) -> IssueError {
+        let reached = lock(&self.reached);
+        IssueError::Unfinished {
+            order: reached.order.clone().unwrap_or_else(|| "being placed".to_owned()),
+            step: reached
+                .step
+                .as_ref()
+                .map_or("asking the CA".to_owned(), ToString::to_string),
+            after,
+            retry_after,
+        }
+    }
+}

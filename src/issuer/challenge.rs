@@ -1,0 +1,53 @@
+//! Challenges: what the CA looks for, and who puts it where the CA looks.
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+use crate::config::ChallengeType;
+use crate::name::DnsName;
+
+/// One challenge of a CA (RFC 8555 §8), with everything that its answer is made of.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Challenge {
+    /// The name to be validated.
+    pub domain: DnsName,
+    /// How.
+    pub kind: ChallengeType,
+    /// The last part of the path that http-01 asks for; letters, digits, `-` and `_` only.
+    pub token: String,
+    /// The answer to http-01 (RFC 8555 §8.1).
+    pub key_authorization: String,
+    /// SHA-256 of the key authorization, which the certificate that answers tls-alpn-01 carries (RFC 8737 §3).
+    pub digest: [u8; 32],
+}
+
+/// Puts answers to challenges where a CA looks for them.
+#[async_trait]
+pub trait ChallengeSolver: Send + Sync {
+    /// Returns once every listener that the CA may ask gives the answer. Two challenges of the same kind may be
+    /// for the same name; the later one may be made to wait until the earlier one is cleared, for a certificate
+    /// presents its challenges in the order of their names.
+    ///
+    /// # Errors
+    /// [`SolveError`] when the answer cannot be given.
+    async fn present(&self, challenge: &Challenge) -> Result<(), SolveError>;
+
+    /// Takes the answer away; also after a `present` that failed or was given up.
+    async fn clear(&self, challenge: &Challenge);
+}
+
+/// Why an answer cannot be given.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct SolveError {
+    /// The reason, for operators.
+    pub reason: String,
+}
+
+impl fmt::Debug for Challenge {
+    // The token and what is made of it are secret until the CA has asked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Challenge({:?} for {})", self.kind, self.domain)
+    }
+}

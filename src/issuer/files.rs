@@ -1,0 +1,1 @@
+//! Certificates that others obtained and left as files.

@@ -1,0 +1,96 @@
+//! Taking an address: one listening socket for every worker.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+
+use crate::config::ListenerConfig;
+
+/// An address that is taken, and on which nothing is accepted yet.
+#[derive(Debug)]
+pub struct BoundListener {
+    local_addr: SocketAddr,
+    sockets: Vec<TcpListener>,
+}
+
+impl BoundListener {
+    pub(super) fn bind<'a>(
+        config: &ListenerConfig,
+        runtimes: impl Iterator<Item = &'a Handle>,
+    ) -> Result<Self, ListenerError> {
+        let fail = |source| ListenerError {
+            listener: config.name.clone(),
+            address: config.address,
+            source,
+        };
+        let mut local_addr = config.address;
+        let mut sockets = Vec::new();
+        for runtime in runtimes {
+            let socket = match listen(local_addr) {
+                Err(error) if sockets.is_empty() && is_without_ipv6(local_addr, &error) => {
+                    listen((Ipv4Addr::UNSPECIFIED, local_addr.port()).into())
+                }
+                other => other,
+            }
+            .map_err(fail)?;
+            // The port that the system chose for the first socket is the port of all.
+            local_addr = socket.local_addr().map_err(fail)?;
+            let _registers_there = runtime.enter();
+            sockets.push(TcpListener::from_std(socket).map_err(fail)?);
+        }
+        Ok(Self { local_addr, sockets })
+    }
+
+    /// The address, with the port that the system chose where the configuration says 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    pub(super) fn into_sockets(self) -> Vec<TcpListener> {
+        self.sockets
+    }
+}
+
+/// An address that can't be had.
+#[derive(Debug, thiserror::Error)]
+#[error("listener `{listener}` cannot listen on {address}")]
+pub struct ListenerError {
+    /// The listener.
+    pub listener: Arc<str>,
+    /// The address of its configuration.
+    pub address: SocketAddr,
+    /// The system's reason.
+    pub source: io::Error,
+}
+
+fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // Only the unspecified address takes IPv4 as well, whatever the system's default.
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// `[::]` means every address; on a system with IPv6 switched off those are the IPv4 addresses.
+fn is_without_ipv6(address: SocketAddr, error: &io::Error) -> bool {
+    let switched_off = matches!(
+        error.kind(),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported
+    ) || error.raw_os_error() == Some(EAFNOSUPPORT);
+    address.is_ipv6() && address.ip().is_unspecified() && switched_off
+}
+
+/// Linux' number; the standard library has no stable kind for it.
+const EAFNOSUPPORT: i32 = 97;
+/// Connections that may wait to be accepted; the system's own bound (`net.core.somaxconn`) is often lower.
+const BACKLOG: i32 = 4096;

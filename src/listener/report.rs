@@ -1,0 +1,160 @@
+//! The closing line of a connection, and its counters.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustls::{CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion, ServerConnection};
+
+use crate::metrics::{Direction, Established, ListenerMetrics, Outcome};
+
+use super::running::Permit;
+
+/// What is known of a connection. Written down when it is dropped, so that no way to end is without its line.
+pub(super) struct Report {
+    listener: Arc<str>,
+    metrics: Arc<ListenerMetrics>,
+    source: SocketAddr,
+    started: Instant,
+    server_name: Option<String>,
+    session: Option<Session>,
+    backend: Option<Arc<str>>,
+    received: u64,
+    sent: u64,
+    outcome: Outcome,
+    error: Option<String>,
+    /// Given back after the line is written: a listener that has drained has said everything.
+    _permit: Permit,
+}
+
+impl Report {
+    pub(super) fn new(
+        listener: Arc<str>,
+        metrics: Arc<ListenerMetrics>,
+        source: SocketAddr,
+        permit: Permit,
+    ) -> Self {
+        metrics.opened();
+        Self {
+            listener,
+            metrics,
+            source: SocketAddr::new(source.ip().to_canonical(), source.port()),
+            started: Instant::now(),
+            server_name: None,
+            session: None,
+            backend: None,
+            received: 0,
+            sent: 0,
+            // Who ends otherwise says so; being dropped in the midst of it is the one way that cannot.
+            outcome: Outcome::Shutdown,
+            error: None,
+            _permit: permit,
+        }
+    }
+
+    pub(super) fn greeted(&mut self, server_name: Option<&str>) {
+        self.server_name = server_name.map(str::to_owned);
+    }
+
+    pub(super) fn established(&mut self, tls: &ServerConnection) {
+        let session = Session {
+            version: tls.protocol_version(),
+            cipher_suite: tls.negotiated_cipher_suite().map(|suite| suite.suite()),
+            group: tls.negotiated_key_exchange_group().map(|group| group.name()),
+            resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
+        };
+        if let Some(cipher_suite) = session.cipher_suite {
+            self.metrics.established(&Established {
+                cipher_suite,
+                resumed: session.resumed,
+                seconds: self.started.elapsed().as_secs_f64(),
+            });
+        }
+        self.session = Some(session);
+    }
+
+    pub(super) fn client_certificate_rejected(&self, reason: &'static str) {
+        self.metrics.client_certificate_rejected(reason);
+    }
+
+    pub(super) fn forwarded_to(&mut self, backend: Arc<str>) {
+        self.backend = Some(backend);
+    }
+
+    pub(super) fn received(&mut self, bytes: usize) {
+        self.received += bytes as u64;
+        self.metrics.transferred(Direction::In, bytes as u64);
+    }
+
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
+        self.metrics.transferred(Direction::Out, bytes as u64);
+    }
+
+    pub(super) fn ended(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+
+    pub(super) fn failed(&mut self, outcome: Outcome, error: &dyn Display) {
+        self.outcome = outcome;
+        self.error = Some(error.to_string());
+    }
+
+    pub(super) fn handshake_failed(&mut self, outcome: Outcome, error: &dyn Display) {
+        self.metrics.handshake_failed(outcome);
+        self.failed(outcome, error);
+    }
+
+    /// Scanners and misdirected clients, of which anybody can send as many as they like.
+    fn is_noise(&self) -> bool {
+        use Outcome::*;
+        let noise = matches!(
+            self.outcome,
+            HandshakeAbandoned | HandshakeTimeout | HelloTooLarge | NotTls | PlainHttp | ProxyHeader | SslV2
+        );
+        noise && self.server_name.is_none()
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        self.metrics.ended(self.outcome);
+        macro_rules! write_down {
+            ($level:expr) => {
+                tracing::event!(
+                    target: "certgate::connection",
+                    $level,
+                    listener = %self.listener,
+                    source = %self.source,
+                    server_name = self.server_name.as_deref(),
+                    version = self.session.as_ref().and_then(|s| s.version).map(tracing::field::debug),
+                    cipher_suite = self.session.as_ref().and_then(|s| s.cipher_suite).map(tracing::field::debug),
+                    group = self.session.as_ref().and_then(|s| s.group).map(tracing::field::debug),
+                    resumed = self.session.as_ref().map(|s| s.resumed),
+                    backend = self.backend.as_ref().map(tracing::field::display),
+                    received = self.received,
+                    sent = self.sent,
+                    seconds = self.started.elapsed().as_secs_f64(),
+                    outcome = self.outcome.label(),
+                    side = self.outcome.side(),
+                    error = self.error.as_deref(),
+                    "connection closed"
+                )
+            };
+        }
+        if self.is_noise() {
+            write_down!(tracing::Level::DEBUG);
+        } else {
+            write_down!(tracing::Level::INFO);
+        }
+    }
+}
+
+/// What the handshake agreed on.
+struct Session {
+    version: Option<ProtocolVersion>,
+    cipher_suite: Option<CipherSuite>,
+    group: Option<NamedGroup>,
+    resumed: bool,
+}

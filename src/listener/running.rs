@@ -1,0 +1,186 @@
+//! A listener that accepts: its settings, its open connections, and the way to its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, watch};
+
+use crate::backend::ServerGroup;
+use crate::config::ListenerConfig;
+use crate::http::TokenTable;
+use crate::metrics::{Limit, ListenerMetrics};
+use crate::tls::ServerTls;
+
+/// A listener that accepts connections. When dropped it stops accepting; what is open goes on to its end.
+#[derive(Debug)]
+pub struct RunningListener {
+    local_addr: SocketAddr,
+    shared: Arc<Shared>,
+    stage: watch::Sender<Stage>,
+}
+
+impl RunningListener {
+    pub(super) fn new(
+        local_addr: SocketAddr,
+        settings: ListenerSettings,
+        metrics: Arc<ListenerMetrics>,
+    ) -> (Self, Arc<Shared>) {
+        let shared = Arc::new(Shared {
+            settings: ArcSwap::from_pointee(settings),
+            metrics,
+            open: AtomicUsize::new(0),
+            accepting: AtomicUsize::new(0),
+            fewer: Notify::new(),
+        });
+        let running = Self {
+            local_addr,
+            shared: shared.clone(),
+            stage: watch::Sender::new(Stage::Accepting),
+        };
+        (running, shared)
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// The settings of the next connection.
+    pub fn settings(&self) -> Arc<ListenerSettings> {
+        self.shared.settings.load_full()
+    }
+
+    /// Gives the next connection these settings. Open ones keep theirs. Name and address stay what they are.
+    pub fn replace(&self, settings: ListenerSettings) {
+        self.shared.settings.store(Arc::new(settings));
+    }
+
+    /// Connections that are open.
+    pub fn connections(&self) -> usize {
+        self.shared.open.load(Ordering::Acquire)
+    }
+
+    /// Accepts what the system has queued already, then no more, and gives up the address. Open connections go on.
+    pub fn stop_accepting(&self) {
+        self.stage.send_if_modified(|stage| {
+            let was_accepting = *stage == Stage::Accepting;
+            if was_accepting {
+                *stage = Stage::Draining;
+            }
+            was_accepting
+        });
+    }
+
+    /// Waits until it has stopped accepting and the last connection has ended.
+    pub async fn drained(&self) {
+        let shared = &self.shared;
+        let mut fewer = std::pin::pin!(shared.fewer.notified());
+        loop {
+            // Registered before the look, so that a change in between is not missed.
+            fewer.as_mut().enable();
+            let idle = shared.open.load(Ordering::Acquire) == 0;
+            if idle && shared.accepting.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            fewer.as_mut().await;
+            fewer.set(shared.fewer.notified());
+        }
+    }
+
+    /// Stops accepting and cuts every open connection: both its peers see a reset.
+    pub fn close_all(&self) {
+        self.stage.send_replace(Stage::Closing);
+    }
+
+    pub(super) fn stage(&self) -> watch::Receiver<Stage> {
+        self.stage.subscribe()
+    }
+}
+
+/// What a connection is treated by; never changed, only replaced.
+#[derive(Clone, Debug)]
+pub struct ListenerSettings {
+    /// Timeouts and limits.
+    pub config: Arc<ListenerConfig>,
+    /// What it speaks.
+    pub service: Service,
+}
+
+/// What a listener speaks, with what it needs for that.
+#[derive(Clone, Debug)]
+pub enum Service {
+    /// Plain HTTP: challenges and redirects.
+    Http {
+        /// The challenges that are pending.
+        tokens: Arc<TokenTable>,
+    },
+    /// TLS, ended here.
+    Tls {
+        /// Who is served what.
+        tls: Arc<ServerTls>,
+        /// Where the plaintext goes.
+        server_group: Arc<ServerGroup>,
+    },
+}
+
+/// How far a listener is on the way to its end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Stage {
+    Accepting,
+    Draining,
+    Closing,
+}
+
+/// What all workers know of one listener.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) settings: ArcSwap<ListenerSettings>,
+    pub(super) metrics: Arc<ListenerMetrics>,
+    open: AtomicUsize,
+    accepting: AtomicUsize,
+    fewer: Notify,
+}
+
+impl Shared {
+    /// A place for one connection, or the limit that leaves none.
+    pub(super) fn admit(self: &Arc<Self>, limit: Option<usize>) -> Result<Permit, Limit> {
+        let before = self.open.fetch_add(1, Ordering::AcqRel);
+        let permit = Permit(self.clone());
+        if limit.is_some_and(|limit| before >= limit) {
+            return Err(Limit::MaxConnections);
+        }
+        Ok(permit)
+    }
+
+    /// Held by a worker for as long as it has the listener's socket open.
+    pub(super) fn accepting(self: &Arc<Self>) -> Accepting {
+        self.accepting.fetch_add(1, Ordering::AcqRel);
+        Accepting(self.clone())
+    }
+}
+
+/// The place of one connection; travels inside it, and is free again when it is dropped.
+#[derive(Debug)]
+pub(super) struct Permit(Arc<Shared>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.0.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.fewer.notify_waiters();
+        }
+    }
+}
+
+/// One worker's socket.
+#[derive(Debug)]
+pub(super) struct Accepting(Arc<Shared>);
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        if self.0.accepting.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.fewer.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The threads of the data plane.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+use crate::config::ListenerConfig;
+use crate::metrics::Metrics;
+
+use super::accept;
+use super::bind::{BoundListener, ListenerError};
+use super::running::{ListenerSettings, RunningListener};
+
+/// Threads with a single-threaded runtime each. When dropped, every connection on them is cut and they end.
+#[derive(Debug)]
+pub struct Workers {
+    workers: Vec<Worker>,
+}
+
+impl Workers {
+    /// Starts `count` threads, at least one.
+    ///
+    /// # Errors
+    /// The system's, when it has no thread or no epoll instance left.
+    pub fn start(count: usize) -> io::Result<Self> {
+        let workers = (0..count.max(1)).map(Worker::start).collect::<io::Result<_>>()?;
+        Ok(Self { workers })
+    }
+
+    /// Takes the address of `config`, with a socket for every worker. The system queues connections from now on;
+    /// none is accepted before [`serve`](Self::serve), and they are refused if the result is dropped.
+    ///
+    /// # Errors
+    /// [`ListenerError`], when the address can't be had.
+    pub fn bind(&self, config: &ListenerConfig) -> Result<BoundListener, ListenerError> {
+        BoundListener::bind(config, self.workers.iter().map(|worker| &worker.runtime))
+    }
+
+    /// Begins to accept on every socket of `bound`.
+    pub fn serve(
+        &self,
+        bound: BoundListener,
+        settings: ListenerSettings,
+        metrics: &Metrics,
+    ) -> RunningListener {
+        let metrics = metrics.listener(&settings.config.name);
+        let (running, shared) = RunningListener::new(bound.local_addr(), settings, metrics);
+        for (worker, socket) in self.workers.iter().zip(bound.into_sockets()) {
+            let accepting = shared.accepting();
+            let stage = running.stage();
+            worker
+                .runtime
+                .spawn(accept::run(socket, Arc::clone(&shared), accepting, stage));
+        }
+        running
+    }
+}
+
+#[derive(Debug)]
+struct Worker {
+    runtime: Handle,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    fn start(position: usize) -> io::Result<Self> {
+        // Plain tasks, no LocalSet: that one runs 61 tasks between two looks at the sockets whatever the interval.
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .event_interval(EVENT_INTERVAL)
+            .build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{position}"))
+            .spawn(move || {
+                // Either way the worker's time is over.
+                let _ = runtime.block_on(stopped);
+            })?;
+        Ok(Self {
+            runtime: handle,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a data-plane worker panicked");
+        }
+    }
+}
+
+/// Tasks run between two looks at the sockets: small, or bulk transfers starve each other.
+const EVENT_INTERVAL: u32 = 4;

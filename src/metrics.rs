@@ -1,0 +1,282 @@
+//! Every metric of the process, under the names of the reference; text in Prometheus' format 0.0.4.
+//!
+//! What is counted for each connection goes through a [`ListenerMetrics`], which holds its counters: nothing is
+//! looked up by name on the data path.
+
+mod listener;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::clock::Timestamp;
+
+use self::listener::ListenerFamilies;
+pub use self::listener::{Direction, Established, Limit, ListenerMetrics, Outcome};
+
+/// The HTTP content type of what [`Metrics::encode`] gives.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The metrics of one process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    listeners: Mutex<HashMap<Arc<str>, Arc<ListenerMetrics>>>,
+    listener_families: ListenerFamilies,
+    acme_orders: Family<IssuerResult, Counter>,
+    backend_up: Family<ServerLabels, Gauge>,
+    certificate_not_after: Family<CertificateLabel, Gauge<i64, AtomicI64>>,
+    certificate_renewals: Family<CertificateResult, Counter>,
+    dns_check_ok: Family<DnsCheckLabels, Gauge>,
+    store_revision: Gauge<u64, AtomicU64>,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("certgate");
+        let listener_families = ListenerFamilies::register(&mut registry);
+        let acme_orders = Family::default();
+        registry.register(
+            "acme_orders",
+            "ACME orders by how they ended",
+            acme_orders.clone(),
+        );
+        let backend_up = Family::default();
+        registry.register(
+            "backend_up",
+            "1 while new connections go to the server, 0 while it rests after failures",
+            backend_up.clone(),
+        );
+        let certificate_not_after = Family::default();
+        registry.register(
+            "certificate_not_after_timestamp_seconds",
+            "End of the validity of the certificate in use, seconds since 1970",
+            certificate_not_after.clone(),
+        );
+        let certificate_renewals = Family::default();
+        registry.register(
+            "certificate_renewals",
+            "Attempts to obtain a certificate by how they ended",
+            certificate_renewals.clone(),
+        );
+        let dns_check_ok = Family::default();
+        registry.register(
+            "dns_check_ok",
+            "1 when the last DNS check of the name was good, 0 when it was not",
+            dns_check_ok.clone(),
+        );
+        let store_revision = Gauge::default();
+        registry.register(
+            "store_revision",
+            "Revision of the last change seen in the store",
+            store_revision.clone(),
+        );
+        Self {
+            registry,
+            listeners: Mutex::default(),
+            listener_families,
+            acme_orders,
+            backend_up,
+            certificate_not_after,
+            certificate_renewals,
+            dns_check_ok,
+            store_revision,
+        }
+    }
+
+    /// Everything as text, of the type [`CONTENT_TYPE`].
+    pub fn encode(&self) -> String {
+        let mut open_metrics = String::new();
+        prometheus_client::encoding::text::encode(&mut open_metrics, &self.registry)
+            .expect("writing to a String cannot fail");
+        prometheus_text(&open_metrics)
+    }
+
+    /// The counters of the listener `name`; the same ones on every call.
+    pub fn listener(&self, name: &str) -> Arc<ListenerMetrics> {
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = listeners.get(name) {
+            return found.clone();
+        }
+        let name: Arc<str> = name.into();
+        let made = Arc::new(self.listener_families.resolve(&name));
+        listeners.insert(name, made.clone());
+        made
+    }
+
+    /// Whether new connections go to `server` of `server_group`.
+    pub fn backend_up(&self, server_group: &str, server: &str, up: bool) {
+        let labels = ServerLabels {
+            server_group: server_group.to_owned(),
+            server: server.to_owned(),
+        };
+        self.backend_up.get_or_create(&labels).set(up.into());
+    }
+
+    /// An ACME order at `issuer` ended with `result`: `valid`, or a word for why not.
+    pub fn acme_order_ended(&self, issuer: &str, result: &str) {
+        let labels = IssuerResult {
+            issuer: issuer.to_owned(),
+            result: result.to_owned(),
+        };
+        self.acme_orders.get_or_create(&labels).inc();
+    }
+
+    /// The certificate in use under `certificate` is valid until `not_after`.
+    pub fn certificate_not_after(&self, certificate: &str, not_after: Timestamp) {
+        self.certificate_not_after
+            .get_or_create(&CertificateLabel::of(certificate))
+            .set(not_after.unix_seconds());
+    }
+
+    /// An attempt to obtain `certificate` ended with `result`: `ok`, or the class of the failure.
+    pub fn certificate_renewed(&self, certificate: &str, result: &str) {
+        let labels = CertificateResult {
+            certificate: certificate.to_owned(),
+            result: result.to_owned(),
+        };
+        self.certificate_renewals.get_or_create(&labels).inc();
+    }
+
+    /// Drops what is said of a certificate that is no more, so that no alarm rings for it.
+    pub fn forget_certificate(&self, certificate: &str) {
+        self.certificate_not_after
+            .remove(&CertificateLabel::of(certificate));
+    }
+
+    /// The last DNS check of `domain`, a name of `certificate`.
+    pub fn dns_checked(&self, certificate: &str, domain: &str, ok: bool) {
+        let labels = DnsCheckLabels {
+            certificate: certificate.to_owned(),
+            domain: domain.to_owned(),
+        };
+        self.dns_check_ok.get_or_create(&labels).set(ok.into());
+    }
+
+    /// The revision of the last change seen in the store.
+    pub fn store_revision(&self, revision: u64) {
+        self.store_revision.set(revision);
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// OpenMetrics names a counter without its `_total`, and then the gauge `certgate_connections` and the counter
+/// `certgate_connections_total` would be one name with two types; format 0.0.4 names it as its samples are named.
+fn prometheus_text(open_metrics: &str) -> String {
+    let mut text = String::with_capacity(open_metrics.len());
+    let mut help = None;
+    for line in open_metrics.lines() {
+        if let Some(held) = line.strip_prefix("# HELP ") {
+            help = held.split_once(' ');
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|l| l.split_once(' ')) {
+            let total = if kind == "counter" { "_total" } else { "" };
+            if let Some((_, help)) = help.take() {
+                text.push_str(&format!("# HELP {name}{total} {help}\n"));
+            }
+            text.push_str(&format!("# TYPE {name}{total} {kind}\n"));
+        } else if line != "# EOF" {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct CertificateLabel {
+    certificate: String,
+}
+
+impl CertificateLabel {
+    fn of(certificate: &str) -> Self {
+        Self {
+            certificate: certificate.to_owned(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct CertificateResult {
+    certificate: String,
+    result: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct DnsCheckLabels {
+    certificate: String,
+    domain: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct IssuerResult {
+    issuer: String,
+    result: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ServerLabels {
+    server_group: String,
+    server: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_of_the_reference_has_its_name() {
+        let metrics = Metrics::new();
+        let listener = metrics.listener("web");
+        listener.opened();
+        listener.opened();
+        listener.ended(Outcome::Closed);
+        listener.transferred(Direction::In, 5);
+        listener.limited(Limit::MaxConnections);
+        listener.client_certificate_rejected("expired");
+        listener.established(&Established {
+            cipher_suite: rustls::CipherSuite::TLS13_AES_128_GCM_SHA256,
+            resumed: false,
+            seconds: 0.002,
+        });
+        metrics.backend_up("app", "127.0.0.1:1", true);
+        metrics.acme_order_ended("letsencrypt", "valid");
+        metrics.certificate_not_after("www", Timestamp::from_unix_seconds(1_700_000_000));
+        metrics.certificate_renewed("www", "ok");
+        metrics.dns_checked("www", "www.example.com", false);
+        metrics.store_revision(7);
+        let text = metrics.encode();
+        for line in [
+            r#"certgate_acme_orders_total{issuer="letsencrypt",result="valid"} 1"#,
+            r#"certgate_backend_up{server_group="app",server="127.0.0.1:1"} 1"#,
+            r#"certgate_bytes_total{listener="web",direction="in"} 5"#,
+            r#"certgate_certificate_not_after_timestamp_seconds{certificate="www"} 1700000000"#,
+            r#"certgate_certificate_renewals_total{certificate="www",result="ok"} 1"#,
+            r#"certgate_client_certificate_rejections_total{listener="web",reason="expired"} 1"#,
+            r#"certgate_connections{listener="web"} 1"#,
+            r#"certgate_connections_total{listener="web",result="closed"} 1"#,
+            "# TYPE certgate_connections gauge",
+            "# TYPE certgate_connections_total counter",
+            r#"certgate_dns_check_ok{certificate="www",domain="www.example.com"} 0"#,
+            r#"certgate_limited_connections_total{listener="web",limit="max_connections"} 1"#,
+            r#"certgate_store_revision 7"#,
+            r#"certgate_tls_handshake_seconds_count{listener="web"} 1"#,
+            r#"certgate_tls_handshakes_total{listener="web",result="ok",version="TLSv1.3",cipher="TLS13_AES_128_GCM_SHA256",resumed="false"} 1"#,
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+        metrics.forget_certificate("www");
+        assert!(!metrics.encode().contains("1700000000"));
+    }
+}

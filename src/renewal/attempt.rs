@@ -1,0 +1,372 @@
+//! One attempt at one certificate, under its lease.
+
+use std::error::Error;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use certgate_store::{Expect, Lease};
+use futures_util::FutureExt;
+use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
+
+use crate::certificate::{CertificateName, CredentialPem, DesiredCertificate};
+use crate::clock::Clock;
+use crate::inventory::{CertificateRecord, Inventory, InventoryError, Versioned};
+use crate::issuer::{FailureClass, IssueRequest, Progress, Step};
+use crate::renewal::agenda::Desired;
+use crate::renewal::event::{Event, EventKind};
+use crate::renewal::fit::{Unfit, fit};
+use crate::renewal::gate::{DnsGate, DnsVerdict};
+use crate::renewal::lane::Lanes;
+use crate::renewal::outcome::{self, Failure};
+use crate::renewal::plan::{Next, Reason, next};
+use crate::renewal::schedule::{Jitter, Slots};
+use crate::renewal::{Issuers, Limits};
+
+/// What every attempt needs.
+pub(super) struct Attempts {
+    pub(super) inventory: Inventory,
+    pub(super) issuers: Arc<Issuers>,
+    pub(super) dns: Arc<dyn DnsGate>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) jitter: Jitter,
+    pub(super) limits: Limits,
+    pub(super) lanes: Lanes,
+    pub(super) slots: Mutex<Slots>,
+    pub(super) events: broadcast::Sender<Event>,
+    pub(super) stopping: watch::Sender<bool>,
+}
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(super) enum Finished {
+    /// Somebody else has the lease, or has got it in the meantime.
+    Elsewhere,
+    /// As the record now says.
+    Recorded,
+    /// What happened could not be written.
+    Unrecorded(InventoryError),
+}
+
+impl Attempts {
+    /// Waits for its turn and makes the attempt. A stop ends it between any two steps: what was begun is in the store.
+    pub(super) async fn make(&self, desired: &Desired, next: &Next) -> Finished {
+        let mut stopping = self.stopping.subscribe();
+        let attempt = async {
+            let _place = self.lanes.enter(&next.issuer, next.again).await;
+            let name = lease_name(&desired.certificate.name);
+            match self.inventory.lease(&name, self.limits.lease_ttl).await {
+                Ok(Some(lease)) => self.hold(lease, desired, next).await,
+                Ok(None) => Finished::Elsewhere,
+                Err(error) => Finished::Unrecorded(error),
+            }
+        };
+        tokio::select! {
+            biased;
+            // An error would say that the sender is gone, and it lives in `self`.
+            _ = stopping.wait_for(|stopping| *stopping) => Finished::Recorded,
+            finished = attempt => finished,
+        }
+    }
+
+    async fn hold(&self, lease: Lease, desired: &Desired, next: &Next) -> Finished {
+        let mut stopping = self.stopping.subscribe();
+        let result = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stopping| *stopping) => Ok(()),
+            lost = self.keep(&lease) => Err(lost),
+            result = self.proceed(&lease, desired, next) => result,
+        };
+        if let Err(error) = self.inventory.release_lease(lease).await {
+            tracing::debug!(certificate = %desired.certificate.name, %error, "the lease ends by its time to live");
+        }
+        match result {
+            Ok(()) => Finished::Recorded,
+            // Somebody, an operator perhaps, changed the record before anything was asked for: look again.
+            Err(InventoryError::Conflict { .. }) => Finished::Recorded,
+            Err(error @ InventoryError::LeaseLost { .. }) => {
+                let certificate = &desired.certificate.name;
+                tracing::warn!(%certificate, %error, "the attempt is given up to whoever has the lease now");
+                Finished::Elsewhere
+            }
+            Err(error) => Finished::Unrecorded(error),
+        }
+    }
+
+    /// Keeps the lease alive; returns when it is lost, or has to be taken for lost.
+    async fn keep(&self, lease: &Lease) -> InventoryError {
+        let mut kept = Instant::now();
+        loop {
+            tokio::time::sleep(lease.ttl() / 3).await;
+            match self.inventory.keep_lease(lease).await {
+                Ok(()) => kept = Instant::now(),
+                Err(error @ InventoryError::LeaseLost { .. }) => return error,
+                Err(error) if kept.elapsed() >= lease.ttl() => return error,
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn proceed(&self, lease: &Lease, desired: &Desired, next: &Next) -> Result<(), InventoryError> {
+        let (certificate, digest) = (&desired.certificate, desired.digest.as_str());
+        let known = self.inventory.certificate(&certificate.name).await?;
+        let Some(reason) = self.still_due(desired, next, known.as_ref()) else {
+            return Ok(());
+        };
+        let (record, expect) = match known {
+            Some(Versioned { value, revision }) => (value, Expect::Revision(revision)),
+            None => (
+                CertificateRecord::wanted(certificate.name.clone()),
+                Expect::Absent,
+            ),
+        };
+        if reason == Reason::Settled {
+            let settled = outcome::settled(record);
+            return self
+                .inventory
+                .save_certificate(&settled, expect, Some(lease))
+                .await
+                .map(drop);
+        }
+        if let DnsVerdict::No { reason, remedy } = self.ask_dns(certificate, &next.issuer).await {
+            let blocked = outcome::blocked(record, digest, reason, remedy, self.clock.now(), self.jitter);
+            self.inventory
+                .save_certificate(&blocked, expect, Some(lease))
+                .await?;
+            self.tell_state(&blocked, &next.issuer);
+            return Ok(());
+        }
+        let obtaining = outcome::obtaining(record, digest, self.clock.now());
+        self.inventory
+            .save_certificate(&obtaining, expect, Some(lease))
+            .await?;
+        self.tell(
+            &certificate.name,
+            EventKind::Started {
+                issuer: next.issuer.clone(),
+                reason,
+            },
+        );
+        match self.issue(lease, desired, &next.issuer).await {
+            Ok(pem) => self.install(lease, desired, &next.issuer, &pem).await,
+            Err(failure) => self.record_failure(lease, desired, &failure).await,
+        }
+    }
+
+    /// Looks again, now that nobody else can be at it: another node may have done it.
+    fn still_due(
+        &self,
+        desired: &Desired,
+        planned: &Next,
+        known: Option<&Versioned<CertificateRecord>>,
+    ) -> Option<Reason> {
+        let now = self.clock.now();
+        let record = known.map(|known| &known.value);
+        next(&desired.certificate, &desired.digest, record, now)
+            .filter(|next| next.at <= now && next.issuer == planned.issuer)
+            .map(|next| next.reason)
+    }
+
+    async fn ask_dns(&self, desired: &DesiredCertificate, issuer: &str) -> DnsVerdict {
+        let asked = tokio::time::timeout(self.limits.dns_deadline, self.dns.check(desired, issuer));
+        asked.await.unwrap_or_else(|_| DnsVerdict::No {
+            reason: format!(
+                "DNS has not answered within {} s",
+                self.limits.dns_deadline.as_secs()
+            ),
+            remedy: Vec::new(),
+        })
+    }
+
+    async fn issue(&self, lease: &Lease, desired: &Desired, issuer: &str) -> Result<CredentialPem, Failure> {
+        let failure = |error: String, class| Failure {
+            issuer: issuer.to_owned(),
+            error,
+            class,
+        };
+        let Some(signer) = self.issuers.load().get(issuer).cloned() else {
+            let error = format!("there is no issuer `{issuer}`");
+            return Err(failure(error, FailureClass::Later));
+        };
+        let request = IssueRequest {
+            desired: &desired.certificate,
+            lease,
+            progress: self,
+        };
+        // A panic in there is a failed attempt like another: the state is written, and the next one waits.
+        let issuing = AssertUnwindSafe(signer.issue(&request)).catch_unwind();
+        match tokio::time::timeout(self.limits.attempt_deadline, issuing).await {
+            Ok(Ok(Ok(pem))) => Ok(pem),
+            Ok(Ok(Err(error))) => Err(failure(with_sources(&error), error.class())),
+            Ok(Err(_)) => {
+                let error = "a defect of certgate ended the attempt; its log says where".to_owned();
+                Err(failure(error, FailureClass::Later))
+            }
+            Err(_) => {
+                let seconds = self.limits.attempt_deadline.as_secs_f64();
+                Err(failure(
+                    format!("it was not done after {seconds} s"),
+                    FailureClass::Later,
+                ))
+            }
+        }
+    }
+
+    async fn install(
+        &self,
+        lease: &Lease,
+        desired: &Desired,
+        issuer: &str,
+        pem: &CredentialPem,
+    ) -> Result<(), InventoryError> {
+        let (name, digest) = (&desired.certificate.name, desired.digest.as_str());
+        let mut renew_at = None;
+        for _ in 0..TRIES {
+            let Some(Versioned {
+                value: record,
+                revision,
+            }) = self.inventory.certificate(name).await?
+            else {
+                tracing::warn!(certificate = %name, "removed while it was being obtained, so it is not installed");
+                return Ok(());
+            };
+            let now = self.clock.now();
+            let credential = match fit(pem, &desired.certificate, &record, now) {
+                Ok(credential) => credential,
+                Err(error) => return self.refuse(lease, desired, issuer, &error).await,
+            };
+            let leaf = credential.leaf();
+            let renew_at = *renew_at.get_or_insert_with(|| {
+                let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+                slots.choose(name, leaf, now, self.jitter)
+            });
+            let not_after = leaf.not_after;
+            let record = outcome::obtained(record, digest, leaf.clone(), issuer, now, renew_at);
+            match self
+                .inventory
+                .install(&record, pem, Expect::Revision(revision), lease)
+                .await
+            {
+                Ok(_) => {
+                    let issuer = issuer.to_owned();
+                    self.tell(
+                        name,
+                        EventKind::Obtained {
+                            issuer,
+                            not_after,
+                            renew_at,
+                        },
+                    );
+                    return Ok(());
+                }
+                Err(InventoryError::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(InventoryError::Conflict {
+            key: name.to_string(),
+        })
+    }
+
+    /// Does not install what does not fit. Its order leads nowhere, so the next attempt places another; unless it is
+    /// the clock that is wrong.
+    async fn refuse(
+        &self,
+        lease: &Lease,
+        desired: &Desired,
+        issuer: &str,
+        error: &Unfit,
+    ) -> Result<(), InventoryError> {
+        if !error.may_pass() {
+            self.inventory
+                .remove_order(&desired.certificate.name, lease)
+                .await?;
+        }
+        let failure = Failure {
+            issuer: issuer.to_owned(),
+            error: with_sources(error),
+            class: FailureClass::Later,
+        };
+        self.record_failure(lease, desired, &failure).await
+    }
+
+    async fn record_failure(
+        &self,
+        lease: &Lease,
+        desired: &Desired,
+        failure: &Failure,
+    ) -> Result<(), InventoryError> {
+        let name = &desired.certificate.name;
+        for _ in 0..TRIES {
+            let Some(Versioned {
+                value: record,
+                revision,
+            }) = self.inventory.certificate(name).await?
+            else {
+                return Ok(());
+            };
+            let failed = outcome::failed(record, desired, failure, self.clock.now(), self.jitter);
+            let saved = self
+                .inventory
+                .save_certificate(&failed, Expect::Revision(revision), Some(lease));
+            match saved.await {
+                Ok(_) => {
+                    self.tell_state(&failed, &failure.issuer);
+                    return Ok(());
+                }
+                // An operator has asked for a renewal meanwhile; this attempt was it.
+                Err(InventoryError::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(InventoryError::Conflict {
+            key: name.to_string(),
+        })
+    }
+
+    fn tell_state(&self, record: &CertificateRecord, issuer: &str) {
+        if let Some(kind) = EventKind::of_state(&record.state, issuer) {
+            self.tell(&record.name, kind);
+        }
+    }
+
+    fn tell(&self, certificate: &CertificateName, kind: EventKind) {
+        match &kind {
+            EventKind::Blocked { .. } | EventKind::Failed { .. } => tracing::warn!(%certificate, "{kind}"),
+            EventKind::Obtained { .. } | EventKind::Started { .. } => tracing::info!(%certificate, "{kind}"),
+            EventKind::Step(_) => tracing::debug!(%certificate, "{kind}"),
+        }
+        let (at, certificate) = (self.clock.now(), certificate.clone());
+        // An error says that nobody watches.
+        let _ = self.events.send(Event {
+            at,
+            certificate,
+            kind,
+        });
+    }
+}
+
+impl Progress for Attempts {
+    fn step(&self, certificate: &CertificateName, step: Step) {
+        self.tell(certificate, EventKind::Step(step));
+    }
+}
+
+/// The name of the lease under which anything about a certificate is written.
+pub(super) fn lease_name(certificate: &CertificateName) -> String {
+    format!("certificate/{certificate}")
+}
+
+/// An error with everything that led to it, on one line.
+pub(super) fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    text
+}
+
+/// Others write a record seldom; more conflicts than these are no accident.
+const TRIES: usize = 8;

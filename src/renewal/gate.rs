@@ -1,0 +1,26 @@
+//! The look at DNS before an order.
+
+use async_trait::async_trait;
+
+use crate::certificate::DesiredCertificate;
+
+/// Says whether an order can succeed as far as DNS goes, so that none is spent where it cannot.
+#[async_trait]
+pub trait DnsGate: Send + Sync {
+    /// The verdict for `desired`, which is about to be ordered from `issuer`.
+    async fn check(&self, desired: &DesiredCertificate, issuer: &str) -> DnsVerdict;
+}
+
+/// Whether to order.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum DnsVerdict {
+    /// Order.
+    Go,
+    /// Do not.
+    No {
+        /// What DNS says.
+        reason: String,
+        /// The records to add or change, in zone-file form.
+        remedy: Vec<String>,
+    },
+}

@@ -1,0 +1,134 @@
+//! What an attempt leaves in the record: pure transitions, each of which tells the next wake-up.
+
+use crate::certificate::Leaf;
+use crate::clock::Timestamp;
+use crate::inventory::{CertificateRecord, CertificateState, CurrentCertificate, Source};
+use crate::issuer::FailureClass;
+use crate::renewal::agenda::Desired;
+use crate::renewal::back_off::{self, Validity};
+use crate::renewal::plan;
+use crate::renewal::schedule::Jitter;
+
+/// A failed attempt.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Failure {
+    /// Whom it was made at.
+    pub(super) issuer: String,
+    /// Why it failed, for operators.
+    pub(super) error: String,
+    /// What that means for the next one.
+    pub(super) class: FailureClass,
+}
+
+/// The record while an attempt for `digest` is under way. A request for it stands until it has come to an end, so
+/// that it survives a crash.
+pub(super) fn obtaining(mut record: CertificateRecord, digest: &str, now: Timestamp) -> CertificateRecord {
+    digest.clone_into(&mut record.pursued);
+    record.state = CertificateState::Obtaining { since: now };
+    record
+}
+
+/// The record of a certificate that was obtained for `digest`.
+pub(super) fn obtained(
+    mut record: CertificateRecord,
+    digest: &str,
+    leaf: Leaf,
+    issuer: &str,
+    now: Timestamp,
+    renew_at: Timestamp,
+) -> CertificateRecord {
+    record.held_until.retain(|_, until| *until > now);
+    CertificateRecord {
+        source: Source::Issued,
+        digest: digest.to_owned(),
+        current: Some(CurrentCertificate {
+            leaf,
+            issuer: issuer.to_owned(),
+            obtained_at: now,
+            renew_at: Some(renew_at),
+        }),
+        state: CertificateState::Valid,
+        pursued: digest.to_owned(),
+        failures: 0,
+        renew_requested: false,
+        ..record
+    }
+}
+
+/// The record after an attempt that failed.
+pub(super) fn failed(
+    mut record: CertificateRecord,
+    desired: &Desired,
+    failure: &Failure,
+    now: Timestamp,
+    jitter: Jitter,
+) -> CertificateRecord {
+    record.failures = record.failures.saturating_add(1);
+    record.held_until.retain(|_, until| *until > now);
+    let fraction = jitter.fraction(&record.name, now, record.failures);
+    if let FailureClass::At(asked_for) = failure.class {
+        let until = back_off::not_before(asked_for, now, fraction);
+        record.held_until.insert(failure.issuer.clone(), until);
+    }
+    record.state = match failure.class {
+        FailureClass::Stop => CertificateState::Stopped {
+            reason: failure.error.clone(),
+            next_check: now + back_off::after_stop(fraction),
+        },
+        FailureClass::At(_) | FailureClass::Later => {
+            let pause = back_off::after_failure(record.failures, validity(&record, now), fraction);
+            let turn = plan::issuer_in_turn(&desired.certificate, Some(&record), now + pause);
+            CertificateState::BackingOff {
+                error: failure.error.clone(),
+                next_attempt: turn.map_or(now + pause, |(_, free_at)| free_at),
+            }
+        }
+    };
+    CertificateRecord {
+        pursued: desired.digest.clone(),
+        renew_requested: false,
+        ..record
+    }
+}
+
+/// The record after DNS said no. Nothing was ordered, so no failure is counted. An operator's request lives on in
+/// the state: once DNS says yes, the certificate is ordered.
+pub(super) fn blocked(
+    mut record: CertificateRecord,
+    digest: &str,
+    reason: String,
+    remedy: Vec<String>,
+    now: Timestamp,
+    jitter: Jitter,
+) -> CertificateRecord {
+    let checks = match (&record.state, record.pursued == digest && !record.renew_requested) {
+        (CertificateState::Blocked { checks, .. }, true) => checks.saturating_add(1),
+        _ => 1,
+    };
+    let fraction = jitter.fraction(&record.name, now, checks);
+    record.state = CertificateState::Blocked {
+        reason,
+        remedy,
+        checks,
+        next_check: now + back_off::after_dns_check(checks, validity(&record, now), fraction),
+    };
+    CertificateRecord {
+        pursued: digest.to_owned(),
+        renew_requested: false,
+        ..record
+    }
+}
+
+/// The record of which nothing more is pursued: what is there is what is wanted.
+pub(super) fn settled(record: CertificateRecord) -> CertificateRecord {
+    CertificateRecord {
+        pursued: record.digest.clone(),
+        state: CertificateState::Valid,
+        failures: 0,
+        ..record
+    }
+}
+
+fn validity(record: &CertificateRecord, now: Timestamp) -> Option<Validity> {
+    record.current.as_ref().map(|current| Validity::of(current, now))
+}

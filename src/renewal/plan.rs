@@ -1,0 +1,194 @@
+//! What is to be done about which certificate, and when: pure, without a clock and without a store.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::certificate::{CertificateName, DesiredCertificate};
+use crate::clock::Timestamp;
+use crate::inventory::{CertificateRecord, CertificateState, Source};
+use crate::renewal::agenda::Agenda;
+
+/// What is to be done now, and when to look again.
+#[derive(Debug)]
+pub struct Plan {
+    /// What is due, the longest due first.
+    pub actions: Vec<Action>,
+    /// When the next one is; `None` when nothing ever is.
+    pub wake: Option<Timestamp>,
+    /// The clock cannot be right.
+    pub alarm: Option<ClockAlarm>,
+}
+
+/// One thing to do about one certificate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Action {
+    /// The certificate.
+    pub certificate: CertificateName,
+    /// What to do, and why.
+    pub next: Next,
+}
+
+/// The next thing that happens to a certificate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Next {
+    /// When; the beginning of time for at once.
+    pub at: Timestamp,
+    /// Why; [`Reason::Settled`] asks for no new certificate.
+    pub reason: Reason,
+    /// The issuer to ask.
+    pub issuer: String,
+    /// Whether it has been tried before: such a name may not hold up those that were not.
+    pub again: bool,
+}
+
+/// Why something is done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reason {
+    /// Something else is wanted than what is there.
+    Changed,
+    /// Enough of the lifetime has gone by.
+    Due,
+    /// There is none.
+    Missing,
+    /// An operator asked.
+    Requested,
+    /// A pause after a failure or a DNS check is over.
+    Retry,
+    /// Nothing is wanted any more that the record says is pursued: it is to be put right.
+    Settled,
+}
+
+/// The clock cannot be right.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ClockAlarm {
+    /// It shows a time before certgate was written. Nothing is ordered.
+    #[error("the clock shows {now}, which has long passed; nothing is ordered until it is set right")]
+    BeforeCertgate {
+        /// What it shows.
+        now: Timestamp,
+    },
+    /// It shows a time before something that certgate has done already. Orders go on: what is due may come late.
+    #[error("the clock shows {now}, but a certificate was obtained at {obtained_at}; set it right")]
+    BehindStore {
+        /// What it shows.
+        now: Timestamp,
+        /// The latest moment at which a certificate was obtained.
+        obtained_at: Timestamp,
+    },
+}
+
+/// The plan for `desired` where the store holds `records`.
+///
+/// A certificate that is not desired is left as it is. One that is wanted otherwise than it is there (other names,
+/// another key type, another issuer) is obtained at once, and the one there goes on being served.
+pub fn plan(
+    desired: &[DesiredCertificate],
+    records: &BTreeMap<CertificateName, CertificateRecord>,
+    now: Timestamp,
+) -> Plan {
+    let mut agenda = Agenda::new();
+    agenda.desire(desired);
+    for certificate in desired {
+        agenda.update(&certificate.name, records.get(&certificate.name), now);
+    }
+    agenda.take_due(now)
+}
+
+/// The next thing that happens to `desired`, whose digest is `digest`, where `record` is what is known of it; `None`
+/// when nothing does until something changes.
+pub fn next(
+    desired: &DesiredCertificate,
+    digest: &str,
+    record: Option<&CertificateRecord>,
+    now: Timestamp,
+) -> Option<Next> {
+    let (at, reason) = record.map_or((AT_ONCE, Reason::Missing), |record| need(record, digest, now));
+    let (issuer, free_at) = issuer_in_turn(desired, record, at.max(now))?;
+    Some(Next {
+        at: if free_at > now { at.max(free_at) } else { at },
+        reason,
+        issuer,
+        again: record.is_some_and(|record| {
+            record.failures > 0 || matches!(record.state, CertificateState::Blocked { .. })
+        }),
+    })
+}
+
+fn need(record: &CertificateRecord, digest: &str, now: Timestamp) -> (Timestamp, Reason) {
+    if record.renew_requested {
+        return (AT_ONCE, Reason::Requested);
+    }
+    let pursued = record.pursued == digest;
+    if let Some(end) = record.state.next_wake().filter(|_| pursued) {
+        return (sane(end, now), Reason::Retry);
+    }
+    let Some(current) = &record.current else {
+        return (AT_ONCE, Reason::Missing);
+    };
+    if record.digest != digest || record.source != Source::Issued {
+        return (AT_ONCE, Reason::Changed);
+    }
+    match current.renew_at {
+        Some(renew_at) if renew_at > now && !pursued && record.state != CertificateState::Valid => {
+            (AT_ONCE, Reason::Settled)
+        }
+        renew_at => (renew_at.unwrap_or(AT_ONCE), Reason::Due),
+    }
+}
+
+/// Each failure passes the turn to the next issuer of the list; one that asked not to be asked is passed over while
+/// another may be. With the issuer, the first moment from `due` on when it may be asked.
+pub(super) fn issuer_in_turn(
+    desired: &DesiredCertificate,
+    record: Option<&CertificateRecord>,
+    due: Timestamp,
+) -> Option<(String, Timestamp)> {
+    let count = desired.issuers.len();
+    let failures = record.map_or(0, |record| record.failures);
+    let first = usize::try_from(failures).unwrap_or(0) % count.max(1);
+    let held_until = |issuer: &String| record.and_then(|record| record.held_until.get(issuer)).copied();
+    desired
+        .issuers
+        .iter()
+        .cycle()
+        .skip(first)
+        .take(count)
+        .map(|issuer| {
+            (
+                issuer,
+                held_until(issuer).map_or(due, |until| sane(until, due).max(due)),
+            )
+        })
+        // Of several that are free at the same time, the first.
+        .min_by_key(|(_, free_at)| *free_at)
+        .map(|(issuer, free_at)| (issuer.clone(), free_at))
+}
+
+/// No pause is ever meant to last so long: it was written under a clock that was far ahead.
+fn sane(end: Timestamp, now: Timestamp) -> Timestamp {
+    match end.since(now) > LONGEST_PAUSE {
+        true => AT_ONCE,
+        false => end,
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Changed => "what is wanted has changed",
+            Self::Due => "renewal is due",
+            Self::Missing => "there is none yet",
+            Self::Requested => "an operator asked for it",
+            Self::Retry => "the pause is over",
+            Self::Settled => "nothing is left to do",
+        })
+    }
+}
+
+/// Due whatever the clock shows, also once it has been set back.
+const AT_ONCE: Timestamp = Timestamp::from_unix_seconds(0);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8 * 86_400);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,326 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::certificate::{KeyType, Leaf};
+use crate::inventory::CurrentCertificate;
+use crate::issuer::FailureClass;
+use crate::name::NamePattern;
+use crate::renewal::agenda::Desired;
+use crate::renewal::outcome::{self, Failure};
+use crate::renewal::schedule::Jitter;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+const JITTER: Jitter = Jitter::new(1);
+
+fn now() -> Timestamp {
+    Timestamp::from_unix_seconds(1_795_219_200)
+}
+
+fn desired(name: &str, domain: &str, issuers: &[&str]) -> Desired {
+    let certificate = DesiredCertificate {
+        name: CertificateName::parse(name).unwrap(),
+        domains: vec![NamePattern::parse(domain).unwrap()],
+        issuers: issuers.iter().map(|issuer| (*issuer).to_owned()).collect(),
+        key_type: KeyType::EcdsaP256,
+        tags: BTreeMap::new(),
+    };
+    let digest = certificate.digest();
+    Desired { certificate, digest }
+}
+
+fn www() -> Desired {
+    desired("www", "a.example", &["one"])
+}
+
+fn leaf(not_after: Timestamp) -> Leaf {
+    Leaf {
+        names: vec![],
+        not_before: now() - HOUR,
+        not_after,
+        serial: "1".into(),
+        issuer: "one".into(),
+        key: "ECDSA P-256".into(),
+        fingerprint: "f".into(),
+    }
+}
+
+/// Obtained now, renewed after 60 of 90 days.
+fn valid(desired: &Desired) -> CertificateRecord {
+    let record = CertificateRecord::wanted(desired.certificate.name.clone());
+    let leaf = leaf(now() + 90 * DAY);
+    outcome::obtained(record, &desired.digest, leaf, "one", now(), now() + 60 * DAY)
+}
+
+fn fail(
+    record: CertificateRecord,
+    desired: &Desired,
+    class: FailureClass,
+    at: Timestamp,
+) -> CertificateRecord {
+    let failure = Failure {
+        issuer: "one".into(),
+        error: "no".into(),
+        class,
+    };
+    outcome::failed(record, desired, &failure, at, JITTER)
+}
+
+fn plan_at(desired: &Desired, record: Option<&CertificateRecord>, now: Timestamp) -> Plan {
+    let records = record.map(|record| (record.name.clone(), record.clone()));
+    plan(
+        std::slice::from_ref(&desired.certificate),
+        &records.into_iter().collect(),
+        now,
+    )
+}
+
+fn reason(desired: &Desired, record: Option<&CertificateRecord>, now: Timestamp) -> Option<Reason> {
+    plan_at(desired, record, now)
+        .actions
+        .first()
+        .map(|action| action.next.reason)
+}
+
+fn wake(desired: &Desired, record: Option<&CertificateRecord>, now: Timestamp) -> Option<Timestamp> {
+    plan_at(desired, record, now).wake
+}
+
+#[test]
+fn what_is_missing_is_obtained_and_what_is_not_wanted_is_left_alone() {
+    let www = www();
+    assert_eq!(reason(&www, None, now()), Some(Reason::Missing));
+    let other = valid(&desired("other", "b.example", &["one"]));
+    let records = BTreeMap::from([(other.name.clone(), other)]);
+    let plan = plan(&[], &records, now() + 365 * DAY);
+    assert!(plan.actions.is_empty() && plan.wake.is_none());
+}
+
+#[test]
+fn a_valid_certificate_waits_for_its_renewal_point() {
+    let (www, renew_at) = (www(), now() + 60 * DAY);
+    let record = valid(&www);
+    assert_eq!(reason(&www, Some(&record), renew_at - MINUTE), None);
+    assert_eq!(wake(&www, Some(&record), now()), Some(renew_at));
+    assert_eq!(reason(&www, Some(&record), renew_at), Some(Reason::Due));
+}
+
+#[test]
+fn other_names_another_key_type_or_another_issuer_are_obtained_at_once() {
+    let record = valid(&www());
+    let mut rsa = www();
+    rsa.certificate.key_type = KeyType::Rsa2048;
+    rsa.digest = rsa.certificate.digest();
+    for changed in [
+        rsa,
+        desired("www", "b.example", &["one"]),
+        desired("www", "a.example", &["two"]),
+    ] {
+        assert_eq!(reason(&changed, Some(&record), now()), Some(Reason::Changed));
+    }
+    let files = CertificateRecord::imported(record.name.clone(), Source::Files, leaf(now() + DAY), now());
+    assert_eq!(reason(&www(), Some(&files), now()), Some(Reason::Changed));
+}
+
+#[test]
+fn a_failure_waits_and_a_change_of_what_is_wanted_ends_the_wait() {
+    let www = www();
+    let record = fail(valid(&www), &www, FailureClass::Later, now() + 60 * DAY);
+    let at = wake(&www, Some(&record), now() + 60 * DAY).unwrap();
+    assert!(at.since(now() + 60 * DAY).abs_diff(MINUTE) <= MINUTE / 10);
+    assert_eq!(reason(&www, Some(&record), at), Some(Reason::Retry));
+    let other = desired("www", "b.example", &["one"]);
+    assert_eq!(
+        reason(&other, Some(&record), now() + 60 * DAY),
+        Some(Reason::Changed)
+    );
+}
+
+#[test]
+fn an_operator_ends_our_own_pause_but_not_the_servers() {
+    let www = www();
+    let asked = |class| {
+        let mut record = fail(valid(&www), &www, class, now());
+        record.renew_requested = true;
+        record
+    };
+    for class in [FailureClass::Later, FailureClass::Stop] {
+        assert_eq!(reason(&www, Some(&asked(class)), now()), Some(Reason::Requested));
+    }
+    let held = asked(FailureClass::At(now() + 6 * HOUR));
+    assert_eq!(reason(&www, Some(&held), now()), None);
+    let at = wake(&www, Some(&held), now()).unwrap();
+    assert!(at >= now() + 6 * HOUR && at <= now() + 6 * HOUR + MINUTE);
+    assert_eq!(reason(&www, Some(&held), at), Some(Reason::Requested));
+}
+
+#[test]
+fn what_the_server_asks_for_never_shortens_our_own_pause() {
+    let www = www();
+    let mut record = CertificateRecord::wanted(www.certificate.name.clone());
+    for pause in [MINUTE, 10 * MINUTE, 100 * MINUTE, DAY] {
+        record = fail(
+            record,
+            &www,
+            FailureClass::At(now() + Duration::from_secs(1)),
+            now(),
+        );
+        let at = wake(&www, Some(&record), now() + 2 * MINUTE - MINUTE.mul_f64(1.5)).unwrap();
+        assert!(at.since(now()) >= pause.mul_f64(0.9), "{pause:?}");
+    }
+}
+
+#[test]
+fn a_stop_is_looked_at_once_a_day() {
+    let www = www();
+    let record = fail(valid(&www), &www, FailureClass::Stop, now());
+    let at = wake(&www, Some(&record), now()).unwrap();
+    assert!(at.since(now()).abs_diff(DAY) <= DAY / 10);
+    assert!(matches!(record.state, CertificateState::Stopped { .. }));
+}
+
+#[test]
+fn each_failure_passes_the_turn_to_the_next_issuer_that_may_be_asked() {
+    let www = desired("www", "a.example", &["one", "two"]);
+    let issuer = |record: &CertificateRecord| {
+        next(&www.certificate, &www.digest, Some(record), now()).map(|next| next.issuer)
+    };
+    let fresh = CertificateRecord::wanted(www.certificate.name.clone());
+    assert_eq!(issuer(&fresh).as_deref(), Some("one"));
+    let once = fail(fresh.clone(), &www, FailureClass::Later, now());
+    assert_eq!(issuer(&once).as_deref(), Some("two"));
+    let twice = fail(once, &www, FailureClass::Later, now());
+    assert_eq!(issuer(&twice).as_deref(), Some("one"));
+
+    // `one` may not be asked for a day: its turn goes to `two`, and nobody waits a day.
+    let held = fail(fresh, &www, FailureClass::At(now() + DAY), now());
+    let again = fail(held, &www, FailureClass::Later, now());
+    assert_eq!(issuer(&again).as_deref(), Some("two"));
+    assert!(wake(&www, Some(&again), now()).unwrap() < now() + HOUR);
+}
+
+#[test]
+fn an_attempt_that_a_crash_ended_is_taken_up_at_once() {
+    let www = www();
+    let first = outcome::obtaining(
+        CertificateRecord::wanted(www.certificate.name.clone()),
+        &www.digest,
+        now(),
+    );
+    assert_eq!(reason(&www, Some(&first), now()), Some(Reason::Missing));
+    let mut forced = valid(&www);
+    forced.renew_requested = true;
+    let forced = outcome::obtaining(forced, &www.digest, now());
+    assert_eq!(reason(&www, Some(&forced), now()), Some(Reason::Requested));
+}
+
+#[test]
+fn a_change_taken_back_leaves_nothing_to_do() {
+    let (www, other) = (www(), desired("www", "b.example", &["one"]));
+    for record in [
+        fail(valid(&www), &other, FailureClass::Later, now()),
+        fail(valid(&www), &other, FailureClass::Stop, now()),
+        outcome::obtaining(valid(&www), &other.digest, now()),
+    ] {
+        assert_eq!(reason(&www, Some(&record), now()), Some(Reason::Settled));
+        let settled = outcome::settled(record);
+        assert_eq!(settled.state, CertificateState::Valid);
+        assert_eq!(wake(&www, Some(&settled), now()), Some(now() + 60 * DAY));
+    }
+}
+
+#[test]
+fn dns_that_says_no_is_asked_ever_more_seldom_and_counts_no_failure() {
+    let www = www();
+    let mut record = CertificateRecord::wanted(www.certificate.name.clone());
+    let mut at = now();
+    let mut pauses = Vec::new();
+    for _ in 0..12 {
+        record = outcome::blocked(record, &www.digest, "elsewhere".into(), vec![], at, JITTER);
+        assert_eq!(reason(&www, Some(&record), at), None);
+        let next = wake(&www, Some(&record), at).unwrap();
+        assert_eq!(reason(&www, Some(&record), next), Some(Reason::Retry));
+        pauses.push(next.since(at));
+        at = next;
+    }
+    assert_eq!(record.failures, 0);
+    assert!(pauses[0] <= Duration::from_secs(11));
+    assert!(pauses[11].abs_diff(HOUR) <= HOUR / 10);
+}
+
+#[test]
+fn before_certgate_was_written_nothing_is_ordered() {
+    for now in [0, 1_577_836_800, 1_767_225_599].map(Timestamp::from_unix_seconds) {
+        let plan = plan_at(&www(), None, now);
+        assert!(plan.actions.is_empty());
+        assert_eq!(plan.alarm, Some(ClockAlarm::BeforeCertgate { now }));
+        assert_eq!(plan.wake, Some(Timestamp::from_unix_seconds(1_767_225_600)));
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_or_forth_neither_orders_again_nor_sleeps_for_years() {
+    let www = www();
+    let record = valid(&www);
+    for back in [HOUR * 2, DAY, 30 * DAY] {
+        let plan = plan_at(&www, Some(&record), now() - back);
+        assert!(plan.actions.is_empty());
+        let obtained_at = now();
+        let now = now() - back;
+        assert_eq!(plan.alarm, Some(ClockAlarm::BehindStore { now, obtained_at }));
+    }
+    assert_eq!(reason(&www, Some(&record), now() + DAY), None);
+
+    // A pause that was written while the clock was ten years ahead.
+    let ahead = fail(
+        CertificateRecord::wanted(record.name),
+        &www,
+        FailureClass::At(now() + 3_651 * DAY),
+        now() + 3_650 * DAY,
+    );
+    assert_eq!(reason(&www, Some(&ahead), now()), Some(Reason::Retry));
+}
+
+#[test]
+fn actions_come_in_the_order_in_which_they_were_due() {
+    let (first, second) = (
+        desired("b", "b.example", &["one"]),
+        desired("a", "a.example", &["one"]),
+    );
+    let mut record = valid(&second);
+    if let Some(current) = &mut record.current {
+        current.renew_at = Some(now() - MINUTE);
+    }
+    let mut earlier = valid(&first);
+    if let Some(current) = &mut earlier.current {
+        current.renew_at = Some(now() - HOUR);
+    }
+    let records = BTreeMap::from([(record.name.clone(), record), (earlier.name.clone(), earlier)]);
+    let plan = plan(&[second.certificate, first.certificate], &records, now());
+    let order: Vec<_> = plan
+        .actions
+        .iter()
+        .map(|action| action.certificate.as_str())
+        .collect();
+    assert_eq!(order, ["b", "a"]);
+}
+
+#[test]
+fn a_current_certificate_stays_current_through_every_failure() {
+    let www = www();
+    let mut record = valid(&www);
+    let current: Option<CurrentCertificate> = record.current.clone();
+    for class in [
+        FailureClass::Later,
+        FailureClass::Stop,
+        FailureClass::At(now() + DAY),
+    ] {
+        record = fail(record, &www, class, now());
+        record = outcome::blocked(record, &www.digest, "no".into(), vec![], now(), JITTER);
+        assert_eq!(
+            (&record.current, record.digest.as_str()),
+            (&current, www.digest.as_str())
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! When a certificate is renewed: a random point, by fractions of its lifetime.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+
+use crate::certificate::{CertificateName, Leaf};
+use crate::clock::Timestamp;
+
+/// A source of randomness that always says the same of the same: whoever has the seed can compute a plan again.
+#[derive(Clone, Copy, Debug)]
+pub struct Jitter(u64);
+
+impl Jitter {
+    /// The source with this seed.
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number from 0 up to but not including 1, for what happens to a certificate at a moment. Further draws
+    /// for the same moment differ.
+    pub fn fraction(self, name: &CertificateName, at: Timestamp, draw: u32) -> f64 {
+        let text = format!("{}\n{name}\n{}\n{draw}", self.0, at.unix_milliseconds());
+        let hash = digest::digest(&digest::SHA256, text.as_bytes());
+        let bits = hash
+            .as_ref()
+            .iter()
+            .take(4)
+            .fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
+        f64::from(bits) / (f64::from(u32::MAX) + 1.0)
+    }
+}
+
+/// How long a certificate is of use: from when it was installed, for CAs write a beginning that has passed
+/// already (Let's Encrypt by an hour, which is a long time for a certificate of ten minutes).
+pub fn lifetime(leaf: &Leaf, obtained_at: Timestamp) -> Duration {
+    leaf.not_after.since(obtained_at.max(leaf.not_before))
+}
+
+/// When a certificate installed at `obtained_at` is renewed. `fraction`, from 0 to 1, chooses the point inside the
+/// window.
+///
+/// The window ends with a third of the lifetime left, with half of it where the lifetime is under ten days, and is a
+/// twentieth of the lifetime long.
+pub fn renewal_point(leaf: &Leaf, obtained_at: Timestamp, fraction: f64) -> Timestamp {
+    let lifetime = lifetime(leaf, obtained_at);
+    let latest = match lifetime < SHORT_LIFETIME {
+        true => 1.0 / 2.0,
+        false => 2.0 / 3.0,
+    };
+    let elapsed = lifetime.mul_f64(latest - WINDOW * (1.0 - fraction.clamp(0.0, 1.0)));
+    obtained_at.max(leaf.not_before) + elapsed.max(SHORTEST)
+}
+
+/// The seconds that are taken by renewals, so that no two fall into the same one while there is room.
+#[derive(Debug, Default)]
+pub struct Slots(BTreeSet<i64>);
+
+impl Slots {
+    /// Marks the second of a renewal that stands already.
+    pub fn take(&mut self, renew_at: Timestamp) {
+        self.0.insert(renew_at.unix_seconds());
+    }
+
+    /// Chooses the renewal point of a certificate installed at `obtained_at`, in a second of its own if one is found
+    /// with a few draws.
+    pub fn choose(
+        &mut self,
+        name: &CertificateName,
+        leaf: &Leaf,
+        obtained_at: Timestamp,
+        jitter: Jitter,
+    ) -> Timestamp {
+        self.0 = self.0.split_off(&obtained_at.unix_seconds());
+        let point = |draw| renewal_point(leaf, obtained_at, jitter.fraction(name, obtained_at, draw));
+        let free = (0..DRAWS)
+            .map(point)
+            .find(|point| !self.0.contains(&point.unix_seconds()));
+        let chosen = free.unwrap_or_else(|| point(0));
+        self.take(chosen);
+        chosen
+    }
+}
+
+/// Below this, Let's Encrypt's integration guide asks for renewal at half of the lifetime.
+const SHORT_LIFETIME: Duration = Duration::from_secs(10 * 86_400);
+/// The renewal window's share of the lifetime.
+const WINDOW: f64 = 1.0 / 20.0;
+/// A CA whose own end comes near signs for ever shorter times; without a least interval that is a storm.
+const SHORTEST: Duration = Duration::from_secs(10);
+const DRAWS: u32 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+
+    fn obtained_at() -> Timestamp {
+        Timestamp::from_unix_seconds(1_795_219_200)
+    }
+
+    fn leaf(backdated: u64, not_after: u64) -> Leaf {
+        Leaf {
+            names: vec![],
+            not_before: obtained_at() - Duration::from_secs(backdated),
+            not_after: obtained_at() + Duration::from_secs(not_after),
+            serial: String::new(),
+            issuer: String::new(),
+            key: String::new(),
+            fingerprint: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_window_is_a_fraction_of_any_lifetime() {
+        for (backdated, left, earliest, latest) in [
+            (0, 90 * DAY, 55 * DAY + 12 * HOUR, 60 * DAY),
+            (HOUR, 45 * DAY, 27 * DAY + 18 * HOUR, 30 * DAY),
+            (HOUR, 160 * HOUR, 72 * HOUR, 80 * HOUR),
+            (0, HOUR, 27 * MINUTE, 30 * MINUTE),
+            (HOUR, HOUR, 27 * MINUTE, 30 * MINUTE),
+            (HOUR, 10 * MINUTE, 270, 300),
+            (0, 20, 10, 10),
+            (0, 1, 10, 10),
+        ] {
+            let leaf = leaf(backdated, left);
+            let after = |fraction| renewal_point(&leaf, obtained_at(), fraction).since(obtained_at());
+            assert!(after(0.0).abs_diff(Duration::from_secs(earliest)) < Duration::from_millis(2));
+            assert!(after(1.0).abs_diff(Duration::from_secs(latest)) < Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_begins_in_the_future_is_measured_from_its_beginning() {
+        let mut leaf = leaf(0, 3 * HOUR);
+        leaf.not_before = obtained_at() + Duration::from_secs(HOUR);
+        assert_eq!(lifetime(&leaf, obtained_at()), Duration::from_secs(2 * HOUR));
+        let point = renewal_point(&leaf, obtained_at(), 1.0);
+        assert_eq!(point, obtained_at() + Duration::from_secs(2 * HOUR));
+    }
+
+    #[test]
+    fn jitter_is_the_same_for_the_same_and_spread_evenly() {
+        let name = |n: usize| CertificateName::parse(&format!("c{n}")).unwrap();
+        let jitter = Jitter::new(7);
+        let fraction = |n| jitter.fraction(&name(n), obtained_at(), 0);
+        assert_eq!(fraction(1), fraction(1));
+        assert_ne!(fraction(1), Jitter::new(8).fraction(&name(1), obtained_at(), 0));
+        assert_ne!(fraction(1), jitter.fraction(&name(1), obtained_at(), 1));
+        let mut tenths = [0; 10];
+        for n in 0..10_000 {
+            tenths[(fraction(n) * 10.0) as usize] += 1;
+        }
+        assert!(
+            tenths.iter().all(|count| (900..1100).contains(count)),
+            "{tenths:?}"
+        );
+    }
+}

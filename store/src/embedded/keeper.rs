@@ -1,0 +1,188 @@
+//! The thread that keeps snapshots: soon after changes, but never more than a small part of its time.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::layout::open_private;
+use super::snapshot::SnapshotWriter;
+use super::sweep::{Seen, sweep};
+use super::{Options, Shared, Verification};
+use crate::{Revision, StoreError};
+
+/// What somebody waits for.
+pub(super) enum Request {
+    Snapshot(oneshot::Sender<Result<Revision, StoreError>>),
+    Verify(oneshot::Sender<Result<Verification, StoreError>>),
+}
+
+/// How the keeper learns that there is work.
+#[derive(Default)]
+pub(super) struct Wake {
+    agenda: Mutex<Agenda>,
+    news: Condvar,
+    stop: AtomicBool,
+}
+
+#[derive(Default)]
+struct Agenda {
+    /// When the first change since the last snapshot was made.
+    changed: Option<Instant>,
+    requests: VecDeque<Request>,
+}
+
+impl Wake {
+    pub(super) fn changed(&self) {
+        let mut agenda = self.agenda();
+        if agenda.changed.is_none() {
+            agenda.changed = Some(Instant::now());
+            self.news.notify_one();
+        }
+    }
+
+    pub(super) fn request(&self, request: Request) {
+        self.agenda().requests.push_back(request);
+        self.news.notify_one();
+    }
+
+    pub(super) fn stop(&self) {
+        let _agenda = self.agenda();
+        self.stop.store(true, Ordering::Release);
+        self.news.notify_one();
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Waits for a request, or (`Some(None)`) for changes older than `delay` once `earliest` has come. `None`: stop.
+    fn next(&self, delay: Duration, earliest: Instant) -> Option<Option<Request>> {
+        let mut agenda = self.agenda();
+        loop {
+            if self.stopped() {
+                return None;
+            }
+            if let Some(request) = agenda.requests.pop_front() {
+                return Some(Some(request));
+            }
+            let now = Instant::now();
+            let wait = agenda
+                .changed
+                .map(|since| (since + delay).max(earliest).saturating_duration_since(now));
+            agenda = match wait {
+                Some(Duration::ZERO) => return Some(None),
+                Some(wait) => {
+                    self.news
+                        .wait_timeout(agenda, wait)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+                None => self.news.wait(agenda).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    fn agenda(&self) -> MutexGuard<'_, Agenda> {
+        self.agenda.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Works until [`Wake::stop`].
+pub(super) fn run(shared: Arc<Shared>, options: Options) {
+    let mut earliest = Instant::now();
+    while let Some(request) = shared.wake.next(options.snapshot_delay, earliest) {
+        match request {
+            Some(Request::Verify(reply)) => {
+                let _ = reply.send(verify(&shared));
+            }
+            Some(Request::Snapshot(reply)) => {
+                let _ = reply.send(snapshot(&shared, options.snapshots_kept));
+            }
+            None => {
+                let start = Instant::now();
+                match snapshot(&shared, options.snapshots_kept) {
+                    Ok(_) | Err(StoreError::Closed) => {}
+                    Err(error) => {
+                        tracing::error!(%error, "no snapshot of the store was written");
+                        // Damage does not go away by trying again; a full disk does.
+                        if matches!(error, StoreError::Io { .. }) {
+                            shared.wake.changed();
+                        }
+                    }
+                }
+                earliest = Instant::now() + start.elapsed() * SNAPSHOT_PAUSE;
+            }
+        }
+    }
+}
+
+fn snapshot(shared: &Shared, kept: usize) -> Result<Revision, StoreError> {
+    shared.wake.agenda().changed = None;
+    let mut writer = SnapshotWriter::begin(&shared.layout.snapshots())?;
+    let (totals, whole) = sweep(shared, |seen| {
+        if shared.wake.stopped() {
+            return Err(StoreError::Closed);
+        }
+        match seen {
+            Seen::Entry(entry) => writer.entry(entry),
+            Seen::Gone(key) => writer.gone(key),
+            Seen::Damaged(error) => {
+                suspect(shared);
+                Err(error)
+            }
+        }
+    })?;
+    if !whole {
+        suspect(shared);
+        return Err(not_whole(shared));
+    }
+    // Only a whole snapshot may push out an older one.
+    writer.finish(&totals, kept)?;
+    Ok(totals.revision)
+}
+
+fn verify(shared: &Shared) -> Result<Verification, StoreError> {
+    let mut found = Verification::default();
+    let (totals, whole) = sweep(shared, |seen| {
+        if shared.wake.stopped() {
+            return Err(StoreError::Closed);
+        }
+        match seen {
+            Seen::Entry(entry) => found.bytes += entry.value.len() as u64,
+            Seen::Gone(_) => {}
+            Seen::Damaged(error) => found.damaged.push(error.to_string()),
+        }
+        Ok(())
+    })?;
+    if !whole {
+        suspect(shared);
+        if found.damaged.is_empty() {
+            found.damaged.push(not_whole(shared).to_string());
+        }
+    }
+    found.entries = totals.count;
+    found.revision = totals.revision;
+    Ok(found)
+}
+
+/// Has the next start look at everything, and recover.
+fn suspect(shared: &Shared) {
+    tracing::error!(path = %shared.layout.root().display(), "the store is damaged; it recovers when it is opened again");
+    if let Err(error) = open_private(&shared.layout.suspect()) {
+        tracing::error!(%error, "the damage could not be noted for the next start");
+    }
+}
+
+fn not_whole(shared: &Shared) -> StoreError {
+    StoreError::Damaged {
+        path: shared.layout.database(),
+        what: "the set of entries".into(),
+        reason: "it is not what was committed; open the store again to recover".into(),
+    }
+}
+
+/// After a snapshot its cost is waited out so many times: at most a twentieth of the time goes into snapshots.
+const SNAPSHOT_PAUSE: u32 = 19;

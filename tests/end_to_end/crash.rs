@@ -1,0 +1,151 @@
+//! SIGKILL at any moment, restarts, and a CA that is gone: what was acknowledged stays, and nothing is ordered twice.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use crate::gateway::{Gateway, Home};
+use crate::issuance::Scene;
+use crate::peer::{TlsClient, backend};
+
+#[tokio::test]
+async fn sigkill_at_200_random_moments_loses_no_record_and_orders_nothing_twice() {
+    let names: Vec<_> = (0..ROUNDS)
+        .map(|round| format!("site{round}.example.test"))
+        .collect();
+    let name_list: Vec<_> = names.iter().map(String::as_str).collect();
+    let mut scene = Scene::new(&name_list, None);
+    let home = Home::new();
+    let server = backend("hello").await;
+    let base = scene.config(&["www.example.test"], "tls-alpn-01", &[server]);
+    let base = base.replace("certificates = [\"www\"]", "certificates = [\"*\"]");
+    scene
+        .pebble
+        .dns
+        .set_addresses("www.example.test", &[&scene.tls.ip().to_string()]);
+    let moments = RandomState::new();
+
+    // Each life has one certificate more to obtain, so that each ends in the middle of something.
+    let mut acknowledged = BTreeMap::new();
+    let mut config = base;
+    for (round, name) in names.iter().enumerate() {
+        let _ = writeln!(
+            config,
+            "[certificates.site{round}]\ndomains = [{name:?}]\nissuer = \"pebble\""
+        );
+        let gateway = home.launch(&config);
+        let life = Duration::from_micros(moments.hash_one(round) % LONGEST_LIFE_MICROSECONDS);
+        // Killed at that moment whatever it is doing; what it acknowledged until then is remembered.
+        let _ = tokio::time::timeout(life, watch(&gateway, &mut acknowledged)).await;
+        gateway.kill().await;
+    }
+
+    let gateway = home.start(&config).await;
+    let all = |status: &certgate::admin::api::Status| {
+        status
+            .certificates
+            .iter()
+            .filter(|c| c.state == "valid" && c.published)
+            .count()
+            == ROUNDS + 1
+    };
+    let status = gateway.status_until("has every certificate", all).await;
+    for certificate in &status.certificates {
+        if let Some(serial) = acknowledged.get(certificate.name.as_str()) {
+            assert_eq!(
+                certificate.serial.as_ref(),
+                Some(serial),
+                "{} was lost or repeated",
+                certificate.name
+            );
+        }
+    }
+    assert_eq!(
+        scene.pebble.orders(),
+        ROUNDS + 1,
+        "one order for each certificate\n{}",
+        home.log()
+    );
+    assert!(
+        acknowledged.len() > ROUNDS / 4,
+        "the lives were long enough to get something done"
+    );
+
+    // And with the CA gone, a fresh start serves all of it at once.
+    let client = TlsClient::trusting(&scene.pebble.issuing_root());
+    scene.pebble.kill();
+    gateway.kill().await;
+    let _gateway = home.start(&config).await;
+    for name in &names {
+        let (answer, leaf) = client.ask(scene.tls, name).await.expect("served from the store");
+        assert!(answer.ends_with("hello"));
+        assert!(leaf.names.iter().any(|pattern| pattern.to_string() == *name));
+    }
+}
+
+#[tokio::test]
+async fn twenty_restarts_make_no_new_order() {
+    let scene = Scene::new(&["www.example.test"], None);
+    let home = Home::new();
+    let config = scene.config(&["www.example.test"], "tls-alpn-01", &[backend("hello").await]);
+    let gateway = home.start(&config).await;
+    let serial = gateway.published("www").await.serial;
+    assert!(gateway.terminate().await.success());
+    for _ in 0..20 {
+        let gateway = home.start(&config).await;
+        assert_eq!(gateway.published("www").await.serial, serial);
+        assert!(gateway.terminate().await.success());
+    }
+    assert_eq!(scene.pebble.orders(), 1);
+}
+
+#[tokio::test]
+async fn with_the_ca_gone_a_restart_serves_from_the_store_at_once() {
+    let mut scene = Scene::new(&["www.example.test"], None);
+    let home = Home::new();
+    let config = scene.config(&["www.example.test"], "tls-alpn-01", &[backend("hello").await]);
+    let gateway = home.start(&config).await;
+    gateway.published("www").await;
+    let client = TlsClient::trusting(&scene.pebble.issuing_root());
+    gateway.kill().await;
+    scene.pebble.kill();
+    let _gateway = home.start(&config).await;
+    let (answer, _) = client.ask(scene.tls, "www.example.test").await.expect("served");
+    assert!(answer.ends_with("hello"));
+}
+
+#[tokio::test]
+async fn a_second_gateway_on_the_same_store_is_told_the_pid_of_the_first() {
+    let scene = Scene::new(&["www.example.test"], None);
+    let home = Home::new();
+    let config = scene.config(&["www.example.test"], "tls-alpn-01", &[backend("hello").await]);
+    let first = home.start(&config).await;
+    let mut second = home.launch(&config);
+    assert_eq!(second.ended().await.code(), Some(1));
+    let expected = format!("already running (pid {})", first.pid());
+    assert!(home.log().contains(&expected), "{}", home.log());
+}
+
+const ROUNDS: usize = 200;
+const LONGEST_LIFE_MICROSECONDS: u64 = 900_000;
+
+/// Notes the serial number of every certificate that the gateway says it has stored, for as long as it lives.
+async fn watch(gateway: &Gateway, acknowledged: &mut BTreeMap<String, String>) {
+    loop {
+        if let Ok(certificates) = gateway.client().certificates().await {
+            for certificate in certificates.into_iter().filter(|c| c.state == "valid") {
+                let name = certificate.name.to_string();
+                let serial = certificate
+                    .serial
+                    .expect("a valid certificate has a serial number");
+                let before = acknowledged.insert(name.clone(), serial.clone());
+                assert!(
+                    before.is_none_or(|before| before == serial),
+                    "{name} was obtained again"
+                );
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,201 @@
+//! A running gateway in a directory of its own.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use certgate::admin::{Client, api};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// How long anything here may take before the test fails; nothing depends on it being short.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where one gateway lives, over as many starts as a test wants.
+pub struct Home {
+    directory: TempDir,
+}
+
+impl Home {
+    pub fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().expect("a temporary directory"),
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).expect("a writable directory");
+        path
+    }
+
+    /// Starts the gateway with `config`, to which the store's place is added, and waits until it answers.
+    pub async fn start(&self, config: &str) -> Gateway {
+        let gateway = self.launch(config);
+        gateway.answered().await;
+        gateway
+    }
+
+    /// Starts it without waiting for anything.
+    pub fn launch(&self, config: &str) -> Gateway {
+        self.configure(config);
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("log"))
+            .expect("a log file");
+        let child = Command::new(certgate())
+            .arg("run")
+            .arg("--config")
+            .arg(self.path("certgate.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the program starts");
+        Gateway {
+            child,
+            socket: self.path("store/admin.sock"),
+            log: self.path("log"),
+        }
+    }
+
+    /// Writes the configuration file, for a start or a reload.
+    pub fn configure(&self, config: &str) {
+        let store = self.path("store");
+        self.write(
+            "certgate.toml",
+            &format!("store.path = {:?}\n{config}", store.display().to_string()),
+        );
+    }
+
+    /// What the gateway has logged, over all its starts.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+}
+
+/// The process.
+pub struct Gateway {
+    child: Child,
+    socket: PathBuf,
+    log: PathBuf,
+}
+
+impl Gateway {
+    pub fn client(&self) -> Client {
+        Client::new(&self.socket)
+    }
+
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("the gateway runs")
+    }
+
+    /// Waits until the admin socket answers.
+    pub async fn answered(&self) {
+        self.status_until("answers", |_| true).await;
+    }
+
+    /// Waits until `name` is published, and returns it.
+    pub async fn published(&self, name: &str) -> api::Certificate {
+        let found = |status: &api::Status| {
+            status
+                .certificates
+                .iter()
+                .any(|c| c.name.as_str() == name && c.published)
+        };
+        let status = self.status_until(&format!("publishes {name}"), found).await;
+        status
+            .certificates
+            .into_iter()
+            .find(|c| c.name.as_str() == name)
+            .expect("just seen")
+    }
+
+    /// Waits until the status is as `wanted` says, and returns it.
+    pub async fn status_until(&self, what: &str, wanted: impl Fn(&api::Status) -> bool) -> api::Status {
+        let deadline = Instant::now() + PATIENCE;
+        let mut last = String::new();
+        while Instant::now() < deadline {
+            match self.client().status().await {
+                Ok(status) if wanted(&status) => return status,
+                Ok(status) => last = format!("{status:#?}"),
+                Err(error) => last = error.to_string(),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        panic!("after {PATIENCE:?} it is not so that the gateway {what}\nlast: {last}\nlog:\n{log}");
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let status = std::process::Command::new("kill")
+            .args([format!("-{signal}"), self.pid().to_string()])
+            .status()
+            .expect("kill runs");
+        assert!(status.success());
+    }
+
+    /// SIGKILL, and the end of it.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("the gateway is killed");
+    }
+
+    /// SIGTERM, and the exit status.
+    pub async fn terminate(mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.ended().await
+    }
+
+    /// Waits for the end of the process.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.expect("the gateway ends").expect("its status is known")
+    }
+}
+
+/// The program under test.
+pub fn certgate() -> &'static str {
+    env!("CARGO_BIN_EXE_certgate")
+}
+
+/// Runs a command of the program to its end: exit code, standard output, standard error.
+pub async fn run(arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(certgate())
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output();
+    let output = tokio::time::timeout(PATIENCE, output)
+        .await
+        .expect("the command ends")
+        .expect("it starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (
+        output.status.code().unwrap_or(-1),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+/// A loopback address with a free port. Each test process has addresses of its own in 127.0.0.0/8, so a port that
+/// was free a moment ago is still free when the gateway binds it.
+pub fn free_address() -> SocketAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let ip = Ipv4Addr::new(127, high | 64, low, number);
+    let listener = TcpListener::bind((ip, 0)).expect("a loopback address");
+    listener.local_addr().expect("a bound address")
+}

@@ -1,0 +1,11 @@
+//! The program as its users run it: the real binary, real sockets, real servers around it.
+
+mod commands;
+mod crash;
+mod dns;
+mod gateway;
+mod issuance;
+mod peer;
+mod reload;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,84 @@
+//! What stands on the two sides of the gateway: clients and backends.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use certgate::certificate::Leaf;
+use rustls::client::Resumption;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// A client that trusts one root and never resumes a session.
+#[derive(Clone)]
+pub struct TlsClient {
+    connector: TlsConnector,
+}
+
+impl TlsClient {
+    pub fn trusting(root_pem: &str) -> Self {
+        let mut roots = RootCertStore::empty();
+        for root in CertificateDer::pem_slice_iter(root_pem.as_bytes()) {
+            roots.add(root.expect("PEM")).expect("a root");
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        Self {
+            connector: Arc::new(config).into(),
+        }
+    }
+
+    pub async fn connect(&self, address: SocketAddr, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(address).await?;
+        let name = ServerName::try_from(name.to_owned()).expect("a server name");
+        self.connector.connect(name, stream).await
+    }
+
+    /// One fresh connection: sends a line, returns what the backend answered and the certificate it came with.
+    pub async fn ask(&self, address: SocketAddr, name: &str) -> std::io::Result<(String, Leaf)> {
+        let mut stream = self.connect(address, name).await?;
+        let leaf = served(&stream);
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok((answer, leaf))
+    }
+}
+
+/// The certificate that a connection was made with.
+pub fn served(stream: &TlsStream<TcpStream>) -> Leaf {
+    let chain = stream.get_ref().1.peer_certificates().expect("a verified server");
+    Leaf::parse(&chain[0]).expect("a certificate")
+}
+
+/// A backend that answers any request with `name` and closes; works for HTTP clients too.
+pub async fn backend(name: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer(stream, name));
+        }
+    });
+    address
+}
+
+async fn answer(stream: TcpStream, name: &'static str) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    while stream.read_line(&mut line).await? > 2 {
+        line.clear();
+    }
+    let head = format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n", name.len());
+    stream.write_all(format!("{head}{name}").as_bytes()).await?;
+    stream.shutdown().await
+}

@@ -1,0 +1,176 @@
+//! SIGHUP and SIGTERM: two phases, nothing interrupted, nothing half done.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::gateway::{Gateway, Home, free_address, run};
+use crate::peer::{TlsClient, backend};
+
+/// One local CA, one listener `web` for localhost, in front of `server`; `more` is appended.
+pub fn config(listen: SocketAddr, server: SocketAddr, more: &str) -> String {
+    format!(
+        "[issuers.internal]\nkind = \"local-ca\"\ncommon_name = \"Test CA\"\n\
+         [certificates.localhost]\ndomains = [\"localhost\"]\nissuer = \"internal\"\n\
+         [server_groups.app]\nservers = [\"{server}\"]\n\
+         [listeners.web]\naddress = \"{}\"\nport = {}\ncertificates = [\"localhost\"]\nserver_group = \"app\"\n{more}",
+        listen.ip(),
+        listen.port()
+    )
+}
+
+/// A client that trusts the gateway's local CA.
+pub async fn client_of(gateway: &Gateway) -> TlsClient {
+    gateway.published("localhost").await;
+    TlsClient::trusting(&gateway.client().local_ca_root("internal").await.expect("a root"))
+}
+
+async fn reloaded(gateway: &Gateway) -> Option<String> {
+    let before = gateway
+        .client()
+        .status()
+        .await
+        .expect("a status")
+        .last_reload
+        .map(|reload| reload.at);
+    gateway.signal("HUP");
+    let newer = |status: &certgate::admin::api::Status| {
+        status
+            .last_reload
+            .as_ref()
+            .is_some_and(|reload| Some(reload.at) != before)
+    };
+    let status = gateway.status_until("has reloaded", newer).await;
+    status.last_reload.expect("just seen").error
+}
+
+#[tokio::test]
+async fn a_reload_moves_new_connections_and_leaves_open_ones_alone() {
+    let listen = free_address();
+    let home = Home::new();
+    let echo = echo().await;
+    let gateway = home.start(&config(listen, echo, "")).await;
+    let client = client_of(&gateway).await;
+    let mut open = client.connect(listen, "localhost").await.expect("connected");
+    open.write_all(b"before").await.expect("written");
+
+    let added = free_address();
+    let more = format!(
+        "[server_groups.other]\nservers = [\"{}\"]\n[listeners.more]\naddress = \"{}\"\nport = {}\n\
+         certificates = [\"localhost\"]\nserver_group = \"other\"\n",
+        backend("other").await,
+        added.ip(),
+        added.port()
+    );
+    home.configure(&config(listen, backend("new").await, &more));
+    assert_eq!(reloaded(&gateway).await, None);
+
+    let (answer, _) = client.ask(listen, "localhost").await.expect("served");
+    assert!(answer.ends_with("new"), "{answer}");
+    let (answer, _) = client.ask(added, "localhost").await.expect("served");
+    assert!(answer.ends_with("other"), "{answer}");
+    open.write_all(b" and after").await.expect("written");
+    let mut echoed = [0; 16];
+    open.read_exact(&mut echoed)
+        .await
+        .expect("the connection goes on");
+    assert_eq!(&echoed, b"before and after");
+
+    home.configure(&config(listen, echo, ""));
+    assert_eq!(reloaded(&gateway).await, None);
+    let refused = TcpStream::connect(added)
+        .await
+        .expect_err("the removed listener is gone");
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn a_bad_file_changes_nothing_and_says_so() {
+    let (listen, server) = (free_address(), backend("old").await);
+    let home = Home::new();
+    let gateway = home.start(&config(listen, server, "")).await;
+    let client = client_of(&gateway).await;
+
+    let taken = TcpListener::bind(free_address()).await.expect("bound");
+    let taken = taken
+        .local_addr()
+        .map(|address| (address, taken))
+        .expect("an address");
+    let occupied = format!(
+        "[listeners.more]\naddress = \"{}\"\nport = {}\ncertificates = [\"localhost\"]\nserver_group = \"app\"\n",
+        taken.0.ip(),
+        taken.0.port()
+    );
+    for (more, expected) in [
+        ("[listeners.web2]\nport = 99999\n", "certgate.toml"),
+        ("this is not TOML", "certgate.toml"),
+        (occupied.as_str(), "listener `more` cannot listen"),
+    ] {
+        let elsewhere = backend("new").await;
+        home.configure(&config(listen, elsewhere, more));
+        let error = reloaded(&gateway).await.expect("refused");
+        assert!(error.contains(expected), "{error}");
+        let (answer, _) = client.ask(listen, "localhost").await.expect("still served");
+        assert!(answer.ends_with("old"), "{answer}");
+        let socket = gateway.socket().display().to_string();
+        let (_, output, _) = run(&["status", "--admin", &socket]).await;
+        assert!(output.contains("refused, nothing was changed"), "{output}");
+    }
+    assert!(home.log().contains("nothing was changed"), "{}", home.log());
+}
+
+#[tokio::test]
+async fn sigterm_lets_open_connections_finish() {
+    let listen = free_address();
+    let home = Home::new();
+    let mut gateway = home.start(&config(listen, echo().await, "")).await;
+    let client = client_of(&gateway).await;
+    let mut open = client.connect(listen, "localhost").await.expect("connected");
+    open.write_all(b"hello").await.expect("written");
+    let mut echoed = [0; 5];
+    open.read_exact(&mut echoed).await.expect("echoed");
+
+    gateway.signal("TERM");
+    while TcpStream::connect(listen).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    open.write_all(b"again").await.expect("written");
+    open.read_exact(&mut echoed)
+        .await
+        .expect("the open connection goes on");
+    assert_eq!(&echoed, b"again");
+    open.shutdown().await.expect("closed");
+    assert_eq!(open.read(&mut echoed).await.expect("a clean end"), 0);
+    assert!(gateway.ended().await.success());
+}
+
+#[tokio::test]
+async fn the_drain_has_a_deadline() {
+    let listen = free_address();
+    let home = Home::new();
+    let more = "[runtime]\ndrain_timeout = \"1s\"\n";
+    let gateway = home.start(&config(listen, echo().await, more)).await;
+    let client = client_of(&gateway).await;
+    let mut open = client.connect(listen, "localhost").await.expect("connected");
+    assert!(gateway.terminate().await.success());
+    // Cut, and visibly so: no close_notify.
+    assert!(open.read(&mut [0; 1]).await.is_err());
+    assert!(home.log().contains("cut"), "{}", home.log());
+}
+
+/// A backend that sends back what it gets, and closes when the client does.
+async fn echo() -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut read, mut write) = stream.split();
+                tokio::io::copy(&mut read, &mut write).await
+            });
+        }
+    });
+    address
+}

@@ -1,0 +1,7 @@
+//! Real parts that the tests run against.
+
+#![allow(dead_code, reason = "each test program uses its share of these parts")]
+
+pub(crate) mod mock_dns;
+pub(crate) mod pebble;
+pub(crate) mod process;
