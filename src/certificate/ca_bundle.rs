@@ -17,7 +17,7 @@ pub struct CaBundle {
 }
 
 impl CaBundle {
-    /// Reads the files of the bundle `name`. Blocks on the file system.
+    /// Reads the files of the bundle called `name`. Blocks on the file system.
     ///
     /// # Errors
     /// [`CaBundleError`] names the file, and the block within it, that cannot be used. Nothing is skipped: a
@@ -30,12 +30,16 @@ impl CaBundle {
                 file: file.clone(),
                 source,
             })?;
-            let fail = |problem| CaBundleError::Unusable {
+            add(&mut roots, &text).map_err(|problem| CaBundleError::Unusable {
                 bundle: name.to_owned(),
                 file: file.clone(),
                 problem,
-            };
-            add(&mut roots, &text).map_err(fail)?;
+            })?;
+        }
+        if roots.is_empty() {
+            return Err(CaBundleError::NoFiles {
+                bundle: name.to_owned(),
+            });
         }
         Ok(Self {
             name: name.to_owned(),
@@ -70,6 +74,12 @@ impl fmt::Debug for CaBundle {
 /// Why a CA bundle cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CaBundleError {
+    /// It has no file at all.
+    #[error("CA bundle `{bundle}` has no files; without a CA certificate nobody could be let in")]
+    NoFiles {
+        /// The bundle.
+        bundle: String,
+    },
     /// A file of it cannot be read.
     #[error("CA bundle `{bundle}`: cannot read {}", file.display())]
     Unreadable {
@@ -219,9 +229,13 @@ mod tests {
     }
 
     #[test]
+    fn a_bundle_without_files_is_refused() {
+        assert!(matches!(load(&[]), Err(CaBundleError::NoFiles { .. })));
+    }
+
+    #[test]
     fn a_file_that_cannot_be_read_is_named() {
-        let error = CaBundle::load("partners", &["/nowhere/root.pem".into()]);
-        let error = error.unwrap_err();
+        let error = CaBundle::load("partners", &["/nowhere/root.pem".into()]).unwrap_err();
         assert_eq!(
             error.to_string(),
             "CA bundle `partners`: cannot read /nowhere/root.pem"

@@ -25,7 +25,7 @@ impl CertificateTable {
     }
 
     /// This table with `credentials` as the entry `name`, in place of what the entry was. Several credentials of
-    /// an entry are one certificate with keys of different kinds.
+    /// an entry are one certificate with keys of different kinds; an entry without any is no entry.
     #[must_use]
     pub fn with(&self, name: CertificateName, credentials: Vec<Credential>) -> Self {
         let mut next = self.without(&name);

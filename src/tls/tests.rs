@@ -2,31 +2,30 @@
 
 mod alpn;
 mod challenge;
+mod client;
 mod handshake;
 mod mutual;
 mod select;
 mod swap;
 
-use std::io;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::Acceptor;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, HandshakeKind, SignatureScheme};
+use rustls::{ClientConfig, SignatureScheme};
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio_rustls::{LazyConfigAcceptor, TlsConnector, client, server};
+use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 
 use super::*;
-use crate::certificate::{CaBundle, CertificateName, Credential, CredentialPem, KeyType, Leaf, PrivateKey};
+use crate::certificate::{CaBundle, CertificateName, Credential, CredentialPem, KeyType, PrivateKey};
 use crate::config::{
     AlpnMismatch, Authentication, CertificateSelector, ListenerConfig, Protocol, UnknownSni,
 };
 use crate::policy::built_in;
+use client::{Client, Session, call, hello, tls_error};
 
 /// The CA of a test: a key, and a certificate that may sign.
 struct Ca {
@@ -37,10 +36,7 @@ struct Ca {
 impl Ca {
     fn new(name: &str) -> Self {
         // A key of its own: CAs of one name differ by it.
-        let key = PrivateKey::generate(KeyType::EcdsaP256)
-            .unwrap()
-            .to_key_pair()
-            .unwrap();
+        let (_, key) = generate(KeyType::EcdsaP256);
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -61,17 +57,16 @@ impl Ca {
     }
 
     fn sign_params(&self, params: &CertificateParams, key_type: KeyType) -> CredentialPem {
-        let key = key(key_type);
-        let leaf = params
-            .signed_by(&key.to_key_pair().unwrap(), &self.issuer)
-            .unwrap();
+        let (key, pair) = key(key_type);
+        let leaf = params.signed_by(pair, &self.issuer).unwrap();
         CredentialPem::new(vec![leaf.der().clone()], key)
     }
 
     /// A bundle of this CA alone.
     fn bundle(&self, name: &str) -> CaBundle {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let pem = CredentialPem::new(vec![self.certificate.clone()], key(KeyType::EcdsaP256)).chain_to_pem();
+        let pem =
+            CredentialPem::new(vec![self.certificate.clone()], &key(KeyType::EcdsaP256).0).chain_to_pem();
         std::fs::write(file.path(), pem).unwrap();
         CaBundle::load(name, &[file.path().to_owned()]).unwrap()
     }
@@ -82,15 +77,21 @@ impl Ca {
 }
 
 /// One key for each kind: what is tested here is never the key itself, and RSA takes long to generate.
-fn key(key_type: KeyType) -> &'static PrivateKey {
-    static P256: LazyLock<PrivateKey> = LazyLock::new(|| PrivateKey::generate(KeyType::EcdsaP256).unwrap());
-    static P384: LazyLock<PrivateKey> = LazyLock::new(|| PrivateKey::generate(KeyType::EcdsaP384).unwrap());
-    static RSA: LazyLock<PrivateKey> = LazyLock::new(|| PrivateKey::generate(KeyType::Rsa2048).unwrap());
+fn key(key_type: KeyType) -> &'static (PrivateKey, KeyPair) {
+    static P256: LazyLock<(PrivateKey, KeyPair)> = LazyLock::new(|| generate(KeyType::EcdsaP256));
+    static P384: LazyLock<(PrivateKey, KeyPair)> = LazyLock::new(|| generate(KeyType::EcdsaP384));
+    static RSA: LazyLock<(PrivateKey, KeyPair)> = LazyLock::new(|| generate(KeyType::Rsa2048));
     match key_type {
         KeyType::EcdsaP256 => &P256,
         KeyType::EcdsaP384 => &P384,
         _ => &RSA,
     }
+}
+
+fn generate(key_type: KeyType) -> (PrivateKey, KeyPair) {
+    let key = PrivateKey::generate(key_type).unwrap();
+    let pair = key.to_key_pair().unwrap();
+    (key, pair)
 }
 
 /// A listener's TLS and what it reads its certificates from.
@@ -148,7 +149,7 @@ impl Gateway {
                 return Err(rustls::Error::General(refusal.to_string()));
             }
         };
-        let mut stream: server::TlsStream<_> = start.into_stream(config).await.map_err(tls_error)?;
+        let mut stream = start.into_stream(config).await.map_err(tls_error)?;
         let byte = stream.read_u8().await.map_err(tls_error)?;
         stream.write_u8(byte).await.map_err(tls_error)?;
         stream.shutdown().await.map_err(tls_error)
@@ -177,58 +178,6 @@ impl Ends {
             ref other => panic!("an alert was expected, not {other:?}"),
         }
     }
-}
-
-/// What a client can say of a connection.
-#[derive(Debug)]
-struct Session {
-    version: &'static str,
-    suite: &'static str,
-    group: &'static str,
-    alpn: Option<Vec<u8>>,
-    resumed: bool,
-    tickets: u32,
-    certificate: CertificateDer<'static>,
-}
-
-impl Session {
-    fn leaf(&self) -> Leaf {
-        Leaf::parse(&self.certificate).unwrap()
-    }
-}
-
-async fn call<F>(connect: F) -> Result<Session, rustls::Error>
-where
-    F: Future<Output = io::Result<client::TlsStream<DuplexStream>>>,
-{
-    let mut stream = connect.await.map_err(tls_error)?;
-    stream.write_u8(b'x').await.map_err(tls_error)?;
-    assert_eq!(stream.read_u8().await.map_err(tls_error)?, b'x');
-    let (_, connection) = stream.get_ref();
-    Ok(Session {
-        version: connection.protocol_version().unwrap().as_str().unwrap(),
-        suite: connection
-            .negotiated_cipher_suite()
-            .unwrap()
-            .suite()
-            .as_str()
-            .unwrap(),
-        group: connection
-            .negotiated_key_exchange_group()
-            .map_or("", |group| group.name().as_str().unwrap()),
-        alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
-        resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
-        tickets: connection.tls13_tickets_received(),
-        certificate: connection.peer_certificates().unwrap()[0].clone(),
-    })
-}
-
-fn tls_error(error: io::Error) -> rustls::Error {
-    let text = error.to_string();
-    let tls = error
-        .into_inner()
-        .and_then(|inner| inner.downcast::<rustls::Error>().ok());
-    tls.map_or(rustls::Error::General(text), |error| *error)
 }
 
 /// A listener for all certificates that asks nothing of clients; tests change what they are about.
@@ -262,129 +211,4 @@ fn table(entries: &[(&str, Credential)]) -> CertificateTable {
         .fold(CertificateTable::new(), |table, (name, credential)| {
             table.with(entry(name), vec![credential.clone()])
         })
-}
-
-/// What a client is able to do; it takes any certificate, so that tests see which one they are given.
-struct Client {
-    provider: CryptoProvider,
-    versions: Vec<&'static rustls::SupportedProtocolVersion>,
-    schemes: Vec<SignatureScheme>,
-    alpn: Vec<&'static [u8]>,
-    credential: Option<CredentialPem>,
-}
-
-impl Default for Client {
-    fn default() -> Self {
-        let provider = aws_lc_rs::default_provider();
-        Self {
-            schemes: provider.signature_verification_algorithms.supported_schemes(),
-            provider,
-            versions: vec![&rustls::version::TLS13, &rustls::version::TLS12],
-            alpn: Vec::new(),
-            credential: None,
-        }
-    }
-}
-
-impl Client {
-    fn version(version: &'static rustls::SupportedProtocolVersion) -> Self {
-        Self {
-            versions: vec![version],
-            ..Self::default()
-        }
-    }
-
-    fn build(self) -> Arc<ClientConfig> {
-        let verifier = TakesAnything {
-            schemes: self.schemes,
-            provider: self.provider.clone(),
-        };
-        let builder = ClientConfig::builder_with_provider(Arc::new(self.provider))
-            .with_protocol_versions(&self.versions)
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier));
-        let mut config = match self.credential {
-            Some(pem) => builder
-                .with_client_auth_cert(pem.chain().to_vec(), pem.key().clone_key())
-                .unwrap(),
-            None => builder.with_no_client_auth(),
-        };
-        config.alpn_protocols = self.alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        Arc::new(config)
-    }
-}
-
-/// The first message that `client` sends.
-fn hello(client: &Arc<ClientConfig>, name: &str) -> Vec<u8> {
-    let name = ServerName::try_from(name.to_owned()).unwrap();
-    let mut connection = rustls::ClientConnection::new(client.clone(), name).unwrap();
-    let mut bytes = Vec::new();
-    connection.write_tls(&mut bytes).unwrap();
-    bytes
-}
-
-#[derive(Debug)]
-struct TakesAnything {
-    schemes: Vec<SignatureScheme>,
-    provider: CryptoProvider,
-}
-
-impl ServerCertVerifier for TakesAnything {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        or_challenge(rustls::crypto::verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            algorithms,
-        ))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        or_challenge(rustls::crypto::verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            algorithms,
-        ))
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
-    }
-}
-
-/// webpki does not read a certificate with an acmeIdentifier, which is critical.
-fn or_challenge(
-    verified: Result<HandshakeSignatureValid, rustls::Error>,
-) -> Result<HandshakeSignatureValid, rustls::Error> {
-    match verified {
-        Err(rustls::Error::InvalidCertificate(CertificateError::Other(_))) => {
-            Ok(HandshakeSignatureValid::assertion())
-        }
-        other => other,
-    }
 }

@@ -125,7 +125,11 @@ impl Gateway {
     }
 
     /// Waits until the status is as `wanted` says, and returns it.
-    pub(crate) async fn status_until(&self, what: &str, wanted: impl Fn(&api::Status) -> bool) -> api::Status {
+    pub(crate) async fn status_until(
+        &self,
+        what: &str,
+        wanted: impl Fn(&api::Status) -> bool,
+    ) -> api::Status {
         let deadline = Instant::now() + PATIENCE;
         let mut last = String::new();
         while Instant::now() < deadline {

@@ -37,7 +37,11 @@ impl TlsClient {
         }
     }
 
-    pub(crate) async fn connect(&self, address: SocketAddr, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn connect(
+        &self,
+        address: SocketAddr,
+        name: &str,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(address).await?;
         let name = ServerName::try_from(name.to_owned()).expect("a server name");
         self.connector.connect(name, stream).await
