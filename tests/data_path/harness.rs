@@ -178,6 +178,7 @@ pub(crate) fn listener_config(name: &str) -> ListenerConfig {
         handshake_timeout: Duration::from_secs(20),
         connect_timeout: Duration::from_secs(5),
         max_connections: None,
+        tags: Default::default(),
     }
 }
 
