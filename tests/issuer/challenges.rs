@@ -1,5 +1,7 @@
 //! Challenges: which one, in place before the CA looks, and gone after.
 
+use std::sync::atomic::Ordering;
+
 use certgate::config::ChallengeType;
 use certgate::issuer::{FailureClass, IssueError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -155,14 +157,14 @@ async fn answers_are_taken_away_when_the_attempt_is_given_up() {
 #[tokio::test]
 async fn an_answer_that_cannot_be_put_in_place_is_no_validation() {
     let gateway = Gateway::start().await;
-    *gateway.solver.refuse.lock().unwrap() = true;
+    gateway.solver.refuse.store(true, Ordering::SeqCst);
     let error = gateway.issue(&www()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         "the answer to the tls-alpn-01 challenge for example.com could not be put in place"
     );
     assert_eq!(gateway.ca.count(Endpoint::Challenge), 0);
-    *gateway.solver.refuse.lock().unwrap() = false;
+    gateway.solver.refuse.store(false, Ordering::SeqCst);
     gateway.issue(&www()).await.unwrap();
     assert_eq!(gateway.ca.orders().len(), 1);
 }
