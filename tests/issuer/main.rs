@@ -8,6 +8,8 @@ mod pebble_server;
 mod account;
 mod answers;
 mod challenges;
+mod files;
 mod fixture;
 mod journal;
+mod local_ca;
 mod pebble;
