@@ -270,7 +270,7 @@ async fn one_damaged_record_holds_up_no_other_import() {
 }
 
 #[tokio::test]
-async fn a_change_is_seen_at_once_and_looking_causes_no_look() {
+async fn a_change_is_seen_long_before_the_interval_is_over() {
     let world = World::new();
     let source = world.source();
     let mut watched = source.problems();

@@ -1,5 +1,7 @@
 //! A crash costs no second order.
 
+use std::time::Duration;
+
 use certgate::issuer::{FailureClass, IssueError};
 
 use crate::acme_double::{Authorizations, Endpoint, Fault};
@@ -118,6 +120,24 @@ async fn a_ca_without_a_list_of_orders_is_asked_for_a_new_one() {
         .await;
     gateway.issue(&www()).await.unwrap();
     assert_eq!(gateway.ca.count(Endpoint::NewOrder), 2);
+}
+
+#[tokio::test]
+async fn a_ca_that_never_shows_its_list_keeps_no_certificate_from_being_issued() {
+    for (endpoint, fault, waits) in [
+        (Endpoint::Account, Fault::problem(405, "malformed"), false),
+        (Endpoint::Orders, Fault::problem(404, "malformed"), false),
+        (Endpoint::Orders, Fault::answer(500, "oops"), true),
+    ] {
+        let gateway = Gateway::start().await;
+        gateway.ca.fault(Endpoint::NewOrder, Fault::Reset);
+        gateway.issue(&www()).await.unwrap_err();
+        gateway.ca.always(endpoint, fault);
+        let again = gateway.issue(&www()).await;
+        assert_eq!(again.is_err(), waits);
+        gateway.clock.advance(Duration::from_secs(3600));
+        gateway.issue(&www()).await.unwrap();
+    }
 }
 
 #[tokio::test]

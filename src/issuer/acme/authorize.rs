@@ -161,7 +161,7 @@ impl Pursuit<'_> {
 
     /// Why the order is invalid: most CAs say so at the challenges only, and what is known of those is from before.
     pub(super) async fn invalid(&self, order: &mut Order) -> IssueError {
-        let problem = order.state().error.clone();
+        let problem = order.state().error.clone().map(Box::new);
         let mut failures = Vec::new();
         if let Ok(mut order) = self.look(order).await {
             let mut authorizations = order.authorizations();
