@@ -170,6 +170,19 @@ async fn an_answer_that_cannot_be_put_in_place_is_no_validation() {
 }
 
 #[tokio::test]
+async fn an_answer_that_never_comes_into_place_ends_the_attempt() {
+    let gateway = Gateway::start().await;
+    gateway.solver.hold.store(true, Ordering::SeqCst);
+    let error = gateway.issue(&www()).await.unwrap_err();
+    assert!(matches!(error, IssueError::Unfinished { .. }), "{error}");
+    assert!(
+        error.to_string().contains("preparing to validate example.com"),
+        "{error}"
+    );
+    eventually("the answers are gone", || gateway.solver.left() == 0).await;
+}
+
+#[tokio::test]
 async fn the_answer_is_in_place_when_the_ca_looks() {
     let mut gateway = Gateway::start().await;
     gateway.config.challenges = vec![ChallengeType::Http01];

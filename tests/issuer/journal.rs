@@ -111,6 +111,27 @@ async fn an_order_with_more_names_is_not_taken_for_the_lost_one() {
 }
 
 #[tokio::test]
+async fn an_order_that_another_certificate_pursues_is_not_taken_for_the_lost_one() {
+    let gateway = Gateway::start().await;
+    gateway.ca.change(|ca| ca.validating = true);
+    let issuer = gateway.issuer();
+    let (one, two) = (desired("one", &["example.com"]), desired("two", &["example.com"]));
+    let pursuing = gateway.attempt(&issuer, &one);
+    let losing = async {
+        gateway.ca.asked(Endpoint::Challenge, 1).await;
+        gateway.ca.fault(Endpoint::NewOrder, Fault::Reset);
+        gateway.attempt(&issuer, &two).await.unwrap_err();
+        gateway.ca.change(|ca| ca.authorizations = Authorizations::Valid);
+        gateway.attempt(&issuer, &two).await.unwrap();
+    };
+    tokio::select! {
+        result = pursuing => panic!("it came to an end: {result:?}"),
+        () = losing => {}
+    }
+    assert_eq!(gateway.ca.orders().len(), 2);
+}
+
+#[tokio::test]
 async fn a_ca_without_a_list_of_orders_is_asked_for_a_new_one() {
     let gateway = Gateway::start().await;
     gateway.ca.change(|ca| ca.lists_orders = false);

@@ -214,13 +214,15 @@ impl Drop for Presented {
         if self.challenges.is_empty() {
             return;
         }
-        // Without a runtime the process is ending, and the answers with it.
+        // Without a runtime the process is ending, and the answers with it. What is spawned is no guard itself: a
+        // runtime that is ending drops it at once.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let mut rest = Presented {
-                solver: self.solver.clone(),
-                challenges: std::mem::take(&mut self.challenges),
-            };
-            runtime.spawn(async move { rest.clear().await });
+            let (solver, challenges) = (self.solver.clone(), std::mem::take(&mut self.challenges));
+            runtime.spawn(async move {
+                for challenge in &challenges {
+                    solver.clear(challenge).await;
+                }
+            });
         }
     }
 }
