@@ -9,7 +9,7 @@
 mod acme;
 mod challenge;
 mod error;
-
+mod files;
 mod local_ca;
 
 use std::fmt;
@@ -20,7 +20,7 @@ use certgate_store::Lease;
 pub use acme::{AcmeIssuer, Limits};
 pub use challenge::{Challenge, ChallengeSolver, SolveError};
 pub use error::{FailureClass, IssueError, ValidationFailure};
-
+pub use files::{FileProblem, FileSource};
 pub use local_ca::LocalCa;
 
 use crate::certificate::{CertificateName, CredentialPem, DesiredCertificate};

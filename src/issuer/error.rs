@@ -84,14 +84,14 @@ pub enum IssueError {
         configured: Vec<ChallengeType>,
     },
     /// The order is invalid, and will stay so (RFC 8555 §7.1.6).
-    #[error("the CA has declared order {order} invalid{}", reasons(failures, problem.as_ref()))]
+    #[error("the CA has declared order {order} invalid{}", reasons(failures, problem.as_deref()))]
     OrderInvalid {
         /// The order's URL.
         order: String,
         /// The challenges that failed.
         failures: Vec<ValidationFailure>,
         /// The problem of the order itself, where there is one.
-        problem: Option<Problem>,
+        problem: Option<Box<Problem>>,
     },
     /// The CA refused a request, or something before it did.
     #[error("cannot {doing}: {}", refusal(*.status, problem.as_deref(), excerpt))]
@@ -148,8 +148,6 @@ pub enum IssueError {
         url: String,
         /// What happened.
         reason: String,
-        /// Whether the request may have arrived.
-        sent: bool,
     },
 }
 
@@ -188,7 +186,7 @@ impl IssueError {
             } => failures
                 .iter()
                 .filter_map(|failure| failure.problem.as_ref())
-                .chain(problem)
+                .chain(problem.as_deref())
                 .map(problem_class)
                 .find(|class| *class == FailureClass::Stop)
                 .unwrap_or(FailureClass::Later),
@@ -210,6 +208,12 @@ impl IssueError {
                 .is_none_or(|problem| PASSING.contains(&kind(problem))),
             _ => true,
         }
+    }
+
+    /// Whether the CA itself has refused for good: nothing was done, and nothing is to be mended first.
+    pub(super) fn is_clear_no(&self) -> bool {
+        matches!(self, Self::Refused { status: 400..500, problem: Some(problem), .. }
+            if !matches!(kind(problem), "accountDoesNotExist" | "badNonce"))
     }
 
     /// Whether the CA refused with this type of problem (RFC 8555 §6.7), written without its prefix.

@@ -52,9 +52,33 @@ async fn a_stalled_ca_ends_in_time_wherever_it_stalls() {
         let error = gateway.issue(&www()).await.unwrap_err();
         assert_eq!(error.class(), FailureClass::Later, "{endpoint:?}: {error}");
         assert!(
+            error.to_string().contains("no answer within"),
+            "{endpoint:?}: {error}"
+        );
+        assert!(
             begun.elapsed() < LIMITS.issuance + Duration::from_secs(1),
             "{endpoint:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_the_ca_never_answers_for_holds_up_no_other() {
+    let gateway = Gateway::start().await;
+    gateway.ca.change(|ca| {
+        ca.hanging.insert("hangs.example.com".to_owned());
+    });
+    let issuer = gateway.issuer();
+    let hangs = desired("hangs", &["hangs.example.com"]);
+    let others: Vec<_> = (0..20)
+        .map(|n| desired(&format!("c{n}"), &[&format!("c{n}.example.com")]))
+        .collect();
+    tokio::select! {
+        biased;
+        result = gateway.attempt(&issuer, &hangs) => panic!("the others waited for {result:?}"),
+        issued = futures_util::future::join_all(others.iter().map(|other| gateway.attempt(&issuer, other))) => {
+            assert!(issued.iter().all(Result::is_ok));
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Challenges: which one, in place before the CA looks, and gone after.
 
+use std::sync::atomic::Ordering;
+
 use certgate::config::ChallengeType;
 use certgate::issuer::{FailureClass, IssueError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -155,16 +157,29 @@ async fn answers_are_taken_away_when_the_attempt_is_given_up() {
 #[tokio::test]
 async fn an_answer_that_cannot_be_put_in_place_is_no_validation() {
     let gateway = Gateway::start().await;
-    *gateway.solver.refuse.lock().unwrap() = true;
+    gateway.solver.refuse.store(true, Ordering::SeqCst);
     let error = gateway.issue(&www()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         "the answer to the tls-alpn-01 challenge for example.com could not be put in place"
     );
     assert_eq!(gateway.ca.count(Endpoint::Challenge), 0);
-    *gateway.solver.refuse.lock().unwrap() = false;
+    gateway.solver.refuse.store(false, Ordering::SeqCst);
     gateway.issue(&www()).await.unwrap();
     assert_eq!(gateway.ca.orders().len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_never_comes_into_place_ends_the_attempt() {
+    let gateway = Gateway::start().await;
+    gateway.solver.hold.store(true, Ordering::SeqCst);
+    let error = gateway.issue(&www()).await.unwrap_err();
+    assert!(matches!(error, IssueError::Unfinished { .. }), "{error}");
+    assert!(
+        error.to_string().contains("preparing to validate example.com"),
+        "{error}"
+    );
+    eventually("the answers are gone", || gateway.solver.left() == 0).await;
 }
 
 #[tokio::test]

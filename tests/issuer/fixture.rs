@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -154,7 +155,12 @@ pub(crate) fn www() -> DesiredCertificate {
 pub(crate) struct Answers {
     pub in_place: Mutex<Vec<Challenge>>,
     pub ever: Mutex<Vec<(String, ChallengeType)>>,
-    pub refuse: Mutex<bool>,
+    /// Fail.
+    pub refuse: AtomicBool,
+    /// Never come to an end.
+    pub hold: AtomicBool,
+    /// Say yes, and give no answer.
+    pub lose: AtomicBool,
 }
 
 impl Answers {
@@ -170,15 +176,20 @@ impl Answers {
 #[async_trait]
 impl ChallengeSolver for Answers {
     async fn present(&self, challenge: &Challenge) -> Result<(), SolveError> {
-        if *self.refuse.lock().unwrap() {
+        if self.refuse.load(Ordering::SeqCst) {
             let reason = "there is no listener for it".to_owned();
             return Err(SolveError { reason });
         }
-        self.in_place.lock().unwrap().push(challenge.clone());
+        if !self.lose.load(Ordering::SeqCst) {
+            self.in_place.lock().unwrap().push(challenge.clone());
+        }
         self.ever
             .lock()
             .unwrap()
             .push((challenge.domain.to_string(), challenge.kind));
+        if self.hold.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! A crash costs no second order.
 
+use std::time::Duration;
+
 use certgate::issuer::{FailureClass, IssueError};
 
 use crate::acme_double::{Authorizations, Endpoint, Fault};
@@ -109,6 +111,27 @@ async fn an_order_with_more_names_is_not_taken_for_the_lost_one() {
 }
 
 #[tokio::test]
+async fn an_order_that_another_certificate_pursues_is_not_taken_for_the_lost_one() {
+    let gateway = Gateway::start().await;
+    gateway.ca.change(|ca| ca.validating = true);
+    let issuer = gateway.issuer();
+    let (one, two) = (desired("one", &["example.com"]), desired("two", &["example.com"]));
+    let pursuing = gateway.attempt(&issuer, &one);
+    let losing = async {
+        gateway.ca.asked(Endpoint::Challenge, 1).await;
+        gateway.ca.fault(Endpoint::NewOrder, Fault::Reset);
+        gateway.attempt(&issuer, &two).await.unwrap_err();
+        gateway.ca.change(|ca| ca.authorizations = Authorizations::Valid);
+        gateway.attempt(&issuer, &two).await.unwrap();
+    };
+    tokio::select! {
+        result = pursuing => panic!("it came to an end: {result:?}"),
+        () = losing => {}
+    }
+    assert_eq!(gateway.ca.orders().len(), 2);
+}
+
+#[tokio::test]
 async fn a_ca_without_a_list_of_orders_is_asked_for_a_new_one() {
     let gateway = Gateway::start().await;
     gateway.ca.change(|ca| ca.lists_orders = false);
@@ -118,6 +141,24 @@ async fn a_ca_without_a_list_of_orders_is_asked_for_a_new_one() {
         .await;
     gateway.issue(&www()).await.unwrap();
     assert_eq!(gateway.ca.count(Endpoint::NewOrder), 2);
+}
+
+#[tokio::test]
+async fn a_ca_that_never_shows_its_list_keeps_no_certificate_from_being_issued() {
+    for (endpoint, fault, waits) in [
+        (Endpoint::Account, Fault::problem(405, "malformed"), false),
+        (Endpoint::Orders, Fault::problem(404, "malformed"), false),
+        (Endpoint::Orders, Fault::answer(500, "oops"), true),
+    ] {
+        let gateway = Gateway::start().await;
+        gateway.ca.fault(Endpoint::NewOrder, Fault::Reset);
+        gateway.issue(&www()).await.unwrap_err();
+        gateway.ca.always(endpoint, fault);
+        let again = gateway.issue(&www()).await;
+        assert_eq!(again.is_err(), waits);
+        gateway.clock.advance(Duration::from_secs(3600));
+        gateway.issue(&www()).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ mod jws;
 mod protocol;
 #[path = "acme_double/signing.rs"]
 mod signing;
+#[path = "acme_double/validation.rs"]
+mod validation;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::convert::Infallible;

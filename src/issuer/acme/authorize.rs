@@ -161,7 +161,7 @@ impl Pursuit<'_> {
 
     /// Why the order is invalid: most CAs say so at the challenges only, and what is known of those is from before.
     pub(super) async fn invalid(&self, order: &mut Order) -> IssueError {
-        let problem = order.state().error.clone();
+        let problem = order.state().error.clone().map(Box::new);
         let mut failures = Vec::new();
         if let Ok(mut order) = self.look(order).await {
             let mut authorizations = order.authorizations();
@@ -214,13 +214,15 @@ impl Drop for Presented {
         if self.challenges.is_empty() {
             return;
         }
-        // Without a runtime the process is ending, and the answers with it.
+        // Without a runtime the process is ending, and the answers with it. What is spawned is no guard itself: a
+        // runtime that is ending drops it at once.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let mut rest = Presented {
-                solver: self.solver.clone(),
-                challenges: std::mem::take(&mut self.challenges),
-            };
-            runtime.spawn(async move { rest.clear().await });
+            let (solver, challenges) = (self.solver.clone(), std::mem::take(&mut self.challenges));
+            runtime.spawn(async move {
+                for challenge in &challenges {
+                    solver.clear(challenge).await;
+                }
+            });
         }
     }
 }

@@ -79,7 +79,6 @@ impl AcmeHttp {
             Err(_) => Err(RequestFailure::Unreachable {
                 reason: format!("no answer within {:?}", self.limits.request),
                 url: url.clone(),
-                sent: true,
             }),
         };
         let milliseconds = begun.elapsed().as_millis();
@@ -97,21 +96,18 @@ impl AcmeHttp {
         request: Request<BodyWrapper<Bytes>>,
         url: &str,
     ) -> Result<http::Response<Bytes>, RequestFailure> {
-        let unreachable = |sent, error: &dyn std::error::Error| RequestFailure::Unreachable {
+        let unreachable = |error: &dyn std::error::Error| RequestFailure::Unreachable {
             url: url.to_owned(),
             reason: chain(error),
-            sent,
         };
         let answer = self.client.request(request).await;
-        let (parts, body) = answer
-            .map_err(|error| unreachable(!error.is_connect(), &error))?
-            .into_parts();
+        let (parts, body) = answer.map_err(|error| unreachable(&error))?.into_parts();
         let body = match Limited::new(body, MAX_ANSWER).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
                 return Err(RequestFailure::TooLarge { url: url.to_owned() });
             }
-            Err(error) => return Err(unreachable(true, error.as_ref())),
+            Err(error) => return Err(unreachable(error.as_ref())),
         };
         if parts.status.is_success() {
             return Ok(http::Response::from_parts(parts, body));
@@ -176,12 +172,7 @@ pub(super) enum RequestFailure {
     #[error("the answer of {url} is larger than {MAX_ANSWER} bytes")]
     TooLarge { url: String },
     #[error("{reason}")]
-    Unreachable {
-        url: String,
-        reason: String,
-        /// Whether the request may have arrived.
-        sent: bool,
-    },
+    Unreachable { url: String, reason: String },
 }
 
 impl RequestFailure {
@@ -204,12 +195,7 @@ impl RequestFailure {
                 doing,
                 reason: self.to_string(),
             },
-            Self::Unreachable { url, reason, sent } => IssueError::Unreachable {
-                doing,
-                url,
-                reason,
-                sent,
-            },
+            Self::Unreachable { url, reason } => IssueError::Unreachable { doing, url, reason },
         }
     }
 }

@@ -123,37 +123,48 @@ impl<'a> ListReader<'a> {
         Ok(Self { session, key })
     }
 
-    /// The URLs of the account's orders; none where the CA keeps no list.
+    /// The URLs of the account's orders; none where the CA keeps no list, or does not show it.
     async fn orders(&self) -> Result<Vec<String>, IssueError> {
-        let (account, _): (AccountObject, _) = self.post_as_get(self.session.account.id()).await?;
-        let (mut next, mut urls) = (account.orders, Vec::new());
+        let mut urls = Vec::new();
+        let mut next = match self.post_as_get::<AccountObject>(self.session.account.id()).await {
+            Ok((account, _)) => account.orders,
+            Err(error) if error.is_clear_no() => None,
+            Err(error) => return Err(error),
+        };
         for _ in 0..MAX_PAGES {
             let Some(url) = next.take() else { break };
-            let (page, headers) = match self.post_as_get::<OrderList>(&url).await {
-                Ok(page) => page,
-                // A list that is announced and not there is no list.
-                Err(IssueError::Refused {
-                    status: 404 | 405 | 501,
-                    ..
-                }) => break,
+            match self.post_as_get::<OrderList>(&url).await {
+                Ok((page, headers)) => {
+                    urls.extend(page.orders);
+                    next = next_page(&headers, &url);
+                }
+                Err(error) if error.is_clear_no() => {}
                 Err(error) => return Err(error),
-            };
-            urls.extend(page.orders);
-            next = next_page(&headers, &url);
+            }
         }
         Ok(urls)
     }
 
     /// Reads a resource (RFC 8555 §6.3).
     async fn post_as_get<T: DeserializeOwned>(&self, url: &str) -> Result<(T, HeaderMap), IssueError> {
-        let mut answer = self.attempt(url).await;
-        for _ in 0..NONCE_TRIES {
-            match &answer {
-                Ok(refused) if !refused.status().is_success() => answer = self.attempt(url).await,
-                _ => break,
+        let mut tries = NONCE_TRIES;
+        let answer = loop {
+            let answer = self.attempt(url).await.map_err(|failure| failure.during(LOOK))?;
+            tries -= 1;
+            if answer.status().is_success() || tries == 0 {
+                break answer;
             }
+        };
+        let (parts, body) = answer.into_parts();
+        if !parts.status.is_success() {
+            return Err(IssueError::Refused {
+                doing: LOOK,
+                status: parts.status.as_u16(),
+                problem: serde_json::from_slice(&body).ok(),
+                excerpt: String::new(),
+                retry_after: None,
+            });
         }
-        let (parts, body) = answer.map_err(|failure| failure.during(LOOK))?.into_parts();
         let value = serde_json::from_slice(&body).map_err(|error| IssueError::Garbled {
             doing: LOOK,
             reason: error.to_string(),
@@ -212,7 +223,6 @@ fn broken(url: &str, reason: &str) -> RequestFailure {
     RequestFailure::Unreachable {
         url: url.to_owned(),
         reason: reason.to_owned(),
-        sent: true,
     }
 }
 

@@ -64,9 +64,14 @@ impl Pursuit<'_> {
         };
         self.course.step(Step::ResumingOrder);
         let Some(url) = record.order_url.clone() else {
-            return match self.find_placed(&record).await? {
-                Some(order) => self.note(record, order).await,
-                None => self.place(record).await,
+            return match self.find_placed(&record).await {
+                Ok(Some(order)) => self.note(record, order).await,
+                Ok(None) => self.place(record).await,
+                Err(error) if self.is_young(&record) => Err(error),
+                Err(error) => {
+                    tracing::warn!(certificate = %self.name(), %error, "cannot see whether there is an order already; another is placed");
+                    self.place(record).await
+                }
             };
         };
         match self
@@ -105,6 +110,11 @@ impl Pursuit<'_> {
         }))
     }
 
+    /// Whether it is worth waiting until the CA can say what became of the intent.
+    fn is_young(&self, intent: &OrderRecord) -> bool {
+        self.issuer.clock.now().since(intent.created_at) < LONGEST_DOUBT
+    }
+
     /// Writes that an order is about to be placed, and the key that it is for.
     async fn intend(&self) -> Result<OrderRecord, IssueError> {
         let key_type = self.request.desired.key_type;
@@ -133,10 +143,7 @@ impl Pursuit<'_> {
             Ok(order) => self.note(record, order).await,
             Err(error) => {
                 // A clear no leaves nothing behind. After anything else there may be an order to be found.
-                if matches!(error, IssueError::Refused { status: 400..500, .. })
-                    && !error.is_problem("accountDoesNotExist")
-                    && !error.is_problem("badNonce")
-                {
+                if error.is_clear_no() {
                     self.end_journal().await?;
                 }
                 Err(error)
@@ -278,6 +285,9 @@ pub(super) fn identifiers(desired: &DesiredCertificate) -> Vec<Identifier> {
     names.dedup();
     names.into_iter().map(Identifier::Dns).collect()
 }
+
+/// A CA that cannot list its orders for so long shall not keep a certificate from being issued.
+const LONGEST_DOUBT: Duration = Duration::from_secs(3600);
 
 /// An order that is being pursued.
 struct Claim<'a> {

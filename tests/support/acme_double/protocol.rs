@@ -9,11 +9,10 @@ use certgate::clock::Clock;
 use http::{HeaderValue, Method, Response};
 use hyper::body::Bytes;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::jws::{Jws, thumbprint};
+use super::jws::Jws;
 use super::signing::Authority;
-use super::{Asked, Authorizations, Behaviour, Counts, Endpoint, Fault, Faults, OrderView, Validation};
+use super::{Asked, Authorizations, Behaviour, Counts, Endpoint, Fault, Faults, OrderView, validation};
 
 pub(super) struct Protocol {
     pub(super) base: String,
@@ -25,7 +24,7 @@ pub(super) struct Protocol {
     pub(super) orders: Vec<Order>,
     pub(super) authority: Authority,
     pub(super) user_agent: String,
-    authorizations: Vec<Authorization>,
+    pub(super) authorizations: Vec<Authorization>,
     nonces: HashSet<String>,
     clock: Arc<dyn Clock>,
 }
@@ -33,7 +32,7 @@ pub(super) struct Protocol {
 pub(super) struct Account {
     pub(super) contact: Vec<String>,
     id: String,
-    point: Vec<u8>,
+    pub(super) point: Vec<u8>,
 }
 
 pub(super) struct Order {
@@ -44,16 +43,16 @@ pub(super) struct Order {
     chain: Option<String>,
 }
 
-struct Authorization {
-    name: String,
-    status: &'static str,
-    token: String,
-    kinds: Vec<&'static str>,
+pub(super) struct Authorization {
+    pub(super) name: String,
+    pub(super) status: &'static str,
+    pub(super) token: String,
+    pub(super) kinds: Vec<&'static str>,
     /// The challenge that was tried, and what came of it.
-    tried: Option<(&'static str, Result<(), String>)>,
+    pub(super) tried: Option<(&'static str, Result<(), String>)>,
 }
 
-type Reply = Result<Response<Bytes>, (u16, &'static str, String)>;
+pub(super) type Reply = Result<Response<Bytes>, (u16, &'static str, String)>;
 
 impl Protocol {
     pub(super) fn new(base: String, clock: Arc<dyn Clock>) -> Self {
@@ -123,7 +122,11 @@ impl Protocol {
     }
 
     /// Checks nonce, URL, key and signature; gives the account's position, none for a new one.
-    fn verify(&mut self, jws: &Jws, asked: &Asked) -> Result<Option<usize>, (u16, &'static str, String)> {
+    pub(super) fn verify(
+        &mut self,
+        jws: &Jws,
+        asked: &Asked,
+    ) -> Result<Option<usize>, (u16, &'static str, String)> {
         let nonce = jws.header("nonce").unwrap_or_default();
         let refuse = std::mem::take(&mut self.behaviour.refused_nonces);
         self.behaviour.refused_nonces = refuse.saturating_sub(1);
@@ -326,23 +329,6 @@ impl Protocol {
         })
     }
 
-    fn challenge(&self, index: usize, kind: &str) -> Value {
-        let authorization = &self.authorizations[index];
-        let url = format!("{}/challenge/{index}/{kind}", self.base);
-        let mut object = json!({"type": kind, "url": url, "token": authorization.token, "status": "pending"});
-        match &authorization.tried {
-            Some((tried, _)) if *tried != kind => {}
-            Some((_, Err(reason))) => {
-                object["status"] = json!("invalid");
-                object["error"] = problem("unauthorized", reason);
-            }
-            Some((_, Ok(()))) if authorization.status == "pending" => object["status"] = json!("processing"),
-            Some((_, Ok(()))) => object["status"] = json!("valid"),
-            None => {}
-        }
-        object
-    }
-
     fn finalize(&mut self, position: usize, jws: &Jws) -> Reply {
         let order = &self.orders[position];
         if self.status(order) != "ready" {
@@ -376,7 +362,7 @@ pub(super) async fn answer(protocol: &Mutex<Protocol>, asked: Asked) -> Response
         None => None,
     };
     let reply = match challenge {
-        Some((index, kind)) => tried(protocol, &asked, index, &kind).await,
+        Some((index, kind)) => validation::tried(protocol, &asked, index, &kind).await,
         None => {
             let mut protocol = protocol.lock().unwrap();
             match (&asked.method, asked.path.as_str()) {
@@ -395,73 +381,6 @@ pub(super) async fn answer(protocol: &Mutex<Protocol>, asked: Asked) -> Response
         .headers_mut()
         .insert("replay-nonce", HeaderValue::from_str(&nonce).unwrap());
     answer
-}
-
-/// The client says that a challenge is answered: look.
-async fn tried(protocol: &Mutex<Protocol>, asked: &Asked, index: usize, kind: &str) -> Reply {
-    let (validation, name, token, thumbprint) = {
-        let mut protocol = protocol.lock().unwrap();
-        let jws = Jws::parse(&asked.body).ok_or((400, "malformed", "this is no JWS".to_owned()))?;
-        let account =
-            protocol
-                .verify(&jws, asked)?
-                .ok_or((401, "unauthorized", "an account is needed".to_owned()))?;
-        let authorization = &protocol.authorizations[index];
-        if authorization.tried.is_some() || authorization.status != "pending" {
-            return Err((400, "malformed", "the challenge is not pending".into()));
-        }
-        let (name, token) = (authorization.name.clone(), authorization.token.clone());
-        (
-            protocol.behaviour.validation,
-            name,
-            token,
-            thumbprint(&protocol.accounts[account].point),
-        )
-    };
-    let outcome = match (validation, kind) {
-        (Validation::Http01 { port }, "http-01") => {
-            fetch(port, &name, &token, &format!("{token}.{thumbprint}")).await
-        }
-        _ => Ok(()),
-    };
-    let mut protocol = protocol.lock().unwrap();
-    let outcome = match protocol.behaviour.failing.contains(&name) {
-        true => Err(format!("{name} fails always")),
-        false => outcome,
-    };
-    let validating = protocol.behaviour.validating;
-    let authorization = &mut protocol.authorizations[index];
-    let kind = authorization.kinds.iter().find(|offered| **offered == kind);
-    let kind = *kind.ok_or((404, "malformed", "there is no such challenge".to_owned()))?;
-    authorization.status = match &outcome {
-        Ok(()) if validating => "pending",
-        Ok(()) => "valid",
-        Err(_) => "invalid",
-    };
-    authorization.tried = Some((kind, outcome));
-    let mut object = protocol.challenge(index, kind);
-    // Most servers answer before they have looked.
-    object.as_object_mut().unwrap().remove("error");
-    object["status"] = json!("processing");
-    Ok(answer_json(200, &object))
-}
-
-async fn fetch(port: u16, name: &str, token: &str, expected: &str) -> Result<(), String> {
-    let exchange = async {
-        let mut tcp = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
-        let request = format!(
-            "GET /.well-known/acme-challenge/{token} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
-        );
-        tcp.write_all(request.as_bytes()).await?;
-        let mut text = String::new();
-        tcp.read_to_string(&mut text).await?;
-        Ok::<_, std::io::Error>(text)
-    };
-    let text = exchange.await.map_err(|error| error.to_string())?;
-    match text.starts_with("HTTP/1.1 200") && text.trim_end().ends_with(expected) {
-        true => Ok(()),
-        false => Err(format!("got {text:?}")),
-    }
 }
 
 pub(super) fn problem(kind: &str, detail: &str) -> Value {
@@ -518,7 +437,7 @@ fn strings(value: &Value) -> Vec<String> {
         .collect()
 }
 
-fn answer_json(status: u16, body: &Value) -> Response<Bytes> {
+pub(super) fn answer_json(status: u16, body: &Value) -> Response<Bytes> {
     let kind = if status < 400 {
         "application/json"
     } else {
