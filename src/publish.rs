@@ -12,3 +12,6 @@ mod publisher;
 pub use candidate::Unfit;
 pub use challenges::PublishedChallenges;
 pub use publisher::{Problem, Problems, Publisher};
+
+#[cfg(test)]
+mod tests;

@@ -21,10 +21,10 @@ pub struct Publisher {
     inventory: Inventory,
     published: Arc<PublishedCertificates>,
     clock: Arc<dyn Clock>,
-    hints: Hints,
-    stale: Stale,
+    pub(super) hints: Hints,
+    pub(super) stale: Stale,
     served: OrdSet<CertificateName>,
-    problems: watch::Sender<Problems>,
+    pub(super) problems: watch::Sender<Problems>,
 }
 
 /// What is not published as the store has it.
@@ -101,7 +101,7 @@ impl Publisher {
     }
 
     /// Reads what is stale and publishes it, all at once. Nothing of it is forgotten when the store fails.
-    async fn catch_up(&mut self) -> Result<(), InventoryError> {
+    pub(super) async fn catch_up(&mut self) -> Result<(), InventoryError> {
         let mut change = Change {
             table: CertificateTable::clone(&self.published.load()),
             served: self.served.clone(),
