@@ -51,29 +51,23 @@ pub(super) enum Finished {
 impl Attempts {
     /// Waits for its turn and makes the attempt. A stop ends it between any two steps: what was begun is in the store.
     pub(super) async fn make(&self, desired: &Desired, next: &Next) -> Finished {
-        let mut stopping = self.stopping.subscribe();
-        let attempt = async {
-            let _place = self.lanes.enter(&next.issuer, next.again).await;
-            let name = lease_name(&desired.certificate.name);
-            match self.inventory.lease(&name, self.limits.lease_ttl).await {
-                Ok(Some(lease)) => self.hold(lease, desired, next).await,
-                Ok(None) => Finished::Elsewhere,
-                Err(error) => Finished::Unrecorded(error),
-            }
-        };
-        tokio::select! {
+        let _place = tokio::select! {
             biased;
-            // An error would say that the sender is gone, and it lives in `self`.
-            _ = stopping.wait_for(|stopping| *stopping) => Finished::Recorded,
-            finished = attempt => finished,
+            () = self.stopped() => return Finished::Recorded,
+            place = self.lanes.enter(&next.issuer, next.again) => place,
+        };
+        let name = lease_name(&desired.certificate.name);
+        match self.inventory.lease(&name, self.limits.lease_ttl).await {
+            Ok(Some(lease)) => self.hold(lease, desired, next).await,
+            Ok(None) => Finished::Elsewhere,
+            Err(error) => Finished::Unrecorded(error),
         }
     }
 
     async fn hold(&self, lease: Lease, desired: &Desired, next: &Next) -> Finished {
-        let mut stopping = self.stopping.subscribe();
         let result = tokio::select! {
             biased;
-            _ = stopping.wait_for(|stopping| *stopping) => Ok(()),
+            () = self.stopped() => Ok(()),
             lost = self.keep(&lease) => Err(lost),
             result = self.proceed(&lease, desired, next) => result,
         };
@@ -91,6 +85,11 @@ impl Attempts {
             }
             Err(error) => Finished::Unrecorded(error),
         }
+    }
+
+    async fn stopped(&self) {
+        // An error would say that the sender is gone, and it lives in `self`.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 
     /// Keeps the lease alive; returns when it is lost, or has to be taken for lost.

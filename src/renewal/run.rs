@@ -27,10 +27,15 @@ impl Renewal {
         let mut full_look = interval_at(Instant::now() + FULL_LOOK, FULL_LOOK);
         full_look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut work = Work::default();
-        work.agenda.desire(&self.desired.borrow_and_update());
         let mut stale = Stale::Everything;
+        let mut changed = true;
         let mut pause = FIRST_STORE_PAUSE;
         loop {
+            // Whatever woke the loop: nothing is begun by what was wanted before.
+            if std::mem::take(&mut changed) || self.desired.has_changed().unwrap_or(false) {
+                work.agenda.desire(&self.desired.borrow_and_update());
+                stale = Stale::Everything;
+            }
             let (mut wake, mut retry) = (None, None);
             match self.look(&mut work, &stale).await {
                 Ok(()) => {
@@ -47,10 +52,7 @@ impl Renewal {
             tokio::select! {
                 () = &mut stop => break,
                 hint = hints.changed() => stale.add_hint(&hint),
-                desired = changed(&mut self.desired) => {
-                    work.agenda.desire(&desired);
-                    stale = Stale::Everything;
-                }
+                () = change(&mut self.desired) => changed = true,
                 Some(finished) = work.tasks.join_next_with_id() => stale.add(self.finish(&mut work, finished)),
                 () = self.attempts.clock.sleep_until(wake.unwrap_or_default()), if wake.is_some() => {}
                 () = sleep(retry.unwrap_or_default()), if retry.is_some() => {}
@@ -249,11 +251,10 @@ struct Work {
     setbacks: HashMap<CertificateName, u32>,
 }
 
-async fn changed(desired: &mut watch::Receiver<Arc<[DesiredCertificate]>>) -> Arc<[DesiredCertificate]> {
-    match desired.changed().await {
-        Ok(()) => desired.borrow_and_update().clone(),
+async fn change(desired: &mut watch::Receiver<Arc<[DesiredCertificate]>>) {
+    if desired.changed().await.is_err() {
         // Nobody is left who could want anything else.
-        Err(_) => pending().await,
+        pending().await
     }
 }
 
