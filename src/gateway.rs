@@ -8,6 +8,7 @@ mod data_plane;
 mod error;
 mod operations;
 mod views;
+mod watched_files;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use crate::config::Config;
 use crate::dns::DnsChecker;
 use crate::gateway::control_plane::{ControlPlane, Gate, joined};
 use crate::gateway::data_plane::DataPlane;
+use crate::gateway::watched_files::WatchedFiles;
 use crate::inventory::Inventory;
 use crate::issuer::ChallengeSolver;
 use crate::publish::{PublishedChallenges, Publisher};
@@ -51,9 +53,10 @@ impl Gateway {
         let inventory = Inventory::new(Arc::new(store));
         let data_plane = DataPlane::start(config.runtime.workers)?;
 
+        let files = WatchedFiles::watch(&config, &inventory, &clock).await;
         let mut publisher = Publisher::new(inventory.clone(), data_plane.published.clone(), clock.clone());
         publisher.start().await?;
-        /*F184*/
+
         let prepared = data_plane.prepare(&config)?;
 
         let solver: Arc<dyn ChallengeSolver> = Arc::new(PublishedChallenges::new(
@@ -86,7 +89,8 @@ impl Gateway {
             started_at: clock.now(),
             health: renewal.health(),
             publisher: publisher.problems(),
-            /*F19*/ recovery,
+            files: ArcSwap::from_pointee(files),
+            recovery,
             clock,
             inventory,
             data_plane,
@@ -112,7 +116,7 @@ impl Gateway {
         let mut tasks = JoinSet::new();
         tasks.spawn(publisher.run(stopped()));
         tasks.spawn(renewal.run(stopped()));
-        /*F98*/
+
         let announcing = control.clone();
         tasks.spawn(async move {
             loop {
@@ -167,8 +171,8 @@ impl Gateway {
         data_plane::check_fixed_parts(&self.control.config.load(), &config)?;
         let requested = self.control.inventory.requested().await?;
         let prepared = self.control.data_plane.prepare(&config)?;
-        /*F98*/
-        self.control.adopt(config, requested);
+
+        self.control.adopt(config, requested).await;
         self.control.data_plane.commit(prepared);
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, IssuerConfig};
 use crate::dns::DnsChecker;
 use crate::gateway::data_plane::DataPlane;
+use crate::gateway::watched_files::WatchedFiles;
 use crate::inventory::{Inventory, InventoryError};
 use crate::issuer::{AcmeIssuer, ChallengeSolver, Issuer, Limits, LocalCa};
 use crate::metrics::Metrics;
@@ -34,6 +35,7 @@ pub(super) struct ControlPlane {
     pub(super) events: broadcast::Sender<api::Event>,
     pub(super) health: watch::Receiver<Health>,
     pub(super) publisher: watch::Receiver<Problems>,
+    pub(super) files: ArcSwap<WatchedFiles>,
     pub(super) recovery: Recovery,
     pub(super) last_reload: Mutex<Option<api::Reload>>,
 }
@@ -53,7 +55,7 @@ impl ControlPlane {
     }
 
     /// Takes over the parts of `config` that decide and fetch. Cannot fail.
-    pub(super) fn adopt(&self, config: Config, requested: Vec<DesiredCertificate>) {
+    pub(super) async fn adopt(&self, config: Config, requested: Vec<DesiredCertificate>) {
         let before = self.config.load_full();
         let known = self.issuers.load_full();
         let mut issuers = issuers(&config, &self.inventory, &self.solver, &self.clock);
@@ -71,6 +73,12 @@ impl ControlPlane {
             self.dns.store(Arc::new(DnsChecker::new(config.gateway.as_ref())));
         }
         self.desired.send_replace(joined(&config, requested));
+        if before.certificate_files != config.certificate_files
+            || before.certificate_directories != config.certificate_directories
+        {
+            let files = WatchedFiles::watch(&config, &self.inventory, &self.clock).await;
+            self.files.store(Arc::new(files));
+        }
         self.config.store(Arc::new(config));
     }
 
@@ -105,6 +113,7 @@ impl ControlPlane {
             warnings.push(format!("the store was recovered at the start: {}", self.recovery));
         }
         let problems = self.publisher.borrow().clone();
+        warnings.extend(self.files.load().problems());
         let unfit = problems.certificates.iter().map(|(name, problem)| {
             format!(
                 "certificate `{name}`, since {}: {}",

@@ -2,8 +2,8 @@
 
 use certgate::issuer::{FailureClass, IssueError};
 
-use crate::acme_double::{Endpoint, Fault};
 use crate::fixture::{Gateway, desired, www};
+use crate::support::acme_double::{Endpoint, Fault};
 
 #[tokio::test]
 async fn certificates_and_restarts_share_one_account() {

@@ -6,8 +6,8 @@ use certgate::certificate::Credential;
 use certgate::clock::Clock;
 use certgate::issuer::{FailureClass, IssueError};
 
-use crate::acme_double::{Endpoint, Fault, Issued};
 use crate::fixture::{Gateway, LIMITS, desired, www};
+use crate::support::acme_double::{Endpoint, Fault, Issued};
 
 #[tokio::test]
 async fn a_certificate_is_obtained_and_fits() {

@@ -6,8 +6,8 @@ use certgate::config::ChallengeType;
 use certgate::issuer::{FailureClass, IssueError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::acme_double::{Authorizations, Endpoint, Fault, Validation};
 use crate::fixture::{Gateway, desired, eventually, www};
+use crate::support::acme_double::{Authorizations, Endpoint, Fault, Validation};
 
 #[tokio::test]
 async fn the_first_configured_challenge_that_is_offered_is_answered() {

@@ -93,6 +93,7 @@ async fn a_pem_and_a_crt_with_a_key_become_certificates_of_the_directory() {
         name: CertificateName::parse("bought").unwrap(),
         certificate_file: world.path("bought.certificate"),
         key_file: None,
+        tags: Default::default(),
     });
     let mut source = world.source();
     source.look().await.unwrap();

@@ -18,7 +18,7 @@ use certgate::issuer::{
 use certgate::name::NamePattern;
 use certgate_store::{Lease, MemoryStore};
 
-use crate::acme_double::AcmeDouble;
+use crate::support::acme_double::AcmeDouble;
 
 pub(crate) const LIMITS: Limits = Limits {
     connect: Duration::from_millis(500),

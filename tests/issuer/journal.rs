@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use certgate::issuer::{FailureClass, IssueError};
 
-use crate::acme_double::{Authorizations, Endpoint, Fault};
 use crate::fixture::{Gateway, desired, www};
+use crate::support::acme_double::{Authorizations, Endpoint, Fault};
 
 /// The requests of one issuance for two names, in order: those to an endpoint are counted from 1.
 const REQUESTS: [(Endpoint, usize); 12] = [

@@ -1,9 +1,7 @@
 //! The issuer room against CAs: an in-process one that can be made to misbehave, and Pebble.
 
-#[path = "../support/acme_double.rs"]
-mod acme_double;
-#[path = "../support/pebble.rs"]
-mod pebble_server;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod account;
 mod answers;

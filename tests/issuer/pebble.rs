@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::fixture::{Answers, Steps, desired, eventually, www};
-use crate::pebble_server::{Options, Pebble};
+use crate::support::pebble::{Pebble, PebbleOptions};
 
 struct World {
     pebble: Pebble,
@@ -32,19 +32,18 @@ impl World {
             Arc::<Answers>::default(),
             TcpListener::bind("127.0.0.1:0").await.unwrap(),
         );
-        let pebble = Pebble::start(Options {
+        let pebble = Pebble::start(&PebbleOptions {
             http_port: listener.local_addr().unwrap().port(),
-            tls_port: 1,
-            lifetime: Duration::from_secs(3600),
-            refused_nonces,
-        })
-        .await;
+            certificate_validity: Some(Duration::from_secs(3600)),
+            nonce_rejections: refused_nonces,
+            ..PebbleOptions::default()
+        });
         tokio::spawn(serve(listener, answers.clone()));
         let config = AcmeConfig {
             directory: pebble.directory(),
             contact: vec!["mailto:ops@example.com".to_owned()],
             challenges: vec![ChallengeType::Http01],
-            root_ca_file: Some(pebble.https_root_file()),
+            root_ca_file: Some(pebble.https_ca_file()),
         };
         Self {
             pebble,
@@ -91,7 +90,7 @@ impl World {
 
     async fn verify(&self, pem: &CredentialPem, name: &'static str) {
         let mut roots = rustls::RootCertStore::empty();
-        let root = self.pebble.issuing_root().await;
+        let root = self.pebble.issuing_root();
         roots
             .add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap())
             .unwrap();

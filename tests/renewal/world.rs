@@ -301,7 +301,6 @@ fn failure(class: FailureClass) -> IssueError {
             doing: "place the order",
             url: "https://ca.example/".into(),
             reason: "connection refused".into(),
-            sent: false,
         },
         FailureClass::Stop => IssueError::Trust {
             file: None,

@@ -1,0 +1,57 @@
+//! The certificate files of a configuration, watched for as long as it is in force.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::inventory::Inventory;
+use crate::issuer::{FileProblem, FileSource};
+
+/// Files under watch; dropping it ends the watch.
+pub(super) struct WatchedFiles {
+    problems: watch::Receiver<Vec<FileProblem>>,
+    watching: AbortHandle,
+}
+
+impl WatchedFiles {
+    /// Looks at every file once, so that what is there is stored when this returns, and goes on watching.
+    pub(super) async fn watch(config: &Config, inventory: &Inventory, clock: &Arc<dyn Clock>) -> Self {
+        let mut source = FileSource::new(
+            &config.certificate_files,
+            &config.certificate_directories,
+            inventory.clone(),
+            clock.clone(),
+            RESCAN,
+        );
+        if let Err(error) = source.look().await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(
+                error,
+                "certificate files could not be imported; they are looked at again"
+            );
+        }
+        let problems = source.problems();
+        Self {
+            problems,
+            watching: tokio::spawn(source.run()).abort_handle(),
+        }
+    }
+
+    /// What is wrong with them, a line for each.
+    pub(super) fn problems(&self) -> Vec<String> {
+        self.problems.borrow().iter().map(ToString::to_string).collect()
+    }
+}
+
+impl Drop for WatchedFiles {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}
+
+/// Where the system's notifications do not work, as on network file systems, a change is found after this time.
+const RESCAN: Duration = Duration::from_secs(60);
