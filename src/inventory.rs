@@ -126,6 +126,34 @@ impl Inventory {
         .await
     }
 
+    /// Has a new certificate obtained at once, whatever pause of our own there is; false for one that is not known or
+    /// that certgate does not renew. Durable on return.
+    ///
+    /// # Errors
+    /// [`InventoryError::Conflict`] when somebody else keeps changing the same certificate, and the store's errors.
+    pub async fn request_renewal(&self, name: &CertificateName) -> Result<bool, InventoryError> {
+        for tries_left in (0..TRIES).rev() {
+            let Some(known) = self.certificate(name).await? else {
+                return Ok(false);
+            };
+            if known.value.source != Source::Issued {
+                return Ok(false);
+            }
+            let record = CertificateRecord {
+                renew_requested: true,
+                ..known.value
+            };
+            match self
+                .save_certificate(&record, Expect::Revision(known.revision), None)
+                .await
+            {
+                Err(InventoryError::Conflict { .. }) if tries_left > 0 => {}
+                saved => return saved.map(|_| true),
+            }
+        }
+        Ok(false)
+    }
+
     /// Writes a record and the credential it describes, keeps the credential before it, and ends the journal of its
     /// order: all of it or nothing. Durable on return.
     ///
@@ -160,7 +188,7 @@ impl Inventory {
         credential: &Credential,
         now: Timestamp,
     ) -> Result<bool, InventoryError> {
-        for _ in 1..IMPORT_TRIES {
+        for _ in 1..TRIES {
             match self.import_once(name, source, pem, credential, now).await {
                 Err(InventoryError::Conflict { .. }) => {}
                 done => return done,
@@ -333,7 +361,8 @@ const CERTIFICATES: &str = "certificates/";
 const CREDENTIALS: &str = "credentials/";
 /// Not below `credentials/`: there a certificate may have any name, also `previous`.
 const PREVIOUS_CREDENTIALS: &str = "previous-credentials/";
-const IMPORT_TRIES: usize = 8;
+/// Others write a record seldom; more conflicts than these are no accident.
+const TRIES: usize = 8;
 
 #[cfg(test)]
 mod tests;

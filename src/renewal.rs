@@ -13,6 +13,8 @@
 //! | the CA, or the configuration, rules it out | once a day, when the certificate is wanted otherwise, or when an operator asks |
 //! | DNS does not lead here | nothing is ordered; DNS is asked again after 10 seconds, doubled up to an hour |
 //!
+//! After an issuer's configuration has changed, [`reconsider`] ends the pauses of those that failed at it.
+//!
 //! All of it is in the store, so a restart neither forgets a pause nor an order.
 
 mod agenda;
@@ -26,6 +28,7 @@ mod gate;
 mod lane;
 mod outcome;
 mod plan;
+mod reconsider;
 mod run;
 pub mod schedule;
 
@@ -39,6 +42,7 @@ use tokio::sync::{broadcast, watch};
 pub use event::{Event, EventKind, Health};
 pub use gate::{DnsGate, DnsVerdict};
 pub use plan::{Action, ClockAlarm, Next, Plan, Reason, next, plan};
+pub use reconsider::reconsider;
 
 use crate::certificate::DesiredCertificate;
 use crate::clock::Clock;

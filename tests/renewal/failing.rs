@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use certgate::inventory::CertificateState;
 use certgate::issuer::FailureClass;
-use certgate::renewal::Limits;
+use certgate::renewal::{Limits, reconsider};
 use certgate_store::{Batch, Expect, Store};
 
 use crate::world::{DAY, HOUR, MINUTE, Script, World, certificate};
@@ -99,6 +99,37 @@ async fn a_request_ends_our_pause_but_not_the_servers() {
     assert_eq!(world.ca.orders("theirs").len(), 1);
     world.clock.advance(6 * HOUR + MINUTE);
     world.wait_until_valid("theirs").await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_changed_issuer_is_asked_at_once_for_what_failed_at_it() {
+    let world = World::new(90 * DAY);
+    let names = ["failing", "stopped", "held"];
+    world.desire(names.map(certificate));
+    world.ca.script("failing", Script::Fail(FailureClass::Later));
+    world.ca.script("stopped", Script::Fail(FailureClass::Stop));
+    world
+        .ca
+        .script("held", Script::Fail(FailureClass::At(world.now() + 6 * HOUR)));
+    let running = world.start();
+    for name in names {
+        world.wait_for(name, |record| record.failures == 1).await;
+        world.ca.script(name, Script::Sign);
+    }
+    let desired = world.desired.borrow().clone();
+    reconsider(&world.inventory, &desired, &["other".into()].into())
+        .await
+        .unwrap();
+    world.wait_until_looked("probe").await;
+    assert_eq!(world.ca.all_orders(), 4);
+    reconsider(&world.inventory, &desired, &["ca".into()].into())
+        .await
+        .unwrap();
+    for name in &names[..2] {
+        world.wait_until_valid(name).await;
+    }
+    assert_eq!(world.ca.orders("held").len(), 1);
     running.stop().await;
 }
 

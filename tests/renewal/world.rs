@@ -13,35 +13,35 @@ use certgate::inventory::{CertificateRecord, CertificateState, Inventory};
 use certgate::issuer::{FailureClass, IssueError, IssueRequest, Issuer, Step};
 use certgate::name::NamePattern;
 use certgate::renewal::{DnsGate, DnsVerdict, Health, Issuers, Limits, Renewal};
-use certgate_store::{Batch, Entry, Expect, Hints, Lease, Listing, MemoryStore, Revision, Store, StoreError};
+use certgate_store::{Batch, Entry, Hints, Lease, Listing, MemoryStore, Revision, Store, StoreError};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use time::OffsetDateTime;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-pub const MINUTE: Duration = Duration::from_secs(60);
-pub const HOUR: Duration = Duration::from_secs(3_600);
-pub const DAY: Duration = Duration::from_secs(86_400);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
-pub struct World {
-    pub store: Arc<FlakyStore>,
-    pub inventory: Inventory,
-    pub clock: ManualClock,
-    pub ca: Arc<ScriptedCa>,
-    pub dns: Arc<ScriptedDns>,
-    pub desired: watch::Sender<Arc<[DesiredCertificate]>>,
-    pub limits: Limits,
+pub(crate) struct World {
+    pub(crate) store: Arc<FlakyStore>,
+    pub(crate) inventory: Inventory,
+    pub(crate) clock: ManualClock,
+    pub(crate) ca: Arc<ScriptedCa>,
+    pub(crate) dns: Arc<ScriptedDns>,
+    pub(crate) desired: watch::Sender<Arc<[DesiredCertificate]>>,
+    pub(crate) limits: Limits,
     issuers: Arc<Issuers>,
 }
 
-pub struct Running {
-    pub health: watch::Receiver<Health>,
+pub(crate) struct Running {
+    pub(crate) health: watch::Receiver<Health>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl World {
-    pub fn new(lifetime: Duration) -> Self {
+    pub(crate) fn new(lifetime: Duration) -> Self {
         let clock = ManualClock::new(Timestamp::from_unix_seconds(1_795_219_200));
         let store = Arc::new(FlakyStore::default());
         let ca = Arc::new(ScriptedCa::new(clock.clone(), store.clone(), lifetime));
@@ -58,18 +58,18 @@ impl World {
         }
     }
 
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
     /// Adds certificates to what is desired.
-    pub fn desire(&self, more: impl IntoIterator<Item = DesiredCertificate>) {
+    pub(crate) fn desire(&self, more: impl IntoIterator<Item = DesiredCertificate>) {
         let all = self.desired.borrow().iter().cloned().chain(more).collect();
         self.desired.send_replace(all);
     }
 
     /// A gateway over this world; the same store serves as many as are started.
-    pub fn start(&self) -> Running {
+    pub(crate) fn start(&self) -> Running {
         let renewal = Renewal::with_limits(
             Inventory::new(self.store.clone()),
             self.desired.subscribe(),
@@ -86,7 +86,7 @@ impl World {
     }
 
     /// Waits until the record of `name` is as `expected`.
-    pub async fn wait_for(
+    pub(crate) async fn wait_for(
         &self,
         name: &str,
         expected: impl Fn(&CertificateRecord) -> bool,
@@ -111,40 +111,32 @@ impl World {
         }
     }
 
-    pub async fn wait_until_valid(&self, name: &str) -> CertificateRecord {
+    pub(crate) async fn wait_until_valid(&self, name: &str) -> CertificateRecord {
         self.wait_for(name, |record| record.state == CertificateState::Valid)
             .await
     }
 
     /// Proves that the loop has looked at everything since the clock was last set: it has obtained something that is
     /// wanted only since then.
-    pub async fn wait_until_looked(&self, probe: &str) {
+    pub(crate) async fn wait_until_looked(&self, probe: &str) {
         self.desire([certificate(probe)]);
         self.wait_until_valid(probe).await;
     }
 
-    pub async fn record(&self, name: &str) -> Option<CertificateRecord> {
+    pub(crate) async fn record(&self, name: &str) -> Option<CertificateRecord> {
         let name = CertificateName::parse(name).unwrap();
         Some(self.inventory.certificate(&name).await.unwrap()?.value)
     }
 
     /// As `certgate cert renew` does it.
-    pub async fn request(&self, name: &str) {
+    pub(crate) async fn request(&self, name: &str) {
         let name = CertificateName::parse(name).unwrap();
-        let known = self.inventory.certificate(&name).await.unwrap().unwrap();
-        let asked = CertificateRecord {
-            renew_requested: true,
-            ..known.value
-        };
-        self.inventory
-            .save_certificate(&asked, Expect::Revision(known.revision), None)
-            .await
-            .unwrap();
+        assert!(self.inventory.request_renewal(&name).await.unwrap());
     }
 }
 
 impl Running {
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.send(()).unwrap();
         tokio::time::timeout(Duration::from_secs(10), self.task)
             .await
@@ -153,7 +145,7 @@ impl Running {
     }
 }
 
-pub fn certificate(name: &str) -> DesiredCertificate {
+pub(crate) fn certificate(name: &str) -> DesiredCertificate {
     DesiredCertificate {
         name: CertificateName::parse(name).unwrap(),
         domains: vec![NamePattern::parse(&format!("{name}.example")).unwrap()],
@@ -165,7 +157,7 @@ pub fn certificate(name: &str) -> DesiredCertificate {
 
 /// What the CA does with an order.
 #[derive(Clone, Debug)]
-pub enum Script {
+pub(crate) enum Script {
     Sign,
     SignExpired,
     SignFor(&'static str),
@@ -179,7 +171,7 @@ pub enum Script {
 }
 
 /// A CA that does as it is told, and counts.
-pub struct ScriptedCa {
+pub(crate) struct ScriptedCa {
     clock: ManualClock,
     store: Arc<FlakyStore>,
     lifetime: Duration,
@@ -205,12 +197,12 @@ impl ScriptedCa {
     }
 
     /// From now on does `script` for the certificate `name`.
-    pub fn script(&self, name: &str, script: Script) {
+    pub(crate) fn script(&self, name: &str, script: Script) {
         self.scripts.lock().unwrap().insert(name.into(), script);
     }
 
     /// When `name` was ordered.
-    pub fn orders(&self, name: &str) -> Vec<Timestamp> {
+    pub(crate) fn orders(&self, name: &str) -> Vec<Timestamp> {
         let orders = self.orders.borrow();
         orders
             .iter()
@@ -219,12 +211,12 @@ impl ScriptedCa {
             .collect()
     }
 
-    pub fn all_orders(&self) -> usize {
+    pub(crate) fn all_orders(&self) -> usize {
         self.orders.borrow().len()
     }
 
     /// Waits until `count` orders were placed.
-    pub async fn wait_for_orders(&self, count: usize) {
+    pub(crate) async fn wait_for_orders(&self, count: usize) {
         let mut orders = self.orders.subscribe();
         let wait = orders.wait_for(|orders| orders.len() >= count);
         tokio::time::timeout(Duration::from_secs(30), wait)
@@ -311,10 +303,10 @@ fn failure(class: FailureClass) -> IssueError {
 
 /// DNS leads here, but for names that are said to lead elsewhere.
 #[derive(Default)]
-pub struct ScriptedDns(Mutex<Vec<String>>);
+pub(crate) struct ScriptedDns(Mutex<Vec<String>>);
 
 impl ScriptedDns {
-    pub fn lead_elsewhere(&self, names: &[&str]) {
+    pub(crate) fn lead_elsewhere(&self, names: &[&str]) {
         *self.0.lock().unwrap() = names.iter().map(|name| (*name).to_owned()).collect();
     }
 }
@@ -340,18 +332,18 @@ impl DnsGate for ScriptedDns {
 
 /// A store that fails while it is told to.
 #[derive(Default)]
-pub struct FlakyStore {
-    pub inner: MemoryStore,
+pub(crate) struct FlakyStore {
+    pub(crate) inner: MemoryStore,
     reads_fail: AtomicBool,
     writes_fail: AtomicBool,
 }
 
 impl FlakyStore {
-    pub fn fail_reads(&self, fail: bool) {
+    pub(crate) fn fail_reads(&self, fail: bool) {
         self.reads_fail.store(fail, Ordering::SeqCst);
     }
 
-    pub fn fail_writes(&self, fail: bool) {
+    pub(crate) fn fail_writes(&self, fail: bool) {
         self.writes_fail.store(fail, Ordering::SeqCst);
     }
 
