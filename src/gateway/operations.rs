@@ -1,7 +1,6 @@
 //! What the admin API can ask of the running gateway.
 
 use async_trait::async_trait;
-use certgate_store::Expect;
 use tokio::sync::broadcast;
 
 use crate::admin::{Operations, Problem, api};
@@ -134,8 +133,10 @@ impl Operations for ControlPlane {
                 Err(problem) => problem,
             });
         }
-        self.request_renewal(name)
+        self.inventory
+            .request_renewal(name)
             .await
+            .map(drop)
             .map_err(|error| Problem::internal(&error))
     }
 
@@ -189,7 +190,10 @@ impl Operations for ControlPlane {
         Ok(self.dns.load_full().check_all(&names).await)
     }
 
-    fn metrics(&self) -> String {
+    async fn metrics(&self) -> String {
+        if let Ok(revision) = self.inventory.revision().await {
+            self.data_plane.metrics.store_revision(revision.value());
+        }
         self.data_plane.metrics.encode()
     }
 
@@ -301,21 +305,5 @@ impl ControlPlane {
             key_type: request.key_type,
             tags: request.tags,
         })
-    }
-
-    /// Notes in the record that a new one is wanted now; the renewal loop is woken by the change.
-    async fn request_renewal(&self, name: &CertificateName) -> Result<(), crate::inventory::InventoryError> {
-        use crate::inventory::{CertificateRecord, InventoryError};
-        loop {
-            let (mut record, expect) = match self.inventory.certificate(name).await? {
-                Some(found) => (found.value, Expect::Revision(found.revision)),
-                None => (CertificateRecord::wanted(name.clone()), Expect::Absent),
-            };
-            record.renew_requested = true;
-            match self.inventory.save_certificate(&record, expect, None).await {
-                Err(InventoryError::Conflict { .. }) => {}
-                done => return done.map(drop),
-            }
-        }
     }
 }

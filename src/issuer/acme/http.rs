@@ -23,6 +23,7 @@ use rustls_platform_verifier::Verifier;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
+use crate::cause::with_causes;
 use crate::clock::{Clock, Timestamp};
 use crate::issuer::IssueError;
 use crate::issuer::acme::Limits;
@@ -98,7 +99,7 @@ impl AcmeHttp {
     ) -> Result<http::Response<Bytes>, RequestFailure> {
         let unreachable = |error: &dyn std::error::Error| RequestFailure::Unreachable {
             url: url.to_owned(),
-            reason: chain(error),
+            reason: with_causes(error),
         };
         let answer = self.client.request(request).await;
         let (parts, body) = answer.map_err(|error| unreachable(&error))?.into_parts();
@@ -256,17 +257,6 @@ fn excerpt(body: &[u8]) -> String {
         .filter(|c| !c.is_control())
         .take(120)
         .collect()
-}
-
-/// An error of the HTTP stack says little without its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(&format!(": {cause}"));
-        next = cause.source();
-    }
-    text
 }
 
 const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
