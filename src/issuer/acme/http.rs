@@ -64,7 +64,7 @@ impl AcmeHttp {
     }
 
     /// Sends a request and waits for the whole answer. An answer that says `badNonce` is an answer; every other
-    /// one that is not a success is a failure.
+    /// one that is not a success is a failure, and so is a page made for people, whatever its status.
     pub(super) async fn send(
         &self,
         mut request: Request<BodyWrapper<Bytes>>,
@@ -109,7 +109,7 @@ impl AcmeHttp {
             }
             Err(error) => return Err(unreachable(error.as_ref())),
         };
-        if parts.status.is_success() {
+        if parts.status.is_success() && !is_page(&body) {
             return Ok(http::Response::from_parts(parts, body));
         }
         let problem = serde_json::from_slice::<Problem>(&body)
@@ -246,6 +246,11 @@ fn tls_config(root_ca_file: Option<&Path>) -> Result<ClientConfig, IssueError> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
+/// Whether this is HTML or XML, as proxies and login pages answer; JSON and PEM do not begin so.
+fn is_page(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"<")
+}
+
 /// The first line of an answer that is no problem document, for people.
 fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(1024)]);
@@ -263,6 +268,11 @@ fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>()
+            && io.kind() == std::io::ErrorKind::UnexpectedEof
+        {
+            return "the server closed the connection before its answer was whole".to_owned();
+        }
         text.push_str(&format!(": {cause}"));
         next = cause.source();
     }
