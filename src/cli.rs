@@ -19,6 +19,7 @@ use clap::Parser;
 
 use self::arguments::{Arguments, CaCommand, Command, DnsCommand};
 use self::output::Printed;
+use crate::cause::with_causes;
 
 /// Reads the arguments of this process, does what they say, and gives the exit code: 0 done, 1 refused or failed
 /// with a message on standard error, 2 wrong usage.
@@ -31,7 +32,7 @@ pub fn main() -> ExitCode {
         // Whoever reads the output has seen enough, as in `certgate cert list | head`.
         Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "certgate: {}", chain(&*error));
+            let _ = writeln!(io::stderr(), "certgate: {}", with_causes(&*error));
             ExitCode::FAILURE
         }
     }
@@ -67,18 +68,6 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
             connection.block_on(async |client| status::status(&client, format).await)
         }
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {

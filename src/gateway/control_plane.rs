@@ -1,6 +1,6 @@
 //! What decides and fetches: the state behind the admin API, and the wiring of renewal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -19,7 +19,7 @@ use crate::inventory::{Inventory, InventoryError};
 use crate::issuer::{AcmeIssuer, ChallengeSolver, Issuer, Limits, LocalCa};
 use crate::metrics::Metrics;
 use crate::publish::Problems;
-use crate::renewal::{DnsGate, DnsVerdict, Event, EventKind, Health, Issuers};
+use crate::renewal::{self, DnsGate, DnsVerdict, Event, EventKind, Health, Issuers};
 
 /// Everything that the running gateway knows of itself.
 pub(super) struct ControlPlane {
@@ -61,13 +61,12 @@ impl ControlPlane {
         let before = self.config.load_full();
         let known = self.issuers.load_full();
         let mut issuers = issuers(&config, &self.inventory, &self.solver, &self.clock);
+        let mut changed = BTreeSet::new();
         for (name, issuer) in &mut issuers {
-            // One that did not change goes on with its account and its connections.
-            if let Some(same) = known
-                .get(name)
-                .filter(|_| before.issuers.get(name) == config.issuers.get(name))
-            {
-                issuer.clone_from(same);
+            match known.get(name) {
+                // One that did not change goes on with its account and its connections.
+                Some(same) if before.issuers.get(name) == config.issuers.get(name) => issuer.clone_from(same),
+                _ => drop(changed.insert(name.clone())),
             }
         }
         self.issuers.store(Arc::new(issuers));
@@ -82,6 +81,10 @@ impl ControlPlane {
             self.files.store(Arc::new(files));
         }
         self.config.store(Arc::new(config));
+        if let Err(error) = renewal::reconsider(&self.inventory, &self.desired(), &changed).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "certificates that wait after a failure go on waiting");
+        }
     }
 
     /// Notes the outcome of a reload for `status`.
@@ -153,11 +156,8 @@ impl ControlPlane {
                 count(metrics, name, issuer, "failed");
                 "failed"
             }
-            EventKind::Obtained {
-                issuer, not_after, ..
-            } => {
+            EventKind::Obtained { issuer, .. } => {
                 count(metrics, name, issuer, "obtained");
-                metrics.certificate_not_after(name, *not_after);
                 "obtained"
             }
             EventKind::Started { .. } | EventKind::Step(_) => "step",

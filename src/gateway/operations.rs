@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use certgate_store::Expect;
 use tokio::sync::broadcast;
 
 use crate::admin::{Operations, Problem, api};
@@ -11,7 +10,7 @@ use crate::certificate::{CertificateName, Credential, CredentialPem, DesiredCert
 use crate::config::{Authentication, Protocol};
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::views;
-use crate::inventory::{CertificateRecord, InventoryError, Source};
+use crate::inventory::{CertificateRecord, Source};
 use crate::name::NamePattern;
 use crate::renewal;
 
@@ -132,7 +131,12 @@ impl Operations for ControlPlane {
                 Err(problem) => problem,
             });
         };
-        self.request_renewal(desired).await
+        self.may_be_asked(desired).await?;
+        self.inventory
+            .request_renewal(name)
+            .await
+            .map(drop)
+            .map_err(|error| Problem::internal(&error))
     }
 
     async fn export(
@@ -185,7 +189,10 @@ impl Operations for ControlPlane {
         Ok(self.dns.load_full().check_all(&names).await)
     }
 
-    fn metrics(&self) -> String {
+    async fn metrics(&self) -> String {
+        if let Ok(revision) = self.inventory.revision().await {
+            self.data_plane.metrics.store_revision(revision.value());
+        }
         self.data_plane.metrics.encode()
     }
 
@@ -299,30 +306,24 @@ impl ControlPlane {
         })
     }
 
-    /// Notes in the record that a new one is wanted now; the renewal loop is woken by the change.
-    /// Refused while every issuer has asked to be left alone.
-    async fn request_renewal(&self, desired: &DesiredCertificate) -> Result<(), Problem> {
+    /// Refuses a renewal while every issuer has asked to be left alone.
+    async fn may_be_asked(&self, desired: &DesiredCertificate) -> Result<(), Problem> {
         let name = &desired.name;
-        loop {
-            let known = self.inventory.certificate(name).await;
-            let (mut record, expect) = match known.map_err(|error| Problem::internal(&error))? {
-                Some(found) => (found.value, Expect::Revision(found.revision)),
-                None => (CertificateRecord::wanted(name.clone()), Expect::Absent),
-            };
-            record.renew_requested = true;
-            let now = self.clock.now();
-            if let Some(next) = renewal::next(desired, &desired.digest(), Some(&record), now)
-                && next.at > now
-            {
-                return Err(Problem::conflict(format!(
-                    "certificate `{name}`: issuer `{}` has asked not to be asked before {}; it is asked then, by itself",
-                    next.issuer, next.at
-                )));
-            }
-            match self.inventory.save_certificate(&record, expect, None).await {
-                Err(InventoryError::Conflict { .. }) => {}
-                done => return done.map(drop).map_err(|error| Problem::internal(&error)),
-            }
+        let known = self.inventory.certificate(name).await;
+        let Some(known) = known.map_err(|error| Problem::internal(&error))? else {
+            return Ok(());
+        };
+        let requested = CertificateRecord {
+            renew_requested: true,
+            ..known.value
+        };
+        let now = self.clock.now();
+        match renewal::next(desired, &desired.digest(), Some(&requested), now) {
+            Some(next) if next.at > now => Err(Problem::conflict(format!(
+                "certificate `{name}`: issuer `{}` has asked not to be asked before {}; it is asked then, by itself",
+                next.issuer, next.at
+            ))),
+            _ => Ok(()),
         }
     }
 }

@@ -23,6 +23,7 @@ use rustls_platform_verifier::Verifier;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
+use crate::cause::with_causes;
 use crate::clock::{Clock, Timestamp};
 use crate::issuer::IssueError;
 use crate::issuer::acme::Limits;
@@ -96,9 +97,9 @@ impl AcmeHttp {
         request: Request<BodyWrapper<Bytes>>,
         url: &str,
     ) -> Result<http::Response<Bytes>, RequestFailure> {
-        let unreachable = |error: &dyn std::error::Error| RequestFailure::Unreachable {
+        let unreachable = |error: &(dyn std::error::Error + 'static)| RequestFailure::Unreachable {
             url: url.to_owned(),
-            reason: chain(error),
+            reason: reason(error),
         };
         let answer = self.client.request(request).await;
         let (parts, body) = answer.map_err(|error| unreachable(&error))?.into_parts();
@@ -263,20 +264,14 @@ fn excerpt(body: &[u8]) -> String {
         .collect()
 }
 
-/// An error of the HTTP stack says little without its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        if let Some(io) = cause.downcast_ref::<std::io::Error>()
-            && io.kind() == std::io::ErrorKind::UnexpectedEof
-        {
-            return "the server closed the connection before its answer was whole".to_owned();
-        }
-        text.push_str(&format!(": {cause}"));
-        next = cause.source();
+/// Why no answer came. An error of the HTTP stack says little without its causes, and in one case too much.
+fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut kinds = causes.filter_map(|cause| Some(cause.downcast_ref::<std::io::Error>()?.kind()));
+    match kinds.any(|kind| kind == std::io::ErrorKind::UnexpectedEof) {
+        true => "the server closed the connection before its answer was whole".to_owned(),
+        false => with_causes(error),
     }
-    text
 }
 
 const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
