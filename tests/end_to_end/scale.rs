@@ -32,7 +32,6 @@ async fn of_500_certificates_one_that_hangs_and_one_that_fails_hold_up_no_other(
     }
     let begun = Instant::now();
     let gateway = home.start(&config).await;
-
     let all_others = |status: &Status| served(&status.certificates).count() == COUNT - 2;
     gateway.status_until("serves the other 498", all_others).await;
     println!(
@@ -75,6 +74,7 @@ async fn of_500_certificates_one_that_hangs_and_one_that_fails_hold_up_no_other(
         "one order for each name that got an answer"
     );
 
+    assert!(!home.log().contains("events of renewal were missed"));
     let socket = gateway.socket().display().to_string();
     for command in [&["status"][..], &["cert", "list"]] {
         let (code, table, _) = run(&[command, &["--admin", &socket]].concat()).await;
