@@ -106,6 +106,7 @@ impl Gateway {
             solver,
             desired,
             events: broadcast::Sender::new(1024),
+            steps: Default::default(),
             last_reload: Default::default(),
         });
         let admin = admin::Server::start(&socket, control.clone()).await?;

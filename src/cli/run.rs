@@ -42,11 +42,10 @@ pub(super) fn schema() -> Result<ExitCode, Failure> {
 /// Reads a configuration; prints its warnings, and every problem if there is one.
 pub(super) fn load(path: &Path) -> Result<Config, Failure> {
     let loaded = environment::with(|environment| config::load(path, environment))?;
-    write!(
-        io::stderr(),
-        "{}",
-        loaded.warnings.render(io::stderr().is_terminal())
-    )?;
+    let warnings = loaded.warnings.render(io::stderr().is_terminal());
+    if !warnings.is_empty() {
+        writeln!(io::stderr(), "{warnings}")?;
+    }
     Ok(loaded.config)
 }
 

@@ -1,7 +1,7 @@
 //! What decides and fetches: the state behind the admin API, and the wiring of renewal.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -9,7 +9,7 @@ use certgate_store::embedded::Recovery;
 use tokio::sync::{broadcast, watch};
 
 use crate::admin::api;
-use crate::certificate::DesiredCertificate;
+use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, IssuerConfig};
 use crate::dns::DnsChecker;
@@ -33,6 +33,8 @@ pub(super) struct ControlPlane {
     pub(super) solver: Arc<dyn ChallengeSolver>,
     pub(super) desired: watch::Sender<Arc<[DesiredCertificate]>>,
     pub(super) events: broadcast::Sender<api::Event>,
+    /// How far each attempt under way has come.
+    pub(super) steps: Mutex<BTreeMap<CertificateName, String>>,
     pub(super) health: watch::Receiver<Health>,
     pub(super) publisher: watch::Receiver<Problems>,
     pub(super) files: ArcSwap<WatchedFiles>,
@@ -132,10 +134,22 @@ impl ControlPlane {
         warnings
     }
 
-    /// Passes an event of renewal on to watchers and metrics.
+    /// How far each attempt under way has come.
+    pub(super) fn steps(&self) -> MutexGuard<'_, BTreeMap<CertificateName, String>> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Passes an event of renewal on to `status`, watchers and metrics.
     pub(super) fn announce(&self, event: &Event) {
         let metrics = &self.data_plane.metrics;
         let name = event.certificate.as_str();
+        let detail = event.kind.to_string();
+        match &event.kind {
+            EventKind::Started { .. } | EventKind::Step(_) => {
+                self.steps().insert(event.certificate.clone(), detail.clone())
+            }
+            _ => self.steps().remove(&event.certificate),
+        };
         let kind = match &event.kind {
             EventKind::Blocked { .. } => "blocked",
             EventKind::Failed { issuer, .. } => {
@@ -153,7 +167,7 @@ impl ControlPlane {
             at: event.at,
             certificate: event.certificate.clone(),
             kind: kind.to_owned(),
-            detail: event.kind.to_string(),
+            detail,
         });
     }
 }

@@ -27,7 +27,8 @@ pub(crate) async fn client_of(gateway: &Gateway) -> TlsClient {
     TlsClient::trusting(&gateway.client().local_ca_root("internal").await.expect("a root"))
 }
 
-async fn reloaded(gateway: &Gateway) -> Option<String> {
+/// Sends SIGHUP and waits for the outcome: why it was refused, if it was.
+pub(crate) async fn reloaded(gateway: &Gateway) -> Option<String> {
     let before = gateway
         .client()
         .status()
