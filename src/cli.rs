@@ -41,30 +41,30 @@ pub fn main() -> ExitCode {
 type Failure = Box<dyn Error + Send + Sync>;
 
 fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { command, connection } = arguments;
-    match command {
+    match arguments.command {
         Command::Check(check) => run::check(&check.config),
         Command::Completions { shell } => completion::completions(shell),
-        Command::Demo(demo) => demo::demo(demo.once),
+        Command::Demo(demo) => demo::demo(&demo),
         Command::Man => completion::man(),
         Command::Quick(quick) => quick::quick(&quick),
         Command::Run(run) => run::run(&run.config),
         Command::Schema => run::schema(),
-        Command::Ca(CaCommand::Export { name }) => connection.block_on(async |client| {
-            Printed::text(client.local_ca_root(&name).await?)?;
-            Ok(ExitCode::SUCCESS)
-        }),
-        Command::Cert(command) => {
-            let format = connection.output;
-            connection.block_on(async |client| certificates::run(&client, command, format).await)
+        Command::Ca { command, gateway } => {
+            let CaCommand::Export { name } = command;
+            gateway.block_on(async |client| {
+                Printed::text(client.local_ca_root(&name).await?)?;
+                Ok(ExitCode::SUCCESS)
+            })
         }
-        Command::Dns(DnsCommand::Check { names }) => {
-            let format = connection.output;
-            connection.block_on(async |client| status::dns_check(&client, names, format).await)
+        Command::Cert { command, gateway } => {
+            gateway.block_on(async |client| certificates::run(&client, command).await)
         }
-        Command::Status => {
-            let format = connection.output;
-            connection.block_on(async |client| status::status(&client, format).await)
+        Command::Dns { command, gateway } => {
+            let DnsCommand::Check { names, form } = command;
+            gateway.block_on(async |client| status::dns_check(&client, names, form.output).await)
+        }
+        Command::Status { form, gateway } => {
+            gateway.block_on(async |client| status::status(&client, form.output).await)
         }
     }
 }
