@@ -251,6 +251,7 @@ impl FileSource {
         Ok(())
     }
 
+    /// What is to be watched: every directory with certificates, or what is there on the way to it.
     fn watched(&self) -> BTreeSet<PathBuf> {
         let files = self
             .files
@@ -263,7 +264,12 @@ impl FileSource {
                 parent if parent.as_os_str().is_empty() => PathBuf::from("."),
                 parent => parent.to_owned(),
             });
-        parents.chain(self.directories.values().cloned()).collect()
+        let directories = parents.chain(self.directories.values().cloned());
+        let there = |directory: PathBuf| {
+            let found = directory.ancestors().find(|ancestor| ancestor.is_dir());
+            found.map_or_else(|| PathBuf::from("."), Path::to_owned)
+        };
+        directories.map(there).collect()
     }
 
     fn watcher(&self, changed: Arc<Notify>) -> Option<impl Watcher + use<>> {
