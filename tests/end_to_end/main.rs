@@ -3,8 +3,10 @@
 mod commands;
 mod crash;
 mod dns;
+mod files;
 mod gateway;
 mod issuance;
+mod pair;
 mod peer;
 mod reload;
 #[path = "../support/mod.rs"]

@@ -27,7 +27,7 @@ pub(crate) async fn client_of(gateway: &Gateway) -> TlsClient {
     TlsClient::trusting(&gateway.client().local_ca_root("internal").await.expect("a root"))
 }
 
-async fn reloaded(gateway: &Gateway) -> Option<String> {
+pub(crate) async fn reloaded(gateway: &Gateway) -> Option<String> {
     let before = gateway
         .client()
         .status()
