@@ -12,13 +12,14 @@ mod run;
 mod status;
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use self::arguments::{Arguments, CaCommand, Command, DnsCommand};
 use self::output::Printed;
+use crate::config::{Diagnostics, Severity};
 
 /// Reads the arguments of this process, does what they say, and gives the exit code: 0 done, 1 refused or failed
 /// with a message on standard error, 2 wrong usage.
@@ -31,10 +32,32 @@ pub fn main() -> ExitCode {
         // Whoever reads the output has seen enough, as in `certgate cert list | head`.
         Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "certgate: {}", chain(&*error));
+            let told = match error.downcast_ref::<Diagnostics>() {
+                Some(problems) => tell_problems(problems),
+                None => writeln!(io::stderr(), "certgate: {}", chain(&*error)),
+            };
+            // Nobody reads it, then; the exit code remains.
+            drop(told);
             ExitCode::FAILURE
         }
     }
+}
+
+fn tell_problems(problems: &Diagnostics) -> io::Result<()> {
+    let counted = |count: usize, word: &str| match count {
+        1 => format!("1 {word}"),
+        count => format!("{count} {word}s"),
+    };
+    let errors = counted(problems.count(Severity::Error), "error");
+    let warnings = match problems.count(Severity::Warning) {
+        0 => String::new(),
+        count => format!(" and {}", counted(count, "warning")),
+    };
+    let text = problems.render(io::stderr().is_terminal());
+    writeln!(
+        io::stderr(),
+        "{text}\n\ncertgate: the configuration has {errors}{warnings}"
+    )
 }
 
 /// Any error on its way to the operator.

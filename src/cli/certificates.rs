@@ -1,7 +1,7 @@
 //! `certgate cert`: the certificate store.
 
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -146,16 +146,36 @@ fn show(certificate: &api::Certificate, form: Form) -> Result<(), Failure> {
 }
 
 fn read_import(certificate: &Path, key: Option<&Path>) -> Result<api::CertificateImport, Failure> {
-    let read = |path: &Path| {
-        std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
-    };
-    let certificate_pem = read(certificate)?;
-    let key_pem = key.map(read).transpose()?.unwrap_or_default();
     Ok(api::CertificateImport {
-        certificate_pem,
-        key_pem,
+        certificate_pem: read_pem(certificate)?,
+        key_pem: key.map(read_pem).transpose()?.unwrap_or_default(),
     })
 }
+
+fn read_pem(path: &Path) -> Result<String, Failure> {
+    let fail = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+    let mut bytes = Zeroizing::new(Vec::new());
+    let file = File::open(path).map_err(fail)?;
+    file.take(MAX_PEM + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > MAX_PEM {
+        let path = path.display();
+        return Err(format!(
+            "{path} is larger than {MAX_PEM} bytes; name a file with a chain or a key in it, and nothing else"
+        )
+        .into());
+    }
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(format!(
+            "{} is not PEM text; `openssl x509 -inform der` and `openssl pkey -inform der` make it of DER",
+            path.display()
+        )
+        .into()),
+    }
+}
+
+/// More than any chain and key have.
+const MAX_PEM: u64 = 256 << 10;
 
 fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
     let fail = |error: std::io::Error| format!("cannot write {}: {error}", path.display());

@@ -69,7 +69,7 @@ async fn show(directory: &Path, demo: &Demo) -> Result<ExitCode, Failure> {
     let passed = self_test(&root, port).await?;
 
     let verdict = if passed {
-        format!("Every one of the {CONNECTIONS} was verified and answered, by both servers in turn.")
+        format!("All {CONNECTIONS} were verified and answered, by both servers in turn.")
     } else {
         "The self-test FAILED: not every connection was verified and answered, by both servers in turn."
             .to_owned()

@@ -45,13 +45,18 @@ impl Home {
 
     /// Starts it without waiting for anything.
     pub(crate) fn launch(&self, config: &str) -> Gateway {
+        self.launch_by(Command::new(certgate()), config)
+    }
+
+    /// Starts it by `program`, to which the arguments are added.
+    pub(crate) fn launch_by(&self, mut program: Command, config: &str) -> Gateway {
         self.configure(config);
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.path("log"))
             .expect("a log file");
-        let child = Command::new(certgate())
+        let child = program
             .arg("run")
             .arg("--config")
             .arg(self.path("certgate.toml"))

@@ -1,5 +1,6 @@
 //! The program as its users run it: the real binary, real sockets, real servers around it.
 
+mod bad_pem;
 mod commands;
 mod crash;
 mod dns;
