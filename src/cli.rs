@@ -12,7 +12,7 @@ mod run;
 mod status;
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -20,6 +20,7 @@ use clap::Parser;
 use self::arguments::{Arguments, CaCommand, Command, DnsCommand};
 use self::output::Printed;
 use crate::cause::with_causes;
+use crate::config::{Diagnostics, Severity};
 
 /// Reads the arguments of this process, does what they say, and gives the exit code: 0 done, 1 refused or failed
 /// with a message on standard error, 2 wrong usage.
@@ -32,40 +33,62 @@ pub fn main() -> ExitCode {
         // Whoever reads the output has seen enough, as in `certgate cert list | head`.
         Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "certgate: {}", with_causes(&*error));
+            let told = match error.downcast_ref::<Diagnostics>() {
+                Some(problems) => tell_problems(problems),
+                None => writeln!(io::stderr(), "certgate: {}", with_causes(&*error)),
+            };
+            // Nobody reads it, then; the exit code remains.
+            drop(told);
             ExitCode::FAILURE
         }
     }
+}
+
+fn tell_problems(problems: &Diagnostics) -> io::Result<()> {
+    let counted = |count: usize, word: &str| match count {
+        1 => format!("1 {word}"),
+        count => format!("{count} {word}s"),
+    };
+    let errors = counted(problems.count(Severity::Error), "error");
+    let warnings = match problems.count(Severity::Warning) {
+        0 => String::new(),
+        count => format!(" and {}", counted(count, "warning")),
+    };
+    let text = problems.render(io::stderr().is_terminal());
+    writeln!(
+        io::stderr(),
+        "{text}\n\ncertgate: the configuration has {errors}{warnings}"
+    )
 }
 
 /// Any error on its way to the operator.
 type Failure = Box<dyn Error + Send + Sync>;
 
 fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { command, connection } = arguments;
-    match command {
+    match arguments.command {
         Command::Check(check) => run::check(&check.config),
         Command::Completions { shell } => completion::completions(shell),
-        Command::Demo(demo) => demo::demo(demo.once),
+        Command::Demo(demo) => demo::demo(&demo),
         Command::Man => completion::man(),
         Command::Quick(quick) => quick::quick(&quick),
         Command::Run(run) => run::run(&run.config),
         Command::Schema => run::schema(),
-        Command::Ca(CaCommand::Export { name }) => connection.block_on(async |client| {
-            Printed::text(client.local_ca_root(&name).await?)?;
-            Ok(ExitCode::SUCCESS)
-        }),
-        Command::Cert(command) => {
-            let format = connection.output;
-            connection.block_on(async |client| certificates::run(&client, command, format).await)
+        Command::Ca { command, gateway } => {
+            let CaCommand::Export { name } = command;
+            gateway.block_on(async |client| {
+                Printed::text(client.local_ca_root(&name).await?)?;
+                Ok(ExitCode::SUCCESS)
+            })
         }
-        Command::Dns(DnsCommand::Check { names }) => {
-            let format = connection.output;
-            connection.block_on(async |client| status::dns_check(&client, names, format).await)
+        Command::Cert { command, gateway } => {
+            gateway.block_on(async |client| certificates::run(&client, command).await)
         }
-        Command::Status => {
-            let format = connection.output;
-            connection.block_on(async |client| status::status(&client, format).await)
+        Command::Dns { command, gateway } => {
+            let DnsCommand::Check { names, form } = command;
+            gateway.block_on(async |client| status::dns_check(&client, names, form.output).await)
+        }
+        Command::Status { form, gateway } => {
+            gateway.block_on(async |client| status::status(&client, form.output).await)
         }
     }
 }

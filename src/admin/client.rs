@@ -256,7 +256,7 @@ impl Events {
 pub enum ClientError {
     /// Nobody answers.
     #[error(
-        "no gateway answers at {}; is `certgate run` running? Name another socket with --admin, or the gateway's file with --config",
+        "no gateway answers at {}; is `certgate run` running? Its socket is admin.sock in the store's directory; name it with --admin or $CERTGATE_ADMIN",
         socket.display()
     )]
     NotRunning {

@@ -124,7 +124,9 @@ impl Credential {
 pub enum CredentialError {
     /// A certificate of the chain is not signed by the one after it.
     #[error(
-        "the chain is broken after certificate {position}: it was issued by `{issuer}`, but the next one is `{next}`"
+        "the chain is broken after certificate {position}: it was issued by `{issuer}`, but the next one is {}; \
+         each must be followed by its issuer's, as the CA hands them out",
+        if issuer == next { "another CA of that name".to_owned() } else { format!("`{next}`") }
     )]
     BrokenChain {
         /// The certificate, counted from 1, that the next one did not sign.
@@ -148,7 +150,7 @@ pub enum CredentialError {
     },
     /// The issuing CA's own certificate was left out.
     #[error(
-        "the chain has the end-entity certificate only; clients also need that of its issuer `{issuer}`, which stands at {url}"
+        "the chain has the end-entity certificate only; clients also need that of its issuer `{issuer}`, which stands at {url}; append it"
     )]
     MissingIntermediate {
         /// The issuer's distinguished name.
@@ -194,7 +196,8 @@ pub enum CredentialError {
     },
     /// Key and certificate are strangers.
     #[error(
-        "the private key does not belong to the certificate for {names}, nor to another one of the chain"
+        "the private key does not belong to the certificate for {names}, nor to another one of the chain; the one that \
+         the certificate was requested with is needed"
     )]
     WrongKey {
         /// The DNS names of the first certificate; its subject where it has none.

@@ -31,15 +31,30 @@ impl CredentialPem {
     /// # Errors
     /// [`PemProblem`] says what is missing, too much or unreadable.
     pub fn parse(text: &[u8]) -> Result<Self, PemProblem> {
+        Self::parse_all(&[text])
+    }
+
+    /// Reads a chain from one text and its key from another.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_pair(certificate: &[u8], key: &[u8]) -> Result<Self, PemProblem> {
+        Self::parse_all(&[certificate, key])
+    }
+
+    fn parse_all(texts: &[&[u8]]) -> Result<Self, PemProblem> {
         let (mut chain, mut keys) = (Vec::new(), Vec::new());
-        for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text) {
-            let (kind, der) = section.map_err(|source| PemProblem::Syntax { source })?;
-            match kind {
-                SectionKind::Certificate => chain.push(CertificateDer::from(der)),
-                SectionKind::PrivateKey => keys.push(PrivateKeyDer::Pkcs8(der.into())),
-                SectionKind::RsaPrivateKey => keys.push(PrivateKeyDer::Pkcs1(der.into())),
-                SectionKind::EcPrivateKey => keys.push(PrivateKeyDer::Sec1(der.into())),
-                _ => {}
+        // One by one: a block that was cut must not run on into the next text.
+        for text in texts {
+            for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text) {
+                let (kind, der) = section.map_err(|source| PemProblem::Syntax { source })?;
+                match kind {
+                    SectionKind::Certificate => chain.push(CertificateDer::from(der)),
+                    SectionKind::PrivateKey => keys.push(PrivateKeyDer::Pkcs8(der.into())),
+                    SectionKind::RsaPrivateKey => keys.push(PrivateKeyDer::Pkcs1(der.into())),
+                    SectionKind::EcPrivateKey => keys.push(PrivateKeyDer::Sec1(der.into())),
+                    _ => {}
+                }
             }
         }
         if chain.is_empty() {
@@ -48,22 +63,10 @@ impl CredentialPem {
         let found = keys.len();
         match (keys.pop(), found) {
             (Some(key), 1) => Ok(Self { chain, key }),
-            (None, _) if is_encrypted(text) => Err(PemProblem::EncryptedKey),
+            (None, _) if texts.iter().any(|text| is_encrypted(text)) => Err(PemProblem::EncryptedKey),
             (None, _) => Err(PemProblem::NoKey),
             (Some(_), found) => Err(PemProblem::SeveralKeys { found }),
         }
-    }
-
-    /// Reads a chain from one text and its key from another.
-    ///
-    /// # Errors
-    /// As [`parse`](Self::parse).
-    pub fn parse_pair(certificate: &[u8], key: &[u8]) -> Result<Self, PemProblem> {
-        let mut both = Zeroizing::new(Vec::with_capacity(certificate.len() + key.len() + 1));
-        both.extend_from_slice(certificate);
-        both.push(b'\n');
-        both.extend_from_slice(key);
-        Self::parse(&both)
     }
 
     /// The chain, end-entity certificate first.
@@ -126,7 +129,9 @@ pub enum PemProblem {
     )]
     EncryptedKey,
     /// No `CERTIFICATE` block.
-    #[error("there is no `-----BEGIN CERTIFICATE-----` block")]
+    #[error(
+        "there is no `-----BEGIN CERTIFICATE-----` block; a chain is read in PEM, which `openssl x509 -inform der` makes of DER"
+    )]
     NoCertificate,
     /// No private-key block of a known kind.
     #[error(
@@ -140,7 +145,7 @@ pub enum PemProblem {
         found: usize,
     },
     /// A block is damaged.
-    #[error("the PEM text is damaged")]
+    #[error("the PEM text is damaged; it may have been cut")]
     Syntax {
         /// What the PEM reader found.
         source: rustls::pki_types::pem::Error,
@@ -203,6 +208,9 @@ mod tests {
             problem(&text[..text.len() - 40]),
             PemProblem::Syntax { .. }
         ));
+        let cut =
+            CredentialPem::parse_pair(&chain.as_bytes()[..chain.len() - 40], text.as_bytes()).unwrap_err();
+        assert!(matches!(cut, PemProblem::Syntax { .. }), "{cut}");
         let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n";
         assert!(matches!(
             problem(&format!("{chain}{encrypted}")),

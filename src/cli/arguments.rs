@@ -15,12 +15,17 @@ use crate::name::{DnsName, NamePattern};
 /// A TLS gateway built around its certificates: obtained, renewed, published and served without a dropped
 /// connection.
 #[derive(Debug, Parser)]
-#[command(name = "certgate", version, max_term_width = 100, subcommand_required = true)]
+#[command(
+    name = "certgate",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    after_help = "See it work on this machine: certgate demo\n\
+                  Each command tells more with --help. Exit codes: 0 done, 1 refused or failed, 2 wrong usage."
+)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) command: Command,
-    #[command(flatten)]
-    pub(super) connection: Connection,
 }
 
 #[derive(Debug, Subcommand)]
@@ -32,9 +37,14 @@ pub(super) enum Command {
     #[command(after_help = "Example: certgate run --config /etc/certgate/certgate.toml")]
     Run(ConfigFile),
     /// Show it all on this machine: a local CA, a listener, two backends, a self-test.
-    #[command(after_help = "Example: certgate demo --once")]
+    ///
+    /// It writes into a temporary directory only, and takes it away at the end. Goes on serving until Ctrl-C, so
+    /// that you can try it yourself.
+    #[command(after_help = "Example: certgate demo\nExample: certgate demo --once")]
     Demo(Demo),
-    /// One listener without a file.
+    /// Serve on one listener without a file.
+    ///
+    /// Runs in the foreground like `run`, and prints the file that says the same: a start for one of your own.
     #[command(
         after_help = "Example: certgate quick --listen 8443 --domain localhost --to 127.0.0.1:8080\n\
                       Example: certgate quick --listen 443 --domain www.example.com --to 127.0.0.1:8080 --acme"
@@ -43,18 +53,35 @@ pub(super) enum Command {
     /// Validate a configuration and report every problem in it.
     #[command(after_help = "Example: certgate check --config certgate.toml")]
     Check(ConfigFile),
-    /// One screen: listeners, certificates with the time left, backends, last errors.
-    #[command(after_help = "Example: certgate status --output json")]
-    Status,
-    /// The certificate store.
-    #[command(subcommand)]
-    Cert(CertCommand),
-    /// The gateway's own CAs.
-    #[command(subcommand)]
-    Ca(CaCommand),
-    /// What DNS says about names.
-    #[command(subcommand)]
-    Dns(DnsCommand),
+    /// Show one screen: listeners, certificates with the time left, backends, last errors.
+    #[command(after_help = "Example: certgate status\nExample: certgate status --output json")]
+    Status {
+        #[command(flatten)]
+        form: Form,
+        #[command(flatten)]
+        gateway: Connection,
+    },
+    /// List, request, import, renew and export certificates.
+    Cert {
+        #[command(subcommand)]
+        command: CertCommand,
+        #[command(flatten)]
+        gateway: Connection,
+    },
+    /// Get the root of one of the gateway's own CAs.
+    Ca {
+        #[command(subcommand)]
+        command: CaCommand,
+        #[command(flatten)]
+        gateway: Connection,
+    },
+    /// Compare DNS with the gateway, and show the record to change.
+    Dns {
+        #[command(subcommand)]
+        command: DnsCommand,
+        #[command(flatten)]
+        gateway: Connection,
+    },
     /// Print the JSON Schema of the configuration file, for editors.
     #[command(after_help = "Example: certgate schema > certgate.schema.json")]
     Schema,
@@ -81,15 +108,18 @@ pub(super) struct Demo {
     /// Exit after the self-test: 0 when every connection was answered, 1 otherwise.
     #[arg(long)]
     pub(super) once: bool,
+    /// Show the gateway's log as well.
+    #[arg(long)]
+    pub(super) verbose: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Quick {
-    /// The port, or address and port, to listen on.
+    /// The port, or address and port, to listen on; a port alone listens on every address.
     #[arg(long, value_name = "PORT", value_parser = listen_address)]
     pub(super) listen: SocketAddr,
     /// A name that the certificate is for; may be given again.
-    #[arg(long = "domain", value_name = "NAME", required = true)]
+    #[arg(long = "domain", value_name = "DOMAIN", required = true)]
     pub(super) domains: Vec<NamePattern>,
     /// A backend; may be given again.
     #[arg(long = "to", value_name = "HOST:PORT", required = true)]
@@ -101,7 +131,7 @@ pub(super) struct Quick {
     /// An address for the CA's account.
     #[arg(long, value_name = "EMAIL", requires = "acme")]
     pub(super) contact: Option<String>,
-    /// Where certificates are kept.
+    /// Where certificates are kept [default: $STATE_DIRECTORY, or ./certgate-data].
     #[arg(long, value_name = "DIRECTORY")]
     pub(super) store: Option<PathBuf>,
 }
@@ -109,38 +139,53 @@ pub(super) struct Quick {
 #[derive(Debug, Subcommand)]
 pub(super) enum CertCommand {
     /// List every certificate.
-    #[command(after_help = "Example: certgate cert list --output json")]
-    List,
+    #[command(after_help = "Example: certgate cert list\nExample: certgate cert list --output json")]
+    List {
+        #[command(flatten)]
+        form: Form,
+    },
     /// Show one certificate.
     #[command(after_help = "Example: certgate cert show www")]
     Show {
         /// The certificate.
         name: CertificateName,
+        #[command(flatten)]
+        form: Form,
     },
     /// Obtain a certificate and keep it renewed.
+    ///
+    /// Shows each step, and exits with 0 when it is there. What was requested is wanted from then on, over restarts.
     #[command(
         after_help = "Example: certgate cert request shop --domain shop.example.com --issuer letsencrypt"
     )]
     Request {
-        /// Its name in the store.
+        /// What it is to be called in the store.
         name: CertificateName,
         /// A name it must be valid for; may be given again.
-        #[arg(long = "domain", value_name = "NAME", required = true)]
+        #[arg(long = "domain", value_name = "DOMAIN", required = true)]
         domains: Vec<NamePattern>,
         /// Who signs; needed when there is more than one issuer.
         #[arg(long)]
         issuer: Option<String>,
-        /// The kind of its key.
-        #[arg(long, default_value_t = KeyType::default())]
+        /// The kind of its key: ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072 or rsa-4096.
+        #[arg(long, value_name = "TYPE", default_value_t = KeyType::default())]
         key_type: KeyType,
         /// Do not wait until it is there.
         #[arg(long)]
         no_wait: bool,
+        #[command(flatten)]
+        form: Form,
     },
     /// Take in a chain and key that come from elsewhere.
-    #[command(after_help = "Example: certgate cert import bought --certificate bought.pem --key bought.key")]
+    ///
+    /// They are checked first; what does not fit is refused, and changes nothing. To replace an import, import again
+    /// under the same name.
+    #[command(
+        after_help = "Example: certgate cert import bought --certificate bought.pem --key bought.key\n\
+                      Example: certgate cert import bought --certificate chain-and-key.pem"
+    )]
     Import {
-        /// Its name in the store.
+        /// What it is to be called in the store.
         name: CertificateName,
         /// The chain, end-entity certificate first; may hold the key as well.
         #[arg(long, value_name = "FILE")]
@@ -148,8 +193,10 @@ pub(super) enum CertCommand {
         /// The private key, when it is in a file of its own.
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
+        #[command(flatten)]
+        form: Form,
     },
-    /// Obtain a new one now.
+    /// Obtain a new one now, whatever time the present one has left.
     #[command(after_help = "Example: certgate cert renew www")]
     Renew {
         /// The certificate.
@@ -157,16 +204,20 @@ pub(super) enum CertCommand {
         /// Do not wait until it is there.
         #[arg(long)]
         no_wait: bool,
+        #[command(flatten)]
+        form: Form,
     },
-    /// Print the chain, or write chain and key to files.
-    #[command(after_help = "Example: certgate cert export www --with-key --to www.pem")]
+    /// Print the chain, or write it to a file, with the private key or without.
+    #[command(
+        after_help = "Example: certgate cert export www\nExample: certgate cert export www --with-key --to www.pem"
+    )]
     Export {
         /// The certificate.
         name: CertificateName,
         /// The private key as well. The gateway logs that it has left.
         #[arg(long, requires = "to")]
         with_key: bool,
-        /// Write to this file, mode 0600, instead of standard output.
+        /// Write to this new file, mode 0600, instead of standard output.
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },
@@ -184,27 +235,38 @@ pub(super) enum CaCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DnsCommand {
-    /// Compare names in DNS with the gateway's addresses; without a name: those of every certificate.
+    /// Compare names in DNS with what the gateway's file says in `[gateway]`.
+    ///
+    /// Exits with 1 when no certificate would be ordered for one of them.
     #[command(after_help = "Example: certgate dns check www.example.com")]
     Check {
-        /// The names.
+        /// The names; without any: those of every certificate.
+        #[arg(value_name = "NAME")]
         names: Vec<NamePattern>,
+        #[command(flatten)]
+        form: Form,
     },
 }
 
 /// The form of what is printed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(super) enum OutputFormat {
-    /// For people.
     Text,
-    /// For programs.
     Json,
 }
 
-/// How the running gateway is found, and how its answers are shown.
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Form {
+    /// Print for people, or for programs.
+    #[arg(long, value_enum, value_name = "FORM", default_value_t = OutputFormat::Text)]
+    pub(super) output: OutputFormat,
+}
+
+/// How the running gateway is found.
 #[derive(Debug, Args)]
 pub(super) struct Connection {
-    /// The running gateway's admin socket [default: that of the store in $STATE_DIRECTORY, or in ./certgate-data]
+    /// The running gateway's admin socket [default: admin.sock in $STATE_DIRECTORY, or in ./certgate-data]
     #[arg(
         long,
         global = true,
@@ -213,9 +275,6 @@ pub(super) struct Connection {
         hide_env_values = true
     )]
     admin: Option<PathBuf>,
-    /// How answers are printed.
-    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text)]
-    pub(super) output: OutputFormat,
 }
 
 impl Connection {

@@ -1,7 +1,7 @@
 //! `certgate cert`: the certificate store.
 
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,33 +9,30 @@ use std::process::ExitCode;
 use zeroize::Zeroizing;
 
 use super::Failure;
-use super::arguments::{CertCommand, OutputFormat};
-use super::output::{Printed, time_left};
+use super::arguments::{CertCommand, Form, OutputFormat};
+use super::output::{Printed, Surplus, time_left};
 use super::progress::Progress;
 use crate::admin::{Client, api};
 use crate::certificate::CertificateName;
 use crate::clock::{Clock, SystemClock, Timestamp};
 
-pub(super) async fn run(
-    client: &Client,
-    command: CertCommand,
-    format: OutputFormat,
-) -> Result<ExitCode, Failure> {
+pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCode, Failure> {
     match command {
-        CertCommand::List => {
+        CertCommand::List { form } => {
             let certificates = client.certificates().await?;
-            match format {
+            match form.output {
                 OutputFormat::Json => Printed::json(&certificates)?,
                 OutputFormat::Text => table(&certificates, SystemClock.now())?,
             }
         }
-        CertCommand::Show { name } => show(&client.certificate(&name).await?, format)?,
+        CertCommand::Show { name, form } => show(&client.certificate(&name).await?, form)?,
         CertCommand::Request {
             name,
             domains,
             issuer,
             key_type,
             no_wait,
+            form,
         } => {
             let request = api::CertificateRequest {
                 domains,
@@ -48,23 +45,24 @@ pub(super) async fn run(
             if !no_wait && before.state != "valid" {
                 progress.wait_for(&name).await?;
             }
-            show(&client.certificate(&name).await?, format)?;
+            show(&client.certificate(&name).await?, form)?;
         }
         CertCommand::Import {
             name,
             certificate,
             key,
+            form,
         } => {
             let import = read_import(&certificate, key.as_deref())?;
-            show(&client.import(&name, &import).await?, format)?;
+            show(&client.import(&name, &import).await?, form)?;
         }
-        CertCommand::Renew { name, no_wait } => {
+        CertCommand::Renew { name, no_wait, form } => {
             let progress = Progress::subscribe(client).await?;
             client.renew(&name).await?;
             if !no_wait {
                 progress.wait_for(&name).await?;
             }
-            show(&client.certificate(&name).await?, format)?;
+            show(&client.certificate(&name).await?, form)?;
         }
         CertCommand::Export { name, with_key, to } => {
             let exported = client.export(&name, with_key).await?;
@@ -79,35 +77,31 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The table of certificates, as `cert list` and `status` show it.
+/// The table of certificates, as `cert list` and `status` show it; what there is to say of one stands below.
 pub(super) fn table(certificates: &[api::Certificate], now: Timestamp) -> Result<(), Failure> {
     let row = |certificate: &api::Certificate| {
-        let left = certificate
-            .not_after
-            .map_or_else(|| "-".to_owned(), |end| time_left(now, end));
-        let next = certificate
-            .next_attempt
-            .map_or_else(|| "-".to_owned(), |next| time_left(now, next));
+        let span = |time: Option<Timestamp>| time.map_or_else(|| "-".to_owned(), |time| time_left(now, time));
         vec![
             certificate.name.to_string(),
             names(certificate),
             certificate.source.clone(),
             certificate.state.clone(),
-            left,
-            next,
-            certificate.reason.clone().unwrap_or_default(),
+            span(certificate.not_after),
+            // What is due is tried as soon as there is a free hand.
+            span(certificate.next_attempt.map(|next| next.max(now))),
         ]
     };
-    let header = [
-        "CERTIFICATE",
-        "NAMES",
-        "SOURCE",
-        "STATE",
-        "LEFT",
-        "NEXT",
-        "REASON",
-    ];
-    Printed::table(&header, certificates.iter().map(row))
+    let header = ["CERTIFICATE", "NAMES", "SOURCE", "STATE", "LEFT", "NEXT"];
+    Printed::table(&header, certificates.iter().map(row), Surplus::Cut)?;
+    let reasons: Vec<_> = certificates
+        .iter()
+        .filter_map(|certificate| Some((certificate.name.to_string(), certificate.reason.clone()?)))
+        .collect();
+    if !reasons.is_empty() {
+        Printed::text("\n")?;
+        Printed::labelled(reasons)?;
+    }
+    Ok(())
 }
 
 fn names(certificate: &api::Certificate) -> String {
@@ -118,13 +112,13 @@ fn names(certificate: &api::Certificate) -> String {
     }
 }
 
-fn show(certificate: &api::Certificate, format: OutputFormat) -> Result<(), Failure> {
-    if format == OutputFormat::Json {
+fn show(certificate: &api::Certificate, form: Form) -> Result<(), Failure> {
+    if form.output == OutputFormat::Json {
         return Printed::json(certificate);
     }
     let now = SystemClock.now();
     let domains: Vec<_> = certificate.domains.iter().map(ToString::to_string).collect();
-    let moment = |time: Option<Timestamp>| time.map(|time| format!("{time} ({})", time_left(now, time)));
+    let moment = |time: Timestamp| format!("{time} ({})", time_left(now, time));
     let published = if certificate.published { "yes" } else { "no" };
     let facts = [
         ("certificate", Some(certificate.name.to_string())),
@@ -132,32 +126,56 @@ fn show(certificate: &api::Certificate, format: OutputFormat) -> Result<(), Fail
         ("source", Some(certificate.source.clone())),
         ("state", Some(certificate.state.clone())),
         ("reason", certificate.reason.clone()),
-        ("next attempt", moment(certificate.next_attempt)),
+        (
+            "next attempt",
+            certificate.next_attempt.map(|next| moment(next.max(now))),
+        ),
         ("issued by", certificate.issued_by.clone()),
         ("not before", certificate.not_before.map(|time| time.to_string())),
-        ("not after", moment(certificate.not_after)),
+        ("not after", certificate.not_after.map(moment)),
         ("serial", certificate.serial.clone()),
         ("key", certificate.key.clone()),
         ("sha-256", certificate.fingerprint.clone()),
         ("published", Some(published.to_owned())),
     ];
-    let lines = facts
-        .into_iter()
-        .filter_map(|(fact, value)| Some(format!("{fact:<13} {}\n", value?)));
-    Printed::text(lines.collect::<String>())
+    Printed::labelled(
+        facts
+            .into_iter()
+            .filter_map(|(fact, value)| Some((fact.to_owned(), value?))),
+    )
 }
 
 fn read_import(certificate: &Path, key: Option<&Path>) -> Result<api::CertificateImport, Failure> {
-    let read = |path: &Path| {
-        std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
-    };
-    let certificate_pem = read(certificate)?;
-    let key_pem = key.map(read).transpose()?.unwrap_or_default();
     Ok(api::CertificateImport {
-        certificate_pem,
-        key_pem,
+        certificate_pem: read_pem(certificate)?,
+        key_pem: key.map(read_pem).transpose()?.unwrap_or_default(),
     })
 }
+
+fn read_pem(path: &Path) -> Result<String, Failure> {
+    let fail = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+    let mut bytes = Zeroizing::new(Vec::new());
+    let file = File::open(path).map_err(fail)?;
+    file.take(MAX_PEM + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > MAX_PEM {
+        let path = path.display();
+        return Err(format!(
+            "{path} is larger than {MAX_PEM} bytes; name a file with a chain or a key in it, and nothing else"
+        )
+        .into());
+    }
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(format!(
+            "{} is not PEM text; `openssl x509 -inform der` and `openssl pkey -inform der` make it of DER",
+            path.display()
+        )
+        .into()),
+    }
+}
+
+/// More than any chain and key have.
+const MAX_PEM: u64 = 256 << 10;
 
 fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
     let fail = |error: std::io::Error| format!("cannot write {}: {error}", path.display());

@@ -12,37 +12,51 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsConnector;
+use tracing::Level;
 
 use super::Failure;
-use super::arguments::localhost;
-use super::output::Printed;
-use super::{certificates, run};
+use super::arguments::{Demo, localhost};
+use super::certificates;
+use super::environment;
+use super::output::{Printed, Surplus};
+use super::run::{control_runtime, start_log};
 use crate::admin::Client;
 use crate::certificate::CertificateName;
+use crate::config::{self, LogConfig};
 use crate::gateway::Gateway;
 
 const CONNECTIONS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(super) fn demo(once: bool) -> Result<ExitCode, Failure> {
+pub(super) fn demo(demo: &Demo) -> Result<ExitCode, Failure> {
     let directory = Directory::new()?;
-    run::control_runtime()?.block_on(show(&directory.0, once))
+    control_runtime()?.block_on(async {
+        // However it ends, the directory goes.
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            shown = show(&directory.0, demo) => shown,
+            _ = tokio::signal::ctrl_c() => Ok(ExitCode::SUCCESS),
+            _ = terminate.recv() => Ok(ExitCode::SUCCESS),
+        }
+    })
 }
 
-async fn show(directory: &Path, once: bool) -> Result<ExitCode, Failure> {
+async fn show(directory: &Path, demo: &Demo) -> Result<ExitCode, Failure> {
     let servers = [backend("one").await?, backend("two").await?];
     let port = free_port().await?;
     let text = configuration(directory, port, &servers);
     let path = directory.join("certgate.toml");
     std::fs::write(&path, &text)?;
-    let config = run::load(&path)?;
-    run::start_log(&crate::config::LogConfig {
-        connections: false,
+    let config = environment::with(|environment| config::load(&path, environment))?.config;
+    start_log(&LogConfig {
+        level: if demo.verbose { Level::INFO } else { Level::WARN },
         ..config.log.clone()
     })?;
     Printed::text(format!(
-        "This file is all it takes ({}):\n\n{}\n",
+        "The gateway runs with this file, {}:\n\n{}\n\
+         Its local CA signs for localhost; then {CONNECTIONS} fresh TLS connections:\n\n",
         path.display(),
         indented(&text)
     ))?;
@@ -52,29 +66,29 @@ async fn show(directory: &Path, once: bool) -> Result<ExitCode, Failure> {
     let root = obtained(&client).await?;
     let root_file = directory.join("root.pem");
     std::fs::write(&root_file, &root)?;
-    let answered = self_test(&root, port).await?;
+    let passed = self_test(&root, port).await?;
 
-    let mut failed = answered < CONNECTIONS;
-    if !failed {
+    let verdict = if passed {
+        format!("All {CONNECTIONS} were verified and answered, by both servers in turn.")
+    } else {
+        "The self-test FAILED: not every connection was verified and answered, by both servers in turn."
+            .to_owned()
+    };
+    Printed::text(format!("\n{verdict}\n"))?;
+    if !demo.once {
         Printed::text(format!(
-            "\nall {CONNECTIONS} connections were verified and answered, by both servers in turn\n"
-        ))?;
-    }
-    if !once {
-        Printed::text(format!(
-            "\nIt goes on serving; Ctrl-C ends it. In another terminal:\n\n  curl --cacert {} https://localhost:{port}/\n  \
-             certgate status --admin {}\n",
+            "\nIt goes on serving; Ctrl-C ends it. In another terminal:\n\n  \
+             curl --cacert {} https://localhost:{port}/\n  certgate status --admin {}\n",
             root_file.display(),
             directory.join("admin.sock").display(),
         ))?;
-        failed = false;
-        tokio::signal::ctrl_c().await?;
+        std::future::pending::<()>().await;
     }
     gateway.drain().await;
-    Ok(if failed {
-        ExitCode::FAILURE
-    } else {
+    Ok(if passed {
         ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     })
 }
 
@@ -112,8 +126,8 @@ async fn obtained(client: &Client) -> Result<String, Failure> {
     Ok(client.local_ca_root("internal").await?)
 }
 
-/// Opens fresh connections, prints a line for each, and counts those answered; none if only one server answers.
-async fn self_test(root: &str, port: u16) -> Result<usize, Failure> {
+/// Opens fresh connections and prints a line for each; whether all were answered, and both servers did.
+async fn self_test(root: &str, port: u16) -> Result<bool, Failure> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(root.as_bytes())?)?;
     let mut config = ClientConfig::builder()
@@ -122,7 +136,7 @@ async fn self_test(root: &str, port: u16) -> Result<usize, Failure> {
     // A resumed session would show no certificate, so it would test nothing.
     config.resumption = rustls::client::Resumption::disabled();
     let connector = TlsConnector::from(Arc::new(config));
-    let (mut rows, mut seen, mut answered) = (Vec::new(), Vec::new(), 0);
+    let (mut rows, mut seen) = (Vec::new(), Vec::new());
     for number in 1..=CONNECTIONS {
         let started = Instant::now();
         let row = match connection(&connector, port).await {
@@ -131,7 +145,6 @@ async fn self_test(root: &str, port: u16) -> Result<usize, Failure> {
                 version,
                 group,
             }) => {
-                answered += 1;
                 let row = vec![number.to_string(), server.clone(), version, group];
                 seen.push(server);
                 row
@@ -146,13 +159,12 @@ async fn self_test(root: &str, port: u16) -> Result<usize, Failure> {
         let milliseconds = format!("{:.1} ms", started.elapsed().as_secs_f64() * 1000.0);
         rows.push([row, vec![milliseconds]].concat());
     }
-    Printed::table(
-        &["CONNECTION", "ANSWERED BY", "VERSION", "KEY EXCHANGE", "TIME"],
-        rows,
-    )?;
+    let header = ["CONNECTION", "ANSWERED BY", "VERSION", "KEY EXCHANGE", "TIME"];
+    Printed::table(&header, rows, Surplus::Wrap)?;
+    let answered = seen.len();
     seen.sort();
     seen.dedup();
-    Ok(if seen.len() == 2 { answered } else { 0 })
+    Ok(answered == CONNECTIONS && seen.len() == 2)
 }
 
 struct Answer {
@@ -233,7 +245,10 @@ async fn free_port() -> Result<u16, Failure> {
 
 fn indented(text: &str) -> String {
     text.lines().fold(String::new(), |mut all, line| {
-        let _ = writeln!(all, "    {line}");
+        let _ = match line {
+            "" => writeln!(all),
+            line => writeln!(all, "    {line}"),
+        };
         all
     })
 }

@@ -13,13 +13,20 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::Failure;
 use super::environment;
 use super::output::Printed;
-use crate::config::{self, Config, LogConfig, LogFormat};
+use crate::cause::with_causes;
+use crate::config::{self, Config, Diagnostics, LogConfig, LogFormat};
 use crate::gateway::Gateway;
 
 pub(super) fn run(path: &Path) -> Result<ExitCode, Failure> {
-    let config = load(path)?;
-    start_log(&config.log)?;
-    control_runtime()?.block_on(serve(config, path))
+    let loaded = environment::with(|environment| config::load(path, environment))?;
+    start_log(&loaded.config.log)?;
+    log_warnings(&loaded.warnings);
+    let served = control_runtime()?.block_on(serve(loaded.config, path));
+    // Whoever reads the log of a service is told there, in the log's own form.
+    served.or_else(|error| {
+        tracing::error!("the gateway cannot run: {}", with_causes(&*error));
+        Ok(ExitCode::FAILURE)
+    })
 }
 
 pub(super) fn check(path: &Path) -> Result<ExitCode, Failure> {
@@ -39,12 +46,12 @@ pub(super) fn schema() -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads a configuration; prints its warnings, and every problem if there is one.
-pub(super) fn load(path: &Path) -> Result<Config, Failure> {
+/// Reads a configuration and prints its warnings; every problem is in the error.
+fn load(path: &Path) -> Result<Config, Failure> {
     let loaded = environment::with(|environment| config::load(path, environment))?;
-    let warnings = loaded.warnings.render(io::stderr().is_terminal());
-    if !warnings.is_empty() {
-        writeln!(io::stderr(), "{warnings}")?;
+    if !loaded.warnings.is_empty() {
+        let warnings = loaded.warnings.render(io::stderr().is_terminal());
+        writeln!(io::stderr(), "{warnings}\n")?;
     }
     Ok(loaded.config)
 }
@@ -106,8 +113,14 @@ async fn serve(config: Config, path: &Path) -> Result<ExitCode, Failure> {
 fn load_quietly(path: &Path) -> Result<Config, String> {
     let loaded = environment::with(|environment| config::load(path, environment))
         .map_err(|problems| problems.to_string())?;
-    if !loaded.warnings.is_empty() {
-        tracing::warn!("{}", loaded.warnings);
-    }
+    log_warnings(&loaded.warnings);
     Ok(loaded.config)
+}
+
+/// An event for each, in one line.
+fn log_warnings(warnings: &Diagnostics) {
+    for warning in warnings {
+        let position = warning.position().map(tracing::field::display);
+        tracing::warn!(position, help = warning.suggestion(), "{}", warning.message());
+    }
 }

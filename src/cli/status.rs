@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::Failure;
 use super::arguments::OutputFormat;
 use super::certificates;
-use super::output::{Printed, time_left};
+use super::output::{Printed, Surplus, time_left};
 use crate::admin::{Client, api};
 use crate::name::NamePattern;
 
@@ -36,8 +36,10 @@ pub(super) async fn status(client: &Client, format: OutputFormat) -> Result<Exit
         };
         Printed::text(format!("\nlast reload at {}: {outcome}\n", reload.at))?;
     }
-    for warning in &status.warnings {
-        Printed::text(format!("\nwarning: {warning}\n"))?;
+    if !status.warnings.is_empty() {
+        Printed::text("\n")?;
+        let warnings = status.warnings.iter().cloned();
+        Printed::labelled(warnings.map(|warning| ("warning:".to_owned(), warning)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -51,22 +53,23 @@ pub(super) async fn dns_check(
     if format == OutputFormat::Json {
         Printed::json(&checks)?;
     } else {
-        let rows = checks.iter().flat_map(|check| {
-            let domain = check.domain.to_string();
-            check.rows.iter().map(move |row| {
-                let record = format!("{} {}", row.owner, row.record);
-                vec![
-                    domain.clone(),
-                    record,
-                    row.found.clone(),
-                    row.expected.clone(),
-                    row.state.to_string(),
-                ]
-            })
+        let rows = checks.iter().flat_map(|check| &check.rows).map(|row| {
+            vec![
+                row.owner.clone(),
+                row.record.to_string(),
+                row.found.clone(),
+                row.expected.clone(),
+                row.state.to_string(),
+            ]
         });
-        Printed::table(&["NAME", "RECORD", "FOUND", "EXPECTED", "STATE"], rows)?;
+        let header = ["NAME", "TYPE", "FOUND", "EXPECTED", "STATE"];
+        Printed::table(&header, rows, Surplus::Wrap)?;
         for check in &checks {
-            Printed::text(format!("\n{check}\n"))?;
+            let text = check.to_string();
+            let (verdict, because) = text.split_once('\n').unwrap_or((&text, ""));
+            Printed::text(format!("\n{verdict}\n"))?;
+            let because = because.lines().map(str::trim_start);
+            Printed::labelled(because.map(|line| (String::new(), line.to_owned())))?;
         }
     }
     let refused = checks.iter().any(|check| !check.verdict.allows_order());
@@ -101,6 +104,7 @@ fn listeners(status: &api::Status) -> Result<(), Failure> {
             "OPEN",
         ],
         rows,
+        Surplus::Cut,
     )
 }
 
@@ -108,14 +112,19 @@ fn server_groups(status: &api::Status) -> Result<(), Failure> {
     let rows = status.server_groups.iter().flat_map(|group| {
         group.servers.iter().map(|server| {
             let state = if server.up { "up" } else { "down" };
-            let error = server.error.clone().unwrap_or_default();
-            vec![
-                group.name.clone(),
-                server.address.clone(),
-                state.to_owned(),
-                error,
-            ]
+            vec![group.name.clone(), server.address.clone(), state.to_owned()]
         })
     });
-    Printed::table(&["SERVERS", "ADDRESS", "STATE", "LAST ERROR"], rows)
+    Printed::table(&["SERVERS", "ADDRESS", "STATE"], rows, Surplus::Cut)?;
+    let errors: Vec<_> = status
+        .server_groups
+        .iter()
+        .flat_map(|group| &group.servers)
+        .filter_map(|server| Some((server.address.clone(), server.error.clone()?)))
+        .collect();
+    if !errors.is_empty() {
+        Printed::text("\n")?;
+        Printed::labelled(errors)?;
+    }
+    Ok(())
 }

@@ -39,6 +39,15 @@ pub struct Config {
     pub listeners: BTreeMap<String, Arc<ListenerConfig>>,
 }
 
+impl Config {
+    /// Whether `name` is one of `certificate_files`, or in one of `certificate_directories`.
+    pub fn comes_from_files(&self, name: &CertificateName) -> bool {
+        let directory = name.as_str().split_once('/').map(|(directory, _)| directory);
+        self.certificate_files.iter().any(|files| files.name == *name)
+            || directory.is_some_and(|directory| self.certificate_directories.contains_key(directory))
+    }
+}
+
 /// `[store]`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct StoreConfig {

@@ -50,7 +50,7 @@ impl fmt::Display for DomainVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.domain, self.verdict)?;
         if !self.reason_text.is_empty() {
-            write!(f, ": {}", self.reason_text)?;
+            write!(f, "\n  {}", self.reason_text)?;
         }
         let Verdict::Stop {
             remedy, alternative, ..

@@ -74,12 +74,9 @@ impl ControlPlane {
             self.dns.store(Arc::new(DnsChecker::new(config.gateway.as_ref())));
         }
         self.desired.send_replace(joined(&config, requested));
-        if before.certificate_files != config.certificate_files
-            || before.certificate_directories != config.certificate_directories
-        {
-            let files = WatchedFiles::watch(&config, &self.inventory, &self.clock).await;
-            self.files.store(Arc::new(files));
-        }
+        // Also where nothing of it changed: to apply the configuration is to withdraw what is no longer there.
+        let files = WatchedFiles::watch(&config, &self.inventory, &self.clock).await;
+        self.files.store(Arc::new(files));
         self.config.store(Arc::new(config));
         if let Err(error) = renewal::reconsider(&self.inventory, &self.desired(), &changed).await {
             let error: &dyn std::error::Error = &error;
@@ -111,7 +108,14 @@ impl ControlPlane {
         warnings.extend(health.clock.map(|alarm| alarm.to_string()));
         warnings.extend(health.store.map(|error| format!("the store fails: {error}")));
         warnings.extend(health.unreadable.values().cloned());
-        if self.config.load().gateway.is_none() && !self.desired().is_empty() {
+        let config = self.config.load();
+        let from_acme = |desired: &DesiredCertificate| {
+            let issuers = desired.issuers.iter().filter_map(|name| config.issuers.get(name));
+            issuers
+                .into_iter()
+                .any(|issuer| matches!(issuer, IssuerConfig::Acme(_)))
+        };
+        if config.gateway.is_none() && self.desired().iter().any(from_acme) {
             warnings.push("DNS is not checked before an order: `[gateway]` is not configured".to_owned());
         }
         if !self.recovery.is_clean() {

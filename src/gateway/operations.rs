@@ -104,6 +104,12 @@ impl Operations for ControlPlane {
                 "certificate `{name}` is obtained from an issuer; import under another name"
             )));
         }
+        if self.config.load().comes_from_files(name) {
+            return Err(Problem::conflict(format!(
+                "certificate `{name}` comes from files, as the configuration says; replace those, or import under \
+                 another name"
+            )));
+        }
         let refused = |error: &dyn std::error::Error| {
             let internal = Problem::internal(error);
             Problem::bad_request(format!("certificate `{name}`: {}", internal.detail))
@@ -254,6 +260,11 @@ impl ControlPlane {
         if config.certificates.iter().any(|desired| desired.name == *name) {
             return Err(Problem::conflict(format!(
                 "certificate `{name}` is defined in the configuration file; change it there"
+            )));
+        }
+        if config.comes_from_files(name) {
+            return Err(Problem::conflict(format!(
+                "certificate `{name}` comes from files, as the configuration says; request under another name"
             )));
         }
         if request.domains.is_empty() || request.domains.len() > 100 {

@@ -14,12 +14,14 @@ mod listing;
 mod pair;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::{RecursiveMode, Watcher};
+use notify::event::ModifyKind;
+use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::{Notify, watch};
 
 use self::listing::{Candidate, Listing};
@@ -252,25 +254,35 @@ impl FileSource {
         Ok(())
     }
 
+    fn named_files(&self) -> impl Iterator<Item = &PathBuf> {
+        let files = self.files.iter();
+        files.flat_map(|files| [&files.certificate_file].into_iter().chain(&files.key_file))
+    }
+
+    /// What is to be watched: every directory with certificates, or what is there on the way to it.
     fn watched(&self) -> BTreeSet<PathBuf> {
-        let files = self
-            .files
-            .iter()
-            .flat_map(|files| [Some(&files.certificate_file), files.key_file.as_ref()]);
-        let parents = files
-            .flatten()
+        let parents = self
+            .named_files()
             .filter_map(|file| file.parent())
             .map(|parent| match parent {
                 parent if parent.as_os_str().is_empty() => PathBuf::from("."),
                 parent => parent.to_owned(),
             });
-        parents.chain(self.directories.values().cloned()).collect()
+        let directories = parents.chain(self.directories.values().cloned());
+        let there = |directory: PathBuf| {
+            let found = directory.ancestors().find(|ancestor| ancestor.is_dir());
+            found.map_or_else(|| PathBuf::from("."), Path::to_owned)
+        };
+        directories.map(there).collect()
     }
 
     fn watcher(&self, changed: Arc<Notify>) -> Option<impl Watcher + use<>> {
+        let names: BTreeSet<_> = self
+            .named_files()
+            .filter_map(|file| file.file_name().map(ToOwned::to_owned))
+            .collect();
         let told = move |event: notify::Result<notify::Event>| {
-            // Looking at a file is an access to it, and must not cause the next look.
-            if event.map_or(true, |event| !event.kind.is_access()) {
+            if event.map_or(true, |event| may_matter(&event, &names)) {
                 changed.notify_one();
             }
         };
@@ -290,6 +302,20 @@ impl fmt::Display for FileProblem {
             write!(f, "certificate {name}: ")?;
         }
         write!(f, "{}: {}", self.file.display(), self.reason)
+    }
+}
+
+/// Looking at a file is an access to it, and must not cause the next look; nor must a log that grows beside a
+/// certificate. What appears, goes or is renamed may be a link on the way to one of ours.
+fn may_matter(event: &notify::Event, names: &BTreeSet<OsString>) -> bool {
+    let is_ours = |path: &PathBuf| {
+        path.extension().is_some_and(listing::is_ending)
+            || path.file_name().is_some_and(|name| names.contains(name))
+    };
+    match event.kind {
+        EventKind::Access(_) => false,
+        EventKind::Modify(ModifyKind::Data(_)) => event.paths.iter().any(is_ours),
+        _ => true,
     }
 }
 

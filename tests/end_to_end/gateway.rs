@@ -45,16 +45,38 @@ impl Home {
 
     /// Starts it without waiting for anything.
     pub(crate) fn launch(&self, config: &str) -> Gateway {
+        self.launch_by(Command::new(certgate()), config)
+    }
+
+    /// Starts it by `program`, to which the arguments are added.
+    pub(crate) fn launch_by(&self, program: Command, config: &str) -> Gateway {
         self.configure(config);
+        self.spawn(program, &["run", "--config", "certgate.toml"], "store/admin.sock")
+    }
+
+    /// Starts it with `arguments` as a person does in this directory, where nothing is set: the store goes where it
+    /// goes by default.
+    pub(crate) fn launch_here(&self, arguments: &[&str]) -> Gateway {
+        self.spawn(self.here(), arguments, "certgate-data/admin.sock")
+    }
+
+    /// The program in this directory, with nothing set in its environment.
+    pub(crate) fn here(&self) -> Command {
+        let mut program = Command::new(certgate());
+        program.env_remove("STATE_DIRECTORY").env_remove("CERTGATE_ADMIN");
+        program.current_dir(self.directory.path());
+        program
+    }
+
+    fn spawn(&self, mut program: Command, arguments: &[&str], socket: &str) -> Gateway {
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.path("log"))
             .expect("a log file");
-        let child = Command::new(certgate())
-            .arg("run")
-            .arg("--config")
-            .arg(self.path("certgate.toml"))
+        let child = program
+            .args(arguments)
+            .current_dir(self.directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -63,7 +85,7 @@ impl Home {
             .expect("the program starts");
         Gateway {
             child,
-            socket: self.path("store/admin.sock"),
+            socket: self.path(socket),
             log: self.path("log"),
         }
     }

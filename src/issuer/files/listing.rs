@@ -1,6 +1,7 @@
 //! Which files there are, and which certificates they would be.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -123,19 +124,22 @@ fn groups(directory: &Path) -> io::Result<BTreeMap<PathBuf, Group>> {
             .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         let Some(ending) = path
             .extension()
-            .and_then(|ending| ending.to_str())
-            .filter(|_| !hidden)
+            .filter(|ending| !hidden && is_ending(ending))
+            .map(ToOwned::to_owned)
         else {
             continue;
         };
-        let ending = ending.to_owned();
-        let stem = path.with_extension("");
-        match ending.as_str() {
-            "pem" => groups.entry(stem).or_default().pem = Some(path),
-            "crt" => groups.entry(stem).or_default().crt = Some(path),
-            "key" => groups.entry(stem).or_default().key = Some(path),
-            _ => {}
+        let group = groups.entry(path.with_extension("")).or_default();
+        match ending.as_encoded_bytes() {
+            b"pem" => group.pem = Some(path),
+            b"crt" => group.crt = Some(path),
+            _ => group.key = Some(path),
         }
     }
     Ok(groups)
+}
+
+/// Whether files of a certificate directory that end so are read.
+pub(super) fn is_ending(ending: &OsStr) -> bool {
+    ["pem", "crt", "key"].iter().any(|known| ending == *known)
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest;
 use zeroize::Zeroizing;
@@ -52,9 +52,13 @@ pub(super) fn find(candidate: &Candidate, known: Option<&[u8; 32]>, now: Timesta
 }
 
 fn read(candidate: &Candidate) -> Result<Content, String> {
+    let read_key = |path: &PathBuf| {
+        // The problem is shown with the certificate's file.
+        read_file(path).map_err(|reason| format!("its key {}: {reason}", path.display()))
+    };
     Ok(Content {
         certificate: read_file(&candidate.certificate_file)?,
-        key: candidate.key_file.as_deref().map(read_file).transpose()?,
+        key: candidate.key_file.as_ref().map(read_key).transpose()?,
     })
 }
 
@@ -99,17 +103,19 @@ impl Content {
 }
 
 fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let failed = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
+    let failed = |error: std::io::Error| format!("it cannot be read: {error}");
     // To open a pipe is to wait for whoever writes into it.
     if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(format!("{} is not a file", path.display()));
+        return Err("it is not a file".to_owned());
     }
     let mut content = Zeroizing::new(Vec::with_capacity(16 << 10));
     File::open(path)
         .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut content))
         .map_err(failed)?;
     if content.len() as u64 > MAX_FILE {
-        return Err(format!("{} is larger than {MAX_FILE} bytes", path.display()));
+        return Err(format!(
+            "it is larger than {MAX_FILE} bytes; a chain and a key are to be in it, and nothing else"
+        ));
     }
     Ok(content)
 }
