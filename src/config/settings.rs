@@ -48,6 +48,13 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Whether `issuer` is a CA that is asked by ACME, so that its orders and DNS count.
+    pub fn is_acme(&self, issuer: &str) -> bool {
+        matches!(self.issuers.get(issuer), Some(IssuerConfig::Acme(_)))
+    }
+}
+
 /// `[store]`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct StoreConfig {

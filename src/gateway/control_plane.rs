@@ -109,12 +109,8 @@ impl ControlPlane {
         warnings.extend(health.store.map(|error| format!("the store fails: {error}")));
         warnings.extend(health.unreadable.values().cloned());
         let config = self.config.load();
-        let from_acme = |desired: &DesiredCertificate| {
-            let issuers = desired.issuers.iter().filter_map(|name| config.issuers.get(name));
-            issuers
-                .into_iter()
-                .any(|issuer| matches!(issuer, IssuerConfig::Acme(_)))
-        };
+        let from_acme =
+            |desired: &DesiredCertificate| desired.issuers.iter().any(|issuer| config.is_acme(issuer));
         if config.gateway.is_none() && self.desired().iter().any(from_acme) {
             warnings.push("DNS is not checked before an order: `[gateway]` is not configured".to_owned());
         }
@@ -145,7 +141,6 @@ impl ControlPlane {
 
     /// Passes an event of renewal on to `status`, watchers and metrics.
     pub(super) fn announce(&self, event: &Event) {
-        let metrics = &self.data_plane.metrics;
         let name = event.certificate.as_str();
         let detail = event.kind.to_string();
         match &event.kind {
@@ -157,11 +152,11 @@ impl ControlPlane {
         let kind = match &event.kind {
             EventKind::Blocked { .. } => "blocked",
             EventKind::Failed { issuer, .. } => {
-                count(metrics, name, issuer, "failed");
+                self.count(name, issuer, "failed");
                 "failed"
             }
             EventKind::Obtained { issuer, .. } => {
-                count(metrics, name, issuer, "obtained");
+                self.count(name, issuer, "obtained");
                 "obtained"
             }
             EventKind::Started { .. } | EventKind::Step(_) => "step",
@@ -173,6 +168,14 @@ impl ControlPlane {
             kind: kind.to_owned(),
             detail,
         });
+    }
+
+    fn count(&self, certificate: &str, issuer: &str, result: &str) {
+        let metrics = &self.data_plane.metrics;
+        metrics.certificate_renewed(certificate, result);
+        if self.config.load().is_acme(issuer) {
+            metrics.acme_order_ended(issuer, result);
+        }
     }
 }
 
@@ -229,10 +232,7 @@ pub(super) struct Gate {
 #[async_trait]
 impl DnsGate for Gate {
     async fn check(&self, desired: &DesiredCertificate, issuer: &str) -> DnsVerdict {
-        if !matches!(
-            self.config.load().issuers.get(issuer),
-            Some(IssuerConfig::Acme(_))
-        ) {
+        if !self.config.load().is_acme(issuer) {
             return DnsVerdict::Go;
         }
         let verdicts = self.dns.load_full().check_all(&desired.domains).await;
@@ -265,9 +265,4 @@ pub(super) fn seed(clock: &Arc<dyn Clock>) -> u64 {
         // It need not be secret, only different.
         Err(_) => clock.now().unix_milliseconds().unsigned_abs() ^ u64::from(std::process::id()),
     }
-}
-
-fn count(metrics: &Metrics, certificate: &str, issuer: &str, result: &str) {
-    metrics.certificate_renewed(certificate, result);
-    metrics.acme_order_ended(issuer, result);
 }

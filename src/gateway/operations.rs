@@ -295,10 +295,7 @@ impl ControlPlane {
                 )));
             }
         };
-        let is_acme = matches!(
-            config.issuers.get(&issuer),
-            Some(crate::config::IssuerConfig::Acme(_))
-        );
+        let is_acme = config.is_acme(&issuer);
         if let Some(wildcard) = request
             .domains
             .iter()
