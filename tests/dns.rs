@@ -175,7 +175,7 @@ async fn a_name_without_records_stops_with_the_records_to_add() {
     assert_eq!(obstacles(&verdict), [expected]);
     assert_eq!(
         verdict.to_string(),
-        "www.example.com: stop: www.example.com has neither an A nor an AAAA record\n  \
+        "www.example.com: stop\n  www.example.com has neither an A nor an AAAA record\n  \
          www.example.com. IN A 203.0.113.10\n  \
          or:\n  \
          www.example.com. IN CNAME edge.example.net."
