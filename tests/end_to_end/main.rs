@@ -9,6 +9,7 @@ mod files;
 mod gateway;
 mod help;
 mod issuance;
+mod logging;
 mod pair;
 mod peer;
 mod reload;
