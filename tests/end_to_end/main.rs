@@ -15,3 +15,4 @@ mod peer;
 mod reload;
 #[path = "../support/mod.rs"]
 mod support;
+mod terminal;
