@@ -44,19 +44,19 @@ impl Progress {
                     self.finish();
                     return Err(format!("certificate `{name}`: {}", event.detail).into());
                 }
-                _ => self.show(&format!("{name}: {}", event.detail))?,
+                _ => self.show(&format!("{name}: {}", event.detail)),
             }
         }
         self.finish();
         Err(format!("the gateway went away while certificate `{name}` was being obtained; it goes on after its restart").into())
     }
 
-    fn show(&self, line: &str) -> Result<(), Failure> {
+    fn show(&self, line: &str) {
         match &self.spinner {
             Some(spinner) => spinner.set_message(line.to_owned()),
-            None => writeln!(io::stderr(), "{line}")?,
+            // What is waited for comes whether anybody reads this or not.
+            None => drop(writeln!(io::stderr(), "{line}")),
         }
-        Ok(())
     }
 
     fn finish(&self) {

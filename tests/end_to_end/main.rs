@@ -11,10 +11,12 @@ mod foreign_clients;
 mod gateway;
 mod help;
 mod issuance;
+mod logging;
 mod mutual;
 mod pair;
 mod peer;
 mod reload;
 mod scale;
+mod terminal;
 #[path = "../support/mod.rs"]
 mod support;
