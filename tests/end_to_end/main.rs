@@ -17,6 +17,6 @@ mod pair;
 mod peer;
 mod reload;
 mod scale;
-mod terminal;
 #[path = "../support/mod.rs"]
 mod support;
+mod terminal;
