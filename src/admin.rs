@@ -62,7 +62,7 @@ pub trait Operations: Send + Sync + 'static {
     async fn dns_check(&self, request: api::DnsCheckRequest) -> Result<Vec<api::DomainVerdict>, Problem>;
 
     /// Every metric as OpenMetrics text.
-    fn metrics(&self) -> String;
+    async fn metrics(&self) -> String;
 
     /// What happens to certificates from now on.
     fn events(&self) -> broadcast::Receiver<api::Event>;

@@ -19,6 +19,7 @@ use clap::Parser;
 
 use self::arguments::{Arguments, CaCommand, Command, DnsCommand};
 use self::output::Printed;
+use crate::cause::with_causes;
 use crate::config::{Diagnostics, Severity};
 
 /// Reads the arguments of this process, does what they say, and gives the exit code: 0 done, 1 refused or failed
@@ -34,7 +35,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let told = match error.downcast_ref::<Diagnostics>() {
                 Some(problems) => tell_problems(problems),
-                None => writeln!(io::stderr(), "certgate: {}", chain(&*error)),
+                None => writeln!(io::stderr(), "certgate: {}", with_causes(&*error)),
             };
             // Nobody reads it, then; the exit code remains.
             drop(told);
@@ -90,18 +91,6 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
             gateway.block_on(async |client| status::status(&client, form.output).await)
         }
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 pub use error::GatewayError;
 
 use crate::admin;
+use crate::cause::with_causes;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::dns::DnsChecker;
@@ -54,7 +55,12 @@ impl Gateway {
         let data_plane = DataPlane::start(config.runtime.workers)?;
 
         let files = WatchedFiles::watch(&config, &inventory, &clock).await;
-        let mut publisher = Publisher::new(inventory.clone(), data_plane.published.clone(), clock.clone());
+        let mut publisher = Publisher::new(
+            inventory.clone(),
+            data_plane.published.clone(),
+            data_plane.metrics.clone(),
+            clock.clone(),
+        );
         publisher.start().await?;
 
         let prepared = data_plane.prepare(&config)?;
@@ -100,6 +106,7 @@ impl Gateway {
             solver,
             desired,
             events: broadcast::Sender::new(1024),
+            steps: Default::default(),
             last_reload: Default::default(),
         });
         let admin = admin::Server::start(&socket, control.clone()).await?;
@@ -139,7 +146,7 @@ impl Gateway {
     /// nothing is changed. The outcome is logged, and shown by `status`.
     pub async fn reload(&self, read: impl FnOnce() -> Result<Config, String>) {
         let outcome = match read() {
-            Ok(config) => self.apply(config).await.map_err(|error| described(&error)),
+            Ok(config) => self.apply(config).await.map_err(|error| with_causes(&error)),
             Err(problems) => Err(problems),
         };
         match &outcome {
@@ -185,15 +192,4 @@ async fn open_store(config: &Config) -> Result<(EmbeddedStore, Recovery), Gatewa
         Ok(opened) => Ok(opened?),
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
-}
-
-fn described(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -154,6 +154,14 @@ impl Inventory {
         Ok(false)
     }
 
+    /// The revision of the newest change of anything in the store.
+    ///
+    /// # Errors
+    /// [`InventoryError::Store`] when the store cannot be asked.
+    pub async fn revision(&self) -> Result<Revision, InventoryError> {
+        Ok(self.store.revision().await?)
+    }
+
     /// Writes a record and the credential it describes, keeps the credential before it, and ends the journal of its
     /// order: all of it or nothing. Durable on return.
     ///

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod backend;
+pub mod cause;
 pub mod certificate;
 pub mod cli;
 pub mod clock;

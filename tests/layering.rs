@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 /// member crate, which knows none of them.
 const PLAN: &str = "
     store:
+    cause:
     name:
     clock:
     metrics:        name clock
@@ -24,10 +25,10 @@ const PLAN: &str = "
 
     inventory:      name clock certificate store
     dns:            name clock metrics config inventory
-    issuer:         name clock metrics certificate config store inventory
-    renewal:        name clock metrics certificate config store inventory dns issuer
+    issuer:         cause name clock metrics certificate config store inventory
+    renewal:        cause name clock metrics certificate config store inventory dns issuer
 
-    publish:        name clock metrics certificate config store inventory issuer tls http
+    publish:        cause name clock metrics certificate config store inventory issuer tls http
     admin:          *
     gateway:        *
     cli:            *

@@ -63,7 +63,7 @@ pub struct Certificate {
     pub source: String,
     /// `wanted`, `obtaining`, `valid`, `backing-off`, `blocked` or `stopped`.
     pub state: String,
-    /// The last error or the reason of the state, with what to do.
+    /// The last error or the reason of the state, with what to do; while one is being obtained, how far that is.
     pub reason: Option<String>,
     /// When something will be tried next.
     pub next_attempt: Option<Timestamp>,

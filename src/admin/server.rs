@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{Operations, Problem, api};
 use crate::certificate::CertificateName;
+use crate::metrics::CONTENT_TYPE;
 
 /// A served admin socket. Dropping it closes the socket and removes its file.
 #[derive(Debug)]
@@ -197,8 +198,7 @@ async fn events(State(operations): Shared) -> Response {
 }
 
 async fn metrics(State(operations): Shared) -> Response {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], operations.metrics()).into_response()
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], operations.metrics().await).into_response()
 }
 
 async fn readyz(State(operations): Shared) -> Response {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, crypto::aws_lc_rs};
 use x509_parser::extensions::{GeneralName, ParsedExtension};
@@ -63,7 +64,7 @@ impl Credential {
                         position: position + 1,
                     },
                     None => CredentialError::WrongKey {
-                        subject: end_entity.subject().to_string(),
+                        names: names(end_entity, end_entity_der),
                     },
                 });
             }
@@ -195,12 +196,12 @@ pub enum CredentialError {
     },
     /// Key and certificate are strangers.
     #[error(
-        "the private key does not belong to the certificate `{subject}`, nor to another one of the chain; the one that \
+        "the private key does not belong to the certificate for {names}, nor to another one of the chain; the one that \
          the certificate was requested with is needed"
     )]
     WrongKey {
-        /// The subject of the first certificate.
-        subject: String,
+        /// The DNS names of the first certificate; its subject where it has none.
+        names: String,
     },
     /// The end-entity certificate is not the first.
     #[error(
@@ -210,6 +211,18 @@ pub enum CredentialError {
         /// Where it stands, counted from 1.
         position: usize,
     },
+}
+
+/// What people know a certificate by. CAs leave the subject empty nowadays.
+fn names(certificate: &X509Certificate<'_>, der: &CertificateDer<'_>) -> String {
+    let names: Vec<_> = match Leaf::parse(der) {
+        Ok(leaf) => leaf.names.iter().map(ToString::to_string).collect(),
+        Err(_) => Vec::new(),
+    };
+    match names.is_empty() {
+        true => format!("`{}`", certificate.subject()),
+        false => format!("`{}`", names.join("`, `")),
+    }
 }
 
 fn check_chain(chain: &[X509Certificate<'_>]) -> Result<(), CredentialError> {
@@ -328,10 +341,11 @@ mod tests {
         let (pem, _) = issue(&ca, &params(&["a.example"]), true);
         let (_, other) = issue(&ca, &params(&["a.example"]), true);
         let mixed = CredentialPem::new(pem.chain().to_vec(), &other);
-        assert!(matches!(
-            Credential::from_pem(&mixed),
-            Err(CredentialError::WrongKey { .. })
-        ));
+        assert_eq!(
+            Credential::from_pem(&mixed).unwrap_err().to_string(),
+            "the private key does not belong to the certificate for `a.example`, nor to another one of the chain; \
+             the one that the certificate was requested with is needed"
+        );
     }
 
     #[test]

@@ -85,10 +85,13 @@ mod tests {
     #[test]
     fn what_the_flags_say_is_a_valid_file() {
         let directory = tempfile::tempdir().unwrap();
-        for acme in [None, Some("letsencrypt".to_owned())] {
+        for (acme, domain, listen) in [
+            (None, "localhost", "127.0.0.1:8443"),
+            (Some("letsencrypt".to_owned()), "www.example.com", "[::]:443"),
+        ] {
             let quick = Quick {
-                listen: "127.0.0.1:8443".parse().unwrap(),
-                domains: vec![NamePattern::parse("localhost").unwrap()],
+                listen: listen.parse().unwrap(),
+                domains: vec![NamePattern::parse(domain).unwrap()],
                 servers: vec!["127.0.0.1:8080".into(), "app.internal:8080".into()],
                 contact: acme.as_ref().map(|_| "ops@example.com".to_owned()),
                 acme,

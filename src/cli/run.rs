@@ -13,6 +13,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::Failure;
 use super::environment;
 use super::output::Printed;
+use crate::cause::with_causes;
 use crate::config::{self, Config, Diagnostics, LogConfig, LogFormat};
 use crate::gateway::Gateway;
 
@@ -23,7 +24,7 @@ pub(super) fn run(path: &Path) -> Result<ExitCode, Failure> {
     let served = control_runtime()?.block_on(serve(loaded.config, path));
     // Whoever reads the log of a service is told there, in the log's own form.
     served.or_else(|error| {
-        tracing::error!("the gateway cannot run: {}", super::chain(&*error));
+        tracing::error!("the gateway cannot run: {}", with_causes(&*error));
         Ok(ExitCode::FAILURE)
     })
 }

@@ -1,7 +1,7 @@
 //! What decides and fetches: the state behind the admin API, and the wiring of renewal.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -9,7 +9,7 @@ use certgate_store::embedded::Recovery;
 use tokio::sync::{broadcast, watch};
 
 use crate::admin::api;
-use crate::certificate::DesiredCertificate;
+use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, IssuerConfig};
 use crate::dns::DnsChecker;
@@ -19,7 +19,7 @@ use crate::inventory::{Inventory, InventoryError};
 use crate::issuer::{AcmeIssuer, ChallengeSolver, Issuer, Limits, LocalCa};
 use crate::metrics::Metrics;
 use crate::publish::Problems;
-use crate::renewal::{DnsGate, DnsVerdict, Event, EventKind, Health, Issuers};
+use crate::renewal::{self, DnsGate, DnsVerdict, Event, EventKind, Health, Issuers};
 
 /// Everything that the running gateway knows of itself.
 pub(super) struct ControlPlane {
@@ -33,6 +33,8 @@ pub(super) struct ControlPlane {
     pub(super) solver: Arc<dyn ChallengeSolver>,
     pub(super) desired: watch::Sender<Arc<[DesiredCertificate]>>,
     pub(super) events: broadcast::Sender<api::Event>,
+    /// How far each attempt under way has come.
+    pub(super) steps: Mutex<BTreeMap<CertificateName, String>>,
     pub(super) health: watch::Receiver<Health>,
     pub(super) publisher: watch::Receiver<Problems>,
     pub(super) files: ArcSwap<WatchedFiles>,
@@ -59,13 +61,12 @@ impl ControlPlane {
         let before = self.config.load_full();
         let known = self.issuers.load_full();
         let mut issuers = issuers(&config, &self.inventory, &self.solver, &self.clock);
+        let mut changed = BTreeSet::new();
         for (name, issuer) in &mut issuers {
-            // One that did not change goes on with its account and its connections.
-            if let Some(same) = known
-                .get(name)
-                .filter(|_| before.issuers.get(name) == config.issuers.get(name))
-            {
-                issuer.clone_from(same);
+            match known.get(name) {
+                // One that did not change goes on with its account and its connections.
+                Some(same) if before.issuers.get(name) == config.issuers.get(name) => issuer.clone_from(same),
+                _ => drop(changed.insert(name.clone())),
             }
         }
         self.issuers.store(Arc::new(issuers));
@@ -77,6 +78,10 @@ impl ControlPlane {
         let files = WatchedFiles::watch(&config, &self.inventory, &self.clock).await;
         self.files.store(Arc::new(files));
         self.config.store(Arc::new(config));
+        if let Err(error) = renewal::reconsider(&self.inventory, &self.desired(), &changed).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "certificates that wait after a failure go on waiting");
+        }
     }
 
     /// Notes the outcome of a reload for `status`.
@@ -133,21 +138,30 @@ impl ControlPlane {
         warnings
     }
 
-    /// Passes an event of renewal on to watchers and metrics.
+    /// How far each attempt under way has come.
+    pub(super) fn steps(&self) -> MutexGuard<'_, BTreeMap<CertificateName, String>> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Passes an event of renewal on to `status`, watchers and metrics.
     pub(super) fn announce(&self, event: &Event) {
         let metrics = &self.data_plane.metrics;
         let name = event.certificate.as_str();
+        let detail = event.kind.to_string();
+        match &event.kind {
+            EventKind::Started { .. } | EventKind::Step(_) => {
+                self.steps().insert(event.certificate.clone(), detail.clone())
+            }
+            _ => self.steps().remove(&event.certificate),
+        };
         let kind = match &event.kind {
             EventKind::Blocked { .. } => "blocked",
             EventKind::Failed { issuer, .. } => {
                 count(metrics, name, issuer, "failed");
                 "failed"
             }
-            EventKind::Obtained {
-                issuer, not_after, ..
-            } => {
+            EventKind::Obtained { issuer, .. } => {
                 count(metrics, name, issuer, "obtained");
-                metrics.certificate_not_after(name, *not_after);
                 "obtained"
             }
             EventKind::Started { .. } | EventKind::Step(_) => "step",
@@ -157,7 +171,7 @@ impl ControlPlane {
             at: event.at,
             certificate: event.certificate.clone(),
             kind: kind.to_owned(),
-            detail: event.kind.to_string(),
+            detail,
         });
     }
 }

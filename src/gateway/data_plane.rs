@@ -83,11 +83,14 @@ impl DataPlane {
                 }
                 None => {
                     let settings = self.settings(listener, &prepared)?;
-                    let bound = self
-                        .workers
-                        .bind(listener)
-                        .map_err(|source| GatewayError::Bind { source })?;
-                    prepared.fresh.push((bound, settings));
+                    let is_ours = |other: &RunningListener| other.local_addr() == listener.address;
+                    let bound = match running.listeners.values().any(is_ours) {
+                        true => self.workers.bind_beside(listener),
+                        false => self.workers.bind(listener),
+                    };
+                    prepared
+                        .fresh
+                        .push((bound.map_err(|source| GatewayError::Bind { source })?, settings));
                 }
             }
         }

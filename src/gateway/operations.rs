@@ -1,7 +1,8 @@
 //! What the admin API can ask of the running gateway.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
-use certgate_store::Expect;
 use tokio::sync::broadcast;
 
 use crate::admin::{Operations, Problem, api};
@@ -9,8 +10,9 @@ use crate::certificate::{CertificateName, Credential, CredentialPem, DesiredCert
 use crate::config::{Authentication, Protocol};
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::views;
-use crate::inventory::Source;
+use crate::inventory::{CertificateRecord, Source};
 use crate::name::NamePattern;
+use crate::renewal;
 
 #[async_trait]
 impl Operations for ControlPlane {
@@ -40,24 +42,20 @@ impl Operations for ControlPlane {
             .map_err(|error| Problem::internal(&error))?;
         let desired = self.desired();
         let published = self.data_plane.published.load();
-        let is_published = |name: &CertificateName| published.get(name).next().is_some();
-        let mut all: Vec<_> = stored
-            .records
-            .iter()
-            .map(|record| {
-                let name = &record.value.name;
-                let wanted = desired.iter().find(|desired| desired.name == *name);
-                views::certificate(name, wanted, Some(&record.value), is_published(name))
-            })
-            .collect();
-        let unknown = desired
-            .iter()
-            .filter(|d| stored.records.iter().all(|r| r.value.name != d.name));
-        all.extend(unknown.map(|desired| {
-            views::certificate(&desired.name, Some(desired), None, is_published(&desired.name))
-        }));
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(all)
+        let steps = self.steps();
+        let mut all = BTreeMap::<_, (Option<&DesiredCertificate>, Option<&CertificateRecord>)>::new();
+        for desired in desired.iter() {
+            all.entry(&desired.name).or_default().0 = Some(desired);
+        }
+        for record in &stored.records {
+            all.entry(&record.value.name).or_default().1 = Some(&record.value);
+        }
+        let view = |(name, (desired, record)): (&CertificateName, _)| {
+            let published = published.get(name).next().is_some();
+            let step = steps.get(name).map(String::as_str);
+            views::certificate(name, desired, record, published, step)
+        };
+        Ok(all.into_iter().map(view).collect())
     }
 
     async fn certificate(&self, name: &CertificateName) -> Result<api::Certificate, Problem> {
@@ -74,12 +72,10 @@ impl Operations for ControlPlane {
             )));
         }
         let published = self.data_plane.published.load().get(name).next().is_some();
-        Ok(views::certificate(
-            name,
-            desired,
-            record.as_ref().map(|record| &record.value),
-            published,
-        ))
+        let record = record.as_ref().map(|record| &record.value);
+        let steps = self.steps();
+        let step = steps.get(name).map(String::as_str);
+        Ok(views::certificate(name, desired, record, published, step))
     }
 
     async fn request(
@@ -131,7 +127,8 @@ impl Operations for ControlPlane {
     }
 
     async fn renew(&self, name: &CertificateName) -> Result<(), Problem> {
-        if !self.desired().iter().any(|desired| desired.name == *name) {
+        let desired = self.desired();
+        let Some(desired) = desired.iter().find(|desired| desired.name == *name) else {
             return Err(match self.certificate(name).await {
                 Ok(found) => Problem::conflict(format!(
                     "certificate `{name}` comes from `{}`; only one that an issuer signs can be renewed here",
@@ -139,9 +136,12 @@ impl Operations for ControlPlane {
                 )),
                 Err(problem) => problem,
             });
-        }
-        self.request_renewal(name)
+        };
+        self.may_be_asked(desired).await?;
+        self.inventory
+            .request_renewal(name)
             .await
+            .map(drop)
             .map_err(|error| Problem::internal(&error))
     }
 
@@ -195,7 +195,10 @@ impl Operations for ControlPlane {
         Ok(self.dns.load_full().check_all(&names).await)
     }
 
-    fn metrics(&self) -> String {
+    async fn metrics(&self) -> String {
+        if let Ok(revision) = self.inventory.revision().await {
+            self.data_plane.metrics.store_revision(revision.value());
+        }
         self.data_plane.metrics.encode()
     }
 
@@ -314,19 +317,24 @@ impl ControlPlane {
         })
     }
 
-    /// Notes in the record that a new one is wanted now; the renewal loop is woken by the change.
-    async fn request_renewal(&self, name: &CertificateName) -> Result<(), crate::inventory::InventoryError> {
-        use crate::inventory::{CertificateRecord, InventoryError};
-        loop {
-            let (mut record, expect) = match self.inventory.certificate(name).await? {
-                Some(found) => (found.value, Expect::Revision(found.revision)),
-                None => (CertificateRecord::wanted(name.clone()), Expect::Absent),
-            };
-            record.renew_requested = true;
-            match self.inventory.save_certificate(&record, expect, None).await {
-                Err(InventoryError::Conflict { .. }) => {}
-                done => return done.map(drop),
-            }
+    /// Refuses a renewal while every issuer has asked to be left alone.
+    async fn may_be_asked(&self, desired: &DesiredCertificate) -> Result<(), Problem> {
+        let name = &desired.name;
+        let known = self.inventory.certificate(name).await;
+        let Some(known) = known.map_err(|error| Problem::internal(&error))? else {
+            return Ok(());
+        };
+        let requested = CertificateRecord {
+            renew_requested: true,
+            ..known.value
+        };
+        let now = self.clock.now();
+        match renewal::next(desired, &desired.digest(), Some(&requested), now) {
+            Some(next) if next.at > now => Err(Problem::conflict(format!(
+                "certificate `{name}`: issuer `{}` has asked not to be asked before {}; it is asked then, by itself",
+                next.issuer, next.at
+            ))),
+            _ => Ok(()),
         }
     }
 }

@@ -4,12 +4,14 @@ use crate::admin::api;
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::inventory::{CertificateRecord, CertificateState, Source};
 
-/// A certificate as an operator sees it: what is wanted, what there is, and what happens next.
+/// A certificate as an operator sees it: what is wanted, what there is, and what happens next. `step` is how far the
+/// attempt under way has come, if there is one.
 pub(super) fn certificate(
     name: &CertificateName,
     desired: Option<&DesiredCertificate>,
     record: Option<&CertificateRecord>,
     published: bool,
+    step: Option<&str>,
 ) -> api::Certificate {
     let current = record.and_then(|record| record.current.as_ref());
     let leaf = current.map(|current| &current.leaf);
@@ -33,7 +35,7 @@ pub(super) fn certificate(
         domains,
         source,
         state: state.map_or("wanted", word).to_owned(),
-        reason: state.and_then(reason),
+        reason: state.and_then(|state| reason(state, step)),
         next_attempt: state.and_then(CertificateState::next_wake).or(renew_at),
         not_before: leaf.map(|leaf| leaf.not_before),
         not_after: leaf.map(|leaf| leaf.not_after),
@@ -56,7 +58,10 @@ fn word(state: &CertificateState) -> &'static str {
     }
 }
 
-fn reason(state: &CertificateState) -> Option<String> {
+fn reason(state: &CertificateState, step: Option<&str>) -> Option<String> {
+    if let CertificateState::Obtaining { .. } = state {
+        return step.map(ToOwned::to_owned);
+    }
     let reason = state.problem()?;
     match state {
         CertificateState::Blocked { remedy, .. } if !remedy.is_empty() => {

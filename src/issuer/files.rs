@@ -26,6 +26,7 @@ use tokio::sync::{Notify, watch};
 
 use self::listing::{Candidate, Listing};
 use self::pair::{Checked, Found};
+use crate::cause::with_causes;
 use crate::certificate::{CertificateName, Credential, CredentialPem};
 use crate::clock::Clock;
 use crate::config::CertificateFiles;
@@ -184,7 +185,7 @@ impl FileSource {
         let (imported, problem) = match checked {
             Checked::Fits { pem, credential } => {
                 if let Err(error) = self.import(candidate, &pem, &credential).await {
-                    return Some(format!("it could not be stored: {}", with_cause(&error)));
+                    return Some(format!("it could not be stored: {}", with_causes(&error)));
                 }
                 (true, None)
             }
@@ -335,13 +336,6 @@ fn name_in(directory: &str, file: &Path) -> Result<CertificateName, String> {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     CertificateName::parse(&format!("{directory}/{stem}"))
         .map_err(|error| format!("{error}; rename the file"))
-}
-
-fn with_cause(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
 }
 
 const GONE: &str =

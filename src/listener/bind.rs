@@ -18,7 +18,24 @@ pub struct BoundListener {
 }
 
 impl BoundListener {
+    /// Takes an address that nobody listens on. The workers' sockets share it among themselves, and the system would
+    /// let any process of this user join them; so it is asked first whether the address is free.
     pub(super) fn bind<'a>(
+        config: &ListenerConfig,
+        runtimes: impl Iterator<Item = &'a Handle>,
+    ) -> Result<Self, ListenerError> {
+        match socket(config.address).and_then(|socket| socket.bind(&config.address.into())) {
+            Err(source) if !is_without_ipv6(config.address, &source) => Err(ListenerError {
+                listener: config.name.clone(),
+                address: config.address,
+                source,
+            }),
+            _ => Self::bind_beside(config, runtimes),
+        }
+    }
+
+    /// As [`bind`](Self::bind), where this process itself may listen on the address until it is handed over.
+    pub(super) fn bind_beside<'a>(
         config: &ListenerConfig,
         runtimes: impl Iterator<Item = &'a Handle>,
     ) -> Result<Self, ListenerError> {
@@ -57,7 +74,7 @@ impl BoundListener {
 
 /// An address that can't be had.
 #[derive(Debug, thiserror::Error)]
-#[error("listener `{listener}` cannot listen on {address}")]
+#[error("listener `{listener}` cannot listen on {address}{}", advice(.source))]
 pub struct ListenerError {
     /// The listener.
     pub listener: Arc<str>,
@@ -68,20 +85,39 @@ pub struct ListenerError {
 }
 
 fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = socket(address)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // Only the unspecified address takes IPv4 as well, whatever the system's default.
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
-/// `[::]` means every address; on a system with IPv6 switched off those are the IPv4 addresses.
+/// What to do about it, where that is known.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            ", for another program does; `ss -ltnp` shows which: stop it, or choose another port"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need the capability CAP_NET_BIND_SERVICE, which systemd gives by AmbientCapabilities= and \
+             a shell by `setcap cap_net_bind_service=+ep` on the program"
+        }
+        io::ErrorKind::AddrNotAvailable => ", for no network interface of this machine has that address",
+        _ => "",
+    }
+}
+
 fn is_without_ipv6(address: SocketAddr, error: &io::Error) -> bool {
     let switched_off = matches!(
         error.kind(),

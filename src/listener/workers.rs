@@ -39,6 +39,14 @@ impl Workers {
         BoundListener::bind(config, self.workers.iter().map(|worker| &worker.runtime))
     }
 
+    /// As [`bind`](Self::bind), where this process itself may listen on the address until it is handed over.
+    ///
+    /// # Errors
+    /// [`ListenerError`], when the address can't be had.
+    pub fn bind_beside(&self, config: &ListenerConfig) -> Result<BoundListener, ListenerError> {
+        BoundListener::bind_beside(config, self.workers.iter().map(|worker| &worker.runtime))
+    }
+
     /// Begins to accept on every socket of `bound`.
     pub fn serve(
         &self,

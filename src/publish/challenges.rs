@@ -1,12 +1,12 @@
 //! Answers to challenges, put where listeners find them.
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
+use crate::cause::with_causes;
 use crate::config::ChallengeType;
 use crate::http::TokenTable;
 use crate::issuer::{Challenge, ChallengeSolver, SolveError};
@@ -70,10 +70,7 @@ impl ChallengeSolver for PublishedChallenges {
                 self.claim(challenge).await;
                 let inserted = self.tls_alpn.insert(&challenge.domain, &challenge.digest);
                 inserted.map_err(|error| SolveError {
-                    reason: match error.source() {
-                        Some(source) => format!("{error}: {source}"),
-                        None => error.to_string(),
-                    },
+                    reason: with_causes(&error),
                 })
             }
         }

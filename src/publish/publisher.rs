@@ -10,15 +10,18 @@ use imbl::OrdSet;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
+use crate::cause::with_causes;
 use crate::certificate::{CertificateName, Credential};
 use crate::clock::{Clock, Timestamp};
 use crate::inventory::{Inventory, InventoryError, Stale};
+use crate::metrics::Metrics;
 use crate::publish::candidate::{Stored, Unfit, may_replace, read, read_without_record};
 use crate::tls::{CertificateTable, PublishedCertificates};
 
 /// Publishes what the store holds. There is one for a process.
 pub struct Publisher {
     inventory: Inventory,
+    metrics: Arc<Metrics>,
     published: Arc<PublishedCertificates>,
     clock: Arc<dyn Clock>,
     pub(super) hints: Hints,
@@ -47,11 +50,17 @@ pub struct Problem {
 
 impl Publisher {
     /// A publisher that has published nothing yet.
-    pub fn new(inventory: Inventory, published: Arc<PublishedCertificates>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        inventory: Inventory,
+        published: Arc<PublishedCertificates>,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         // Hints before the first look: nothing that happens in between is missed.
         let hints = inventory.hints();
         Self {
             inventory,
+            metrics,
             published,
             clock,
             hints,
@@ -113,6 +122,7 @@ impl Publisher {
             self.published.publish(change.table);
             self.served = change.served;
         }
+        self.measure(change.problems.keys());
         self.report(change.problems, result.as_ref().err());
         result?;
         self.stale = Stale::default();
@@ -150,7 +160,7 @@ impl Publisher {
 
     /// What is served of a certificate that cannot be read whole.
     async fn without(&self, change: &mut Change, name: &CertificateName, error: &Unfit) -> String {
-        let reason = with_sources(error);
+        let reason = with_causes(error);
         if change.table.get(name).next().is_some() {
             return format!("{reason}; the one before goes on being served");
         }
@@ -160,6 +170,19 @@ impl Publisher {
                 format!("{reason}; its chain and key are sound, and served")
             }
             _ => format!("{reason}; nothing is served for it"),
+        }
+    }
+
+    /// Brings the metric of each of these up to what is served.
+    fn measure<'n>(&self, names: impl Iterator<Item = &'n CertificateName>) {
+        let published = self.published.load();
+        for name in names {
+            match published.get(name).next() {
+                Some(served) => self
+                    .metrics
+                    .certificate_not_after(name.as_str(), served.leaf().not_after),
+                None => self.metrics.forget_certificate(name.as_str()),
+            }
         }
     }
 
@@ -181,7 +204,7 @@ impl Publisher {
                 }
             }
             problems.store = store.map(|error| {
-                let reason = with_sources(error);
+                let reason = with_causes(error);
                 let since = before.store.as_ref().map_or(now, |known| known.since);
                 Problem { reason, since }
             });
@@ -215,7 +238,7 @@ impl Change {
             if let Err(error) = may_replace(&credential, served, now) {
                 return Some(format!(
                     "{}; the one before goes on being served",
-                    with_sources(&error)
+                    with_causes(&error)
                 ));
             }
             self.put(name, credential);
@@ -238,16 +261,6 @@ impl Change {
             self.changed = true;
         }
     }
-}
-
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(&format!(": {error}"));
-        source = error.source();
-    }
-    text
 }
 
 /// In case a change of the store went by unseen, or something has become valid.

@@ -95,7 +95,12 @@ impl World {
     /// A publisher that has started, as another process over the same store.
     async fn start(&self) -> Publisher {
         let inventory = self.inventory.clone();
-        let mut publisher = Publisher::new(inventory, self.published.clone(), Arc::new(self.clock.clone()));
+        let mut publisher = Publisher::new(
+            inventory,
+            self.published.clone(),
+            Arc::new(crate::metrics::Metrics::new()),
+            Arc::new(self.clock.clone()),
+        );
         publisher.start().await.unwrap();
         publisher
     }

@@ -1,6 +1,5 @@
 //! One attempt at one certificate, under its lease.
 
-use std::error::Error;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,6 +8,7 @@ use futures_util::FutureExt;
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
+use crate::cause::with_causes;
 use crate::certificate::{CertificateName, CredentialPem, DesiredCertificate};
 use crate::clock::Clock;
 use crate::inventory::{CertificateRecord, Inventory, InventoryError, Versioned};
@@ -196,7 +196,7 @@ impl Attempts {
         let issuing = AssertUnwindSafe(signer.issue(&request)).catch_unwind();
         match tokio::time::timeout(self.limits.attempt_deadline, issuing).await {
             Ok(Ok(Ok(pem))) => Ok(pem),
-            Ok(Ok(Err(error))) => Err(failure(with_sources(&error), error.class())),
+            Ok(Ok(Err(error))) => Err(failure(with_causes(&error), error.class())),
             Ok(Err(_)) => {
                 let error = "a defect of certgate ended the attempt; its log says where".to_owned();
                 Err(failure(error, FailureClass::Later))
@@ -283,7 +283,7 @@ impl Attempts {
         }
         let failure = Failure {
             issuer: issuer.to_owned(),
-            error: with_sources(error),
+            error: with_causes(error),
             class: FailureClass::Later,
         };
         self.record_failure(lease, desired, &failure).await
@@ -354,17 +354,6 @@ impl Progress for Attempts {
 /// The name of the lease under which anything about a certificate is written.
 pub(super) fn lease_name(certificate: &CertificateName) -> String {
     format!("certificate/{certificate}")
-}
-
-/// An error with everything that led to it, on one line.
-pub(super) fn with_sources(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(&format!(": {error}"));
-        source = error.source();
-    }
-    text
 }
 
 /// Others write a record seldom; more conflicts than these are no accident.

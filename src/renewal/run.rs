@@ -9,11 +9,12 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
+use crate::cause::with_causes;
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::Timestamp;
 use crate::inventory::{CertificateRecord, InventoryError, Stale};
 use crate::renewal::agenda::Agenda;
-use crate::renewal::attempt::{Finished, with_sources};
+use crate::renewal::attempt::Finished;
 use crate::renewal::plan::{Action, ClockAlarm};
 use crate::renewal::{Renewal, back_off};
 
@@ -192,7 +193,7 @@ impl Renewal {
     }
 
     fn tell_store(&self, error: Option<&InventoryError>) {
-        let text = error.map(|error| with_sources(error));
+        let text = error.map(|error| with_causes(error));
         self.health.send_if_modified(|health| {
             if health.store == text {
                 return false;

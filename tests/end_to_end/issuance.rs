@@ -210,7 +210,7 @@ async fn long_transfer(client: TlsClient, address: SocketAddr, name: &'static st
     }
 }
 
-async fn curl(root: &Path, name: &str, address: SocketAddr) -> String {
+pub(crate) async fn curl(root: &Path, name: &str, address: SocketAddr) -> String {
     let output = Command::new("curl")
         .args(["--silent", "--show-error", "--fail", "--cacert"])
         .arg(root)

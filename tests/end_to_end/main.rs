@@ -1,18 +1,22 @@
 //! The program as its users run it: the real binary, real sockets, real servers around it.
 
 mod bad_pem;
+mod ca_faults;
 mod commands;
 mod crash;
 mod dns;
 mod examples;
 mod files;
+mod foreign_clients;
 mod gateway;
 mod help;
 mod issuance;
 mod logging;
+mod mutual;
 mod pair;
 mod peer;
 mod reload;
+mod scale;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;

@@ -27,6 +27,7 @@ pub(crate) async fn client_of(gateway: &Gateway) -> TlsClient {
     TlsClient::trusting(&gateway.client().local_ca_root("internal").await.expect("a root"))
 }
 
+/// Sends SIGHUP and waits for the outcome: why it was refused, if it was.
 pub(crate) async fn reloaded(gateway: &Gateway) -> Option<String> {
     let before = gateway
         .client()
@@ -119,6 +120,49 @@ async fn a_bad_file_changes_nothing_and_says_so() {
         assert!(output.contains("refused, nothing was changed"), "{output}");
     }
     assert!(home.log().contains("nothing was changed"), "{}", home.log());
+}
+
+#[tokio::test]
+async fn two_listeners_swap_their_addresses_in_one_reload() {
+    let (first, second) = (free_address(), free_address());
+    let (one, two) = (backend("one").await, backend("two").await);
+    let both = |web: SocketAddr, more: SocketAddr| {
+        let more = format!(
+            "[server_groups.other]\nservers = [\"{two}\"]\n[listeners.more]\naddress = \"{}\"\nport = {}\n\
+             certificates = [\"localhost\"]\nserver_group = \"other\"\n",
+            more.ip(),
+            more.port()
+        );
+        config(web, one, &more)
+    };
+    let home = Home::new();
+    let gateway = home.start(&both(first, second)).await;
+    let client = client_of(&gateway).await;
+    home.configure(&both(second, first));
+    assert_eq!(reloaded(&gateway).await, None);
+    for (address, expected) in [(first, "two"), (second, "one")] {
+        let (answer, _) = client.ask(address, "localhost").await.expect("served");
+        assert!(answer.ends_with(expected), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_another_gateway_serves_is_refused_and_never_shared() {
+    let (listen, server) = (free_address(), backend("first").await);
+    let (home, other) = (Home::new(), Home::new());
+    let gateway = home.start(&config(listen, server, "")).await;
+    let client = client_of(&gateway).await;
+    let mut second = other.launch(&config(listen, backend("second").await, ""));
+    assert_eq!(second.ended().await.code(), Some(1));
+    let log = other.log();
+    assert!(
+        log.contains(&format!("listener `web` cannot listen on {listen}")) && log.contains("ss -ltnp"),
+        "{log}"
+    );
+    for _ in 0..8 {
+        let (answer, _) = client.ask(listen, "localhost").await.expect("served");
+        assert!(answer.ends_with("first"), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -136,7 +136,7 @@ async fn an_error_page_is_an_error_and_is_shown_by_its_first_words() {
 }
 
 #[tokio::test]
-async fn an_error_page_under_a_good_status_is_no_answer() {
+async fn an_error_page_under_a_good_status_is_no_answer_and_is_shown() {
     for endpoint in [
         Endpoint::Directory,
         Endpoint::NewOrder,
@@ -149,10 +149,7 @@ async fn an_error_page_under_a_good_status_is_no_answer() {
             Fault::answer(200, "<html>welcome</html>").header("replay-nonce", "n"),
         );
         let error = gateway.issue(&www()).await.unwrap_err();
-        assert!(
-            matches!(error, IssueError::Garbled { .. }),
-            "{endpoint:?}: {error}"
-        );
+        assert!(error.to_string().contains("welcome"), "{endpoint:?}: {error}");
         assert_eq!(error.class(), FailureClass::Later);
         gateway.issue(&www()).await.unwrap();
     }
@@ -282,10 +279,9 @@ async fn a_certificate_that_has_expired_already_is_refused() {
 #[tokio::test]
 async fn a_download_that_is_no_certificate_is_tried_again_with_the_same_order() {
     let gateway = Gateway::start().await;
-    gateway.ca.fault(
-        Endpoint::Certificate,
-        Fault::answer(200, "<html>here it is</html>"),
-    );
+    gateway
+        .ca
+        .fault(Endpoint::Certificate, Fault::answer(200, "here it is"));
     let error = gateway.issue(&www()).await.unwrap_err();
     assert!(matches!(error, IssueError::Garbled { .. }), "{error}");
     gateway.issue(&www()).await.unwrap();

@@ -43,6 +43,7 @@ use protocol::Protocol;
 pub(crate) struct AcmeDouble {
     address: SocketAddr,
     https_root: String,
+    acceptor: TlsAcceptor,
     protocol: Arc<Mutex<Protocol>>,
     server: tokio::task::JoinHandle<()>,
 }
@@ -196,13 +197,26 @@ impl AcmeDouble {
         let address = listener.local_addr().unwrap();
         let (https_root, acceptor) = https(address);
         let protocol = Arc::new(Mutex::new(Protocol::new(format!("https://{address}"), clock)));
-        let server = tokio::spawn(serve(listener, acceptor, protocol.clone()));
+        let server = tokio::spawn(serve(listener, acceptor.clone(), protocol.clone()));
         Self {
             address,
             https_root,
+            acceptor,
             protocol,
             server,
         }
+    }
+
+    /// Goes off the air: connections break, and new ones are refused.
+    pub(crate) async fn stop(&mut self) {
+        self.server.abort();
+        let _ = (&mut self.server).await;
+    }
+
+    /// Comes back at the same address, with everything it knew.
+    pub(crate) async fn resume(&mut self) {
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        self.server = tokio::spawn(serve(listener, self.acceptor.clone(), self.protocol.clone()));
     }
 
     /// The directory's URL.

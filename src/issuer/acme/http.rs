@@ -23,6 +23,7 @@ use rustls_platform_verifier::Verifier;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
+use crate::cause::with_causes;
 use crate::clock::{Clock, Timestamp};
 use crate::issuer::IssueError;
 use crate::issuer::acme::Limits;
@@ -64,7 +65,7 @@ impl AcmeHttp {
     }
 
     /// Sends a request and waits for the whole answer. An answer that says `badNonce` is an answer; every other
-    /// one that is not a success is a failure.
+    /// one that is not a success is a failure, and so is a page made for people, whatever its status.
     pub(super) async fn send(
         &self,
         mut request: Request<BodyWrapper<Bytes>>,
@@ -96,9 +97,9 @@ impl AcmeHttp {
         request: Request<BodyWrapper<Bytes>>,
         url: &str,
     ) -> Result<http::Response<Bytes>, RequestFailure> {
-        let unreachable = |error: &dyn std::error::Error| RequestFailure::Unreachable {
+        let unreachable = |error: &(dyn std::error::Error + 'static)| RequestFailure::Unreachable {
             url: url.to_owned(),
-            reason: chain(error),
+            reason: reason(error),
         };
         let answer = self.client.request(request).await;
         let (parts, body) = answer.map_err(|error| unreachable(&error))?.into_parts();
@@ -109,7 +110,7 @@ impl AcmeHttp {
             }
             Err(error) => return Err(unreachable(error.as_ref())),
         };
-        if parts.status.is_success() {
+        if parts.status.is_success() && !is_page(&body) {
             return Ok(http::Response::from_parts(parts, body));
         }
         let problem = serde_json::from_slice::<Problem>(&body)
@@ -246,6 +247,11 @@ fn tls_config(root_ca_file: Option<&Path>) -> Result<ClientConfig, IssueError> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
+/// Whether this is HTML or XML, as proxies and login pages answer; JSON and PEM do not begin so.
+fn is_page(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"<")
+}
+
 /// The first line of an answer that is no problem document, for people.
 fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(1024)]);
@@ -258,15 +264,14 @@ fn excerpt(body: &[u8]) -> String {
         .collect()
 }
 
-/// An error of the HTTP stack says little without its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(&format!(": {cause}"));
-        next = cause.source();
+/// Why no answer came. An error of the HTTP stack says little without its causes, and in one case too much.
+fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut kinds = causes.filter_map(|cause| Some(cause.downcast_ref::<std::io::Error>()?.kind()));
+    match kinds.any(|kind| kind == std::io::ErrorKind::UnexpectedEof) {
+        true => "the server closed the connection before its answer was whole".to_owned(),
+        false => with_causes(error),
     }
-    text
 }
 
 const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest;
 use zeroize::Zeroizing;
 
+use crate::cause::with_causes;
 use crate::certificate::{Credential, CredentialError, CredentialPem};
 use crate::clock::Timestamp;
 use crate::issuer::files::listing::Candidate;
-use crate::issuer::files::with_cause;
 
 /// What is found for an entry.
 pub(super) enum Found {
@@ -88,7 +88,7 @@ impl Content {
         };
         let pem = match parsed {
             Ok(pem) => pem,
-            Err(error) => return Checked::Broken(with_cause(&error)),
+            Err(error) => return Checked::Broken(with_causes(&error)),
         };
         let checked = Credential::from_pem(&pem).and_then(|credential| {
             credential.check(&[], now)?;
@@ -97,7 +97,7 @@ impl Content {
         match checked {
             Ok(credential) => Checked::Fits { pem, credential },
             Err(error @ CredentialError::NotYetValid { .. }) => Checked::NotYet(error.to_string()),
-            Err(error) => Checked::Broken(with_cause(&error)),
+            Err(error) => Checked::Broken(with_causes(&error)),
         }
     }
 }
