@@ -343,8 +343,8 @@ mod tests {
         let mixed = CredentialPem::new(pem.chain().to_vec(), &other);
         assert_eq!(
             Credential::from_pem(&mixed).unwrap_err().to_string(),
-            "the private key does not belong to the certificate for `a.example`, nor to another one of the chain; the \
-             one that the certificate was requested with is needed"
+            "the private key does not belong to the certificate for `a.example`, nor to another one of the chain; \
+             the one that the certificate was requested with is needed"
         );
     }
 

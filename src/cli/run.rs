@@ -18,6 +18,8 @@ use crate::config::{self, Config, Diagnostics, LogConfig, LogFormat};
 use crate::gateway::Gateway;
 
 pub(super) fn run(path: &Path) -> Result<ExitCode, Failure> {
+    // Paths in the log and in the status are read by people who stand elsewhere.
+    let path = &std::path::absolute(path)?;
     let loaded = environment::with(|environment| config::load(path, environment))?;
     start_log(&loaded.config.log)?;
     log_warnings(&loaded.warnings);
