@@ -43,12 +43,17 @@ pub(super) async fn run(
                 key_type,
                 tags: Default::default(),
             };
-            let progress = Progress::subscribe(client).await?;
-            let before = client.request(&name, &request).await?;
-            if !no_wait && before.state != "valid" {
+            let mut progress = Progress::subscribe(client).await?;
+            let mut certificate = client.request(&name, &request).await?;
+            // An attempt under way may have been for something else, so one result need not be the wanted one.
+            while !no_wait && certificate.state != "valid" {
+                if let Some(pause) = pause(&certificate) {
+                    return Err(pause.into());
+                }
                 progress.wait_for(&name).await?;
+                certificate = client.certificate(&name).await?;
             }
-            show(&client.certificate(&name).await?, format)?;
+            show(&certificate, format)?;
         }
         CertCommand::Import {
             name,
@@ -59,7 +64,7 @@ pub(super) async fn run(
             show(&client.import(&name, &import).await?, format)?;
         }
         CertCommand::Renew { name, no_wait } => {
-            let progress = Progress::subscribe(client).await?;
+            let mut progress = Progress::subscribe(client).await?;
             client.renew(&name).await?;
             if !no_wait {
                 progress.wait_for(&name).await?;
@@ -145,6 +150,19 @@ fn show(certificate: &api::Certificate, format: OutputFormat) -> Result<(), Fail
         .into_iter()
         .filter_map(|(fact, value)| Some(format!("{fact:<13} {}\n", value?)));
     Printed::text(lines.collect::<String>())
+}
+
+/// Why nothing is done about `certificate` for now, and when that ends.
+fn pause(certificate: &api::Certificate) -> Option<String> {
+    let next = certificate.next_attempt?;
+    let name = &certificate.name;
+    match certificate.state.as_str() {
+        "backing-off" | "blocked" | "stopped" => Some(format!(
+            "certificate `{name}`: {}; tried again at {next}, or at once by `certgate cert renew {name}`",
+            certificate.reason.as_deref().unwrap_or("the last attempt failed")
+        )),
+        _ => None,
+    }
 }
 
 fn read_import(certificate: &Path, key: Option<&Path>) -> Result<api::CertificateImport, Failure> {

@@ -10,6 +10,7 @@ mod issuance;
 mod mutual;
 mod peer;
 mod reload;
+mod requests;
 mod scale;
 #[path = "../support/mod.rs"]
 mod support;
