@@ -40,12 +40,21 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
                 key_type,
                 tags: Default::default(),
             };
-            let progress = Progress::subscribe(client).await?;
-            let before = client.request(&name, &request).await?;
-            if !no_wait && before.state != "valid" {
+            let mut progress = Progress::subscribe(client).await?;
+            let mut certificate = client.request(&name, &request).await?;
+            // An attempt under way may have been for something else, so one result need not be the wanted one.
+            while !no_wait && certificate.state != "valid" {
+                if let Some(pause) = pause(&certificate) {
+                    return Err(pause.into());
+                }
                 progress.wait_for(&name).await?;
+                certificate = client.certificate(&name).await?;
             }
+<<<<<<< HEAD
             show(&client.certificate(&name).await?, form)?;
+=======
+            show(&certificate, format)?;
+>>>>>>> refs/heads/review1
         }
         CertCommand::Import {
             name,
@@ -56,8 +65,13 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
             let import = read_import(&certificate, key.as_deref())?;
             show(&client.import(&name, &import).await?, form)?;
         }
+<<<<<<< HEAD
         CertCommand::Renew { name, no_wait, form } => {
             let progress = Progress::subscribe(client).await?;
+=======
+        CertCommand::Renew { name, no_wait } => {
+            let mut progress = Progress::subscribe(client).await?;
+>>>>>>> refs/heads/review1
             client.renew(&name).await?;
             if !no_wait {
                 progress.wait_for(&name).await?;
@@ -143,6 +157,19 @@ fn show(certificate: &api::Certificate, form: Form) -> Result<(), Failure> {
             .into_iter()
             .filter_map(|(fact, value)| Some((fact.to_owned(), value?))),
     )
+}
+
+/// Why nothing is done about `certificate` for now, and when that ends.
+fn pause(certificate: &api::Certificate) -> Option<String> {
+    let next = certificate.next_attempt?;
+    let name = &certificate.name;
+    match certificate.state.as_str() {
+        "backing-off" | "blocked" | "stopped" => Some(format!(
+            "certificate `{name}`: {}; tried again at {next}, or at once by `certgate cert renew {name}`",
+            certificate.reason.as_deref().unwrap_or("the last attempt failed")
+        )),
+        _ => None,
+    }
 }
 
 fn read_import(certificate: &Path, key: Option<&Path>) -> Result<api::CertificateImport, Failure> {

@@ -30,7 +30,7 @@ impl Progress {
     }
 
     /// Shows what happens to `name` until it is obtained, or has failed for now.
-    pub(super) async fn wait_for(mut self, name: &CertificateName) -> Result<(), Failure> {
+    pub(super) async fn wait_for(&mut self, name: &CertificateName) -> Result<(), Failure> {
         while let Some(event) = self.events.next().await {
             if event.certificate != *name {
                 continue;

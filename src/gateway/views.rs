@@ -26,10 +26,11 @@ pub(super) fn certificate(
         (None, Some(Source::Imported)) => "import".to_owned(),
         (None, _) => "no longer wanted".to_owned(),
     };
+    let current_state = record.filter(|record| !desired.is_some_and(|desired| is_overtaken(record, desired)));
+    let state = current_state.map(|record| &record.state);
     let renew_at = current
         .and_then(|current| current.renew_at)
-        .filter(|_| desired.is_some());
-    let state = record.map(|record| &record.state);
+        .filter(|_| desired.is_some() && state.is_some());
     api::Certificate {
         name: name.clone(),
         domains,
@@ -44,6 +45,17 @@ pub(super) fn certificate(
         key: leaf.map(|leaf| leaf.key.clone()),
         fingerprint: leaf.map(|leaf| leaf.fingerprint.clone()),
         published,
+    }
+}
+
+/// Whether the state of `record` tells of something else than what is wanted now, which is obtained at once.
+fn is_overtaken(record: &CertificateRecord, desired: &DesiredCertificate) -> bool {
+    match record.state {
+        CertificateState::Obtaining { .. } | CertificateState::Wanted => false,
+        CertificateState::Valid => record.source != Source::Issued || record.digest != desired.digest(),
+        CertificateState::BackingOff { .. }
+        | CertificateState::Blocked { .. }
+        | CertificateState::Stopped { .. } => record.pursued != desired.digest(),
     }
 }
 

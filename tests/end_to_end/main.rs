@@ -16,6 +16,7 @@ mod mutual;
 mod pair;
 mod peer;
 mod reload;
+mod requests;
 mod scale;
 #[path = "../support/mod.rs"]
 mod support;
