@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 
 use super::Failure;
 use super::arguments::localhost;
+use super::log::Log;
 use super::output::Printed;
 use super::{certificates, run};
 use crate::admin::Client;
@@ -37,7 +38,7 @@ async fn show(directory: &Path, once: bool) -> Result<ExitCode, Failure> {
     let path = directory.join("certgate.toml");
     std::fs::write(&path, &text)?;
     let config = run::load(&path)?;
-    run::start_log(&crate::config::LogConfig {
+    let _log = Log::start(&crate::config::LogConfig {
         connections: false,
         ..config.log.clone()
     })?;

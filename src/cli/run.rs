@@ -5,20 +5,17 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::Level;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Failure;
 use super::environment;
+use super::log::Log;
 use super::output::Printed;
-use crate::config::{self, Config, LogConfig, LogFormat};
+use crate::config::{self, Config};
 use crate::gateway::Gateway;
 
 pub(super) fn run(path: &Path) -> Result<ExitCode, Failure> {
     let config = load(path)?;
-    start_log(&config.log)?;
+    let _log = Log::start(&config.log)?;
     control_runtime()?.block_on(serve(config, path))
 }
 
@@ -56,29 +53,6 @@ pub(super) fn control_runtime() -> io::Result<tokio::runtime::Runtime> {
         .thread_name("certgate-control")
         .enable_all()
         .build()
-}
-
-/// Sends the log to standard error in the form and from the level on that the file says.
-pub(super) fn start_log(log: &LogConfig) -> Result<(), Failure> {
-    let connections = if log.connections {
-        Level::INFO
-    } else {
-        Level::ERROR
-    };
-    let targets = Targets::new()
-        .with_default(Level::WARN)
-        .with_target("certgate", log.level)
-        .with_target("certgate_store", log.level)
-        .with_target("certgate::connection", connections.min(log.level));
-    let format = tracing_subscriber::fmt::layer().with_writer(io::stderr);
-    let registry = tracing_subscriber::registry().with(targets);
-    match log.format {
-        LogFormat::Json => registry.with(format.json().flatten_event(true)).try_init()?,
-        LogFormat::Text => registry
-            .with(format.with_ansi(io::stderr().is_terminal()))
-            .try_init()?,
-    }
-    Ok(())
 }
 
 async fn serve(config: Config, path: &Path) -> Result<ExitCode, Failure> {

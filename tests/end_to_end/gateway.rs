@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use certgate::admin::{Client, api};
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStderr, Command};
 
 /// How long anything here may take before the test fails; nothing depends on it being short.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -45,12 +45,17 @@ impl Home {
 
     /// Starts it without waiting for anything.
     pub(crate) fn launch(&self, config: &str) -> Gateway {
-        self.configure(config);
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.path("log"))
             .expect("a log file");
+        self.launch_with(config, log.into())
+    }
+
+    /// Starts it with its log going to `log`.
+    pub(crate) fn launch_with(&self, config: &str, log: Stdio) -> Gateway {
+        self.configure(config);
         let child = Command::new(certgate())
             .arg("run")
             .arg("--config")
@@ -150,6 +155,11 @@ impl Gateway {
             .status()
             .expect("kill runs");
         assert!(status.success());
+    }
+
+    /// Its log, where it was started with a pipe for it.
+    pub(crate) fn stderr(&mut self) -> ChildStderr {
+        self.child.stderr.take().expect("a pipe")
     }
 
     /// SIGKILL, and the end of it.

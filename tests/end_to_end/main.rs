@@ -7,6 +7,7 @@ mod dns;
 mod foreign_clients;
 mod gateway;
 mod issuance;
+mod log;
 mod mutual;
 mod peer;
 mod reload;
