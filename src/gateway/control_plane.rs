@@ -73,6 +73,9 @@ impl ControlPlane {
         if before.gateway != config.gateway {
             self.dns.store(Arc::new(DnsChecker::new(config.gateway.as_ref())));
         }
+        let config = Arc::new(config);
+        // What is wanted comes last: an attempt at it begins at once, and must find all that decides about it.
+        self.config.store(config.clone());
         self.desired.send_replace(joined(&config, requested));
         if before.certificate_files != config.certificate_files
             || before.certificate_directories != config.certificate_directories
@@ -80,7 +83,6 @@ impl ControlPlane {
             let files = WatchedFiles::watch(&config, &self.inventory, &self.clock).await;
             self.files.store(Arc::new(files));
         }
-        self.config.store(Arc::new(config));
         if let Err(error) = renewal::reconsider(&self.inventory, &self.desired(), &changed).await {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "certificates that wait after a failure go on waiting");
@@ -225,10 +227,7 @@ pub(super) struct Gate {
 #[async_trait]
 impl DnsGate for Gate {
     async fn check(&self, desired: &DesiredCertificate, issuer: &str) -> DnsVerdict {
-        if !matches!(
-            self.config.load().issuers.get(issuer),
-            Some(IssuerConfig::Acme(_))
-        ) {
+        if let Some(IssuerConfig::LocalCa(_)) = self.config.load().issuers.get(issuer) {
             return DnsVerdict::Go;
         }
         let verdicts = self.dns.load_full().check_all(&desired.domains).await;
