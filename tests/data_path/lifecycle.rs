@@ -135,7 +135,10 @@ async fn an_address_in_use_is_an_error_that_names_the_listener() {
     config.address = taken.local_addr().unwrap();
     let workers = Workers::start(2).unwrap();
     let error = workers.bind(&config).unwrap_err();
-    let expected = format!("listener `late` cannot listen on {}, for another program does", config.address);
+    let expected = format!(
+        "listener `late` cannot listen on {}, for another program does",
+        config.address
+    );
     assert!(error.to_string().starts_with(&expected), "{error}");
     assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
 }
