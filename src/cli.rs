@@ -5,6 +5,7 @@ mod certificates;
 mod completion;
 mod demo;
 mod environment;
+mod log;
 mod output;
 mod progress;
 mod quick;

@@ -4,5 +4,5 @@ mod redirect;
 mod serve;
 mod token;
 
-pub use self::serve::{HttpLimits, serve_connection};
+pub use self::serve::serve_connection;
 pub use self::token::TokenTable;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::certificate::{CertificateName, KeyType};
 use crate::clock::Timestamp;
@@ -132,10 +133,10 @@ pub struct CertificateRequest {
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateImport {
-    /// The chain, end-entity certificate first.
-    pub certificate_pem: String,
+    /// The chain, end-entity certificate first; may hold the key as well.
+    pub certificate_pem: Zeroizing<String>,
     /// The private key. Secret.
-    pub key_pem: String,
+    pub key_pem: Zeroizing<String>,
 }
 
 /// `GET /v1/certificates/{name}/export`.
@@ -144,7 +145,7 @@ pub struct CertificateExport {
     /// The chain, end-entity certificate first.
     pub certificate_pem: String,
     /// The private key, if it was asked for. Secret.
-    pub key_pem: Option<String>,
+    pub key_pem: Option<Zeroizing<String>>,
 }
 
 /// `POST /v1/dns-checks`.

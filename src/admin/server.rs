@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::fs::{self, Permissions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::stream;
 use serde::Deserialize;
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
@@ -46,11 +48,10 @@ impl Server {
             socket: socket.to_owned(),
             source,
         };
-        // Bound under another name and moved into place once its mode is right: at no moment can others open it.
+        // Bound under another name and moved into place once it answers.
         let unready = socket.with_extension(format!("{}.tmp", std::process::id()));
         let _ = fs::remove_file(&unready);
-        let listener = UnixListener::bind(&unready).map_err(fail)?;
-        fs::set_permissions(&unready, Permissions::from_mode(0o600)).map_err(fail)?;
+        let listener = private(&unready).and_then(answering).map_err(fail)?;
         fs::rename(&unready, socket).map_err(fail)?;
         let router = router(operations);
         let task = tokio::spawn(async move {
@@ -69,6 +70,21 @@ impl Drop for Server {
         self.task.abort();
         let _ = fs::remove_file(&self.socket);
     }
+}
+
+/// A socket that only its owner may open, and that nobody can open yet: whatever the umask lets through before the
+/// mode is set is refused.
+fn private(path: &Path) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(socket)
+}
+
+fn answering(socket: Socket) -> io::Result<UnixListener> {
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(OwnedFd::from(socket).into())
 }
 
 /// The admin socket cannot be served.
@@ -215,4 +231,24 @@ async fn readyz(State(operations): Shared) -> Response {
 
 fn checked(name: &str) -> Result<CertificateName, Problem> {
     CertificateName::parse(name).map_err(|error| Problem::bad_request(error.to_string()))
+}
+
+/// Callers that may wait to be accepted.
+const BACKLOG: i32 = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_can_open_the_socket_before_it_is_private() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("admin.sock");
+        let socket = private(&path).unwrap();
+        assert!(!crate::admin::is_answered(&path).await);
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let _listener = answering(socket).unwrap();
+        assert!(crate::admin::is_answered(&path).await);
+    }
 }

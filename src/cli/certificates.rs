@@ -50,11 +50,7 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
                 progress.wait_for(&name).await?;
                 certificate = client.certificate(&name).await?;
             }
-<<<<<<< HEAD
-            show(&client.certificate(&name).await?, form)?;
-=======
-            show(&certificate, format)?;
->>>>>>> refs/heads/review1
+            show(&certificate, form)?;
         }
         CertCommand::Import {
             name,
@@ -65,13 +61,8 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
             let import = read_import(&certificate, key.as_deref())?;
             show(&client.import(&name, &import).await?, form)?;
         }
-<<<<<<< HEAD
         CertCommand::Renew { name, no_wait, form } => {
-            let progress = Progress::subscribe(client).await?;
-=======
-        CertCommand::Renew { name, no_wait } => {
             let mut progress = Progress::subscribe(client).await?;
->>>>>>> refs/heads/review1
             client.renew(&name).await?;
             if !no_wait {
                 progress.wait_for(&name).await?;
@@ -81,7 +72,7 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
         CertCommand::Export { name, with_key, to } => {
             let exported = client.export(&name, with_key).await?;
             let key = exported.key_pem.unwrap_or_default();
-            let text = Zeroizing::new(format!("{}{key}", exported.certificate_pem));
+            let text = Zeroizing::new(format!("{}{}", exported.certificate_pem, key.as_str()));
             match to {
                 Some(path) => write_private(&path, &text)?,
                 None => Printed::text(&*text)?,
@@ -179,7 +170,7 @@ fn read_import(certificate: &Path, key: Option<&Path>) -> Result<api::Certificat
     })
 }
 
-fn read_pem(path: &Path) -> Result<String, Failure> {
+fn read_pem(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let fail = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
     let mut bytes = Zeroizing::new(Vec::new());
     let file = File::open(path).map_err(fail)?;
@@ -192,7 +183,7 @@ fn read_pem(path: &Path) -> Result<String, Failure> {
         .into());
     }
     match std::str::from_utf8(&bytes) {
-        Ok(text) => Ok(text.to_owned()),
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
         Err(_) => Err(format!(
             "{} is not PEM text; `openssl x509 -inform der` and `openssl pkey -inform der` make it of DER",
             path.display()

@@ -20,8 +20,9 @@ use super::Failure;
 use super::arguments::{Demo, localhost};
 use super::certificates;
 use super::environment;
+use super::log::Log;
 use super::output::{Printed, Surplus};
-use super::run::{control_runtime, start_log};
+use super::run::control_runtime;
 use crate::admin::Client;
 use crate::certificate::CertificateName;
 use crate::config::{self, LogConfig};
@@ -50,7 +51,7 @@ async fn show(directory: &Path, demo: &Demo) -> Result<ExitCode, Failure> {
     let path = directory.join("certgate.toml");
     std::fs::write(&path, &text)?;
     let config = environment::with(|environment| config::load(&path, environment))?.config;
-    start_log(&LogConfig {
+    let _log = Log::start(&LogConfig {
         level: if demo.verbose { Level::INFO } else { Level::WARN },
         ..config.log.clone()
     })?;

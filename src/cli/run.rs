@@ -5,23 +5,20 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::Level;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Failure;
 use super::environment;
+use super::log::Log;
 use super::output::Printed;
 use crate::cause::with_causes;
-use crate::config::{self, Config, Diagnostics, LogConfig, LogFormat};
+use crate::config::{self, Config, Diagnostics};
 use crate::gateway::Gateway;
 
 pub(super) fn run(path: &Path) -> Result<ExitCode, Failure> {
     // Paths in the log and in the status are read by people who stand elsewhere.
     let path = &std::path::absolute(path)?;
     let loaded = environment::with(|environment| config::load(path, environment))?;
-    start_log(&loaded.config.log)?;
+    let _log = Log::start(&loaded.config.log)?;
     log_warnings(&loaded.warnings);
     let served = control_runtime()?.block_on(serve(loaded.config, path));
     // Whoever reads the log of a service is told there, in the log's own form.
@@ -65,29 +62,6 @@ pub(super) fn control_runtime() -> io::Result<tokio::runtime::Runtime> {
         .thread_name("certgate-control")
         .enable_all()
         .build()
-}
-
-/// Sends the log to standard error in the form and from the level on that the file says.
-pub(super) fn start_log(log: &LogConfig) -> Result<(), Failure> {
-    let connections = if log.connections {
-        Level::INFO
-    } else {
-        Level::ERROR
-    };
-    let targets = Targets::new()
-        .with_default(Level::WARN)
-        .with_target("certgate", log.level)
-        .with_target("certgate_store", log.level)
-        .with_target("certgate::connection", connections.min(log.level));
-    let format = tracing_subscriber::fmt::layer().with_writer(io::stderr);
-    let registry = tracing_subscriber::registry().with(targets);
-    match log.format {
-        LogFormat::Json => registry.with(format.json().flatten_event(true)).try_init()?,
-        LogFormat::Text => registry
-            .with(format.with_ansi(io::stderr().is_terminal()))
-            .try_init()?,
-    }
-    Ok(())
 }
 
 async fn serve(config: Config, path: &Path) -> Result<ExitCode, Failure> {

@@ -216,7 +216,7 @@ pub struct ListenerConfig {
     pub server_group: Option<String>,
     /// An open connection without a byte in either direction for so long is closed.
     pub idle_timeout: Duration,
-    /// From accept to the end of the handshake.
+    /// From accept to the end of the handshake; on an `http` listener, to the end of the answer.
     pub handshake_timeout: Duration,
     /// For one attempt at one server.
     pub connect_timeout: Duration,

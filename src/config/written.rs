@@ -213,7 +213,7 @@ table! {
         server_group: String,
         /// A connection without a byte in either direction for so long is closed. Default: "900s".
         idle_timeout: Period<1, 86_400>,
-        /// From accept to the end of the handshake. Default: "10s".
+        /// From accept to the end of the handshake; on an `http` listener, to the end of the answer. Default: "10s".
         handshake_timeout: Period<1, 300>,
         /// For one attempt at one server. Default: "5s".
         connect_timeout: Period<1, 300>,

@@ -73,11 +73,13 @@ impl ControlPlane {
         if before.gateway != config.gateway {
             self.dns.store(Arc::new(DnsChecker::new(config.gateway.as_ref())));
         }
+        let config = Arc::new(config);
+        // What is wanted comes last: an attempt at it begins at once, and must find all that decides about it.
+        self.config.store(config.clone());
         self.desired.send_replace(joined(&config, requested));
         // Also where nothing of it changed: to apply the configuration is to withdraw what is no longer there.
         let files = WatchedFiles::watch(&config, &self.inventory, &self.clock).await;
         self.files.store(Arc::new(files));
-        self.config.store(Arc::new(config));
         if let Err(error) = renewal::reconsider(&self.inventory, &self.desired(), &changed).await {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "certificates that wait after a failure go on waiting");
@@ -232,7 +234,7 @@ pub(super) struct Gate {
 #[async_trait]
 impl DnsGate for Gate {
     async fn check(&self, desired: &DesiredCertificate, issuer: &str) -> DnsVerdict {
-        if !self.config.load().is_acme(issuer) {
+        if let Some(IssuerConfig::LocalCa(_)) = self.config.load().issuers.get(issuer) {
             return DnsVerdict::Go;
         }
         let verdicts = self.dns.load_full().check_all(&desired.domains).await;

@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::backend::ServerGroup;
 use crate::certificate::CaBundle;
-use crate::config::{
-    Authentication, CaBundleConfig, CertificateSelector, Config, ListenerConfig, Protocol, ServerGroupConfig,
-};
+use crate::config::{Authentication, CaBundleConfig, Config, ListenerConfig, Protocol, ServerGroupConfig};
 use crate::gateway::GatewayError;
 use crate::http::TokenTable;
 use crate::listener::{BoundListener, ListenerSettings, RunningListener, Service, Workers};
@@ -154,15 +152,13 @@ impl DataPlane {
 
     /// Whether every listener has the certificate that it serves by default.
     pub(super) fn is_ready(&self) -> bool {
-        let published = self.published.load();
-        let is_served = |selector: &CertificateSelector| match selector {
-            CertificateSelector::Named(name) => published.get(name).next().is_some(),
-            CertificateSelector::All | CertificateSelector::Directory(_) => !published.is_empty(),
-        };
-        self.running().listeners.values().all(|listener| {
-            let config = &listener.settings().config;
-            config.protocol == Protocol::Http || config.certificates.iter().take(1).all(is_served)
-        })
+        self.running()
+            .listeners
+            .values()
+            .all(|listener| match &listener.settings().service {
+                Service::Http { .. } => true,
+                Service::Tls { tls, .. } => tls.is_ready(),
+            })
     }
 
     /// Connections open now, those of listeners that are leaving included.

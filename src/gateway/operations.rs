@@ -165,7 +165,7 @@ impl Operations for ControlPlane {
         }
         Ok(api::CertificateExport {
             certificate_pem: pem.chain_to_pem(),
-            key_pem: with_key.then(|| pem.key_to_pem().to_string()),
+            key_pem: with_key.then(|| pem.key_to_pem()),
         })
     }
 

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Method, Request, Response, StatusCode};
@@ -10,35 +9,26 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::redirect;
 use super::token::TokenTable;
 
-/// What a client may ask of the gateway's time.
-#[derive(Clone, Copy, Debug)]
-pub struct HttpLimits {
-    /// From accept, or from the end of the last answer, to the end of a request's header.
-    pub header_timeout: Duration,
-}
-
-/// Answers requests on `stream` until the client closes, breaks the protocol or is too slow.
+/// Answers one request on `stream`, then closes: who is sent elsewhere has no second one.
+///
+/// It waits for the client, whether that is slow to ask or slow to read: the caller sets the deadline.
 ///
 /// # Errors
 /// [`hyper::Error`]: what the client did wrong, for the log.
-pub async fn serve_connection(
-    stream: TcpStream,
-    tokens: Arc<TokenTable>,
-    limits: HttpLimits,
-) -> Result<(), hyper::Error> {
+pub async fn serve_connection(stream: TcpStream, tokens: Arc<TokenTable>) -> Result<(), hyper::Error> {
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let response = answer(&request, &tokens);
         async move { Ok::<_, Infallible>(response) }
     });
     http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
+        .half_close(true)
+        .keep_alive(false)
         .max_buf_size(HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service)
         .await

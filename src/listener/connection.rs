@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::backend::ServerGroup;
 use crate::config::ListenerConfig;
-use crate::http::{HttpLimits, TokenTable, serve_connection};
+use crate::http::{TokenTable, serve_connection};
 use crate::metrics::{ListenerMetrics, Outcome};
 use crate::tls::{Decision, ServerTls};
 
@@ -46,13 +46,10 @@ async fn serve_http(
     tokens: &Arc<TokenTable>,
     report: &mut Report,
 ) {
-    let limits = HttpLimits {
-        header_timeout: config.handshake_timeout,
-    };
-    match serve_connection(client, tokens.clone(), limits).await {
-        Ok(()) => report.ended(Outcome::Closed),
-        Err(error) if error.is_timeout() => report.ended(Outcome::IdleTimeout),
-        Err(error) => report.failed(Outcome::ClientProtocolError, &error),
+    match timeout(config.handshake_timeout, serve_connection(client, tokens.clone())).await {
+        Ok(Ok(())) => report.ended(Outcome::Closed),
+        Ok(Err(error)) => report.failed(Outcome::ClientProtocolError, &error),
+        Err(_) => report.ended(Outcome::IdleTimeout),
     }
 }
 

@@ -48,7 +48,7 @@ impl Selection {
         self.all || self.named.contains(name) || self.directories.iter().any(within)
     }
 
-    fn default<'t>(&self, table: &'t CertificateTable) -> impl Iterator<Item = &'t Candidate> {
+    pub(super) fn default<'t>(&self, table: &'t CertificateTable) -> impl Iterator<Item = &'t Candidate> {
         let entry = match &self.default {
             Some(CertificateSelector::All) => table.first_entry(""),
             Some(CertificateSelector::Directory(prefix)) => table.first_entry(prefix),

@@ -59,6 +59,12 @@ impl ServerTls {
         })
     }
 
+    /// Whether the certificate that the listener serves by default is published.
+    pub fn is_ready(&self) -> bool {
+        let table = self.resolver.published.load();
+        self.resolver.selection.default(&table).next().is_some()
+    }
+
     /// What to do with the client that sent `hello`.
     pub fn decide(&self, hello: &ClientHello<'_>) -> Decision {
         if is_challenge(hello) {

@@ -2,17 +2,18 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use certgate::config::Protocol;
 use certgate::http::TokenTable;
-use certgate::listener::{ListenerSettings, Service};
+use certgate::listener::{ListenerSettings, RunningListener, Service};
 use certgate::metrics::Outcome;
 use certgate::name::DnsName;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use crate::harness::{NAME, Stand, echo, handed_over, listener_config, server_name, until, within};
@@ -91,16 +92,7 @@ impl ServerCertVerifier for AnyCertificate {
 #[tokio::test]
 async fn an_http_listener_answers_challenges_and_redirects_the_rest() {
     let stand = Stand::new(&[echo().await]);
-    let tokens = Arc::new(TokenTable::new());
-    tokens.insert("tok", "tok.thumbprint");
-    let mut config = listener_config("plain");
-    config.protocol = Protocol::Http;
-    let bound = stand.workers.bind(&config).unwrap();
-    let settings = ListenerSettings {
-        config: Arc::new(config),
-        service: Service::Http { tokens },
-    };
-    let plain = stand.workers.serve(bound, settings, &stand.metrics);
+    let plain = serve_plain(&stand, Duration::from_secs(20));
     let answer = async |request: &str| {
         let mut tcp = TcpStream::connect(plain.local_addr()).await.unwrap();
         tcp.write_all(request.as_bytes()).await.unwrap();
@@ -128,6 +120,52 @@ async fn an_http_listener_answers_challenges_and_redirects_the_rest() {
         counted.outcomes(Outcome::ClientProtocolError) == 1
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_neither_asks_nor_reads_does_not_keep_a_plain_connection() {
+    let stand = Stand::new(&[echo().await]);
+    let plain = serve_plain(&stand, Duration::from_millis(300));
+    let silent = TcpStream::connect(plain.local_addr()).await.unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut deaf = socket.connect(plain.local_addr()).await.unwrap();
+    let request = format!("GET /{} HTTP/1.1\r\nHost: a.example\r\n\r\n", "a".repeat(8000));
+    // Until the gateway has had enough, which resets it.
+    let asking = async { while deaf.write_all(request.as_bytes()).await.is_ok() {} };
+    within(asking).await;
+    until("both are closed", || plain.connections() == 0).await;
+    drop(silent);
+}
+
+#[tokio::test]
+async fn a_plain_client_that_says_it_has_no_more_to_ask_is_answered() {
+    let stand = Stand::new(&[echo().await]);
+    let plain = serve_plain(&stand, Duration::from_secs(20));
+    for _ in 0..20 {
+        let mut client = TcpStream::connect(plain.local_addr()).await.unwrap();
+        let request = b"GET /.well-known/acme-challenge/tok HTTP/1.1\r\nHost: a.example\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut answer = String::new();
+        within(client.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.ends_with("\r\n\r\ntok.thumbprint"), "{answer}");
+    }
+}
+
+/// An `http` listener on which the challenge `tok` is pending.
+fn serve_plain(stand: &Stand, handshake_timeout: Duration) -> RunningListener {
+    let tokens = Arc::new(TokenTable::new());
+    tokens.insert("tok", "tok.thumbprint");
+    let mut config = listener_config("plain");
+    config.protocol = Protocol::Http;
+    config.handshake_timeout = handshake_timeout;
+    let bound = stand.workers.bind(&config).unwrap();
+    let settings = ListenerSettings {
+        config: Arc::new(config),
+        service: Service::Http { tokens },
+    };
+    stand.workers.serve(bound, settings, &stand.metrics)
 }
 
 #[tokio::test]

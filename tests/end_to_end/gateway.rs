@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use certgate::admin::{Client, api};
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStderr, Command};
 
 /// How long anything here may take before the test fails; nothing depends on it being short.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,13 +51,24 @@ impl Home {
     /// Starts it by `program`, to which the arguments are added.
     pub(crate) fn launch_by(&self, program: Command, config: &str) -> Gateway {
         self.configure(config);
-        self.spawn(program, &["run", "--config", "certgate.toml"], "store/admin.sock")
+        self.spawn(program, &RUN, "store/admin.sock", self.log_file())
+    }
+
+    /// Starts it with its log going to `log`.
+    pub(crate) fn launch_with(&self, config: &str, log: Stdio) -> Gateway {
+        self.configure(config);
+        self.spawn(Command::new(certgate()), &RUN, "store/admin.sock", log)
     }
 
     /// Starts it with `arguments` as a person does in this directory, where nothing is set: the store goes where it
     /// goes by default.
     pub(crate) fn launch_here(&self, arguments: &[&str]) -> Gateway {
-        self.spawn(self.here(), arguments, "certgate-data/admin.sock")
+        self.spawn(
+            self.here(),
+            arguments,
+            "certgate-data/admin.sock",
+            self.log_file(),
+        )
     }
 
     /// The program in this directory, with nothing set in its environment.
@@ -68,12 +79,16 @@ impl Home {
         program
     }
 
-    fn spawn(&self, mut program: Command, arguments: &[&str], socket: &str) -> Gateway {
+    fn log_file(&self) -> Stdio {
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.path("log"))
             .expect("a log file");
+        log.into()
+    }
+
+    fn spawn(&self, mut program: Command, arguments: &[&str], socket: &str, log: Stdio) -> Gateway {
         let child = program
             .args(arguments)
             .current_dir(self.directory.path())
@@ -104,6 +119,8 @@ impl Home {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 }
+
+const RUN: [&str; 3] = ["run", "--config", "certgate.toml"];
 
 /// The process.
 pub(crate) struct Gateway {
@@ -172,6 +189,11 @@ impl Gateway {
             .status()
             .expect("kill runs");
         assert!(status.success());
+    }
+
+    /// Its log, where it was started with a pipe for it.
+    pub(crate) fn stderr(&mut self) -> ChildStderr {
+        self.child.stderr.take().expect("a pipe")
     }
 
     /// SIGKILL, and the end of it.

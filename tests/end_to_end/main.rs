@@ -21,3 +21,4 @@ mod scale;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;
+mod unread_log;

@@ -123,6 +123,17 @@ async fn with_nothing_published_every_client_is_refused_and_none_gets_a_stand_in
     }
 }
 
+#[test]
+fn a_listener_is_ready_when_its_own_default_is_published() {
+    let certificate = || Ca::new("ca").credential(&["a.example"], KeyType::EcdsaP256, 0);
+    let mut listener = listener();
+    listener.certificates = vec![CertificateSelector::Directory("sites/".into())];
+    for (published, ready) in [("other", false), ("sites/a", true)] {
+        let gateway = Gateway::new(&listener, None, &[(published, certificate())]);
+        assert_eq!(gateway.tls.is_ready(), ready, "{published}");
+    }
+}
+
 #[tokio::test]
 async fn a_listener_serves_only_what_it_names() {
     let ca = Ca::new("ca");

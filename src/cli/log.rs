@@ -1,0 +1,128 @@
+//! The log on standard error. Its lines are written by a thread of its own: whoever logs never waits for who reads.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::Failure;
+use crate::config::{LogConfig, LogFormat};
+
+/// A log that is written. When dropped, what is queued is written first, unless nobody reads it.
+pub(super) struct Log {
+    queue: Queue,
+}
+
+impl Log {
+    /// Sends the log to standard error in the form and from the level on that `config` says.
+    pub(super) fn start(config: &LogConfig) -> Result<Self, Failure> {
+        let connections = if config.connections {
+            Level::INFO
+        } else {
+            Level::ERROR
+        };
+        let targets = Targets::new()
+            .with_default(Level::WARN)
+            .with_target("certgate", config.level)
+            .with_target("certgate_store", config.level)
+            .with_target("certgate::connection", connections.min(config.level));
+        let queue = Queue::start(io::stderr())?;
+        let format = tracing_subscriber::fmt::layer().with_writer(queue.clone());
+        let registry = tracing_subscriber::registry().with(targets);
+        match config.format {
+            LogFormat::Json => registry.with(format.json().flatten_event(true)).try_init()?,
+            LogFormat::Text => registry
+                .with(format.with_ansi(io::stderr().is_terminal()))
+                .try_init()?,
+        }
+        Ok(Self { queue })
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let (written, done) = sync_channel(1);
+        if self.queue.pieces.try_send(Piece::End(written)).is_ok() {
+            // Either way the log's time is over.
+            let _ = done.recv_timeout(LAST_WAIT);
+        }
+    }
+}
+
+/// Lines on their way to the thread that writes them.
+#[derive(Clone)]
+struct Queue {
+    pieces: SyncSender<Piece>,
+    lost: Arc<AtomicU64>,
+}
+
+enum Piece {
+    Line(Vec<u8>),
+    /// Everything before it is to be written; then this is to be told.
+    End(SyncSender<()>),
+}
+
+impl Queue {
+    fn start(sink: impl Write + Send + 'static) -> io::Result<Self> {
+        let (pieces, received) = sync_channel(MOST_LINES);
+        let lost = Arc::new(AtomicU64::new(0));
+        let counted = lost.clone();
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || write_down(&received, &counted, sink))?;
+        Ok(Self { pieces, lost })
+    }
+}
+
+fn write_down(received: &Receiver<Piece>, lost: &AtomicU64, mut sink: impl Write) {
+    while let Ok(piece) = received.recv() {
+        match piece {
+            Piece::Line(line) => {
+                // There is no other place to say that the log cannot be written.
+                let _ = sink.write_all(&line);
+            }
+            // Nobody waits any more if it fails.
+            Piece::End(written) => drop(written.try_send(())),
+        }
+        let lines = lost.swap(0, Ordering::Relaxed);
+        if lines > 0 {
+            tracing::warn!(
+                lines,
+                "log lines were lost, for standard error was not read fast enough"
+            );
+        }
+    }
+}
+
+impl MakeWriter<'_> for Queue {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Write for Queue {
+    /// Takes one line, whole.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.pieces.try_send(Piece::Line(line.to_vec())).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// At a few hundred bytes each, about a megabyte.
+const MOST_LINES: usize = 4096;
+const LAST_WAIT: Duration = Duration::from_secs(1);
