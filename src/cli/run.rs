@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -16,7 +17,11 @@ use crate::gateway::Gateway;
 pub(super) fn run(path: &Path) -> Result<ExitCode, Failure> {
     let config = load(path)?;
     let _log = Log::start(&config.log)?;
-    control_runtime()?.block_on(serve(config, path))
+    let runtime = control_runtime()?;
+    let served = runtime.block_on(serve(config, path));
+    // A look-up in a resolver that does not answer is waited for no longer than this.
+    runtime.shutdown_timeout(LAST_WAIT);
+    served
 }
 
 pub(super) fn check(path: &Path) -> Result<ExitCode, Failure> {
@@ -59,7 +64,11 @@ async fn serve(config: Config, path: &Path) -> Result<ExitCode, Failure> {
     let mut hang_up = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let gateway = Gateway::start(config).await?;
+    let gateway = tokio::select! {
+        started = Gateway::start(config) => started?,
+        _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+        _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+    };
     loop {
         tokio::select! {
             _ = hang_up.recv() => gateway.reload(|| load_quietly(path)).await,
@@ -85,3 +94,5 @@ fn load_quietly(path: &Path) -> Result<Config, String> {
     }
     Ok(loaded.config)
 }
+
+const LAST_WAIT: Duration = Duration::from_secs(5);
