@@ -111,6 +111,9 @@ impl ServerGroup {
     }
 
     fn failed(&self, position: usize, server: &Server, error: &AttemptError) {
+        if error.is_our_own() {
+            return;
+        }
         server.last_error.store(Some(Arc::new(error.to_string())));
         let rest = self.balance().failed(position, Instant::now());
         if let Some(rest) = rest {
@@ -244,6 +247,20 @@ pub enum AttemptError {
     },
 }
 
+impl AttemptError {
+    /// Whether this machine is out of something, which says nothing about the server.
+    fn is_our_own(&self) -> bool {
+        const ENOMEM: i32 = 12;
+        const ENFILE: i32 = 23;
+        const EMFILE: i32 = 24;
+        const ENOBUFS: i32 = 105;
+        let Self::Failed { error, .. } = self else {
+            return false;
+        };
+        matches!(error.raw_os_error(), Some(ENOMEM | ENFILE | EMFILE | ENOBUFS))
+    }
+}
+
 async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     // A port of the ephemeral range that nobody listens on can meet itself (simultaneous open).
@@ -297,6 +314,23 @@ mod tests {
         }
         let line = format!(r#"certgate_backend_up{{server_group="app",server="{closed}"}} 0"#);
         assert!(metrics.encode().contains(&line), "{}", metrics.encode());
+    }
+
+    #[tokio::test]
+    async fn a_server_does_not_rest_for_want_of_our_descriptors() {
+        const EMFILE: i32 = 24;
+        const ECONNREFUSED: i32 = 111;
+        for (code, is_up) in [(EMFILE, true), (ECONNREFUSED, false)] {
+            let group = group(&["127.0.0.1:1".to_owned()], &Arc::default());
+            let error = AttemptError::Failed {
+                address: "127.0.0.1:1".parse().unwrap(),
+                error: io::Error::from_raw_os_error(code),
+            };
+            for _ in 0..3 {
+                group.failed(0, &group.servers[0], &error);
+            }
+            assert_eq!(group.servers()[0].is_up, is_up, "{error}");
+        }
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -20,7 +21,10 @@ pub(super) fn run(path: &Path) -> Result<ExitCode, Failure> {
     let loaded = environment::with(|environment| config::load(path, environment))?;
     let _log = Log::start(&loaded.config.log)?;
     log_warnings(&loaded.warnings);
-    let served = control_runtime()?.block_on(serve(loaded.config, path));
+    let runtime = control_runtime()?;
+    let served = runtime.block_on(serve(loaded.config, path));
+    // A look-up in a resolver that does not answer is waited for no longer than this.
+    runtime.shutdown_timeout(LAST_WAIT);
     // Whoever reads the log of a service is told there, in the log's own form.
     served.or_else(|error| {
         tracing::error!("the gateway cannot run: {}", with_causes(&*error));
@@ -68,7 +72,11 @@ async fn serve(config: Config, path: &Path) -> Result<ExitCode, Failure> {
     let mut hang_up = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let gateway = Gateway::start(config).await?;
+    let gateway = tokio::select! {
+        started = Gateway::start(config) => started?,
+        _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+        _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+    };
     loop {
         tokio::select! {
             _ = hang_up.recv() => gateway.reload(|| load_quietly(path)).await,
@@ -100,3 +108,5 @@ fn log_warnings(warnings: &Diagnostics) {
         tracing::warn!(position, help = warning.suggestion(), "{}", warning.message());
     }
 }
+
+const LAST_WAIT: Duration = Duration::from_secs(5);

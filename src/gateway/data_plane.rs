@@ -1,6 +1,7 @@
 //! The listeners of a configuration, changed in two phases: prepare everything with a way back, then swap.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -81,7 +82,7 @@ impl DataPlane {
                 }
                 None => {
                     let settings = self.settings(listener, &prepared)?;
-                    let is_ours = |other: &RunningListener| other.local_addr() == listener.address;
+                    let is_ours = |other: &RunningListener| makes_room(other, listener.address, config);
                     let bound = match running.listeners.values().any(is_ours) {
                         true => self.workers.bind_beside(listener),
                         false => self.workers.bind(listener),
@@ -266,6 +267,20 @@ impl DataPlane {
     fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether it is `running` that has `address`, or has it until `config` is in force: as part of all addresses, or the
+/// other way round.
+fn makes_room(running: &RunningListener, address: SocketAddr, config: &Config) -> bool {
+    let theirs = running.local_addr();
+    let before = &running.settings().config;
+    let stays = config
+        .listeners
+        .get(before.name.as_ref())
+        .is_some_and(|wanted| wanted.address == before.address);
+    let overlap =
+        theirs.port() == address.port() && (theirs.ip().is_unspecified() || address.ip().is_unspecified());
+    theirs == address || overlap && !stays
 }
 
 fn is_unchanged(

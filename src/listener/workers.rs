@@ -110,3 +110,19 @@ impl Drop for Worker {
 
 /// Tasks run between two looks at the sockets: small, or bulk transfers starve each other.
 const EVENT_INTERVAL: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listener::scratch;
+
+    #[tokio::test]
+    async fn a_panic_in_one_connection_leaves_the_worker_and_its_buffers_to_the_others() {
+        let workers = Workers::start(1).unwrap();
+        let worker = &workers.workers[0].runtime;
+        let defect = worker.spawn(async { scratch::with(|_| panic!("a defect")) });
+        assert!(defect.await.unwrap_err().is_panic());
+        let next = worker.spawn(async { scratch::with(|scratch| scratch.wire.len()) });
+        assert!(next.await.unwrap() > 0);
+    }
+}

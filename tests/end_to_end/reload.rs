@@ -147,6 +147,24 @@ async fn two_listeners_swap_their_addresses_in_one_reload() {
 }
 
 #[tokio::test]
+async fn a_listener_on_all_addresses_moves_to_one_of_them_and_back() {
+    let home = Home::new();
+    let port = std::net::TcpListener::bind("0.0.0.0:0")
+        .and_then(|socket| socket.local_addr())
+        .expect("a port that is free on every address")
+        .port();
+    let (all, one) = (([0, 0, 0, 0], port).into(), ([127, 0, 0, 1], port).into());
+    let server = backend("A").await;
+    let gateway = home.start(&config(all, server, "")).await;
+    let client = client_of(&gateway).await;
+    for address in [one, all] {
+        home.configure(&config(address, server, ""));
+        assert_eq!(reloaded(&gateway).await, None);
+        client.ask(one, "localhost").await.expect("served");
+    }
+}
+
+#[tokio::test]
 async fn an_address_that_another_gateway_serves_is_refused_and_never_shared() {
     let (listen, server) = (free_address(), backend("first").await);
     let (home, other) = (Home::new(), Home::new());
