@@ -204,6 +204,8 @@ pub(super) fn issuers(
 pub(super) fn joined(config: &Config, requested: Vec<DesiredCertificate>) -> Arc<[DesiredCertificate]> {
     let mut all: BTreeMap<_, _> = requested
         .into_iter()
+        // Two sources of one entry would replace each other's certificate for ever, with an order each time.
+        .filter(|desired| !comes_from_files(config, &desired.name))
         .map(|desired| (desired.name.clone(), desired))
         .collect();
     all.extend(
@@ -213,6 +215,13 @@ pub(super) fn joined(config: &Config, requested: Vec<DesiredCertificate>) -> Arc
             .map(|desired| (desired.name.clone(), desired.clone())),
     );
     all.into_values().collect()
+}
+
+/// Whether `config` takes the certificate `name` from files.
+pub(super) fn comes_from_files(config: &Config, name: &CertificateName) -> bool {
+    let directory = name.as_str().split_once('/').map(|(directory, _)| directory);
+    config.certificate_files.iter().any(|files| files.name == *name)
+        || directory.is_some_and(|directory| config.certificate_directories.contains_key(directory))
 }
 
 /// The look at DNS before an order from a CA of the world; a CA of our own does not look.

@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 use crate::admin::{Operations, Problem, api};
 use crate::certificate::{CertificateName, Credential, CredentialPem, DesiredCertificate};
 use crate::config::{Authentication, Protocol};
-use crate::gateway::control_plane::ControlPlane;
+use crate::gateway::control_plane::{ControlPlane, comes_from_files};
 use crate::gateway::views;
 use crate::inventory::{CertificateRecord, Source};
 use crate::name::NamePattern;
@@ -103,6 +103,9 @@ impl Operations for ControlPlane {
             return Err(Problem::conflict(format!(
                 "certificate `{name}` is obtained from an issuer; import under another name"
             )));
+        }
+        if comes_from_files(&self.config.load(), name) {
+            return Err(owned_by_files(name));
         }
         let refused = |error: &dyn std::error::Error| {
             let internal = Problem::internal(error);
@@ -256,6 +259,9 @@ impl ControlPlane {
                 "certificate `{name}` is defined in the configuration file; change it there"
             )));
         }
+        if comes_from_files(&config, name) {
+            return Err(owned_by_files(name));
+        }
         if request.domains.is_empty() || request.domains.len() > 100 {
             let found = request.domains.len();
             return Err(Problem::bad_request(format!(
@@ -326,4 +332,10 @@ impl ControlPlane {
             _ => Ok(()),
         }
     }
+}
+
+fn owned_by_files(name: &CertificateName) -> Problem {
+    Problem::conflict(format!(
+        "certificate `{name}` comes from files that the configuration names; change those, or use another name"
+    ))
 }

@@ -10,7 +10,7 @@ use crate::peer::backend;
 use crate::reload::{client_of, config};
 
 /// A self-signed certificate for `name`, chain and key as PEM.
-fn self_signed(name: &str) -> (String, String) {
+pub(crate) fn self_signed(name: &str) -> (String, String) {
     let key = PrivateKey::generate(KeyType::EcdsaP256).expect("a key");
     let params = rcgen::CertificateParams::new(vec![name.to_owned()]).expect("parameters");
     let pair = key.to_key_pair().expect("a signer");
