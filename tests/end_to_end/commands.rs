@@ -299,6 +299,31 @@ async fn quick_serves_without_a_file() {
         .await
         .expect("served");
     assert!(answer.ends_with("hello"));
+    assert_eq!(mode(&store), 0o700);
+
+    // A second one with the same store is refused, and leaves the file alone that the first reads on SIGHUP.
+    let file = store.join("quick.toml");
+    let before = std::fs::read(&file).expect("its configuration");
+    let other = free_address().to_string();
+    let store = store.display().to_string();
+    let (code, _, errors) = run(&[
+        "quick",
+        "--listen",
+        &other,
+        "--domain",
+        "localhost",
+        "--to",
+        &server,
+        "--store",
+        &store,
+    ])
+    .await;
+    assert_eq!(code, 1);
+    assert!(
+        errors.contains("already runs") && errors.contains("--store"),
+        "{errors}"
+    );
+    assert_eq!(std::fs::read(&file).expect("still there"), before);
     child.kill().await.expect("killed");
 }
 
