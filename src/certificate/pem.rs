@@ -33,7 +33,10 @@ impl CredentialPem {
     pub fn parse(text: &[u8]) -> Result<Self, PemProblem> {
         let (mut chain, mut keys) = (Vec::new(), Vec::new());
         for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text) {
-            let (kind, der) = section.map_err(|source| PemProblem::Syntax { source })?;
+            let (kind, der) = section.map_err(|source| match is_encrypted(text) {
+                true => PemProblem::EncryptedKey,
+                false => PemProblem::Syntax { source },
+            })?;
             match kind {
                 SectionKind::Certificate => chain.push(CertificateDer::from(der)),
                 SectionKind::PrivateKey => keys.push(PrivateKeyDer::Pkcs8(der.into())),
@@ -204,10 +207,15 @@ mod tests {
             PemProblem::Syntax { .. }
         ));
         let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n";
-        assert!(matches!(
-            problem(&format!("{chain}{encrypted}")),
-            PemProblem::EncryptedKey
-        ));
+        // As OpenSSL wrote it before PKCS#8: headers inside the block, which is no PEM of RFC 7468.
+        let of_old = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\
+                      DEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\nMAA=\n-----END EC PRIVATE KEY-----\n";
+        for encrypted in [encrypted, of_old] {
+            assert!(matches!(
+                problem(&format!("{chain}{encrypted}")),
+                PemProblem::EncryptedKey
+            ));
+        }
     }
 
     #[test]
