@@ -73,6 +73,10 @@ impl ControlPlane {
         if before.gateway != config.gateway {
             self.dns.store(Arc::new(DnsChecker::new(config.gateway.as_ref())));
         }
+        // In force before anything new is wanted: the gate asks it whether DNS is to be looked at, and a request at
+        // run time that comes meanwhile is joined to it.
+        let config = Arc::new(config);
+        self.config.store(config.clone());
         self.desired.send_replace(joined(&config, requested));
         if before.certificate_files != config.certificate_files
             || before.certificate_directories != config.certificate_directories
@@ -80,7 +84,6 @@ impl ControlPlane {
             let files = WatchedFiles::watch(&config, &self.inventory, &self.clock).await;
             self.files.store(Arc::new(files));
         }
-        self.config.store(Arc::new(config));
         if let Err(error) = renewal::reconsider(&self.inventory, &self.desired(), &changed).await {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "certificates that wait after a failure go on waiting");
