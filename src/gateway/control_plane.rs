@@ -144,7 +144,6 @@ impl ControlPlane {
 
     /// Passes an event of renewal on to `status`, watchers and metrics.
     pub(super) fn announce(&self, event: &Event) {
-        let metrics = &self.data_plane.metrics;
         let name = event.certificate.as_str();
         let detail = event.kind.to_string();
         match &event.kind {
@@ -156,11 +155,11 @@ impl ControlPlane {
         let kind = match &event.kind {
             EventKind::Blocked { .. } => "blocked",
             EventKind::Failed { issuer, .. } => {
-                count(metrics, name, issuer, "failed");
+                self.count(name, issuer, "failed");
                 "failed"
             }
             EventKind::Obtained { issuer, .. } => {
-                count(metrics, name, issuer, "obtained");
+                self.count(name, issuer, "obtained");
                 "obtained"
             }
             EventKind::Started { .. } | EventKind::Step(_) => "step",
@@ -172,6 +171,17 @@ impl ControlPlane {
             kind: kind.to_owned(),
             detail,
         });
+    }
+
+    fn count(&self, certificate: &str, issuer: &str, result: &str) {
+        let metrics = &self.data_plane.metrics;
+        metrics.certificate_renewed(certificate, result);
+        if matches!(
+            self.config.load().issuers.get(issuer),
+            Some(IssuerConfig::Acme(_))
+        ) {
+            metrics.acme_order_ended(issuer, result);
+        }
     }
 }
 
@@ -273,9 +283,4 @@ pub(super) fn seed(clock: &Arc<dyn Clock>) -> u64 {
         // It need not be secret, only different.
         Err(_) => clock.now().unix_milliseconds().unsigned_abs() ^ u64::from(std::process::id()),
     }
-}
-
-fn count(metrics: &Metrics, certificate: &str, issuer: &str, result: &str) {
-    metrics.certificate_renewed(certificate, result);
-    metrics.acme_order_ended(issuer, result);
 }

@@ -241,7 +241,10 @@ async fn wrong_usage_exits_with_2_and_an_absent_gateway_with_1() {
         errors.contains("/nonexistent/admin.sock") && errors.contains("certgate run"),
         "{errors}"
     );
-    assert!(!errors.contains("--config"), "`status` has no such flag: {errors}");
+    assert!(
+        !errors.contains("--config"),
+        "`status` has no such flag: {errors}"
+    );
 }
 
 #[tokio::test]

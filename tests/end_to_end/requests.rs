@@ -130,3 +130,23 @@ async fn a_request_or_import_never_replaces_a_certificate_that_comes_from_files(
     assert_eq!(code, 1);
     assert!(errors.contains("comes from files"), "{errors}");
 }
+
+#[tokio::test]
+async fn what_a_local_ca_signs_is_a_renewal_and_no_acme_order() {
+    let home = Home::new();
+    let gateway = home
+        .start(&config(free_address(), backend("hello").await, ""))
+        .await;
+    client_of(&gateway).await;
+    let output = tokio::process::Command::new("curl")
+        .args(["--silent", "--fail", "--unix-socket"])
+        .arg(gateway.socket())
+        .arg("http://certgate/metrics")
+        .output()
+        .await
+        .expect("curl is installed");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let has = |start: &str| text.lines().any(|line| line.starts_with(start));
+    assert!(has("certgate_certificate_renewals_total{"), "{text}");
+    assert!(!has("certgate_acme_orders_total{"), "{text}");
+}
