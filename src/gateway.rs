@@ -54,7 +54,6 @@ impl Gateway {
         let inventory = Inventory::new(Arc::new(store));
         let data_plane = DataPlane::start(config.runtime.workers)?;
 
-        let files = WatchedFiles::watch(&config, &inventory, &clock).await;
         let mut publisher = Publisher::new(
             inventory.clone(),
             data_plane.published.clone(),
@@ -64,6 +63,7 @@ impl Gateway {
         publisher.start().await?;
 
         let prepared = data_plane.prepare(&config)?;
+        let files = WatchedFiles::watch(&config, &inventory, &clock);
 
         let solver: Arc<dyn ChallengeSolver> = Arc::new(PublishedChallenges::new(
             data_plane.challenges.clone(),
@@ -179,8 +179,10 @@ impl Gateway {
         let requested = self.control.inventory.requested().await?;
         let prepared = self.control.data_plane.prepare(&config)?;
 
-        self.control.adopt(config, requested).await;
+        // No await between these: connections that come to a prepared socket are waiting.
+        let changed = self.control.adopt(config, requested);
         self.control.data_plane.commit(prepared);
+        self.control.reconsider(&changed).await;
         Ok(())
     }
 }

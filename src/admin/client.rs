@@ -166,12 +166,13 @@ impl Client {
         path: &str,
         body: Option<&B>,
     ) -> Result<Response<Incoming>, ClientError> {
-        let stream = UnixStream::connect(&self.socket)
-            .await
-            .map_err(|source| ClientError::NotRunning {
-                socket: self.socket.clone(),
-                source,
-            })?;
+        let stream = UnixStream::connect(&self.socket).await.map_err(|source| {
+            let socket = self.socket.clone();
+            match source.kind() {
+                io::ErrorKind::PermissionDenied => ClientError::NotPermitted { socket, source },
+                _ => ClientError::NotRunning { socket, source },
+            }
+        })?;
         let broken = |error: hyper::Error| self.unintelligible(&error.to_string());
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
@@ -254,6 +255,14 @@ impl Events {
 /// A call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
+    /// The socket is another user's.
+    #[error("the admin socket {} is not for this user; run this as the user of the gateway, or as root", socket.display())]
+    NotPermitted {
+        /// The socket.
+        socket: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Nobody answers.
     #[error(
         "no gateway answers at {}; is `certgate run` running? Its socket is admin.sock in the store's directory; name it with --admin or $CERTGATE_ADMIN",

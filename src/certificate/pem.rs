@@ -47,7 +47,10 @@ impl CredentialPem {
         // One by one: a block that was cut must not run on into the next text.
         for text in texts {
             for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text) {
-                let (kind, der) = section.map_err(|source| PemProblem::Syntax { source })?;
+                let (kind, der) = section.map_err(|source| match is_encrypted(text) {
+                    true => PemProblem::EncryptedKey,
+                    false => PemProblem::Syntax { source },
+                })?;
                 match kind {
                     SectionKind::Certificate => chain.push(CertificateDer::from(der)),
                     SectionKind::PrivateKey => keys.push(PrivateKeyDer::Pkcs8(der.into())),
@@ -212,10 +215,15 @@ mod tests {
             CredentialPem::parse_pair(&chain.as_bytes()[..chain.len() - 40], text.as_bytes()).unwrap_err();
         assert!(matches!(cut, PemProblem::Syntax { .. }), "{cut}");
         let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n";
-        assert!(matches!(
-            problem(&format!("{chain}{encrypted}")),
-            PemProblem::EncryptedKey
-        ));
+        // As OpenSSL wrote it before PKCS#8: headers inside the block, which is no PEM of RFC 7468.
+        let of_old = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\
+                      DEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\nMAA=\n-----END EC PRIVATE KEY-----\n";
+        for encrypted in [encrypted, of_old] {
+            assert!(matches!(
+                problem(&format!("{chain}{encrypted}")),
+                PemProblem::EncryptedKey
+            ));
+        }
     }
 
     #[test]

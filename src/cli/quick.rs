@@ -1,7 +1,10 @@
 //! `certgate quick`: one listener without a file. It writes the file that it saves its user from writing.
 
 use std::fmt::Write as _;
+use std::fs::DirBuilder;
 use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use super::Failure;
@@ -13,10 +16,22 @@ pub(super) fn quick(quick: &Quick) -> Result<ExitCode, Failure> {
         Some(store) => store.clone(),
         None => environment::with(|environment| environment.default_store()),
     };
-    std::fs::create_dir_all(&store)
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&store)
         .map_err(|error| format!("cannot make the store's directory {}: {error}", store.display()))?;
     let store = store.canonicalize()?;
-    let path = store.with_extension("quick.toml");
+    let socket = store.join("admin.sock");
+    // The running one reads its file again on SIGHUP; it must stay its own.
+    if UnixStream::connect(&socket).is_ok() {
+        let store = store.display();
+        return Err(format!(
+            "a gateway already runs with the store in {store}; stop it, or give this one its own by --store"
+        )
+        .into());
+    }
+    let path = store.join("quick.toml");
     let text = configuration(quick, &store);
     std::fs::write(&path, &text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     writeln!(io::stderr(), "certgate runs with {}:\n\n{text}", path.display())?;
@@ -24,7 +39,7 @@ pub(super) fn quick(quick: &Quick) -> Result<ExitCode, Failure> {
         writeln!(
             io::stderr(),
             "clients must trust the root of this CA: certgate ca export local --admin {}\n",
-            store.join("admin.sock").display()
+            socket.display()
         )?;
     }
     run::run(&path)

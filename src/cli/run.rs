@@ -79,7 +79,13 @@ async fn serve(config: Config, path: &Path) -> Result<ExitCode, Failure> {
     };
     loop {
         tokio::select! {
-            _ = hang_up.recv() => gateway.reload(|| load_quietly(path)).await,
+            _ = hang_up.recv() => {}
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+        // The end need not wait for a reload that does.
+        tokio::select! {
+            () = gateway.reload(|| load_quietly(path)) => {}
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }

@@ -56,8 +56,8 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Takes over the parts of `config` that decide and fetch. Cannot fail.
-    pub(super) async fn adopt(&self, config: Config, requested: Vec<DesiredCertificate>) {
+    /// Takes over the parts of `config` that decide and fetch. Cannot fail; gives the issuers that have changed.
+    pub(super) fn adopt(&self, config: Config, requested: Vec<DesiredCertificate>) -> BTreeSet<String> {
         let before = self.config.load_full();
         let known = self.issuers.load_full();
         let mut issuers = issuers(&config, &self.inventory, &self.solver, &self.clock);
@@ -78,9 +78,14 @@ impl ControlPlane {
         self.config.store(config.clone());
         self.desired.send_replace(joined(&config, requested));
         // Also where nothing of it changed: to apply the configuration is to withdraw what is no longer there.
-        let files = WatchedFiles::watch(&config, &self.inventory, &self.clock).await;
+        let files = WatchedFiles::watch(&config, &self.inventory, &self.clock);
         self.files.store(Arc::new(files));
-        if let Err(error) = renewal::reconsider(&self.inventory, &self.desired(), &changed).await {
+        changed
+    }
+
+    /// Has certificates tried again that wait after a failure at one of `issuers`.
+    pub(super) async fn reconsider(&self, issuers: &BTreeSet<String>) {
+        if let Err(error) = renewal::reconsider(&self.inventory, &self.desired(), issuers).await {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "certificates that wait after a failure go on waiting");
         }
@@ -213,6 +218,8 @@ pub(super) fn issuers(
 pub(super) fn joined(config: &Config, requested: Vec<DesiredCertificate>) -> Arc<[DesiredCertificate]> {
     let mut all: BTreeMap<_, _> = requested
         .into_iter()
+        // Two sources of one entry would replace each other's certificate for ever, with an order each time.
+        .filter(|desired| !config.comes_from_files(&desired.name))
         .map(|desired| (desired.name.clone(), desired))
         .collect();
     all.extend(

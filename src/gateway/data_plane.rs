@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt;
+
 use crate::backend::ServerGroup;
 use crate::certificate::CaBundle;
 use crate::config::{Authentication, CaBundleConfig, Config, ListenerConfig, Protocol, ServerGroupConfig};
@@ -67,6 +69,7 @@ impl DataPlane {
             groups: self.groups(config, &running),
             bundles: bundles(&config.ca_bundles)?,
         };
+        let (mut free, mut ours) = (Vec::new(), Vec::new());
         for listener in config.listeners.values() {
             let before = running.listeners.get(&listener.name).filter(|before| {
                 before.settings().config.address == listener.address
@@ -76,22 +79,27 @@ impl DataPlane {
                 Some(before) if is_unchanged(&before.settings(), listener, &prepared, &running) => {
                     prepared.kept.push(listener.name.clone());
                 }
-                Some(_) => {
-                    let settings = self.settings(listener, &prepared)?;
-                    prepared.replaced.push(settings);
-                }
+                Some(_) => prepared.replaced.push(self.settings(listener, &prepared)?),
                 None => {
                     let settings = self.settings(listener, &prepared)?;
                     let is_ours = |other: &RunningListener| makes_room(other, listener.address, config);
-                    let bound = match running.listeners.values().any(is_ours) {
-                        true => self.workers.bind_beside(listener),
-                        false => self.workers.bind(listener),
-                    };
-                    prepared
-                        .fresh
-                        .push((bound.map_err(|source| GatewayError::Bind { source })?, settings));
+                    match running.listeners.values().any(is_ours) {
+                        true => ours.push(settings),
+                        false => free.push(settings),
+                    }
                 }
             }
+        }
+        for settings in free {
+            let bound = self.workers.bind(&settings.config);
+            let bound = bound.map_err(|source| GatewayError::Bind { source })?;
+            prepared.fresh.push((bound, settings));
+        }
+        // Last, for from now on clients of the listener that is there come to these sockets too.
+        for settings in ours {
+            let bound = self.workers.bind_beside(&settings.config);
+            let bound = bound.map_err(|source| GatewayError::Bind { source })?;
+            prepared.fresh.push((bound, settings));
         }
         Ok(prepared)
     }
@@ -132,7 +140,9 @@ impl DataPlane {
             listener.stop_accepting();
             running.leaving.push(Arc::new(listener));
         }
-        running.leaving.retain(|listener| listener.connections() > 0);
+        running
+            .leaving
+            .retain(|listener| listener.drained().now_or_never().is_none());
         running.groups = groups;
         running.bundles = bundles;
     }

@@ -1,7 +1,6 @@
 //! Why a gateway does not start, or does not change.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use certgate_store::StoreError;
@@ -31,12 +30,6 @@ pub enum GatewayError {
         /// The bundle and the reason.
         source: CaBundleError,
     },
-    /// Certificate files cannot be watched.
-    #[error("cannot watch the certificate files")]
-    Files {
-        /// What the system said.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
     /// A change that needs a restart.
     #[error(
         "`{key}` was `{before}` when the gateway started and cannot be changed to `{wanted}` while it runs; restart it, or \
@@ -61,25 +54,9 @@ pub enum GatewayError {
     /// What is stored cannot be read.
     #[error(transparent)]
     Inventory(#[from] InventoryError),
-    /// An issuer cannot be set up.
-    #[error("issuer `{issuer}` cannot be used")]
-    Issuer {
-        /// The issuer.
-        issuer: String,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The store's directory cannot be made.
-    #[error("cannot make the store's directory {}", path.display())]
-    StoreDirectory {
-        /// The directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
     /// A listener's TLS cannot be set up.
     #[error("listener `{listener}` cannot serve TLS")]
     Tls {

@@ -105,10 +105,7 @@ impl Operations for ControlPlane {
             )));
         }
         if self.config.load().comes_from_files(name) {
-            return Err(Problem::conflict(format!(
-                "certificate `{name}` comes from files, as the configuration says; replace those, or import under \
-                 another name"
-            )));
+            return Err(owned_by_files(name));
         }
         let refused = |error: &dyn std::error::Error| {
             let internal = Problem::internal(error);
@@ -263,9 +260,7 @@ impl ControlPlane {
             )));
         }
         if config.comes_from_files(name) {
-            return Err(Problem::conflict(format!(
-                "certificate `{name}` comes from files, as the configuration says; request under another name"
-            )));
+            return Err(owned_by_files(name));
         }
         if request.domains.is_empty() || request.domains.len() > 100 {
             let found = request.domains.len();
@@ -334,4 +329,10 @@ impl ControlPlane {
             _ => Ok(()),
         }
     }
+}
+
+fn owned_by_files(name: &CertificateName) -> Problem {
+    Problem::conflict(format!(
+        "certificate `{name}` comes from files that the configuration names; change those, or use another name"
+    ))
 }

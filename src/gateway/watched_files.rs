@@ -18,22 +18,16 @@ pub(super) struct WatchedFiles {
 }
 
 impl WatchedFiles {
-    /// Looks at every file once, so that what is there is stored when this returns, and goes on watching.
-    pub(super) async fn watch(config: &Config, inventory: &Inventory, clock: &Arc<dyn Clock>) -> Self {
-        let mut source = FileSource::new(
+    /// Looks at every file and imports what is new, and goes on watching. Nothing waits for it: what is stored is
+    /// served meanwhile.
+    pub(super) fn watch(config: &Config, inventory: &Inventory, clock: &Arc<dyn Clock>) -> Self {
+        let source = FileSource::new(
             &config.certificate_files,
             &config.certificate_directories,
             inventory.clone(),
             clock.clone(),
             RESCAN,
         );
-        if let Err(error) = source.look().await {
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(
-                error,
-                "certificate files could not be imported; they are looked at again"
-            );
-        }
         let problems = source.problems();
         Self {
             problems,

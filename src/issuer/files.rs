@@ -232,7 +232,11 @@ impl FileSource {
                 .iter()
                 .filter(|gone| !problems.iter().any(|problem| problem.file == gone.file))
             {
-                tracing::info!(file = %gone.file.display(), "this certificate file is fine now");
+                let file = gone.file.display();
+                match gone.file.exists() {
+                    true => tracing::info!(%file, "this certificate file is fine now"),
+                    false => tracing::warn!(%file, "this certificate file, which could not be used, is gone"),
+                }
             }
             let changed = *known != problems;
             *known = problems;

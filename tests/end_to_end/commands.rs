@@ -10,7 +10,7 @@ use crate::peer::backend;
 use crate::reload::{client_of, config};
 
 /// A self-signed certificate for `name`, chain and key as PEM.
-fn self_signed(name: &str) -> (String, String) {
+pub(crate) fn self_signed(name: &str) -> (String, String) {
     let key = PrivateKey::generate(KeyType::EcdsaP256).expect("a key");
     let params = rcgen::CertificateParams::new(vec![name.to_owned()]).expect("parameters");
     let pair = key.to_key_pair().expect("a signer");
@@ -241,6 +241,10 @@ async fn wrong_usage_exits_with_2_and_an_absent_gateway_with_1() {
         errors.contains("/nonexistent/admin.sock") && errors.contains("certgate run"),
         "{errors}"
     );
+    assert!(
+        !errors.contains("--config"),
+        "`status` has no such flag: {errors}"
+    );
 }
 
 #[tokio::test]
@@ -299,6 +303,31 @@ async fn quick_serves_without_a_file() {
         .await
         .expect("served");
     assert!(answer.ends_with("hello"));
+    assert_eq!(mode(&store), 0o700);
+
+    // A second one with the same store is refused, and leaves the file alone that the first reads on SIGHUP.
+    let file = store.join("quick.toml");
+    let before = std::fs::read(&file).expect("its configuration");
+    let other = free_address().to_string();
+    let store = store.display().to_string();
+    let (code, _, errors) = run(&[
+        "quick",
+        "--listen",
+        &other,
+        "--domain",
+        "localhost",
+        "--to",
+        &server,
+        "--store",
+        &store,
+    ])
+    .await;
+    assert_eq!(code, 1);
+    assert!(
+        errors.contains("already runs") && errors.contains("--store"),
+        "{errors}"
+    );
+    assert_eq!(std::fs::read(&file).expect("still there"), before);
     child.kill().await.expect("killed");
 }
 

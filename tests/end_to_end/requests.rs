@@ -1,8 +1,9 @@
 //! What operators ask for at run time, where it meets what is there already.
 
+use crate::commands::self_signed;
 use crate::gateway::{Home, free_address, run};
 use crate::peer::backend;
-use crate::reload::{client_of, config};
+use crate::reload::{client_of, config, reloaded};
 
 #[tokio::test]
 async fn a_request_for_other_names_waits_for_the_certificate_that_has_them() {
@@ -68,4 +69,84 @@ async fn a_request_during_a_pause_tells_of_the_failure_and_does_not_wait_for_its
     ])
     .await;
     assert_eq!(code, 0, "{errors}");
+}
+
+#[tokio::test]
+async fn a_request_or_import_never_replaces_a_certificate_that_comes_from_files() {
+    let (listen, server) = (free_address(), backend("hello").await);
+    let home = Home::new();
+    let (chain, key) = self_signed("bought.example.test");
+    let chain = home.write("bought.pem", &chain).display().to_string();
+    let key = home.write("bought.key", &key).display().to_string();
+    std::fs::create_dir(home.path("sites")).expect("a directory");
+    let files = format!(
+        "[certificates.bought]\ncertificate_file = {chain:?}\nkey_file = {key:?}\n\
+         [certificate_directories.sites]\npath = \"sites\"\n"
+    );
+
+    // Asked for first, and only then given by the file.
+    let gateway = home.start(&config(listen, server, "")).await;
+    client_of(&gateway).await;
+    let socket = gateway.socket().display().to_string();
+    let request = async |name: &str| {
+        run(&[
+            "cert",
+            "request",
+            name,
+            "--domain",
+            "other.example.test",
+            "--admin",
+            &socket,
+        ])
+        .await
+    };
+    assert_eq!(request("bought").await.0, 0);
+    home.configure(&config(listen, server, &files));
+    assert_eq!(reloaded(&gateway).await, None);
+    let status = gateway.client().status().await.expect("a status");
+    let bought = status.certificates.iter().find(|c| c.name.as_str() == "bought");
+    assert_eq!(bought.map(|c| c.source.as_str()), Some("files"));
+
+    for name in ["bought", "sites/shop"] {
+        let (code, _, errors) = request(name).await;
+        assert_eq!(code, 1);
+        assert!(
+            errors.contains(name) && errors.contains("comes from files"),
+            "{errors}"
+        );
+    }
+    let (code, _, errors) = run(&[
+        "cert",
+        "import",
+        "bought",
+        "--certificate",
+        &chain,
+        "--key",
+        &key,
+        "--admin",
+        &socket,
+    ])
+    .await;
+    assert_eq!(code, 1);
+    assert!(errors.contains("comes from files"), "{errors}");
+}
+
+#[tokio::test]
+async fn what_a_local_ca_signs_is_a_renewal_and_no_acme_order() {
+    let home = Home::new();
+    let gateway = home
+        .start(&config(free_address(), backend("hello").await, ""))
+        .await;
+    client_of(&gateway).await;
+    let output = tokio::process::Command::new("curl")
+        .args(["--silent", "--fail", "--unix-socket"])
+        .arg(gateway.socket())
+        .arg("http://certgate/metrics")
+        .output()
+        .await
+        .expect("curl is installed");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let has = |start: &str| text.lines().any(|line| line.starts_with(start));
+    assert!(has("certgate_certificate_renewals_total{"), "{text}");
+    assert!(!has("certgate_acme_orders_total{"), "{text}");
 }
