@@ -41,6 +41,15 @@ async fn sigkill_at_200_random_moments_loses_no_record_and_orders_nothing_twice(
         gateway.kill().await;
     }
 
+    // A life that ended by itself would have ended with such a line.
+    let refused: Vec<_> = home
+        .log()
+        .lines()
+        .filter(|line| line.starts_with("certgate: "))
+        .map(ToOwned::to_owned)
+        .collect();
+    assert!(refused.is_empty(), "it did not start every time: {refused:?}");
+
     let gateway = home.start(&config).await;
     let all = |status: &certgate::admin::api::Status| {
         status
