@@ -91,6 +91,15 @@ fn evaluate(
 ) -> Result<Loaded, Diagnostics> {
     let document = document::read(&sources, &mut report);
     let config = document.and_then(|document| check::check(&document, &sources, environment, &mut report));
+    if let Some(config) = &config
+        && config.listeners.is_empty()
+        && !report.has_errors()
+    {
+        // An emptied file is an accident; applied, it would end every service.
+        let nothing = "the configuration has no listener, so nothing would be served";
+        let help = "add `[listeners.NAME]` with `port`, `certificates` and `server_group`";
+        report.push(Diagnostic::new(Code::NoListener, nothing).help(help));
+    }
     let failed = report.has_errors();
     let diagnostics = Diagnostics::new(Arc::new(sources), report);
     match config {

@@ -107,6 +107,7 @@ impl Gateway {
             desired,
             events: broadcast::Sender::new(1024),
             steps: Default::default(),
+            ended: Default::default(),
             last_reload: Default::default(),
         });
         let admin = admin::Server::start(&socket, control.clone()).await?;
@@ -121,8 +122,14 @@ impl Gateway {
             }
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(publisher.run(stopped()));
-        tasks.spawn(renewal.run(stopped()));
+        let published = control
+            .clone()
+            .alarmed("publishing of certificates", publisher.run(stopped()));
+        tasks.spawn(published);
+        let renewed = control
+            .clone()
+            .alarmed("renewal of certificates", renewal.run(stopped()));
+        tasks.spawn(renewed);
 
         let announcing = control.clone();
         tasks.spawn(async move {

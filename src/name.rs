@@ -78,6 +78,12 @@ impl DnsName {
     pub fn parent(&self) -> Option<&str> {
         self.0.split_once('.').map(|(_, parent)| parent)
     }
+
+    /// Whether it is `tree` or a name below it (RFC 5280 §4.2.1.10).
+    pub fn is_within(&self, tree: &Self) -> bool {
+        let rest = self.0.strip_suffix(tree.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
 }
 
 /// A name, or `*.` before one, as it stands in a certificate.
@@ -318,6 +324,14 @@ mod tests {
             }
         );
         assert!(matches!(reason(&"ab.".repeat(90)), NameProblem::TooLong { .. }));
+    }
+
+    #[test]
+    fn a_tree_holds_itself_and_what_is_below() {
+        let tree = DnsName::parse("example.com").unwrap();
+        let is_within = |name: &str| DnsName::parse(name).unwrap().is_within(&tree);
+        assert!(is_within("example.com") && is_within("a.b.example.com"));
+        assert!(!is_within("badexample.com") && !is_within("com"));
     }
 
     #[test]

@@ -291,14 +291,14 @@ fn the_store_is_where_systemd_says_unless_the_file_says_otherwise() {
             .path
     };
     assert_eq!(
-        store("valid/empty.toml", "/var/lib/certgate"),
+        store("valid/smallest.toml", "/var/lib/certgate"),
         Path::new("/var/lib/certgate")
     );
     assert_eq!(
-        store("valid/empty.toml", "/var/lib/one:/var/lib/two"),
+        store("valid/smallest.toml", "/var/lib/one:/var/lib/two"),
         Path::new("/var/lib/one")
     );
-    assert_eq!(store("valid/empty.toml", ""), Path::new("./certgate-data"));
+    assert_eq!(store("valid/smallest.toml", ""), Path::new("./certgate-data"));
     assert_eq!(
         store("valid/everything.toml", "/elsewhere"),
         Path::new("/var/lib/certgate")

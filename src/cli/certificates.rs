@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -48,7 +49,7 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
                     return Err(pause.into());
                 }
                 progress.wait_for(&name).await?;
-                certificate = client.certificate(&name).await?;
+                certificate = published(client, &name).await?;
             }
             show(&certificate, form)?;
         }
@@ -67,7 +68,7 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
             if !no_wait {
                 progress.wait_for(&name).await?;
             }
-            show(&client.certificate(&name).await?, form)?;
+            show(&published(client, &name).await?, form)?;
         }
         CertCommand::Export { name, with_key, to } => {
             let exported = client.export(&name, with_key).await?;
@@ -80,6 +81,19 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The certificate once it is served, which it is a moment after it was obtained; as it is if that takes longer.
+async fn published(client: &Client, name: &CertificateName) -> Result<api::Certificate, Failure> {
+    let mut looks = tokio::time::interval(Duration::from_millis(20));
+    for _ in 0..100 {
+        looks.tick().await;
+        let certificate = client.certificate(name).await?;
+        if certificate.published || certificate.state != "valid" {
+            return Ok(certificate);
+        }
+    }
+    Ok(client.certificate(name).await?)
 }
 
 /// The table of certificates, as `cert list` and `status` show it; what there is to say of one stands below.

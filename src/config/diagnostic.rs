@@ -96,6 +96,8 @@ codes! {
     NotAllowed = "not-allowed" Error,
     /// A file without what it is there for.
     NoCertificateInFile = "no-certificate-in-file" Error,
+    /// Nothing to serve.
+    NoListener = "no-listener" Error,
     /// A key that does not go with the kind, protocol or source chosen beside it.
     NotApplicable = "not-applicable" Error,
     /// A name that no public CA signs for.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::certificate::{CertificateName, DesiredCertificate};
-use crate::name::DnsName;
+use crate::name::{DnsName, NamePattern};
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug)]
@@ -149,6 +149,15 @@ pub struct LocalCaConfig {
     pub permitted_domains: Vec<DnsName>,
     /// How long what it signs is valid.
     pub certificate_lifetime: Duration,
+}
+
+impl LocalCaConfig {
+    /// The first of `domains` that the CA may not sign for.
+    pub fn outside<'d>(&self, domains: &'d [NamePattern]) -> Option<&'d DnsName> {
+        let permitted = &self.permitted_domains;
+        let mut names = domains.iter().map(NamePattern::base);
+        names.find(|name| !permitted.is_empty() && !permitted.iter().any(|tree| name.is_within(tree)))
+    }
 }
 
 /// `[certificates.NAME]` with `certificate_file` and `key_file`.

@@ -1,11 +1,13 @@
 //! What decides and fetches: the state behind the admin API, and the wiring of renewal.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use certgate_store::embedded::Recovery;
+use futures_util::FutureExt;
 use tokio::sync::{broadcast, watch};
 
 use crate::admin::api;
@@ -39,6 +41,7 @@ pub(super) struct ControlPlane {
     pub(super) publisher: watch::Receiver<Problems>,
     pub(super) files: ArcSwap<WatchedFiles>,
     pub(super) recovery: Recovery,
+    pub(super) ended: Mutex<Vec<&'static str>>,
     pub(super) last_reload: Mutex<Option<api::Reload>>,
 }
 
@@ -121,6 +124,10 @@ impl ControlPlane {
         if config.gateway.is_none() && self.desired().iter().any(from_acme) {
             warnings.push("DNS is not checked before an order: `[gateway]` is not configured".to_owned());
         }
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        warnings.extend(ended.iter().map(|what| {
+            format!("{what} has failed for good by a defect of certgate; restart the gateway, and please report the log")
+        }));
         if !self.recovery.is_clean() {
             warnings.push(format!("the store was recovered at the start: {}", self.recovery));
         }
@@ -139,6 +146,18 @@ impl ControlPlane {
                 .map(|problem| format!("since {}: {}", problem.since, problem.reason)),
         );
         warnings
+    }
+
+    /// Runs `work` to its end, and raises an alarm if that is a panic: what is published goes on being served, but
+    /// somebody has to know.
+    pub(super) async fn alarmed(self: Arc<Self>, what: &'static str, work: impl Future<Output = ()>) {
+        if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+            tracing::error!("{what} has failed for good by a defect of certgate; restart the gateway");
+            self.ended
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(what);
+        }
     }
 
     /// How far each attempt under way has come.

@@ -7,7 +7,7 @@ use tokio::sync::broadcast;
 
 use crate::admin::{Operations, Problem, api};
 use crate::certificate::{CertificateName, Credential, CredentialPem, DesiredCertificate};
-use crate::config::{Authentication, Protocol};
+use crate::config::{Authentication, IssuerConfig, Protocol};
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::views;
 use crate::inventory::{CertificateRecord, Source};
@@ -83,6 +83,16 @@ impl Operations for ControlPlane {
         name: &CertificateName,
         request: api::CertificateRequest,
     ) -> Result<api::Certificate, Problem> {
+        let stored = self
+            .inventory
+            .certificate(name)
+            .await
+            .map_err(|error| Problem::internal(&error))?;
+        if stored.is_some_and(|stored| stored.value.source == Source::Imported) {
+            return Err(Problem::conflict(format!(
+                "certificate `{name}` was imported; request under another name, so that it is not replaced"
+            )));
+        }
         let desired = self.checked(name, request)?;
         self.inventory
             .save_requested(&desired)
@@ -290,6 +300,14 @@ impl ControlPlane {
                 )));
             }
         };
+        if let Some(IssuerConfig::LocalCa(local)) = config.issuers.get(&issuer)
+            && let Some(outside) = local.outside(&request.domains)
+        {
+            return Err(Problem::bad_request(format!(
+                "issuer `{issuer}` may not sign for `{outside}`; its `permitted_domains` are {:?}",
+                local.permitted_domains
+            )));
+        }
         let is_acme = config.is_acme(&issuer);
         if let Some(wildcard) = request
             .domains

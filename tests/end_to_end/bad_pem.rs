@@ -150,6 +150,10 @@ async fn a_bad_file_is_told_with_its_name_and_what_to_do_and_what_was_served_goe
     }
     let config = config.replace("certificates = [\"own\", \"sites/*\"", &served);
     let gateway = home.start(&config).await;
+    let count = serials.len() + 1;
+    let all_served =
+        |status: &api::Status| status.certificates.iter().filter(|c| c.published).count() == count;
+    gateway.status_until("serves every good pair", all_served).await;
 
     for bad in &bad {
         for stem in [home.path(bad.name), home.path("sites").join(bad.name)] {

@@ -153,7 +153,10 @@ async fn clients_never_see_a_pair_that_is_being_written() {
     let directory = world.home.path("sites");
     write_slowly(&directory, &world.ca.sign("slow.example.test"), 0).await;
     rename_into(&directory, &world.ca.sign("renamed.example.test"));
-    let _gateway = world.start().await;
+    let gateway = world.start().await;
+    for name in ["sites/slow", "sites/renamed"] {
+        gateway.published(name).await;
+    }
 
     let world = Arc::new(world);
     let mut clients = JoinSet::new();
@@ -234,6 +237,7 @@ async fn a_file_that_is_removed_is_served_until_the_next_reload() {
     let file = world.home.path("sites/gone.pem");
     fs::write(&file, pair.whole()).expect("written");
     let gateway = world.start().await;
+    gateway.published("sites/gone").await;
     fs::remove_file(&file).expect("removed");
     let status = gateway
         .status_until("misses the file", has_warning("the file is gone"))
@@ -289,6 +293,7 @@ async fn a_directory_that_is_missing_is_told_at_the_start_and_survived_later() {
     let pair = world.ca.sign("site.example.test");
     fs::write(directory.join("site.pem"), pair.whole()).expect("written");
     let gateway = world.start().await;
+    world.serves("site.example.test", &pair.serial).await;
     fs::rename(&directory, world.home.path("away")).expect("renamed");
     gateway
         .status_until(

@@ -106,7 +106,9 @@ async fn how_a_connection_ended_and_by_whose_side_is_told() {
     let breaking = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let broken = breaking.local_addr().expect("bound");
     tokio::spawn(async move {
-        while let Ok((stream, _)) = breaking.accept().await {
+        while let Ok((mut stream, _)) = breaking.accept().await {
+            // Not before something has come, or the gateway would take it for a connection that was refused.
+            let _ = stream.read(&mut [0]).await;
             stream.set_zero_linger().expect("set");
         }
     });

@@ -33,41 +33,30 @@ async fn a_request_for_other_names_waits_for_the_certificate_that_has_them() {
 #[tokio::test]
 async fn a_request_during_a_pause_tells_of_the_failure_and_does_not_wait_for_its_end() {
     let home = Home::new();
-    let text = config(free_address(), backend("hello").await, "").replace(
-        "kind = \"local-ca\"",
-        "kind = \"local-ca\"\npermitted_domains = [\"localhost\"]",
-    );
+    // A CA that nobody answers for.
+    let dead = "[issuers.dead]\nkind = \"acme\"\ndirectory = \"https://127.0.0.1:1/directory\"\nagree_to_terms = true\n";
+    let text = config(free_address(), backend("hello").await, dead);
     let gateway = home.start(&text).await;
     client_of(&gateway).await;
     let socket = gateway.socket().display().to_string();
-    for _ in 0..2 {
-        let (code, _, errors) = run(&[
-            "cert",
-            "request",
-            "shop",
-            "--domain",
-            "shop.example.test",
-            "--admin",
-            &socket,
-        ])
-        .await;
-        assert_eq!(code, 1, "{errors}");
-        assert!(
-            errors.contains("permitted domains") && errors.contains("tried again at"),
-            "{errors}"
-        );
-    }
-    // Other names end the pause.
-    let (code, _, errors) = run(&[
+    let request = [
         "cert",
         "request",
         "shop",
         "--domain",
-        "shop.localhost",
-        "--admin",
-        &socket,
-    ])
-    .await;
+        "shop.example.test",
+        "--issuer",
+    ];
+    for _ in 0..2 {
+        let (code, _, errors) = run(&[&request[..], &["dead", "--admin", &socket]].concat()).await;
+        assert_eq!(code, 1, "{errors}");
+        assert!(
+            errors.contains("Connection refused") && errors.contains("tried again at"),
+            "{errors}"
+        );
+    }
+    // Another issuer ends the pause.
+    let (code, _, errors) = run(&[&request[..], &["internal", "--admin", &socket]].concat()).await;
     assert_eq!(code, 0, "{errors}");
 }
 

@@ -176,7 +176,7 @@ impl Checker<'_> {
                 for domain in domains {
                     if !permitted
                         .iter()
-                        .any(|tree| is_within(domain.value.base(), &tree.value))
+                        .any(|tree| domain.value.base().is_within(&tree.value))
                     {
                         let names = suggestion::list(permitted.iter().map(|tree| tree.value.as_str()));
                         let message = format!("the issuer `{issuer}` may not sign for `{}`", domain.value);
@@ -219,14 +219,6 @@ impl Checker<'_> {
                 .help("use a local-ca issuer for internal names"),
         );
     }
-}
-
-fn is_within(name: &DnsName, tree: &DnsName) -> bool {
-    name == tree
-        || name
-            .as_str()
-            .strip_suffix(tree.as_str())
-            .is_some_and(|below| below.ends_with('.'))
 }
 
 /// Names of one label, and the trees that RFC 6761, 6762, 7686 and ICANN's reservation of `internal` keep out of
