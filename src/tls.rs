@@ -19,7 +19,7 @@ mod table;
 pub use challenge::{ACME_TLS_ALPN, ChallengeError, ChallengeProblem, ChallengeTable};
 pub use published::PublishedCertificates;
 pub use selection::{Choice, ClientOffer, MatchedBy, Selection, select};
-pub use server::{Decision, Refusal, ServerTls, TlsError};
+pub use server::{Decision, Refusal, ServerTls, TlsError, alert_record};
 pub use table::CertificateTable;
 
 #[cfg(test)]

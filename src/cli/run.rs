@@ -34,13 +34,22 @@ pub(super) fn run(path: &Path) -> Result<ExitCode, Failure> {
 
 pub(super) fn check(path: &Path) -> Result<ExitCode, Failure> {
     let config = load(path)?;
-    Printed::text(format!(
-        "{}: valid; {} listeners, {} certificates, {} server groups\n",
-        path.display(),
-        config.listeners.len(),
-        config.certificates.len() + config.certificate_files.len(),
-        config.server_groups.len(),
-    ))?;
+    let parts = [
+        (config.listeners.len(), "listener", "listeners"),
+        (
+            config.certificates.len() + config.certificate_files.len(),
+            "certificate",
+            "certificates",
+        ),
+        (
+            config.certificate_directories.len(),
+            "certificate directory",
+            "certificate directories",
+        ),
+        (config.server_groups.len(), "server group", "server groups"),
+    ];
+    let parts = parts.map(|(number, one, many)| format!("{number} {}", if number == 1 { one } else { many }));
+    Printed::text(format!("{}: valid; {}\n", path.display(), parts.join(", ")))?;
     Ok(ExitCode::SUCCESS)
 }
 

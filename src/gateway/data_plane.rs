@@ -90,13 +90,12 @@ impl DataPlane {
                 }
             }
         }
-        for settings in free {
-            let bound = self.workers.bind(&settings.config);
-            let bound = bound.map_err(|source| GatewayError::Bind { source })?;
-            prepared.fresh.push((bound, settings));
+        // All are asked for before one is taken: one address may be part of another, as 127.0.0.1 is of 0.0.0.0.
+        for settings in &free {
+            Workers::check_free(&settings.config).map_err(|source| GatewayError::Bind { source })?;
         }
-        // Last, for from now on clients of the listener that is there come to these sockets too.
-        for settings in ours {
+        // Ours last, for from then on clients of the listener that is there come to these sockets too.
+        for settings in free.into_iter().chain(ours) {
             let bound = self.workers.bind_beside(&settings.config);
             let bound = bound.map_err(|source| GatewayError::Bind { source })?;
             prepared.fresh.push((bound, settings));

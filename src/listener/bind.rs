@@ -18,24 +18,21 @@ pub struct BoundListener {
 }
 
 impl BoundListener {
-    /// Takes an address that nobody listens on. The workers' sockets share it among themselves, and the system would
-    /// let any process of this user join them; so it is asked first whether the address is free.
-    pub(super) fn bind<'a>(
-        config: &ListenerConfig,
-        runtimes: impl Iterator<Item = &'a Handle>,
-    ) -> Result<Self, ListenerError> {
+    /// Whether anybody listens on the address. The workers' sockets share it among themselves, and the system would let
+    /// any process of this user join them; so it is asked before.
+    pub(super) fn check_free(config: &ListenerConfig) -> Result<(), ListenerError> {
         match socket(config.address).and_then(|socket| socket.bind(&config.address.into())) {
             Err(source) if !is_without_ipv6(config.address, &source) => Err(ListenerError {
                 listener: config.name.clone(),
                 address: config.address,
                 source,
             }),
-            _ => Self::bind_beside(config, runtimes),
+            _ => Ok(()),
         }
     }
 
-    /// As [`bind`](Self::bind), where this process itself may listen on the address until it is handed over.
-    pub(super) fn bind_beside<'a>(
+    /// Takes the address, free or not.
+    pub(super) fn bind<'a>(
         config: &ListenerConfig,
         runtimes: impl Iterator<Item = &'a Handle>,
     ) -> Result<Self, ListenerError> {

@@ -10,7 +10,7 @@ use rustls::{AlertDescription, CertificateError, ServerConfig, ServerConnection}
 use tokio::net::TcpStream;
 
 use crate::metrics::Outcome;
-use crate::tls::Refusal;
+use crate::tls::{Refusal, alert_record};
 
 use super::client_hello::{HelloGate, NotAHello};
 use super::{records, scratch};
@@ -83,7 +83,7 @@ impl Greeted {
                 .read_tls(&mut bytes)
                 .map_err(|error| HandshakeError::Tls {
                     error: rustls::Error::General(error.to_string()),
-                    alert: plaintext_alert(AlertDescription::DecodeError).into(),
+                    alert: alert_record(AlertDescription::DecodeError).into(),
                 })?;
             if let Some(accepted) = acceptor.accept().map_err(rejected)? {
                 let unread = bytes.to_vec();
@@ -132,12 +132,12 @@ impl HandshakeError {
         match self {
             Self::Abandoned | Self::Io(_) => Vec::new(),
             Self::NotAHello(NotAHello::PlainHttp) => PLAIN_HTTP_ANSWER.into(),
-            Self::NotAHello(NotAHello::SslV2) => plaintext_alert(AlertDescription::ProtocolVersion).into(),
+            Self::NotAHello(NotAHello::SslV2) => alert_record(AlertDescription::ProtocolVersion).into(),
             Self::NotAHello(NotAHello::TooLarge { .. }) => {
-                plaintext_alert(AlertDescription::IllegalParameter).into()
+                alert_record(AlertDescription::IllegalParameter).into()
             }
             Self::NotAHello(NotAHello::NotTls | NotAHello::ProxyHeader) => {
-                plaintext_alert(AlertDescription::UnexpectedMessage).into()
+                alert_record(AlertDescription::UnexpectedMessage).into()
             }
             Self::Refused(refusal) => refusal.alert_record().into(),
             Self::Tls { alert, .. } => alert.clone(),
@@ -174,13 +174,6 @@ fn rejected((error, mut alert): (rustls::Error, AcceptedAlert)) -> HandshakeErro
 fn failed(tls: &mut ServerConnection, error: rustls::Error) -> HandshakeError {
     let alert = records::rest(tls);
     HandshakeError::Tls { error, alert }
-}
-
-/// A fatal alert before there are keys (RFC 8446 §5.1 and §6.2).
-fn plaintext_alert(alert: AlertDescription) -> [u8; 7] {
-    const ALERT: u8 = 21;
-    const FATAL: u8 = 2;
-    [ALERT, 3, 3, 0, 2, FATAL, alert.into()]
 }
 
 /// What rustls takes at once: nothing of one read is left over when the handshake is complete.

@@ -36,15 +36,25 @@ impl Workers {
     /// # Errors
     /// [`ListenerError`], when the address can't be had.
     pub fn bind(&self, config: &ListenerConfig) -> Result<BoundListener, ListenerError> {
-        BoundListener::bind(config, self.workers.iter().map(|worker| &worker.runtime))
+        Self::check_free(config)?;
+        self.bind_beside(config)
     }
 
-    /// As [`bind`](Self::bind), where this process itself may listen on the address until it is handed over.
+    /// Whether the address of `config` is free, as [`bind`](Self::bind) asks first.
+    ///
+    /// # Errors
+    /// [`ListenerError`], when somebody listens there, or it can't be had at all.
+    pub fn check_free(config: &ListenerConfig) -> Result<(), ListenerError> {
+        BoundListener::check_free(config)
+    }
+
+    /// As [`bind`](Self::bind), where another listener of this process may be on the address: one that makes room, or
+    /// one on all addresses beside one on this.
     ///
     /// # Errors
     /// [`ListenerError`], when the address can't be had.
     pub fn bind_beside(&self, config: &ListenerConfig) -> Result<BoundListener, ListenerError> {
-        BoundListener::bind_beside(config, self.workers.iter().map(|worker| &worker.runtime))
+        BoundListener::bind(config, self.workers.iter().map(|worker| &worker.runtime))
     }
 
     /// Begins to accept on every socket of `bound`.

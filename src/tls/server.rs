@@ -136,12 +136,17 @@ impl Refusal {
         }
     }
 
-    /// The fatal alert as the one plaintext record to send (RFC 8446 §5.1 and §6.2).
+    /// What is to be sent: see [`alert_record`].
     pub fn alert_record(self) -> [u8; 7] {
-        const ALERT: u8 = 21;
-        const FATAL: u8 = 2;
-        [ALERT, 3, 3, 0, 2, FATAL, self.alert().into()]
+        alert_record(self.alert())
     }
+}
+
+/// A fatal alert as one plaintext record, for a connection that has no keys yet (RFC 8446 §5.1 and §6.2).
+pub fn alert_record(alert: AlertDescription) -> [u8; 7] {
+    const ALERT: u8 = 21;
+    const FATAL: u8 = 2;
+    [ALERT, 3, 3, 0, 2, FATAL, alert.into()]
 }
 
 /// Why a listener's TLS cannot be built.

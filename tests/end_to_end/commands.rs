@@ -88,14 +88,14 @@ async fn a_certificate_is_requested_listed_renewed_and_exported() {
     assert_eq!(code, 0, "{errors}");
     assert_eq!(mode(&file), 0o600);
     CredentialPem::parse(&std::fs::read(&file).expect("written")).expect("chain and key");
+
+    // It is wanted from now on, whatever the file says.
+    gateway.terminate().await;
     assert!(
         home.log().contains("the private key was exported"),
         "{}",
         home.log()
     );
-
-    // It is wanted from now on, whatever the file says.
-    gateway.terminate().await;
     let gateway = home.start(&config(listen, backend("hello").await, "")).await;
     assert_eq!(
         gateway.published("shop").await.serial.as_deref(),

@@ -119,6 +119,7 @@ async fn a_bad_file_changes_nothing_and_says_so() {
         let (_, output, _) = run(&["status", "--admin", &socket]).await;
         assert!(output.contains("refused, nothing was changed"), "{output}");
     }
+    assert!(gateway.terminate().await.success());
     assert!(home.log().contains("nothing was changed"), "{}", home.log());
 }
 
@@ -161,6 +162,27 @@ async fn a_listener_on_all_addresses_moves_to_one_of_them_and_back() {
         home.configure(&config(address, server, ""));
         assert_eq!(reloaded(&gateway).await, None);
         client.ask(one, "localhost").await.expect("served");
+    }
+}
+
+#[tokio::test]
+async fn a_listener_on_one_address_stands_beside_one_on_all() {
+    let one = free_address();
+    let all = SocketAddr::from(([0, 0, 0, 0], one.port()));
+    let other = SocketAddr::from(([127, 0, 0, 1], one.port()));
+    let more = format!(
+        "[server_groups.other]\nservers = [\"{}\"]\n[listeners.all]\naddress = \"{}\"\nport = {}\n\
+         certificates = [\"localhost\"]\nserver_group = \"other\"\n",
+        backend("all").await,
+        all.ip(),
+        all.port()
+    );
+    let home = Home::new();
+    let gateway = home.start(&config(one, backend("one").await, &more)).await;
+    let client = client_of(&gateway).await;
+    for (address, expected) in [(one, "one"), (other, "all")] {
+        let (answer, _) = client.ask(address, "localhost").await.expect("served");
+        assert!(answer.ends_with(expected), "{answer}");
     }
 }
 
