@@ -92,9 +92,11 @@ async fn a_request_or_import_never_replaces_a_certificate_that_comes_from_files(
     assert_eq!(request("bought").await.0, 0);
     home.configure(&config(listen, server, &files));
     assert_eq!(reloaded(&gateway).await, None);
-    let status = gateway.client().status().await.expect("a status");
-    let bought = status.certificates.iter().find(|c| c.name.as_str() == "bought");
-    assert_eq!(bought.map(|c| c.source.as_str()), Some("files"));
+    let from_files = |status: &certgate::admin::api::Status| {
+        let bought = status.certificates.iter().find(|c| c.name.as_str() == "bought");
+        bought.is_some_and(|bought| bought.source == "files" && bought.published)
+    };
+    gateway.status_until("takes it from the files", from_files).await;
 
     for name in ["bought", "sites/shop"] {
         let (code, _, errors) = request(name).await;
