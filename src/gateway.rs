@@ -1,7 +1,8 @@
 //! The whole program in one value: assembled, reloaded in two phases, drained.
 //!
 //! Start order: store, what is stored is published, sockets bound, everything served, and only then renewal begins.
-//! So a restart serves from the store at once, whether the CA can be reached or not.
+//! So a restart serves from the store at once, whether the CA can be reached or not. Certificate files are read by a task
+//! of their own meanwhile, at a start and at a reload alike: what they bring follows a moment later.
 
 mod control_plane;
 mod data_plane;
