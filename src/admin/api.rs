@@ -72,7 +72,7 @@ pub struct Certificate {
     pub not_before: Option<Timestamp>,
     /// The last one.
     pub not_after: Option<Timestamp>,
-    /// The serial number of what is served, in hex.
+    /// The serial number of the newest one, in hex.
     pub serial: Option<String>,
     /// Who signed it.
     pub issued_by: Option<String>,
@@ -80,7 +80,7 @@ pub struct Certificate {
     pub key: Option<String>,
     /// SHA-256 of it, in hex.
     pub fingerprint: Option<String>,
-    /// Whether it is published to the listeners.
+    /// Whether this very one is published to the listeners; a moment after it was obtained, or not yet valid, it is not.
     pub published: bool,
 }
 

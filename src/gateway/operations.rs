@@ -51,9 +51,8 @@ impl Operations for ControlPlane {
             all.entry(&record.value.name).or_default().1 = Some(&record.value);
         }
         let view = |(name, (desired, record)): (&CertificateName, _)| {
-            let published = published.get(name).next().is_some();
             let step = steps.get(name).map(String::as_str);
-            views::certificate(name, desired, record, published, step)
+            views::certificate(name, desired, record, published.get(name), step)
         };
         Ok(all.into_iter().map(view).collect())
     }
@@ -71,11 +70,17 @@ impl Operations for ControlPlane {
                 "there is no certificate `{name}`; `certgate cert list` shows those there are"
             )));
         }
-        let published = self.data_plane.published.load().get(name).next().is_some();
+        let published = self.data_plane.published.load();
         let record = record.as_ref().map(|record| &record.value);
         let steps = self.steps();
         let step = steps.get(name).map(String::as_str);
-        Ok(views::certificate(name, desired, record, published, step))
+        Ok(views::certificate(
+            name,
+            desired,
+            record,
+            published.get(name),
+            step,
+        ))
     }
 
     async fn request(

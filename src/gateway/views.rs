@@ -1,16 +1,16 @@
 //! Records as the admin API shows them.
 
 use crate::admin::api;
-use crate::certificate::{CertificateName, DesiredCertificate};
+use crate::certificate::{CertificateName, Credential, DesiredCertificate};
 use crate::inventory::{CertificateRecord, CertificateState, Source};
 
 /// A certificate as an operator sees it: what is wanted, what there is, and what happens next. `step` is how far the
-/// attempt under way has come, if there is one.
-pub(super) fn certificate(
+/// attempt under way has come, if there is one. `served` is what the listeners have of it, the preferred credential first.
+pub(super) fn certificate<'t>(
     name: &CertificateName,
     desired: Option<&DesiredCertificate>,
     record: Option<&CertificateRecord>,
-    published: bool,
+    mut served: impl Iterator<Item = &'t Credential>,
     step: Option<&str>,
 ) -> api::Certificate {
     let current = record.and_then(|record| record.current.as_ref());
@@ -31,6 +31,8 @@ pub(super) fn certificate(
     let renew_at = current
         .and_then(|current| current.renew_at)
         .filter(|_| desired.is_some() && state.is_some());
+    let published =
+        leaf.is_some_and(|leaf| served.any(|served| served.leaf().fingerprint == leaf.fingerprint));
     api::Certificate {
         name: name.clone(),
         domains,
