@@ -18,5 +18,6 @@ pub mod metrics;
 pub mod name;
 pub mod policy;
 pub mod publish;
+pub mod record;
 pub mod renewal;
 pub mod tls;

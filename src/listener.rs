@@ -14,10 +14,10 @@ mod connection;
 mod copy;
 mod handshake;
 mod linger;
-mod records;
 mod report;
 mod running;
 mod scratch;
+mod socket;
 mod workers;
 
 pub use self::bind::{BoundListener, ListenerError};

@@ -19,9 +19,10 @@ const PLAN: &str = "
     config:         name clock certificate policy
 
     tls:            name clock metrics certificate policy config
+    record:
     backend:        name clock metrics certificate policy config
     http:           name clock metrics certificate policy config tls backend
-    listener:       name clock metrics certificate policy config tls backend http
+    listener:       name clock metrics certificate policy config tls record backend http
 
     inventory:      name clock certificate store
     dns:            name clock metrics config inventory

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustls::ServerConnection;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -14,9 +13,8 @@ use crate::metrics::{ListenerMetrics, Outcome};
 use crate::tls::{Decision, ServerTls};
 
 use super::copy::{End, Link};
-use super::handshake::{Greeted, HandshakeError};
+use super::handshake::{Established, Greeted, HandshakeError};
 use super::linger::{self, Peer};
-use super::records;
 use super::report::Report;
 use super::running::{ListenerSettings, Permit, Service};
 
@@ -80,8 +78,10 @@ async fn serve_tls(
     match session {
         Session::Challenge(mut session) => {
             report.ended(Outcome::Challenge);
-            session.send_close_notify();
-            linger::part(&mut client, &records::rest(&mut session)).await;
+            let mut last_words = session.unsent;
+            // Whoever has closed a session that has hardly begun can do without.
+            let _ = session.session.close_notify(&mut last_words);
+            linger::part(&mut client, &last_words).await;
         }
         Session::Forward(session) => forward(client, session, config, server_group, report).await,
     }
@@ -89,8 +89,8 @@ async fn serve_tls(
 
 enum Session {
     /// A CA's look at a challenge certificate; there is nothing more to it (RFC 8737 §3).
-    Challenge(ServerConnection),
-    Forward(ServerConnection),
+    Challenge(Established),
+    Forward(Established),
 }
 
 async fn shake_hands(
@@ -111,7 +111,7 @@ async fn shake_hands(
         }
         Decision::Handshake(config) => {
             let session = greeted.finish(client, config).await?;
-            report.established(&session);
+            report.established(&session.negotiated);
             Ok(Session::Forward(session))
         }
         Decision::Refuse(refusal) => Err(HandshakeError::Refused(refusal)),
@@ -120,7 +120,7 @@ async fn shake_hands(
 
 async fn forward(
     client: TcpStream,
-    tls: ServerConnection,
+    established: Established,
     config: &ListenerConfig,
     server_group: &ServerGroup,
     report: &mut Report,
@@ -137,26 +137,21 @@ async fn forward(
         }
     };
     report.forwarded_to(connected.server.address().clone());
-    let mut link = Link {
-        client,
-        tls,
-        backend: Peer::new(connected.stream),
-    };
+    let mut link = Link::new(client, established, Peer::new(connected.stream));
     match link.copy(config.idle_timeout, report).await {
         End::Closed => {
             report.ended(Outcome::Closed);
-            link.client.ended_cleanly();
-            link.backend.ended_cleanly();
+            link.ended_cleanly();
         }
         End::BackendReset(error) => report.failed(Outcome::BackendReset, &error),
         End::BackendStoppedReading(error) => {
             // What it said before that is the client's, but it may not be all: no `close_notify`.
             report.failed(Outcome::BackendReset, &error);
-            part_from_client(link).await;
+            part_from_client(link.part(None)).await;
         }
         End::ClientProtocolError(error) => {
             report.failed(Outcome::ClientProtocolError, &error);
-            part_from_client(link).await;
+            part_from_client(link.part(Some(error))).await;
         }
         End::ClientReset(error) => report.failed(Outcome::ClientReset, &error),
         End::ClientTruncated => report.ended(Outcome::ClientTruncated),
@@ -164,14 +159,7 @@ async fn forward(
     }
 }
 
-async fn part_from_client(link: Link) {
-    let Link {
-        mut client,
-        mut tls,
-        backend,
-    } = link;
-    // It need not wait for the client to be told.
-    drop(backend);
-    linger::part(&mut client, &records::rest(&mut tls)).await;
+async fn part_from_client((mut client, last_words): (Peer, Vec<u8>)) {
+    linger::part(&mut client, &last_words).await;
     client.ended_cleanly();
 }

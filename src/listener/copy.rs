@@ -7,46 +7,89 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::io::Write;
 use std::net::Shutdown;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rustls::ServerConnection;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::record::{RecordError, Session};
+
+use super::handshake::Established;
 use super::linger::Peer;
 use super::report::Report;
-use super::{records, scratch};
+use super::scratch::{self, Scratch};
+use super::socket;
 
 /// A client and the backend it was given.
 pub(super) struct Link {
-    pub(super) client: Peer,
-    pub(super) tls: ServerConnection,
-    pub(super) backend: Peer,
+    client: Peer,
+    session: Session,
+    backend: Peer,
+    /// The beginning of a record whose rest has not come; before the first turn, all that came with the handshake.
+    received: Vec<u8>,
+    /// Plaintext on its way up.
+    upward: Held,
+    /// Records on their way down.
+    downward: Held,
+    /// The session's tickets, which are the first thing to be said but wait for company.
+    tickets: Vec<u8>,
+    /// The client had said at once that it will send no more.
+    is_last: bool,
 }
 
 impl Link {
+    pub(super) fn new(client: Peer, established: Established, backend: Peer) -> Self {
+        Self {
+            client,
+            session: established.session,
+            backend,
+            received: established.received,
+            upward: Held::from(established.plaintext),
+            downward: Held::default(),
+            tickets: established.unsent,
+            is_last: established.is_last,
+        }
+    }
+
     /// Copies until both directions have ended, or the connection has.
     pub(super) async fn copy(&mut self, idle_timeout: Duration, report: &mut Report) -> End {
         let mut idle = pin!(sleep(idle_timeout));
+        report.received(self.upward.rest().len());
         let mut copying = Copying {
+            upward: if self.is_last {
+                Direction::Ending
+            } else {
+                Direction::Open
+            },
+            downward: Direction::Open,
+            has_unread: !self.received.is_empty(),
             link: self,
             report,
-            upward: Direction::Open,
-            downward: Direction::Open,
-            held: Held::default(),
             refusal: None,
             idle_timeout,
             last_byte: Instant::now(),
         };
-        if let Err(error) = copying.take_first_data() {
-            return End::ClientProtocolError(error);
-        }
         poll_fn(|cx| copying.poll(idle.as_mut(), cx)).await
+    }
+
+    /// The client and what is still to be said to it, last of all why the session ends, if by an error.
+    pub(super) fn part(mut self, error: Option<RecordError>) -> (Peer, Vec<u8>) {
+        let mut last_words = std::mem::take(&mut self.tickets);
+        last_words.extend_from_slice(self.downward.rest());
+        if let Some(error) = error {
+            last_words.extend(self.session.last_words(error));
+        }
+        (self.client, last_words)
+    }
+
+    /// Everything that was to be said has been said, to both.
+    pub(super) fn ended_cleanly(&mut self) {
+        self.client.ended_cleanly();
+        self.backend.ended_cleanly();
     }
 }
 
@@ -58,7 +101,7 @@ pub(super) enum End {
     /// The backend takes no more; all it had said has been passed on.
     BackendStoppedReading(io::Error),
     /// A record that does not open, a renegotiation, a flood of messages without payload.
-    ClientProtocolError(rustls::Error),
+    ClientProtocolError(RecordError),
     /// The client's connection broke. The backend may not see that as an end.
     ClientReset(io::Error),
     /// FIN without `close_notify`: somebody may have cut off the rest (RFC 8446 §6.1). The backend gets a reset.
@@ -83,10 +126,10 @@ struct Copying<'a> {
     report: &'a mut Report,
     /// Client to backend.
     upward: Direction,
-    /// Backend to client. What is on its way is in the buffer of `tls`.
+    /// Backend to client.
     downward: Direction,
-    /// On its way up.
-    held: Held,
+    /// What was received before the first turn is to be looked at before anything is read.
+    has_unread: bool,
     /// Why the backend takes no more.
     refusal: Option<io::Error>,
     idle_timeout: Duration,
@@ -139,117 +182,161 @@ impl Copying<'_> {
         if self.upward == Direction::Closed {
             return Poll::Pending;
         }
-        if !self.held.is_empty() {
-            let sent = ready!(records::poll_send_plain(
-                &mut self.link.backend,
-                cx,
-                self.held.rest()
-            ));
-            match sent {
-                Ok(sent) => self.held.consume(sent),
+        let link = &mut *self.link;
+        if !link.upward.is_empty() {
+            match ready!(socket::poll_send(&mut link.backend, cx, link.upward.rest())) {
+                Ok(sent) => link.upward.consume(sent),
                 Err(error) => self.backend_refuses(error),
             }
             return Poll::Ready(Ok(()));
         }
         if self.upward == Direction::Ending {
-            end(&self.link.backend);
+            end(&link.backend);
             self.upward = Direction::Closed;
             return Poll::Ready(Ok(()));
         }
         scratch::with(|scratch| {
-            let client = &mut self.link.client;
-            let wire = match ready!(scratch::poll_fill(client, cx, &mut scratch.wire)) {
-                Ok([]) => return Poll::Ready(Err(End::ClientTruncated)),
-                Ok(wire) => wire,
-                Err(error) => return Poll::Ready(Err(End::ClientReset(error))),
+            let link = &mut *self.link;
+            let before = link.received.len();
+            let read = if self.has_unread {
+                self.has_unread = false;
+                0
+            } else {
+                let room = &mut scratch.wire[before..][..scratch::READ];
+                match ready!(socket::poll_fill(&mut link.client, cx, room)) {
+                    Ok(0) => return Poll::Ready(Err(End::ClientTruncated)),
+                    Ok(read) => read,
+                    Err(error) => return Poll::Ready(Err(End::ClientReset(error))),
+                }
             };
-            let opened = records::open(&mut self.link.tls, wire, &mut scratch.plain);
-            let (length, is_last) = opened.map_err(End::ClientProtocolError)?;
-            self.send_up(&scratch.plain[..length], cx);
-            if is_last && self.upward == Direction::Open {
-                self.upward = Direction::Ending;
-            }
-            Poll::Ready(Ok(()))
+            scratch.wire[..before].copy_from_slice(&link.received);
+            Poll::Ready(self.open(scratch, before + read, cx))
         })
     }
 
-    /// What came together with the end of the handshake has been read from the socket already.
-    fn take_first_data(&mut self) -> Result<(), rustls::Error> {
-        scratch::with(|scratch| {
-            let (length, is_last) = records::open(&mut self.link.tls, &[], &mut scratch.plain)?;
-            if is_last {
-                self.upward = Direction::Ending;
-            }
-            if length > 0 {
-                self.report.received(length);
-                self.held.hold(&scratch.plain[..length]);
-            }
-            Ok(())
-        })
-    }
-
-    fn send_up(&mut self, plain: &[u8], cx: &mut Context<'_>) {
-        if plain.is_empty() {
-            return;
+    /// Opens what is in the first `filled` bytes and passes it on.
+    fn open(&mut self, scratch: &mut Scratch, filled: usize, cx: &mut Context<'_>) -> Result<(), End> {
+        let link = &mut *self.link;
+        let Scratch { wire, plaintext, .. } = scratch;
+        plaintext.clear();
+        let opened = link.session.open(&mut wire[..filled], plaintext);
+        let opened = opened.map_err(End::ClientProtocolError)?;
+        keep(&mut link.received, &wire[opened.consumed..filled]);
+        if opened.is_last {
+            self.upward = Direction::Ending;
+            link.received = Vec::new();
         }
-        self.report.received(plain.len());
-        match records::poll_send_plain(&mut self.link.backend, cx, plain) {
-            Poll::Ready(Ok(sent)) => self.held.hold(&plain[sent..]),
+        if plaintext.is_empty() {
+            return Ok(());
+        }
+        self.report
+            .received(plaintext.iter().map(ExactSizeIterator::len).sum());
+        match socket::poll_send_parts(&mut link.backend, cx, wire, plaintext) {
+            Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => self.backend_refuses(error),
-            Poll::Pending => self.held.hold(plain),
+            Poll::Pending => {
+                let left: Vec<_> = plaintext.iter().map(|part| &wire[part.clone()]).collect();
+                link.upward = Held::from(left.concat());
+            }
         }
+        Ok(())
     }
 
     /// It may have answered before it stopped reading, as servers do that refuse an upload: the answer is passed on.
     fn backend_refuses(&mut self, error: io::Error) {
         self.refusal = Some(error);
         self.upward = Direction::Closed;
-        self.held = Held::default();
+        self.link.upward = Held::default();
     }
 
     /// Backend to client. Ready when something moved.
     fn turn_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        if self.link.tls.wants_write() {
-            let sent = ready!(records::poll_send(&mut self.link.tls, &mut self.link.client, cx));
-            return Poll::Ready(sent.map_err(End::ClientReset));
+        let link = &mut *self.link;
+        if self.downward != Direction::Closed && link.session.has_something_to_say() {
+            let mut said = std::mem::take(&mut link.tickets);
+            said.extend_from_slice(link.downward.rest());
+            link.session.say(&mut said).map_err(End::ClientProtocolError)?;
+            link.downward = Held::from(said);
+        }
+        if !link.downward.is_empty() {
+            return match ready!(socket::poll_send(&mut link.client, cx, link.downward.rest())) {
+                Ok(sent) => {
+                    link.downward.consume(sent);
+                    Poll::Ready(Ok(()))
+                }
+                Err(error) => Poll::Ready(Err(End::ClientReset(error))),
+            };
         }
         match self.downward {
             Direction::Open => {}
             Direction::Ending => {
-                end(&self.link.client);
+                end(&link.client);
                 self.downward = Direction::Closed;
                 return Poll::Ready(Ok(()));
             }
             Direction::Closed => return Poll::Pending,
         }
         scratch::with(|scratch| {
-            let plain = match ready!(scratch::poll_fill(&mut self.link.backend, cx, &mut scratch.wire)) {
-                Ok(plain) => plain,
-                Err(error) => {
-                    return Poll::Ready(Err(match self.refusal.take() {
-                        Some(refusal) => End::BackendStoppedReading(refusal),
-                        None => End::BackendReset(error),
-                    }));
-                }
-            };
-            if plain.is_empty() {
-                // After a reset that showed when writing, the end of what can be read says nothing.
-                if let Some(refusal) = self.refusal.take() {
-                    return Poll::Ready(Err(End::BackendStoppedReading(refusal)));
-                }
-                self.link.tls.send_close_notify();
-                self.downward = Direction::Ending;
-            } else {
-                self.report.sent(plain.len());
-                // Nothing is on its way and the buffer has no limit, so all of it is taken.
-                let taken = self.link.tls.writer().write_all(plain);
-                taken.map_err(End::ClientReset)?;
+            let link = &mut *self.link;
+            let mut slots = scratch::no_slots();
+            for (slot, place) in slots.iter_mut().zip(link.session.slots(&mut scratch.records)) {
+                *slot = place;
             }
-            match records::poll_send(&mut self.link.tls, &mut self.link.client, cx) {
-                Poll::Ready(Err(error)) => Poll::Ready(Err(End::ClientReset(error))),
-                Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(())),
+            match ready!(socket::poll_fill_slots(&link.backend, cx, &mut slots)) {
+                Ok(0) => Poll::Ready(self.backend_ended(cx)),
+                Ok(read) => Poll::Ready(self.seal(scratch, read, cx)),
+                Err(error) => Poll::Ready(Err(match self.refusal.take() {
+                    Some(refusal) => End::BackendStoppedReading(refusal),
+                    None => End::BackendReset(error),
+                })),
             }
         })
+    }
+
+    /// Seals what is in the slots and sends it.
+    fn seal(&mut self, scratch: &mut Scratch, length: usize, cx: &mut Context<'_>) -> Result<(), End> {
+        let link = &mut *self.link;
+        self.report.sent(length);
+        let sealed = link.session.seal(&mut scratch.records, length);
+        let records = &scratch.records[..sealed.map_err(End::ClientProtocolError)?];
+        if link.tickets.is_empty() {
+            match socket::poll_send(&mut link.client, cx, records) {
+                Poll::Ready(Ok(sent)) => link.downward = Held::from(records[sent..].to_vec()),
+                Poll::Ready(Err(error)) => return Err(End::ClientReset(error)),
+                Poll::Pending => link.downward = Held::from(records.to_vec()),
+            }
+            return Ok(());
+        }
+        let mut first = std::mem::take(&mut link.tickets);
+        first.extend_from_slice(records);
+        link.downward = Held::from(first);
+        self.send_down(cx)
+    }
+
+    fn backend_ended(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        // After a reset that showed when writing, the end of what can be read says nothing.
+        if let Some(refusal) = self.refusal.take() {
+            return Err(End::BackendStoppedReading(refusal));
+        }
+        let link = &mut *self.link;
+        let mut last = std::mem::take(&mut link.tickets);
+        link.session
+            .close_notify(&mut last)
+            .map_err(End::ClientProtocolError)?;
+        link.downward = Held::from(last);
+        self.downward = Direction::Ending;
+        self.send_down(cx)
+    }
+
+    /// Sends what is held as far as it goes.
+    fn send_down(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        let link = &mut *self.link;
+        match socket::poll_send(&mut link.client, cx, link.downward.rest()) {
+            Poll::Ready(Ok(sent)) => link.downward.consume(sent),
+            Poll::Ready(Err(error)) => return Err(End::ClientReset(error)),
+            Poll::Pending => {}
+        }
+        Ok(())
     }
 }
 
@@ -261,13 +348,6 @@ struct Held {
 }
 
 impl Held {
-    fn hold(&mut self, bytes: &[u8]) {
-        *self = Self {
-            bytes: bytes.to_vec(),
-            sent: 0,
-        };
-    }
-
     fn consume(&mut self, sent: usize) {
         self.sent += sent;
         if self.is_empty() {
@@ -281,6 +361,23 @@ impl Held {
 
     fn is_empty(&self) -> bool {
         self.sent == self.bytes.len()
+    }
+}
+
+impl From<Vec<u8>> for Held {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, sent: 0 }
+    }
+}
+
+/// Keeps `rest` in the place of what was kept before; no memory when there is none.
+fn keep(kept: &mut Vec<u8>, rest: &[u8]) {
+    match rest {
+        [] => *kept = Vec::new(),
+        rest => {
+            kept.clear();
+            kept.extend_from_slice(rest);
+        }
     }
 }
 

@@ -3,23 +3,27 @@
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
-use rustls::server::{Accepted, AcceptedAlert, Acceptor};
-use rustls::{AlertDescription, CertificateError, ServerConfig, ServerConnection};
+use rustls::server::{Accepted, AcceptedAlert, Acceptor, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
+use rustls::{
+    AlertDescription, CertificateError, CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion, ServerConfig,
+};
 use tokio::net::TcpStream;
 
 use crate::metrics::Outcome;
+use crate::record::Session;
 use crate::tls::{Refusal, alert_record};
 
 use super::client_hello::{HelloGate, NotAHello};
-use super::{records, scratch};
+use super::{scratch, socket};
 
 /// A client that has said what it wants and has not been answered yet.
 pub(super) struct Greeted {
     pub(super) accepted: Accepted,
-    /// What came after the ClientHello and could not be taken in yet; hardly ever anything.
-    unread: Vec<u8>,
+    /// All it has sent.
+    received: Vec<u8>,
 }
 
 impl Greeted {
@@ -27,23 +31,14 @@ impl Greeted {
     pub(super) async fn read(client: &mut TcpStream) -> Result<Self, HandshakeError> {
         let mut gate = HelloGate::default();
         let mut acceptor = Acceptor::default();
-        poll_fn(|cx| {
-            loop {
-                let greeted = scratch::with(|scratch| {
-                    let wire = &mut scratch.wire[..CHUNK];
-                    let bytes = ready!(scratch::poll_fill(client, cx, wire)).map_err(HandshakeError::Io)?;
-                    if bytes.is_empty() {
-                        return Poll::Ready(Err(HandshakeError::Abandoned));
-                    }
-                    gate.push(bytes)?;
-                    Poll::Ready(Self::feed(&mut acceptor, bytes))
-                });
-                if let Some(greeted) = ready!(greeted)? {
-                    return Poll::Ready(Ok(greeted));
-                }
+        let mut received = Vec::new();
+        loop {
+            let new = receive(client, &mut received).await?;
+            gate.push(&received[new..])?;
+            if let Some(accepted) = feed(&mut acceptor, &received[new..])? {
+                return Ok(Self { accepted, received });
             }
-        })
-        .await
+        }
     }
 
     /// Completes the handshake with the configuration that was chosen for this client.
@@ -51,46 +46,144 @@ impl Greeted {
         self,
         client: &mut TcpStream,
         config: Arc<ServerConfig>,
-    ) -> Result<ServerConnection, HandshakeError> {
-        let mut tls = self.accepted.into_connection(config).map_err(rejected)?;
-        // Each turn writes no more than one read's worth, and only once the last one is gone.
-        tls.set_buffer_limit(None);
-        records::feed(&mut tls, &self.unread).map_err(|error| failed(&mut tls, error))?;
-        poll_fn(|cx| {
-            loop {
-                ready!(records::poll_send(&mut tls, client, cx)).map_err(HandshakeError::Io)?;
-                if !tls.is_handshaking() {
-                    return Poll::Ready(Ok::<_, HandshakeError>(()));
-                }
-                ready!(scratch::with(|scratch| {
-                    let wire = &mut scratch.wire[..CHUNK];
-                    let bytes = ready!(scratch::poll_fill(client, cx, wire)).map_err(HandshakeError::Io)?;
-                    if bytes.is_empty() {
-                        return Poll::Ready(Err(HandshakeError::Abandoned));
-                    }
-                    let fed = records::feed(&mut tls, bytes).map_err(|error| failed(&mut tls, error));
-                    Poll::Ready(fed)
-                }))?;
+    ) -> Result<Established, HandshakeError> {
+        // The ClientHello is read once more: there is no other way to a connection without buffers.
+        let tls = UnbufferedServerConnection::new(config).map_err(|error| HandshakeError::Tls {
+            error,
+            alert: alert_record(AlertDescription::InternalError).into(),
+        })?;
+        let mut handshake = Handshake {
+            tls,
+            received: self.received,
+            unsent: Vec::new(),
+            plaintext: Vec::new(),
+            is_last: false,
+        };
+        loop {
+            let is_complete = handshake.advance()?;
+            if !is_complete || !handshake.may_wait_to_send() {
+                handshake.send(client).await?;
             }
-        })
-        .await?;
-        Ok(tls)
+            if is_complete {
+                return handshake.establish();
+            }
+            receive(client, &mut handshake.received).await?;
+        }
     }
+}
 
-    fn feed(acceptor: &mut Acceptor, mut bytes: &[u8]) -> Result<Option<Self>, HandshakeError> {
-        while !bytes.is_empty() {
-            acceptor
-                .read_tls(&mut bytes)
-                .map_err(|error| HandshakeError::Tls {
-                    error: rustls::Error::General(error.to_string()),
-                    alert: alert_record(AlertDescription::DecodeError).into(),
-                })?;
-            if let Some(accepted) = acceptor.accept().map_err(rejected)? {
-                let unread = bytes.to_vec();
-                return Ok(Some(Self { accepted, unread }));
+/// A session, and what has come with the end of its handshake.
+pub(super) struct Established {
+    pub(super) session: Session,
+    pub(super) negotiated: Negotiated,
+    /// Records that have not been looked at yet.
+    pub(super) received: Vec<u8>,
+    /// The client's first data, if it came with the end of the handshake.
+    pub(super) plaintext: Vec<u8>,
+    /// Whether the client will send no more.
+    pub(super) is_last: bool,
+    /// Session tickets; they can wait for the first data that goes the same way.
+    pub(super) unsent: Vec<u8>,
+}
+
+/// What the handshake agreed on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Negotiated {
+    pub(super) version: Option<ProtocolVersion>,
+    pub(super) cipher_suite: Option<CipherSuite>,
+    pub(super) group: Option<NamedGroup>,
+    pub(super) resumed: bool,
+}
+
+/// Between the ClientHello and the session.
+struct Handshake {
+    tls: UnbufferedServerConnection,
+    received: Vec<u8>,
+    unsent: Vec<u8>,
+    plaintext: Vec<u8>,
+    is_last: bool,
+}
+
+impl Handshake {
+    /// Takes in what was received, as far as it goes; true when the handshake is complete.
+    fn advance(&mut self) -> Result<bool, HandshakeError> {
+        loop {
+            // What comes after the handshake is for the session.
+            let is_complete = !self.tls.is_handshaking();
+            let received: &mut [u8] = if is_complete { &mut [] } else { &mut self.received };
+            let UnbufferedStatus { mut discard, state } = self.tls.process_tls_records(received);
+            let mut next = None;
+            match state {
+                Ok(ConnectionState::EncodeTlsData(message)) => encode(message, &mut self.unsent),
+                Ok(ConnectionState::TransmitTlsData(message)) => message.done(),
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(record) = traffic.next_record() {
+                        let record = record.map_err(without_alert)?;
+                        discard += record.discard;
+                        self.plaintext.extend_from_slice(record.payload);
+                    }
+                }
+                Ok(ConnectionState::PeerClosed) => self.is_last = true,
+                Ok(ConnectionState::BlockedHandshake) => next = Some(Ok(false)),
+                Ok(ConnectionState::WriteTraffic(_)) => next = Some(Ok(true)),
+                Ok(ConnectionState::Closed) => next = Some(Err(HandshakeError::Abandoned)),
+                // Early data is not accepted, and there is nothing else.
+                Ok(_) => next = Some(Err(without_alert(rustls::Error::HandshakeNotComplete))),
+                Err(error) => return Err(self.failed(error)),
+            }
+            self.received.drain(..discard);
+            if let Some(next) = next {
+                return next;
             }
         }
-        Ok(None)
+    }
+
+    /// Whether what is left to be said is only tickets: in TLS 1.3 the server's part of the handshake ends before the
+    /// client's.
+    fn may_wait_to_send(&self) -> bool {
+        self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+    }
+
+    async fn send(&mut self, client: &mut TcpStream) -> Result<(), HandshakeError> {
+        let mut sent = 0;
+        while sent < self.unsent.len() {
+            let unsent = &self.unsent[sent..];
+            sent += poll_fn(|cx| socket::poll_send(client, cx, unsent))
+                .await
+                .map_err(HandshakeError::Io)?;
+        }
+        self.unsent.clear();
+        Ok(())
+    }
+
+    fn establish(self) -> Result<Established, HandshakeError> {
+        let tls = &self.tls;
+        let negotiated = Negotiated {
+            version: tls.protocol_version(),
+            cipher_suite: tls.negotiated_cipher_suite().map(|suite| suite.suite()),
+            group: tls.negotiated_key_exchange_group().map(|group| group.name()),
+            resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
+        };
+        Ok(Established {
+            session: Session::new(self.tls).map_err(without_alert)?,
+            negotiated,
+            received: self.received,
+            plaintext: self.plaintext,
+            is_last: self.is_last,
+            unsent: self.unsent,
+        })
+    }
+
+    /// The error with what rustls has to say about it to the client, after what had been said already.
+    fn failed(&mut self, error: rustls::Error) -> HandshakeError {
+        let mut alert = std::mem::take(&mut self.unsent);
+        loop {
+            match self.tls.process_tls_records(&mut []).state {
+                Ok(ConnectionState::EncodeTlsData(message)) => encode(message, &mut alert),
+                Ok(ConnectionState::TransmitTlsData(message)) => message.done(),
+                _ => return HandshakeError::Tls { error, alert },
+            }
+        }
     }
 }
 
@@ -165,19 +258,68 @@ impl HandshakeError {
     }
 }
 
+/// Appends what has come to `received`; where it begins.
+async fn receive(client: &mut TcpStream, received: &mut Vec<u8>) -> Result<usize, HandshakeError> {
+    let before = received.len();
+    let mut poll = |cx: &mut Context<'_>| {
+        scratch::with(|scratch| {
+            let read = ready!(socket::poll_fill(client, cx, &mut scratch.wire[..CHUNK]))?;
+            received.extend_from_slice(&scratch.wire[..read]);
+            Poll::Ready(io::Result::Ok(read))
+        })
+    };
+    match poll_fn(&mut poll).await {
+        Ok(0) => Err(HandshakeError::Abandoned),
+        Ok(_) => Ok(before),
+        Err(error) => Err(HandshakeError::Io(error)),
+    }
+}
+
+fn feed(acceptor: &mut Acceptor, mut bytes: &[u8]) -> Result<Option<Accepted>, HandshakeError> {
+    while !bytes.is_empty() {
+        acceptor
+            .read_tls(&mut bytes)
+            .map_err(|error| HandshakeError::Tls {
+                error: rustls::Error::General(error.to_string()),
+                alert: alert_record(AlertDescription::DecodeError).into(),
+            })?;
+        if let Some(accepted) = acceptor.accept().map_err(rejected)? {
+            return Ok(Some(accepted));
+        }
+    }
+    Ok(None)
+}
+
+fn encode(mut message: EncodeTlsData<'_, impl Sized>, out: &mut Vec<u8>) {
+    let start = out.len();
+    let mut room = MESSAGE;
+    loop {
+        out.resize(start + room, 0);
+        match message.encode(&mut out[start..]) {
+            Ok(written) => return out.truncate(start + written),
+            Err(EncodeError::InsufficientSize(needed)) => room = needed.required_size,
+            Err(EncodeError::AlreadyEncoded) => return out.truncate(start),
+        }
+    }
+}
+
 fn rejected((error, mut alert): (rustls::Error, AcceptedAlert)) -> HandshakeError {
     let mut bytes = Vec::new();
     alert.write_all(&mut bytes).expect("writing to a Vec cannot fail");
     HandshakeError::Tls { error, alert: bytes }
 }
 
-fn failed(tls: &mut ServerConnection, error: rustls::Error) -> HandshakeError {
-    let alert = records::rest(tls);
-    HandshakeError::Tls { error, alert }
+fn without_alert(error: rustls::Error) -> HandshakeError {
+    HandshakeError::Tls {
+        error,
+        alert: Vec::new(),
+    }
 }
 
-/// What rustls takes at once: nothing of one read is left over when the handshake is complete.
+/// Read at once; a handshake is rarely more.
 const CHUNK: usize = 4096;
+/// What most messages of a handshake fit in.
+const MESSAGE: usize = 4096;
 const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     Content-Type: text/plain\r\n\
     Content-Length: 54\r\n\

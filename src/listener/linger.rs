@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::scratch;
+use super::{scratch, socket};
 
 /// Says `last_words` and closes. A socket closed with unread input resets the connection, and the peer's system
 /// throws away what it has not read yet; so input is read, and ignored, until the peer closes too, within bounds.
@@ -26,12 +26,8 @@ pub(super) async fn part(peer: &mut TcpStream, last_words: &[u8]) {
 async fn ignore_input(peer: &mut TcpStream) -> io::Result<()> {
     let mut ignored = 0;
     while ignored < MOST_IGNORED {
-        let read = poll_fn(|cx| {
-            scratch::with(|scratch| {
-                scratch::poll_fill(peer, cx, &mut scratch.wire).map_ok(|bytes| bytes.len())
-            })
-        })
-        .await?;
+        let read =
+            poll_fn(|cx| scratch::with(|scratch| socket::poll_fill(peer, cx, &mut scratch.wire))).await?;
         if read == 0 {
             break;
         }

@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rustls::{CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion, ServerConnection};
-
 use crate::metrics::{Direction, Established, ListenerMetrics, Outcome};
 
+use super::handshake::Negotiated;
 use super::running::Permit;
 
 /// What is known of a connection. Written down when it is dropped, so that no way to end is without its line.
@@ -18,7 +17,7 @@ pub(super) struct Report {
     source: SocketAddr,
     started: Instant,
     server_name: Option<String>,
-    session: Option<Session>,
+    session: Option<Negotiated>,
     backend: Option<Arc<str>>,
     received: u64,
     sent: u64,
@@ -57,21 +56,15 @@ impl Report {
         self.server_name = server_name.map(str::to_owned);
     }
 
-    pub(super) fn established(&mut self, tls: &ServerConnection) {
-        let session = Session {
-            version: tls.protocol_version(),
-            cipher_suite: tls.negotiated_cipher_suite().map(|suite| suite.suite()),
-            group: tls.negotiated_key_exchange_group().map(|group| group.name()),
-            resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
-        };
-        if let Some(cipher_suite) = session.cipher_suite {
+    pub(super) fn established(&mut self, negotiated: &Negotiated) {
+        if let Some(cipher_suite) = negotiated.cipher_suite {
             self.metrics.established(&Established {
                 cipher_suite,
-                resumed: session.resumed,
+                resumed: negotiated.resumed,
                 seconds: self.started.elapsed().as_secs_f64(),
             });
         }
-        self.session = Some(session);
+        self.session = Some(*negotiated);
     }
 
     pub(super) fn client_certificate_rejected(&self, reason: &'static str) {
@@ -156,12 +149,4 @@ impl Drop for Report {
             write_down!(tracing::Level::INFO);
         }
     }
-}
-
-/// What the handshake agreed on.
-struct Session {
-    version: Option<ProtocolVersion>,
-    cipher_suite: Option<CipherSuite>,
-    group: Option<NamedGroup>,
-    resumed: bool,
 }

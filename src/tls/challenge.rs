@@ -99,6 +99,8 @@ fn challenge_config(name: &DnsName, digest: &[u8; 32]) -> Result<ServerConfig, C
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified_key)));
     config.alpn_protocols = vec![ACME_TLS_ALPN.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
+    // The listener takes the keys over once the handshake is complete.
+    config.enable_secret_extraction = true;
     config.send_tls13_tickets = 0;
     Ok(config)
 }

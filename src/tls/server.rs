@@ -241,6 +241,8 @@ fn server_config(
     config.max_early_data_size = 0;
     // Sessions would be kept under a lock, and for one worker's clients only by chance.
     config.session_storage = Arc::new(NoServerSessionStorage {});
+    // The listener takes the keys over once the handshake is complete.
+    config.enable_secret_extraction = true;
     match listener.authentication {
         // A resumed session's client certificate is not verified again.
         Authentication::Mutual { .. } => config.send_tls13_tickets = 0,
