@@ -1,6 +1,7 @@
 //! The log on standard error. Its lines are written by a thread of its own: whoever logs never waits for who reads.
 
 use std::io::{self, IsTerminal, Write};
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -82,15 +83,23 @@ impl Queue {
 }
 
 fn write_down(received: &Receiver<Piece>, lost: &AtomicU64, mut sink: impl Write) {
-    while let Ok(piece) = received.recv() {
-        match piece {
-            Piece::Line(line) => {
-                // There is no other place to say that the log cannot be written.
-                let _ = sink.write_all(&line);
-            }
-            // Nobody waits any more if it fails.
-            Piece::End(written) => drop(written.try_send(())),
+    let mut lines = Vec::new();
+    while let Ok(first) = received.recv() {
+        if matches!(first, Piece::Line(_)) {
+            // Whoever logs in the meantime need not wake this thread, which costs more than the line.
+            std::thread::sleep(GATHERING);
         }
+        for piece in iter::once(first).chain(received.try_iter()).take(MOST_LINES) {
+            match piece {
+                Piece::Line(line) => lines.extend_from_slice(&line),
+                Piece::End(written) => {
+                    write_all(&mut sink, &mut lines);
+                    // Nobody waits any more if it fails.
+                    let _ = written.try_send(());
+                }
+            }
+        }
+        write_all(&mut sink, &mut lines);
         let lines = lost.swap(0, Ordering::Relaxed);
         if lines > 0 {
             tracing::warn!(
@@ -99,6 +108,12 @@ fn write_down(received: &Receiver<Piece>, lost: &AtomicU64, mut sink: impl Write
             );
         }
     }
+}
+
+fn write_all(sink: &mut impl Write, lines: &mut Vec<u8>) {
+    // There is no other place to say that the log cannot be written.
+    let _ = sink.write_all(lines);
+    lines.clear();
 }
 
 impl MakeWriter<'_> for Queue {
@@ -125,4 +140,6 @@ impl Write for Queue {
 
 /// At a few hundred bytes each, about a megabyte.
 const MOST_LINES: usize = 4096;
+/// How long a line waits for others to be written with.
+const GATHERING: Duration = Duration::from_millis(5);
 const LAST_WAIT: Duration = Duration::from_secs(1);

@@ -97,6 +97,8 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Accepted sockets inherit it. Without it a small answer waits for the acknowledgement of the one before.
+    socket.set_tcp_nodelay(true)?;
     Ok(socket)
 }
 

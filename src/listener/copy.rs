@@ -27,7 +27,7 @@ use super::socket;
 /// A client and the backend it was given.
 pub(super) struct Link {
     client: Peer,
-    session: Session,
+    session: Box<Session>,
     backend: Peer,
     /// The beginning of a record whose rest has not come; before the first turn, all that came with the handshake.
     received: Vec<u8>,
@@ -42,8 +42,8 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(client: Peer, established: Established, backend: Peer) -> Self {
-        Self {
+    pub(super) fn new(client: Peer, established: Established, backend: Peer) -> Box<Self> {
+        Box::new(Self {
             client,
             session: established.session,
             backend,
@@ -52,12 +52,12 @@ impl Link {
             downward: Held::default(),
             tickets: established.unsent,
             is_last: established.is_last,
-        }
+        })
     }
 
     /// Copies until both directions have ended, or the connection has.
     pub(super) async fn copy(&mut self, idle_timeout: Duration, report: &mut Report) -> End {
-        let mut idle = pin!(sleep(idle_timeout));
+        let mut idle = pin!(sleep(idle_timeout.min(DOZE)));
         report.received(self.upward.rest().len());
         let mut copying = Copying {
             upward: if self.is_last {
@@ -72,6 +72,7 @@ impl Link {
             refusal: None,
             idle_timeout,
             last_byte: Instant::now(),
+            is_dozing: false,
         };
         poll_fn(|cx| copying.poll(idle.as_mut(), cx)).await
     }
@@ -134,10 +135,11 @@ struct Copying<'a> {
     refusal: Option<io::Error>,
     idle_timeout: Duration,
     last_byte: Instant,
+    is_dozing: bool,
 }
 
 impl Copying<'_> {
-    fn poll(&mut self, idle: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(&mut self, mut idle: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<End> {
         for turn in 0..TURNS {
             let up = self.turn_up(cx);
             let down = self.turn_down(cx);
@@ -154,26 +156,41 @@ impl Copying<'_> {
             }
             if !moved {
                 if turn > 0 {
-                    self.last_byte = Instant::now();
+                    self.moved(idle.as_mut());
                 }
                 return self.poll_idle(idle, cx);
             }
         }
         // The others of this worker have their turns too.
-        self.last_byte = Instant::now();
+        self.moved(idle);
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// One timer for a connection's whole life: it is set again when it fires, not at each byte.
-    fn poll_idle(&self, mut idle: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<End> {
+    fn moved(&mut self, idle: Pin<&mut Sleep>) {
+        self.last_byte = Instant::now();
+        if std::mem::take(&mut self.is_dozing) {
+            idle.reset(self.last_byte + DOZE.min(self.idle_timeout));
+        }
+    }
+
+    /// One timer for a connection's whole life: it is set again when it fires, not at each byte. First it tells when
+    /// the connection dozes off, then when it has been idle for too long.
+    fn poll_idle(&mut self, mut idle: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             ready!(idle.as_mut().poll(cx));
+            let now = Instant::now();
             let due = self.last_byte + self.idle_timeout;
-            if due <= Instant::now() {
+            if due <= now {
                 return Poll::Ready(End::IdleTimeout);
             }
-            idle.as_mut().reset(due);
+            let dozes = self.last_byte + DOZE;
+            if dozes <= now {
+                self.link.session.doze();
+                self.is_dozing = true;
+            }
+            idle.as_mut()
+                .reset(if dozes <= now { due } else { due.min(dozes) });
         }
     }
 
@@ -191,7 +208,9 @@ impl Copying<'_> {
             return Poll::Ready(Ok(()));
         }
         if self.upward == Direction::Ending {
-            end(&link.backend);
+            if self.downward != Direction::Closed {
+                end(&link.backend);
+            }
             self.upward = Direction::Closed;
             return Poll::Ready(Ok(()));
         }
@@ -270,7 +289,9 @@ impl Copying<'_> {
         match self.downward {
             Direction::Open => {}
             Direction::Ending => {
-                end(&link.client);
+                if self.upward != Direction::Closed {
+                    end(&link.client);
+                }
                 self.downward = Direction::Closed;
                 return Poll::Ready(Ok(()));
             }
@@ -299,7 +320,9 @@ impl Copying<'_> {
         self.report.sent(length);
         let sealed = link.session.seal(&mut scratch.records, length);
         let records = &scratch.records[..sealed.map_err(End::ClientProtocolError)?];
-        if link.tickets.is_empty() {
+        // A short answer and its end go together, in one packet.
+        let is_last = self.refusal.is_none() && socket::has_ended(&link.backend, cx);
+        if link.tickets.is_empty() && !is_last {
             match socket::poll_send(&mut link.client, cx, records) {
                 Poll::Ready(Ok(sent)) => link.downward = Held::from(records[sent..].to_vec()),
                 Poll::Ready(Err(error)) => return Err(End::ClientReset(error)),
@@ -309,6 +332,12 @@ impl Copying<'_> {
         }
         let mut first = std::mem::take(&mut link.tickets);
         first.extend_from_slice(records);
+        if is_last {
+            link.session
+                .close_notify(&mut first)
+                .map_err(End::ClientProtocolError)?;
+            self.downward = Direction::Ending;
+        }
         link.downward = Held::from(first);
         self.send_down(cx)
     }
@@ -381,10 +410,13 @@ fn keep(kept: &mut Vec<u8>, rest: &[u8]) {
     }
 }
 
-/// FIN; the other direction stays open. That it fails means that the connection is gone, which shows elsewhere.
+/// FIN; the other direction stays open. Where that one has ended already, closing the socket does it.
+/// That it fails means that the connection is gone, which shows elsewhere.
 fn end(stream: &TcpStream) {
     let _ = SockRef::from(stream).shutdown(Shutdown::Write);
 }
 
+/// Without a byte; a connection takes a third less memory then.
+const DOZE: Duration = Duration::from_secs(2);
 /// Turns before another connection of the worker has its own.
 const TURNS: usize = 8;

@@ -74,7 +74,7 @@ impl Greeted {
 
 /// A session, and what has come with the end of its handshake.
 pub(super) struct Established {
-    pub(super) session: Session,
+    pub(super) session: Box<Session>,
     pub(super) negotiated: Negotiated,
     /// Records that have not been looked at yet.
     pub(super) received: Vec<u8>,
@@ -165,7 +165,7 @@ impl Handshake {
             resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
         };
         Ok(Established {
-            session: Session::new(self.tls).map_err(without_alert)?,
+            session: Box::new(Session::new(self.tls).map_err(without_alert)?),
             negotiated,
             received: self.received,
             plaintext: self.plaintext,
@@ -291,15 +291,12 @@ fn feed(acceptor: &mut Acceptor, mut bytes: &[u8]) -> Result<Option<Accepted>, H
 }
 
 fn encode(mut message: EncodeTlsData<'_, impl Sized>, out: &mut Vec<u8>) {
-    let start = out.len();
-    let mut room = MESSAGE;
-    loop {
-        out.resize(start + room, 0);
-        match message.encode(&mut out[start..]) {
-            Ok(written) => return out.truncate(start + written),
-            Err(EncodeError::InsufficientSize(needed)) => room = needed.required_size,
-            Err(EncodeError::AlreadyEncoded) => return out.truncate(start),
-        }
+    // The only way to ask for its length.
+    if let Err(EncodeError::InsufficientSize(needed)) = message.encode(&mut []) {
+        let start = out.len();
+        out.resize(start + needed.required_size, 0);
+        let written = message.encode(&mut out[start..]);
+        out.truncate(start + written.unwrap_or_default());
     }
 }
 
@@ -318,8 +315,6 @@ fn without_alert(error: rustls::Error) -> HandshakeError {
 
 /// Read at once; a handshake is rarely more.
 const CHUNK: usize = 4096;
-/// What most messages of a handshake fit in.
-const MESSAGE: usize = 4096;
 const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     Content-Type: text/plain\r\n\
     Content-Length: 54\r\n\

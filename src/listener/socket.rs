@@ -1,8 +1,10 @@
 //! Between a socket and the buffers of a turn.
 
+use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
@@ -48,6 +50,15 @@ pub(super) fn poll_fill_slots(
             (None, _) => {}
         }
     }
+}
+
+/// Whether all has been read and the peer has closed its side. False also when it is too early to tell.
+pub(super) fn has_ended(stream: &TcpStream, cx: &mut Context<'_>) -> bool {
+    let readiness = pin!(stream.ready(Interest::READABLE));
+    let Poll::Ready(Ok(ready)) = readiness.poll(cx) else {
+        return false;
+    };
+    ready.is_read_closed() && matches!(SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]), Ok(0))
 }
 
 /// Writes `bytes` as far as they go; how many went. Pending only if none did.

@@ -3,9 +3,11 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+use tokio::time::interval;
 
 use crate::config::ListenerConfig;
 use crate::metrics::Metrics;
@@ -96,6 +98,7 @@ impl Worker {
         let thread = std::thread::Builder::new()
             .name(format!("worker-{position}"))
             .spawn(move || {
+                runtime.spawn(heartbeat());
                 // Either way the worker's time is over.
                 let _ = runtime.block_on(stopped);
             })?;
@@ -118,6 +121,16 @@ impl Drop for Worker {
     }
 }
 
+/// Keeps the runtime's next timer near. Whoever sets one that is due before all others makes the runtime wake itself,
+/// by two system calls; so the deadlines of connections, which are seconds away, cost none.
+async fn heartbeat() {
+    let mut beats = interval(HEARTBEAT);
+    loop {
+        beats.tick().await;
+    }
+}
+
+const HEARTBEAT: Duration = Duration::from_millis(250);
 /// Tasks run between two looks at the sockets: small, or bulk transfers starve each other.
 const EVENT_INTERVAL: u32 = 4;
 

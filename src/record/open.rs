@@ -53,13 +53,10 @@ impl Opener {
             Form::Tls12Gcm => self.0.nonce_with(nonce),
             Form::Tls12 | Form::Tls13 => Nonce::assume_unique_for_key(self.0.nonce()),
         };
-        let opened = match form {
-            Form::Tls13 => self.0.key.open_in_place(nonce, Aad::from(&*header), sealed),
-            Form::Tls12 | Form::Tls12Gcm => {
-                let aad = self.0.tls12_aad(kind, u16::try_from(length).unwrap_or(u16::MAX));
-                self.0.key.open_in_place(nonce, Aad::from(aad), sealed)
-            }
-        };
+        let tls12_aad = self.0.tls12_aad(kind, u16::try_from(length).unwrap_or(u16::MAX));
+        let aad: &[u8] = if form == Form::Tls13 { header } else { &tls12_aad };
+        let key = self.0.key().map_err(|_| RecordError::BadRecordMac)?;
+        let opened = key.open_in_place(nonce, Aad::from(aad), sealed);
         let text: &[u8] = opened.map_err(|_| RecordError::BadRecordMac)?;
         self.0.sequence += 1;
         let (kind, length) = match form {

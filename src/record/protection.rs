@@ -1,16 +1,21 @@
 //! The key of one direction, the numbers of its records, and what TLS 1.2 and 1.3 do differently with them.
 
 use aws_lc_rs::aead::{
-    AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey,
+    AES_128_GCM, AES_256_GCM, Algorithm, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey,
 };
+use aws_lc_rs::error::Unspecified;
+use rustls::crypto::cipher::AeadKey;
 use rustls::{ConnectionTrafficSecrets, Error, ProtocolVersion};
 
 /// Protects the records of one direction under one key.
 pub(super) struct Protection {
-    pub(super) key: LessSafeKey,
     pub(super) form: Form,
     pub(super) sequence: u64,
     iv: [u8; NONCE_LEN],
+    algorithm: &'static Algorithm,
+    secret: AeadKey,
+    /// Ready for use, which takes ten times the room of the secret.
+    key: Option<LessSafeKey>,
 }
 
 /// What a protected record looks like.
@@ -30,7 +35,7 @@ impl Protection {
         (sequence, secrets): (u64, ConnectionTrafficSecrets),
     ) -> Result<Self, Error> {
         use ConnectionTrafficSecrets::*;
-        let (algorithm, is_gcm, key, iv) = match &secrets {
+        let (algorithm, is_gcm, secret, iv) = match secrets {
             Aes128Gcm { key, iv } => (&AES_128_GCM, true, key, iv),
             Aes256Gcm { key, iv } => (&AES_256_GCM, true, key, iv),
             Chacha20Poly1305 { key, iv } => (&CHACHA20_POLY1305, false, key, iv),
@@ -43,13 +48,30 @@ impl Protection {
         };
         let unusable =
             || Error::General("the key or the nonce of the session is of the wrong size".to_owned());
-        let key = UnboundKey::new(algorithm, key.as_ref()).map_err(|_| unusable())?;
-        Ok(Self {
-            key: LessSafeKey::new(key),
+        let mut protection = Self {
             form,
             sequence,
             iv: iv.as_ref().try_into().map_err(|_| unusable())?,
-        })
+            algorithm,
+            secret,
+            key: None,
+        };
+        protection.key().map_err(|_| unusable())?;
+        Ok(protection)
+    }
+
+    /// The key, made ready if it is not.
+    pub(super) fn key(&mut self) -> Result<&LessSafeKey, Unspecified> {
+        if self.key.is_none() {
+            let key = UnboundKey::new(self.algorithm, self.secret.as_ref())?;
+            self.key = Some(LessSafeKey::new(key));
+        }
+        self.key.as_ref().ok_or(Unspecified)
+    }
+
+    /// Gives up the room that the ready key takes, until it is needed again.
+    pub(super) fn doze(&mut self) {
+        self.key = None;
     }
 
     /// The nonce of the record with the number `sequence` (RFC 8446 §5.3).

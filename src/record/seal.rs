@@ -70,16 +70,14 @@ impl Sealer {
             *inside = kind;
         }
         let nonce = Nonce::assume_unique_for_key(nonce);
-        let sealed = match form {
-            Form::Tls13 => self
-                .0
-                .key
-                .seal_in_place_separate_tag(nonce, Aad::from(&header[..HEADER]), text),
-            Form::Tls12 | Form::Tls12Gcm => {
-                let aad = self.0.tls12_aad(kind, u16::try_from(length).unwrap_or(u16::MAX));
-                self.0.key.seal_in_place_separate_tag(nonce, Aad::from(aad), text)
-            }
+        let tls12_aad = self.0.tls12_aad(kind, u16::try_from(length).unwrap_or(u16::MAX));
+        let aad = if form == Form::Tls13 {
+            &header[..HEADER]
+        } else {
+            &tls12_aad
         };
+        let key = self.0.key().map_err(|_| RecordError::KeyExhausted)?;
+        let sealed = key.seal_in_place_separate_tag(nonce, Aad::from(aad), text);
         tag.copy_from_slice(sealed.map_err(|_| RecordError::KeyExhausted)?.as_ref());
         self.0.sequence += 1;
         Ok(whole)

@@ -139,6 +139,12 @@ impl Session {
         Ok(())
     }
 
+    /// For a session that has been idle: makes it small until there is something to open or to seal.
+    pub fn doze(&mut self) {
+        self.opener.0.doze();
+        self.sealer.0.doze();
+    }
+
     /// Puts `close_notify` at the end of `out`: no more data follows.
     ///
     /// # Errors

@@ -59,6 +59,18 @@ fn both_sides_change_their_keys_and_go_on() {
 }
 
 #[test]
+fn a_session_goes_on_after_a_doze() {
+    for suite in aws_lc_rs::ALL_CIPHER_SUITES {
+        let (mut client, mut session) = shake_hands(*suite);
+        for _ in 0..3 {
+            assert_eq!(upward(&mut client, &mut session, b"up"), b"up");
+            assert_eq!(downward(&mut client, &mut session, b"down"), b"down");
+            session.doze();
+        }
+    }
+}
+
+#[test]
 fn a_key_of_tls_1_3_is_changed_before_it_is_used_up() {
     let (mut client, mut session) = shake_hands(tls13()[0]);
     session.limit_keys_to(1030);
