@@ -16,13 +16,13 @@ pub(super) struct Report {
     metrics: Arc<ListenerMetrics>,
     source: SocketAddr,
     started: Instant,
-    server_name: Option<String>,
+    server_name: Option<Box<str>>,
     session: Option<Negotiated>,
     backend: Option<Arc<str>>,
     received: u64,
     sent: u64,
     outcome: Outcome,
-    error: Option<String>,
+    error: Option<Box<str>>,
     /// Given back after the line is written: a listener that has drained has said everything.
     _permit: Permit,
 }
@@ -53,7 +53,7 @@ impl Report {
     }
 
     pub(super) fn greeted(&mut self, server_name: Option<&str>) {
-        self.server_name = server_name.map(str::to_owned);
+        self.server_name = server_name.map(Into::into);
     }
 
     pub(super) fn established(&mut self, negotiated: &Negotiated) {
@@ -91,7 +91,7 @@ impl Report {
 
     pub(super) fn failed(&mut self, outcome: Outcome, error: &dyn Display) {
         self.outcome = outcome;
-        self.error = Some(error.to_string());
+        self.error = Some(error.to_string().into());
     }
 
     pub(super) fn handshake_failed(&mut self, outcome: Outcome, error: &dyn Display) {
