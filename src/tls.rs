@@ -9,14 +9,15 @@
 //! lock under which rustls keeps its ticket keys, written once in six hours.
 
 mod challenge;
+mod chosen;
 mod index;
 mod published;
-mod resolver;
 mod selection;
 mod server;
 mod table;
 
 pub use challenge::{ACME_TLS_ALPN, ChallengeError, ChallengeProblem, ChallengeTable};
+pub use chosen::Chosen;
 pub use published::PublishedCertificates;
 pub use selection::{Choice, ClientOffer, MatchedBy, Selection, select};
 pub use server::{Decision, Refusal, ServerTls, TlsError, alert_record};

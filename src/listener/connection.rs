@@ -109,11 +109,11 @@ async fn shake_hands(
     };
     match decision {
         Decision::Challenge(challenge) => {
-            let session = greeted.finish(client, challenge).await?;
+            let session = greeted.finish(client, challenge, None).await?;
             Ok(Session::Challenge(session))
         }
-        Decision::Handshake(config) => {
-            let session = greeted.finish(client, config).await?;
+        Decision::Handshake { config, chosen } => {
+            let session = greeted.finish(client, config, Some(chosen)).await?;
             report.established(&session.negotiated);
             Ok(Session::Forward(session))
         }

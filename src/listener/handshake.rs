@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::metrics::Outcome;
 use crate::record::Session;
-use crate::tls::{Refusal, alert_record};
+use crate::tls::{Chosen, Refusal, alert_record};
 
 use super::client_hello::{HelloGate, NotAHello};
 use super::{scratch, socket};
@@ -41,11 +41,13 @@ impl Greeted {
         }
     }
 
-    /// Completes the handshake with the configuration that was chosen for this client.
+    /// Completes the handshake with the configuration for this client, and the certificate unless `config` has its
+    /// own.
     pub(super) async fn finish(
         self,
         client: &mut TcpStream,
         config: Arc<ServerConfig>,
+        chosen: Option<Chosen>,
     ) -> Result<Established, HandshakeError> {
         // The ClientHello is read once more: there is no other way to a connection without buffers.
         let tls = UnbufferedServerConnection::new(config).map_err(|error| HandshakeError::Tls {
@@ -60,7 +62,10 @@ impl Greeted {
             is_last: false,
         };
         loop {
-            let is_complete = handshake.advance()?;
+            let is_complete = match &chosen {
+                Some(chosen) => chosen.during(|| handshake.advance())?,
+                None => handshake.advance()?,
+            };
             if !is_complete || !handshake.may_wait_to_send() {
                 handshake.send(client).await?;
             }

@@ -50,6 +50,10 @@ impl Store for WatchedStore {
         self.read()?;
         self.inner.list(prefix).await
     }
+    async fn page(&self, prefix: &str, after: &str, limit: usize) -> Result<Listing, StoreError> {
+        self.read()?;
+        self.inner.page(prefix, after, limit).await
+    }
     async fn commit(&self, batch: Batch) -> Result<Revision, StoreError> {
         self.inner.commit(batch).await
     }

@@ -7,8 +7,8 @@ use rustls::server::{ClientHello, NoServerSessionStorage, VerifierBuilderError, 
 use rustls::{AlertDescription, ServerConfig};
 
 use super::challenge::{ACME_TLS_ALPN, ChallengeTable, is_challenge};
+use super::chosen::{Chosen, Resolver};
 use super::published::PublishedCertificates;
-use super::resolver::Resolver;
 use super::selection::{Choice, ClientOffer, Selection, select};
 use crate::certificate::CaBundle;
 use crate::config::{AlpnMismatch, Authentication, ListenerConfig};
@@ -21,7 +21,8 @@ pub struct ServerTls {
     config: Arc<ServerConfig>,
     without_alpn: Arc<ServerConfig>,
     alpn_mismatch: AlpnMismatch,
-    resolver: Arc<Resolver>,
+    published: Arc<PublishedCertificates>,
+    selection: Selection,
     challenges: Arc<ChallengeTable>,
 }
 
@@ -43,26 +44,23 @@ impl ServerTls {
                 listener: listener.name.clone(),
             });
         }
-        let resolver = Arc::new(Resolver {
-            published,
-            selection: Selection::new(&listener.certificates, listener.unknown_sni),
-        });
-        let mut config = server_config(listener, policy, client_ca, resolver.clone())?;
+        let mut config = server_config(listener, policy, client_ca)?;
         let without_alpn = Arc::new(config.clone());
         config.alpn_protocols.clone_from(&listener.alpn);
         Ok(Self {
             config: Arc::new(config),
             without_alpn,
             alpn_mismatch: listener.alpn_mismatch,
-            resolver,
+            published,
+            selection: Selection::new(&listener.certificates, listener.unknown_sni),
             challenges,
         })
     }
 
     /// Whether the certificate that the listener serves by default is published.
     pub fn is_ready(&self) -> bool {
-        let table = self.resolver.published.load();
-        self.resolver.selection.default(&table).next().is_some()
+        let table = self.published.load();
+        self.selection.default(&table).next().is_some()
     }
 
     /// What to do with the client that sent `hello`.
@@ -73,16 +71,20 @@ impl ServerTls {
                 None => Decision::Refuse(Refusal::NoChallenge),
             };
         }
-        let table = self.resolver.published.load();
-        match select(&table, &self.resolver.selection, &ClientOffer::from(hello)) {
-            Choice::Certificate { .. } => {}
+        let table = self.published.load();
+        let credential = match select(&table, &self.selection, &ClientOffer::from(hello)) {
+            Choice::Certificate { credential, .. } => credential,
             Choice::NothingYet => return Decision::Refuse(Refusal::NothingPublished),
             Choice::UnknownName => return Decision::Refuse(Refusal::UnknownName),
-        }
-        match self.alpn_mismatch {
-            _ if self.shares_a_protocol(hello) => Decision::Handshake(self.config.clone()),
-            AlpnMismatch::Alert => Decision::Refuse(Refusal::NoCommonProtocol),
-            AlpnMismatch::Continue => Decision::Handshake(self.without_alpn.clone()),
+        };
+        let config = match self.alpn_mismatch {
+            _ if self.shares_a_protocol(hello) => &self.config,
+            AlpnMismatch::Alert => return Decision::Refuse(Refusal::NoCommonProtocol),
+            AlpnMismatch::Continue => &self.without_alpn,
+        };
+        Decision::Handshake {
+            config: config.clone(),
+            chosen: Chosen(credential.certified_key().clone()),
         }
     }
 
@@ -103,8 +105,13 @@ impl ServerTls {
 pub enum Decision {
     /// Answer the challenge of a CA with this configuration, then close: nothing is forwarded.
     Challenge(Arc<ServerConfig>),
-    /// Shake hands with this configuration, then forward.
-    Handshake(Arc<ServerConfig>),
+    /// Shake hands, then forward.
+    Handshake {
+        /// With this configuration.
+        config: Arc<ServerConfig>,
+        /// Each step of it [`during`](Chosen::during) this.
+        chosen: Chosen,
+    },
     /// Send [`Refusal::alert_record`] and close.
     Refuse(Refusal),
 }
@@ -207,7 +214,6 @@ fn server_config(
     listener: &ListenerConfig,
     policy: &Policy,
     client_ca: Option<&CaBundle>,
-    resolver: Arc<Resolver>,
 ) -> Result<ServerConfig, TlsError> {
     let builder = ServerConfig::builder_with_provider(policy.provider())
         .with_protocol_versions(policy.protocol_versions())
@@ -233,9 +239,11 @@ fn server_config(
                     })?;
             builder
                 .with_client_cert_verifier(verifier)
-                .with_cert_resolver(resolver)
+                .with_cert_resolver(Arc::new(Resolver))
         }
-        Authentication::OneWay => builder.with_no_client_auth().with_cert_resolver(resolver),
+        Authentication::OneWay => builder
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Resolver)),
     };
     config.ignore_client_order = policy.ignore_client_order();
     config.max_early_data_size = 0;

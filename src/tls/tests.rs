@@ -142,14 +142,17 @@ impl Gateway {
         let mut start = LazyConfigAcceptor::new(Acceptor::default(), socket)
             .await
             .map_err(tls_error)?;
-        let config = match self.tls.decide(&start.client_hello()) {
-            Decision::Challenge(config) | Decision::Handshake(config) => config,
+        let decision = self.tls.decide(&start.client_hello());
+        let handshake = match decision {
+            Decision::Challenge(config) => start.into_stream(config),
+            // rustls asks for the certificate before this returns.
+            Decision::Handshake { config, chosen } => chosen.during(|| start.into_stream(config)),
             Decision::Refuse(refusal) => {
                 start.io.write_all(&refusal.alert_record()).await.unwrap();
                 return Err(rustls::Error::General(refusal.to_string()));
             }
         };
-        let mut stream = start.into_stream(config).await.map_err(tls_error)?;
+        let mut stream = handshake.await.map_err(tls_error)?;
         let byte = stream.read_u8().await.map_err(tls_error)?;
         stream.write_u8(byte).await.map_err(tls_error)?;
         stream.shutdown().await.map_err(tls_error)

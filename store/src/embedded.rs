@@ -219,6 +219,31 @@ impl Store for EmbeddedStore {
         .await
     }
 
+    async fn page(&self, prefix: &str, after: &str, limit: usize) -> Result<Listing, StoreError> {
+        let (prefix, after) = (prefix.to_owned(), after.to_owned());
+        self.read(move |shared| {
+            let _gate = shared.gate.blocking_read();
+            let mut entries = Vec::new();
+            let mut found = match after < prefix {
+                true => shared.database.entries(&prefix),
+                false => shared.database.entries_after(&after),
+            };
+            for (_, entry) in found.by_ref().take(limit) {
+                let entry = entry?.0;
+                if !entry.key.starts_with(&prefix) {
+                    break;
+                }
+                entries.push(entry);
+            }
+            found.finish()?;
+            Ok(Listing {
+                entries,
+                revision: shared.database.totals().revision,
+            })
+        })
+        .await
+    }
+
     async fn commit(&self, batch: Batch) -> Result<Revision, StoreError> {
         batch.check()?;
         self.ask(|reply| Job::Commit { batch, reply }).await

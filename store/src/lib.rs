@@ -63,6 +63,11 @@ pub trait Store: Send + Sync + 'static {
     /// they were at one moment. Reads no other entries.
     async fn list(&self, prefix: &str) -> Result<Listing, StoreError>;
 
+    /// At most `limit` of the entries whose key starts with `prefix` and comes after `after`, sorted by key, as they
+    /// were at one moment. For going through many without holding them all: the last key of a page is the next
+    /// page's `after`, beginning with an empty one; a page with fewer than `limit` is the last.
+    async fn page(&self, prefix: &str, after: &str, limit: usize) -> Result<Listing, StoreError>;
+
     /// Applies the whole batch, or nothing of it. Durable when it returns `Ok`; the revision is that of this
     /// commit.
     ///

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -72,6 +73,27 @@ impl Store for MemoryStore {
             .entries
             .range(prefix.to_owned()..)
             .take_while(|(key, _)| key.starts_with(prefix))
+            .map(|(key, (revision, value))| Entry {
+                key: key.clone(),
+                value: value.clone(),
+                revision: *revision,
+            })
+            .collect();
+        Ok(Listing {
+            entries,
+            revision: state.revision,
+        })
+    }
+
+    async fn page(&self, prefix: &str, after: &str, limit: usize) -> Result<Listing, StoreError> {
+        let state = self.state();
+        let first = (Bound::Excluded(after.max(prefix)), Bound::Unbounded);
+        let at_prefix = state.entries.get_key_value(prefix).filter(|_| after < prefix);
+        let entries = at_prefix
+            .into_iter()
+            .chain(state.entries.range::<str, _>(first))
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .take(limit)
             .map(|(key, (revision, value))| Entry {
                 key: key.clone(),
                 value: value.clone(),

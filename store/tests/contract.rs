@@ -80,6 +80,7 @@ every_backend! {
         what_was_written_is_read_with_the_revision_of_its_commit
         a_listing_is_sorted_and_holds_the_prefix_only
         a_listing_shows_one_moment_while_batches_are_committed
+        pages_hold_what_a_listing_holds_whatever_their_size
     }
     writing {
         revisions_grow_with_every_commit

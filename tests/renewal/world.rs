@@ -365,6 +365,10 @@ impl Store for FlakyStore {
         Self::check(&self.reads_fail)?;
         self.inner.list(prefix).await
     }
+    async fn page(&self, prefix: &str, after: &str, limit: usize) -> Result<Listing, StoreError> {
+        Self::check(&self.reads_fail)?;
+        self.inner.page(prefix, after, limit).await
+    }
     async fn commit(&self, batch: Batch) -> Result<Revision, StoreError> {
         Self::check(&self.writes_fail)?;
         self.inner.commit(batch).await

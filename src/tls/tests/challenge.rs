@@ -127,7 +127,7 @@ async fn a_pending_challenge_opens_no_way_around_mutual_authentication() {
         let client = offering(&[&TLS13, &TLS12], alpn);
         assert!(matches!(
             mutual.decide(&client, "www.example.com"),
-            Decision::Handshake(_)
+            Decision::Handshake { .. }
         ));
         let ends = mutual.connect(&client, "www.example.com").await;
         assert_eq!(ends.server, Err(rustls::Error::NoCertificatesPresented));

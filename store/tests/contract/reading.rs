@@ -60,6 +60,31 @@ pub(crate) async fn a_listing_is_sorted_and_holds_the_prefix_only(store: Arc<dyn
     assert_eq!(keys("").await.len(), 9);
 }
 
+pub(crate) async fn pages_hold_what_a_listing_holds_whatever_their_size(store: Arc<dyn Store>) {
+    let mut batch = Batch::new();
+    for key in ["b/2", "a/9", "b", "b/10", "b0", "c", "b/1", "b/1/x", "~"] {
+        batch = batch.put(key, vec![1; 40_000], Expect::Absent);
+    }
+    store.commit(batch).await.unwrap();
+    for prefix in ["", "b", "b/", "b/1", "nothing"] {
+        let listed = store.list(prefix).await.unwrap().entries;
+        for limit in 1..11 {
+            let (mut paged, mut after) = (Vec::new(), String::new());
+            loop {
+                let page = store.page(prefix, &after, limit).await.unwrap().entries;
+                assert!(page.len() <= limit);
+                let is_last = page.len() < limit;
+                after = page.last().map_or(after, |last| last.key.clone());
+                paged.extend(page);
+                if is_last {
+                    break;
+                }
+            }
+            assert_eq!(paged, listed, "prefix {prefix:?} in pages of {limit}");
+        }
+    }
+}
+
 pub(crate) async fn a_listing_shows_one_moment_while_batches_are_committed(store: Arc<dyn Store>) {
     const KEYS: usize = 40;
     let writer = {

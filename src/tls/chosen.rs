@@ -1,0 +1,44 @@
+//! The certificate of a handshake, from its decision to rustls.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+/// The certificate that a client is served. rustls asks for it in the midst of the handshake, when it could not be
+/// looked up once more: meanwhile another may have been published, or it may have left the cache.
+#[derive(Clone, Debug)]
+pub struct Chosen(pub(super) Arc<CertifiedKey>);
+
+impl Chosen {
+    /// Runs a step of the handshake, in which rustls gets this certificate when it asks for one.
+    pub fn during<T>(&self, step: impl FnOnce() -> T) -> T {
+        let before = CHOSEN.replace(Some(self.0.clone()));
+        let _restored = Restored(before);
+        step()
+    }
+}
+
+/// Answers with what is chosen for the step that the thread is in, and with nothing outside of one.
+#[derive(Debug)]
+pub(super) struct Resolver;
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        CHOSEN.with_borrow(Clone::clone)
+    }
+}
+
+/// Also when a step panics: the next handshake of the thread is another client's.
+struct Restored(Option<Arc<CertifiedKey>>);
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        CHOSEN.set(self.0.take());
+    }
+}
+
+thread_local! {
+    static CHOSEN: RefCell<Option<Arc<CertifiedKey>>> = const { RefCell::new(None) };
+}
