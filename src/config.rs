@@ -5,6 +5,7 @@
 //! across tables. Both steps go on after a finding, so that one run reports all of them.
 
 mod alpn;
+mod byte_size;
 mod check;
 mod collection;
 mod diagnostic;

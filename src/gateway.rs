@@ -1,8 +1,9 @@
 //! The whole program in one value: assembled, reloaded in two phases, drained.
 //!
-//! Start order: store, what is stored is published, sockets bound, everything served, and only then renewal begins.
-//! So a restart serves from the store at once, whether the CA can be reached or not. Certificate files are read by a task
-//! of their own meanwhile, at a start and at a reload alike: what they bring follows a moment later.
+//! Start order: store, the listeners' default certificates are published, sockets bound, everything served, and only
+//! then renewal begins. So a restart serves from the store at once, whether the CA can be reached or not: a certificate
+//! that is not loaded yet is loaded for the first client that asks for it. Certificate files are read by a task of their
+//! own meanwhile, at a start and at a reload alike: what they bring follows a moment later.
 
 mod control_plane;
 mod data_plane;
@@ -60,8 +61,9 @@ impl Gateway {
             data_plane.published.clone(),
             data_plane.metrics.clone(),
             clock.clone(),
+            config.runtime.certificate_cache,
         );
-        publisher.start().await?;
+        publisher.start(data_plane::defaults(&config)).await?;
 
         let prepared = data_plane.prepare(&config)?;
         let files = WatchedFiles::watch(&config, &inventory, &clock);

@@ -5,6 +5,7 @@
 //! | `certificates/NAME` | [`CertificateRecord`] |
 //! | `credentials/NAME` | chain and key as one PEM text, written in the same batch as the record that describes it |
 //! | `previous-credentials/NAME` | the credential before that one |
+//! | `names/PATTERN/NAME` | nothing: the certificate is for this name. Perhaps it no longer is; then it says so itself |
 //! | `orders/NAME` | [`OrderRecord`]: the journal of an order under way |
 //! | `accounts/ISSUER` | [`AccountRecord`] |
 //! | `local-cas/ISSUER` | [`LocalCaRecord`] |
@@ -16,6 +17,7 @@ mod authority;
 mod certificate;
 mod error;
 mod format;
+mod names;
 mod order;
 mod requested;
 mod secret;
@@ -80,18 +82,23 @@ impl Inventory {
     /// [`InventoryError::Store`] when the store fails; a record that cannot be read is in the answer instead.
     pub async fn certificates(&self) -> Result<Certificates, InventoryError> {
         let listing = self.store.list(CERTIFICATES).await?;
-        let (mut records, mut unreadable) = (Vec::with_capacity(listing.entries.len()), Vec::new());
-        for entry in listing.entries {
-            let Some(name) = certificate_name(&entry.key, CERTIFICATES) else {
-                tracing::warn!(key = entry.key, "a key that names no certificate is left alone");
-                continue;
-            };
-            match decode_certificate(&name, &entry) {
-                Ok(record) => records.push(record),
-                Err(error) => unreadable.push((name, error)),
-            }
-        }
-        Ok(Certificates { records, unreadable })
+        Ok(Certificates::from(listing.entries))
+    }
+
+    /// As [`certificates`](Self::certificates), but at most `limit` of those whose name begins with `prefix` and comes
+    /// after `after`.
+    ///
+    /// # Errors
+    /// [`InventoryError::Store`] when the store fails.
+    pub async fn certificates_after(
+        &self,
+        prefix: &str,
+        after: Option<&CertificateName>,
+        limit: usize,
+    ) -> Result<Certificates, InventoryError> {
+        let after = after.map_or_else(String::new, |after| key(CERTIFICATES, after));
+        let page = self.store.page(&key(CERTIFICATES, prefix), &after, limit).await?;
+        Ok(Certificates::from(page.entries))
     }
 
     /// What is known of one certificate; `None` when nothing is.
@@ -175,9 +182,13 @@ impl Inventory {
         lease: &Lease,
     ) -> Result<Revision, InventoryError> {
         let before = self.store.get(&key(CREDENTIALS, &record.name)).await?;
+        // One that cannot be read is overwritten, with whatever names it had.
+        let known = self.certificate(&record.name).await.unwrap_or_default();
         let batch = with_credential(record, pem, expect, before)?;
+        let known = known.as_ref().map(|known| &known.value);
         self.commit(
-            batch
+            self.with_names(batch, record, known)
+                .await?
                 .delete(key(order::ORDERS, &record.name), Expect::Any)
                 .under(lease),
         )
@@ -223,10 +234,13 @@ impl Inventory {
         {
             return Ok(false);
         }
-        let expect = known.map_or(Expect::Absent, |known| Expect::Revision(known.revision));
+        let expect = known
+            .as_ref()
+            .map_or(Expect::Absent, |known| Expect::Revision(known.revision));
         let record = CertificateRecord::imported(name.clone(), source, credential.leaf().clone(), now);
-        self.commit(with_credential(&record, pem, expect, stored)?)
-            .await?;
+        let batch = with_credential(&record, pem, expect, stored)?;
+        let known = known.as_ref().map(|known| &known.value);
+        self.commit(self.with_names(batch, &record, known).await?).await?;
         Ok(true)
     }
 
@@ -250,10 +264,12 @@ impl Inventory {
     /// The store's.
     pub async fn remove_certificate(&self, name: &CertificateName) -> Result<(), InventoryError> {
         let prefixes = [CERTIFICATES, CREDENTIALS, PREVIOUS_CREDENTIALS, order::ORDERS];
+        let known = self.certificate(name).await.unwrap_or_default();
         let batch = prefixes.into_iter().fold(Batch::new(), |batch, prefix| {
             batch.delete(key(prefix, name), Expect::Any)
         });
-        self.commit(batch).await.map(drop)
+        let known = known.as_ref().map(|known| &known.value);
+        self.commit(names::without(batch, name, known)).await.map(drop)
     }
 
     /// Takes the lease `name` for `ttl`; `None` while anybody else holds it, another task of this process included.
@@ -304,6 +320,23 @@ impl Inventory {
             value: format::decode(&entry.key, &Zeroizing::new(entry.value))?,
             revision: entry.revision,
         }))
+    }
+}
+
+impl From<Vec<Entry>> for Certificates {
+    fn from(entries: Vec<Entry>) -> Self {
+        let (mut records, mut unreadable) = (Vec::with_capacity(entries.len()), Vec::new());
+        for entry in entries {
+            let Some(name) = certificate_name(&entry.key, CERTIFICATES) else {
+                tracing::warn!(key = entry.key, "a key that names no certificate is left alone");
+                continue;
+            };
+            match decode_certificate(&name, &entry) {
+                Ok(record) => records.push(record),
+                Err(error) => unreadable.push((name, error)),
+            }
+        }
+        Self { records, unreadable }
     }
 }
 

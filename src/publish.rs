@@ -5,13 +5,19 @@
 //! reported in [`Problems`]. Serving needs neither the store nor a CA: both may be gone for as long as certificates
 //! are valid. [`PublishedChallenges`] brings the answers to a CA's challenges to the same listeners.
 
+mod cache;
 mod candidate;
 mod challenges;
+mod change;
+mod lookup;
+mod problem;
 mod publisher;
+mod sweep;
 
 pub use candidate::Unfit;
 pub use challenges::PublishedChallenges;
-pub use publisher::{Problem, Problems, Publisher};
+pub use problem::{Problem, Problems};
+pub use publisher::Publisher;
 
 #[cfg(test)]
 mod tests;

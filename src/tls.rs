@@ -18,10 +18,11 @@ mod table;
 
 pub use challenge::{ACME_TLS_ALPN, ChallengeError, ChallengeProblem, ChallengeTable};
 pub use chosen::Chosen;
-pub use published::PublishedCertificates;
+pub use index::StoredNames;
+pub use published::{LookupRequest, PublishedCertificates};
 pub use selection::{Choice, ClientOffer, MatchedBy, Selection, select};
 pub use server::{Decision, Refusal, ServerTls, TlsError, alert_record};
-pub use table::CertificateTable;
+pub use table::{CertificateTable, Lookup};
 
 #[cfg(test)]
 mod tests;

@@ -78,6 +78,8 @@ pub struct GatewayConfig {
 pub struct RuntimeConfig {
     /// Data-plane threads.
     pub workers: usize,
+    /// Bytes of certificates that are kept ready to serve.
+    pub certificate_cache: usize,
     /// How long open connections may go on after SIGTERM.
     pub drain_timeout: Duration,
 }

@@ -10,6 +10,7 @@ use toml::de::DeValue;
 
 use crate::certificate::KeyType;
 use crate::config::alpn::Alpn;
+use crate::config::byte_size::ByteSize;
 use crate::config::collection::{List, Named, OneOrMany, Tags};
 use crate::config::period::Period;
 use crate::config::reader::{Key, Reader, Value, table};
@@ -76,10 +77,12 @@ table! {
     Runtime {
         /// Data-plane threads. Default: one for each core.
         workers: Integer<1, 1024>,
+        /// Memory for certificates that are kept ready to serve; the others are loaded when they are asked for.
+        /// Default: "256MiB".
+        certificate_cache: ByteSize<1, 1_048_576>,
         /// How long open connections may go on after SIGTERM. Default: "30s".
         drain_timeout: Period<0, 86_400>,
     }
-    later certificate_cache
 }
 
 table! {

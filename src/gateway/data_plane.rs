@@ -15,7 +15,7 @@ use crate::http::TokenTable;
 use crate::listener::{BoundListener, ListenerSettings, RunningListener, Service, Workers};
 use crate::metrics::Metrics;
 use crate::policy;
-use crate::tls::{ChallengeTable, PublishedCertificates, ServerTls};
+use crate::tls::{ChallengeTable, Lookup, PublishedCertificates, Selection, ServerTls};
 
 /// The data plane's threads, and what runs on them.
 pub(super) struct DataPlane {
@@ -50,7 +50,7 @@ impl DataPlane {
     pub(super) fn start(workers: usize) -> Result<Self, GatewayError> {
         Ok(Self {
             workers: Workers::start(workers).map_err(|source| GatewayError::Workers { source })?,
-            published: Arc::new(PublishedCertificates::new()),
+            published: Arc::new(PublishedCertificates::cold()),
             challenges: Arc::new(ChallengeTable::new()),
             tokens: Arc::new(TokenTable::new()),
             metrics: Arc::new(Metrics::new()),
@@ -278,6 +278,16 @@ impl DataPlane {
     }
 }
 
+/// What the listeners of `config` serve by default.
+pub(super) fn defaults(config: &Config) -> Vec<Lookup> {
+    let tls = config
+        .listeners
+        .values()
+        .filter(|listener| listener.protocol == Protocol::Tls);
+    tls.filter_map(|listener| Selection::new(&listener.certificates, listener.unknown_sni).default_lookup())
+        .collect()
+}
+
 /// Whether it is `running` that has `address`, or has it until `config` is in force: as part of all addresses, or the
 /// other way round.
 fn makes_room(running: &RunningListener, address: SocketAddr, config: &Config) -> bool {
@@ -338,6 +348,11 @@ pub(super) fn check_fixed_parts(before: &Config, wanted: &Config) -> Result<(), 
             "runtime.workers",
             before.runtime.workers.to_string(),
             wanted.runtime.workers.to_string(),
+        ),
+        (
+            "runtime.certificate_cache",
+            before.runtime.certificate_cache.to_string(),
+            wanted.runtime.certificate_cache.to_string(),
         ),
     ];
     match parts.into_iter().find(|(_, before, wanted)| before != wanted) {

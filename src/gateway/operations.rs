@@ -52,7 +52,7 @@ impl Operations for ControlPlane {
         }
         let view = |(name, (desired, record)): (&CertificateName, _)| {
             let step = steps.get(name).map(String::as_str);
-            views::certificate(name, desired, record, published.get(name), step)
+            views::certificate(name, desired, record, &published, step)
         };
         Ok(all.into_iter().map(view).collect())
     }
@@ -74,13 +74,7 @@ impl Operations for ControlPlane {
         let record = record.as_ref().map(|record| &record.value);
         let steps = self.steps();
         let step = steps.get(name).map(String::as_str);
-        Ok(views::certificate(
-            name,
-            desired,
-            record,
-            published.get(name),
-            step,
-        ))
+        Ok(views::certificate(name, desired, record, &published, step))
     }
 
     async fn request(

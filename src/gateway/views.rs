@@ -1,16 +1,17 @@
 //! Records as the admin API shows them.
 
 use crate::admin::api;
-use crate::certificate::{CertificateName, Credential, DesiredCertificate};
+use crate::certificate::{CertificateName, DesiredCertificate, Leaf};
 use crate::inventory::{CertificateRecord, CertificateState, Source};
+use crate::tls::CertificateTable;
 
 /// A certificate as an operator sees it: what is wanted, what there is, and what happens next. `step` is how far the
-/// attempt under way has come, if there is one. `served` is what the listeners have of it, the preferred credential first.
-pub(super) fn certificate<'t>(
+/// attempt under way has come, if there is one. `published` is what the listeners serve from.
+pub(super) fn certificate(
     name: &CertificateName,
     desired: Option<&DesiredCertificate>,
     record: Option<&CertificateRecord>,
-    mut served: impl Iterator<Item = &'t Credential>,
+    published: &CertificateTable,
     step: Option<&str>,
 ) -> api::Certificate {
     let current = record.and_then(|record| record.current.as_ref());
@@ -31,8 +32,16 @@ pub(super) fn certificate<'t>(
     let renew_at = current
         .and_then(|current| current.renew_at)
         .filter(|_| desired.is_some() && state.is_some());
-    let published =
-        leaf.is_some_and(|leaf| served.any(|served| served.leaf().fingerprint == leaf.fingerprint));
+    let is_loaded = published.get(name).next().is_some();
+    let is_served = |leaf: &Leaf| {
+        let mut loaded = published.get(name);
+        loaded.any(|loaded| loaded.leaf().fingerprint == leaf.fingerprint)
+    };
+    let is_published = leaf.is_some_and(|leaf| match is_loaded {
+        true => is_served(leaf),
+        // The first client that asks for it has it loaded.
+        false => !published.is_whole(),
+    });
     api::Certificate {
         name: name.clone(),
         domains,
@@ -46,7 +55,7 @@ pub(super) fn certificate<'t>(
         issued_by: leaf.map(|leaf| leaf.issuer.clone()),
         key: leaf.map(|leaf| leaf.key.clone()),
         fingerprint: leaf.map(|leaf| leaf.fingerprint.clone()),
-        published,
+        published: is_published,
     }
 }
 

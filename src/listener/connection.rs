@@ -11,7 +11,7 @@ use crate::config::ListenerConfig;
 use crate::http::{TokenTable, serve_connection};
 use crate::metrics::{ListenerMetrics, Outcome};
 use crate::record::RecordError;
-use crate::tls::{Decision, ServerTls};
+use crate::tls::{Decision, Refusal, ServerTls};
 
 use super::copy::{End, Link};
 use super::handshake::{Established, Greeted, HandshakeError};
@@ -105,7 +105,7 @@ async fn shake_hands(
     let decision = {
         let hello = greeted.accepted.client_hello();
         report.greeted(hello.server_name());
-        tls.decide(&hello)
+        tls.decide_loaded(&hello).await
     };
     match decision {
         Decision::Challenge(challenge) => {
@@ -117,6 +117,7 @@ async fn shake_hands(
             report.established(&session.negotiated);
             Ok(Session::Forward(session))
         }
+        Decision::LookUp(_) => Err(HandshakeError::Refused(Refusal::NotLoaded)),
         Decision::Refuse(refusal) => Err(HandshakeError::Refused(refusal)),
     }
 }

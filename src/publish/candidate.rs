@@ -1,5 +1,7 @@
 //! Whether what the store holds may be served in place of what is served.
 
+use certgate_store::Revision;
+
 use crate::certificate::{CertificateName, Credential, CredentialError, CredentialPem};
 use crate::clock::Timestamp;
 use crate::inventory::{CertificateRecord, Inventory, InventoryError, Versioned};
@@ -44,8 +46,8 @@ pub enum Unfit {
 pub(super) enum Stored {
     /// Nothing to serve, and that is as it should be.
     Nothing,
-    /// This, which is sound in itself.
-    Ready(Credential),
+    /// This, which is sound in itself, by the record of this revision.
+    Ready(Credential, Revision),
 }
 
 /// Reads one certificate and checks that it is whole: key and chain fit, and they are what the record describes.
@@ -86,7 +88,8 @@ pub(super) fn may_replace(
 }
 
 fn check(record: Option<Versioned<CertificateRecord>>, pem: Option<CredentialPem>) -> Result<Stored, Unfit> {
-    let Some(current) = record.and_then(|record| record.value.current) else {
+    let Some((current, revision)) = record.and_then(|record| Some((record.value.current?, record.revision)))
+    else {
         return Ok(Stored::Nothing);
     };
     let credential = Credential::from_pem(&pem.ok_or(Unfit::Missing)?)?;
@@ -97,7 +100,7 @@ fn check(record: Option<Versioned<CertificateRecord>>, pem: Option<CredentialPem
             found: found.clone(),
         });
     }
-    Ok(Stored::Ready(credential))
+    Ok(Stored::Ready(credential, revision))
 }
 
 impl From<CredentialError> for Unfit {

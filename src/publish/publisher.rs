@@ -1,22 +1,23 @@
 //! Follows the store and swaps the table.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
+use std::future::{Future, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
 use certgate_store::Hints;
-use imbl::OrdSet;
-use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::cause::with_causes;
-use crate::certificate::{CertificateName, Credential};
-use crate::clock::{Clock, Timestamp};
+use super::cache::Cache;
+use super::change::Change;
+use super::problem::{Problems, report};
+use super::sweep::Sweep;
+use crate::certificate::CertificateName;
+use crate::clock::Clock;
 use crate::inventory::{Inventory, InventoryError, Stale};
 use crate::metrics::Metrics;
-use crate::publish::candidate::{Stored, Unfit, may_replace, read, read_without_record};
-use crate::tls::{CertificateTable, PublishedCertificates};
+use crate::tls::{CertificateTable, Lookup, LookupRequest, PublishedCertificates};
 
 /// Publishes what the store holds. There is one for a process.
 pub struct Publisher {
@@ -26,46 +27,34 @@ pub struct Publisher {
     clock: Arc<dyn Clock>,
     pub(super) hints: Hints,
     pub(super) stale: Stale,
-    served: OrdSet<CertificateName>,
+    requests: Option<mpsc::Receiver<LookupRequest>>,
+    pub(super) cache: Cache,
+    sweep: Option<Sweep>,
     pub(super) problems: watch::Sender<Problems>,
 }
 
-/// What is not published as the store has it.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Problems {
-    /// By certificate.
-    pub certificates: BTreeMap<CertificateName, Problem>,
-    /// The store cannot be read; what is published goes on being served.
-    pub store: Option<Problem>,
-}
-
-/// One thing that is not as it should be.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Problem {
-    /// What, and what is served nevertheless.
-    pub reason: String,
-    /// Since when.
-    pub since: Timestamp,
-}
-
 impl Publisher {
-    /// A publisher that has published nothing yet.
+    /// A publisher that has published nothing yet, and keeps some `cache` bytes of certificates ready to serve; the
+    /// others are loaded when they are asked for.
     pub fn new(
         inventory: Inventory,
         published: Arc<PublishedCertificates>,
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
+        cache: usize,
     ) -> Self {
         // Hints before the first look: nothing that happens in between is missed.
         let hints = inventory.hints();
         Self {
             inventory,
             metrics,
+            requests: published.requests(),
             published,
             clock,
             hints,
             stale: Stale::Everything,
-            served: OrdSet::new(),
+            cache: Cache::new(cache),
+            sweep: None,
             problems: watch::Sender::default(),
         }
     }
@@ -75,102 +64,148 @@ impl Publisher {
         self.problems.subscribe()
     }
 
-    /// Publishes everything there is. Before any listener is open, so that the first handshake is served; no CA is
-    /// needed for it.
+    /// Publishes what is served most: the defaults of the listeners. Before any listener is open; no CA is needed for
+    /// it. Everything else follows while the publisher runs, what is asked for first.
     ///
     /// # Errors
-    /// [`InventoryError::Store`] when the store cannot be read. A certificate that cannot be is a [`Problem`].
-    pub async fn start(&mut self) -> Result<(), InventoryError> {
-        self.catch_up().await
+    /// [`InventoryError::Store`] when the store cannot be read. A certificate that cannot be is a problem of its own.
+    pub async fn start(&mut self, defaults: impl IntoIterator<Item = Lookup>) -> Result<(), InventoryError> {
+        for lookup in defaults {
+            self.publish(async |change| change.look_up(&lookup).await).await?;
+        }
+        Ok(())
     }
 
     /// Publishes every change until `stop` is done. One that cannot be read for now is tried again; until then its
     /// predecessor is served.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
-        let mut full_look = interval_at(Instant::now() + FULL_LOOK, FULL_LOOK);
-        full_look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut requests = self.requests.take();
+        let mut next_sweep = Instant::now();
+        let mut sweeping_since = Instant::now();
         let mut pause = FIRST_STORE_PAUSE;
+        let mut is_pausing = false;
         loop {
-            let mut retry = None;
-            match self.catch_up().await {
-                Ok(()) => pause = FIRST_STORE_PAUSE,
-                Err(_) => {
-                    retry = Some(pause);
+            if !is_pausing && self.has_stale() {
+                match self.take_stale().await {
+                    Ok(()) => pause = FIRST_STORE_PAUSE,
+                    Err(_) => is_pausing = true,
+                }
+            }
+            let can_step = !is_pausing && self.is_sweeping();
+            tokio::select! {
+                biased;
+                () = &mut stop => return,
+                Some(request) = next_request(&mut requests) => self.answer(request).await,
+                hint = self.hints.changed() => self.stale.add_hint(&hint),
+                () = sleep(pause), if is_pausing => {
+                    is_pausing = false;
                     pause = (pause * 2).min(LAST_STORE_PAUSE);
                 }
-            }
-            tokio::select! {
-                () = &mut stop => return,
-                hint = self.hints.changed() => self.stale.add_hint(&hint),
-                _ = full_look.tick() => self.stale = Stale::Everything,
-                () = sleep(retry.unwrap_or_default()), if retry.is_some() => {}
-            }
-        }
-    }
-
-    /// Reads what is stale and publishes it, all at once. Nothing of it is forgotten when the store fails.
-    pub(super) async fn catch_up(&mut self) -> Result<(), InventoryError> {
-        let mut change = Change {
-            table: CertificateTable::clone(&self.published.load()),
-            served: self.served.clone(),
-            problems: BTreeMap::new(),
-            changed: false,
-        };
-        let result = self.read_stale(&mut change).await;
-        if change.changed {
-            self.published.publish(change.table);
-            self.served = change.served;
-        }
-        self.measure(change.problems.keys());
-        self.report(change.problems, result.as_ref().err());
-        result?;
-        self.stale = Stale::default();
-        Ok(())
-    }
-
-    async fn read_stale(&self, change: &mut Change) -> Result<(), InventoryError> {
-        let names = match &self.stale {
-            Stale::Names(names) => names.clone(),
-            Stale::Everything => {
-                let all = self.inventory.certificates().await?;
-                let records = all.records.into_iter().map(|record| record.value.name);
-                let stored = records.chain(all.unreadable.into_iter().map(|(name, _)| name));
-                stored
-                    .chain(change.served.iter().cloned())
-                    .collect::<BTreeSet<_>>()
-            }
-        };
-        for name in names {
-            let problem = match read(&self.inventory, &name).await {
-                Ok(Stored::Nothing) => {
-                    change.withdraw(&name);
-                    None
+                () = sleep_until(next_sweep), if !can_step && !is_pausing => {
+                    self.stale = Stale::Everything;
+                    sweeping_since = Instant::now();
+                    next_sweep = sweeping_since + FULL_LOOK;
                 }
-                Ok(Stored::Ready(credential)) => change.offer(&name, credential, self.clock.now()),
-                Err(Unfit::Inventory {
-                    source: source @ InventoryError::Store { .. },
-                }) => return Err(source),
-                Err(error) => Some(self.without(change, &name, &error).await),
-            };
-            change.problems.insert(name, problem);
+                () = ready(()), if can_step => match self.step().await {
+                    Ok(()) => if !self.is_sweeping() {
+                        // However many there are, it takes but a small part of the time.
+                        let took = sweeping_since.elapsed();
+                        next_sweep = Instant::now() + FULL_LOOK.max(took * SWEEP_SHARE);
+                    },
+                    Err(_) => is_pausing = true,
+                },
+            }
         }
-        Ok(())
     }
 
-    /// What is served of a certificate that cannot be read whole.
-    async fn without(&self, change: &mut Change, name: &CertificateName, error: &Unfit) -> String {
-        let reason = with_causes(error);
-        if change.table.get(name).next().is_some() {
-            return format!("{reason}; the one before goes on being served");
-        }
-        match (error, read_without_record(&self.inventory, name).await) {
-            (Unfit::Inventory { .. }, Some(credential)) => {
-                change.put(name, credential);
-                format!("{reason}; its chain and key are sound, and served")
+    /// Whether a look at everything is under way.
+    pub(super) fn is_sweeping(&self) -> bool {
+        self.sweep.is_some()
+    }
+
+    fn has_stale(&self) -> bool {
+        !matches!(&self.stale, Stale::Names(names) if names.is_empty())
+    }
+
+    /// Publishes what is stale; of everything, only the first step. Nothing of it is forgotten when the store fails.
+    pub(super) async fn take_stale(&mut self) -> Result<(), InventoryError> {
+        match std::mem::take(&mut self.stale) {
+            Stale::Everything => {
+                self.sweep = Some(Sweep::begin(self.published.load().stored_names()));
+                Ok(())
             }
-            _ => format!("{reason}; nothing is served for it"),
+            Stale::Names(names) => {
+                let refreshed = self
+                    .publish(async |change| {
+                        change.is_news = true;
+                        for name in &names {
+                            change.refresh(name).await?;
+                        }
+                        Ok(())
+                    })
+                    .await;
+                if refreshed.is_err() {
+                    self.stale.add(names);
+                }
+                refreshed
+            }
         }
+    }
+
+    /// One step of the look at everything. When the store fails, it begins anew.
+    pub(super) async fn step(&mut self) -> Result<(), InventoryError> {
+        let stepped = self.publish(async |change| change.step().await).await;
+        if stepped.is_err() {
+            self.stale = Stale::Everything;
+            self.sweep = None;
+        }
+        stepped
+    }
+
+    async fn answer(&mut self, request: LookupRequest) {
+        // Whoever cannot be told has gone; dropped untold, the handshake learns that it failed.
+        if self.look_up(&request.lookup).await.is_ok() {
+            let _ = request.done.send(());
+        }
+    }
+
+    /// Gives the table what a handshake asks for.
+    pub(super) async fn look_up(&mut self, lookup: &Lookup) -> Result<(), InventoryError> {
+        self.publish(async |change| change.look_up(lookup).await).await
+    }
+
+    /// Makes a change and swaps it in, all at once: also as much as came about before the store failed.
+    async fn publish(
+        &mut self,
+        make: impl AsyncFnOnce(&mut Change<'_>) -> Result<(), InventoryError>,
+    ) -> Result<(), InventoryError> {
+        let before = CertificateTable::clone(&self.published.load());
+        let mut change = Change {
+            inventory: &self.inventory,
+            now: self.clock.now(),
+            table: before,
+            cache: &mut self.cache,
+            sweep: &mut self.sweep,
+            found: BTreeMap::new(),
+            is_news: false,
+            problems: &self.problems,
+            waited_for: BTreeSet::new(),
+            evicted: Vec::new(),
+        };
+        let result = make(&mut change).await;
+        change.evict();
+        let Change {
+            table,
+            found,
+            evicted,
+            now,
+            ..
+        } = change;
+        self.published.publish(table);
+        self.measure(found.keys().chain(&evicted));
+        report(&self.problems, found, result.as_ref().err(), now);
+        result
     }
 
     /// Brings the metric of each of these up to what is served.
@@ -185,85 +220,18 @@ impl Publisher {
             }
         }
     }
-
-    fn report(&self, found: BTreeMap<CertificateName, Option<String>>, store: Option<&InventoryError>) {
-        let now = self.clock.now();
-        self.problems.send_if_modified(|problems| {
-            let before = problems.clone();
-            for (name, reason) in found {
-                match reason {
-                    None => drop(problems.certificates.remove(&name)),
-                    Some(reason) => {
-                        let known = problems.certificates.get(&name);
-                        if known.is_none_or(|known| known.reason != reason) {
-                            tracing::error!(certificate = %name, reason, "not published as the store has it");
-                            let since = known.map_or(now, |known| known.since);
-                            problems.certificates.insert(name, Problem { reason, since });
-                        }
-                    }
-                }
-            }
-            problems.store = store.map(|error| {
-                let reason = with_causes(error);
-                let since = before.store.as_ref().map_or(now, |known| known.since);
-                Problem { reason, since }
-            });
-            if let (Some(problem), None) = (&problems.store, &before.store) {
-                tracing::error!(
-                    reason = problem.reason,
-                    "the store cannot be read; what is published goes on being served"
-                );
-            }
-            *problems != before
-        });
-    }
 }
 
-/// The next table in the making.
-struct Change {
-    table: CertificateTable,
-    /// The names of its entries.
-    served: OrdSet<CertificateName>,
-    /// What was found of each certificate that was read; `None`: all is well.
-    problems: BTreeMap<CertificateName, Option<String>>,
-    changed: bool,
-}
-
-impl Change {
-    /// Puts `credential` in the place of what is served, if it may be there.
-    fn offer(&mut self, name: &CertificateName, credential: Credential, now: Timestamp) -> Option<String> {
-        let not_after = credential.leaf().not_after;
-        let served = self.table.get(name).next();
-        if served.is_none_or(|served| served.certified_key().cert != credential.certified_key().cert) {
-            if let Err(error) = may_replace(&credential, served, now) {
-                return Some(format!(
-                    "{}; the one before goes on being served",
-                    with_causes(&error)
-                ));
-            }
-            self.put(name, credential);
-        }
-        (not_after < now).then(|| format!("it expired at {not_after}; it is served for want of a better one"))
-    }
-
-    fn put(&mut self, name: &CertificateName, credential: Credential) {
-        tracing::info!(certificate = %name, not_after = %credential.leaf().not_after, "published");
-        self.table = self.table.with(name.clone(), vec![credential]);
-        self.served.insert(name.clone());
-        self.changed = true;
-    }
-
-    fn withdraw(&mut self, name: &CertificateName) {
-        if self.table.get(name).next().is_some() {
-            tracing::info!(certificate = %name, "withdrawn");
-            self.table = self.table.without(name);
-            self.served.remove(name);
-            self.changed = true;
-        }
+async fn next_request(requests: &mut Option<mpsc::Receiver<LookupRequest>>) -> Option<LookupRequest> {
+    match requests {
+        Some(requests) => requests.recv().await,
+        None => None,
     }
 }
 
 /// In case a change of the store went by unseen, or something has become valid.
 const FULL_LOOK: Duration = Duration::from_secs(600);
+/// The time that a look at everything takes, in the time until the next.
+const SWEEP_SHARE: u32 = 100;
 const FIRST_STORE_PAUSE: Duration = Duration::from_secs(1);
 const LAST_STORE_PAUSE: Duration = Duration::from_secs(60);

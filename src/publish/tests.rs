@@ -1,3 +1,5 @@
+mod cold;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -87,7 +89,7 @@ impl World {
         Self {
             inventory: Inventory::new(store.clone()),
             store,
-            published: Arc::default(),
+            published: Arc::new(PublishedCertificates::cold()),
             clock: ManualClock::new(Timestamp::from_unix_seconds(1_795_219_200)),
         }
     }
@@ -104,8 +106,10 @@ impl World {
             self.published.clone(),
             Arc::new(crate::metrics::Metrics::new()),
             Arc::new(self.clock.clone()),
+            64 << 20,
         );
-        publisher.start().await.unwrap();
+        publisher.start([]).await.unwrap();
+        publisher.catch_up().await.unwrap();
         publisher
     }
 
@@ -125,8 +129,13 @@ impl World {
     }
 
     fn sign(&self, name: &str, not_after: Timestamp) -> CredentialPem {
+        self.sign_for(&[&format!("{name}.example")], not_after)
+    }
+
+    fn sign_for(&self, names: &[&str], not_after: Timestamp) -> CredentialPem {
         let at = |time: Timestamp| OffsetDateTime::from_unix_timestamp(time.unix_seconds()).unwrap();
-        let mut params = CertificateParams::new(vec![format!("{name}.example")]).unwrap();
+        let mut params =
+            CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
         params.not_before = at(not_after - 2 * DAY);
         params.not_after = at(not_after);
         let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
@@ -153,6 +162,15 @@ impl World {
 }
 
 impl Publisher {
+    /// Publishes all that is stale.
+    async fn catch_up(&mut self) -> Result<(), crate::inventory::InventoryError> {
+        self.take_stale().await?;
+        while self.is_sweeping() {
+            self.step().await?;
+        }
+        Ok(())
+    }
+
     /// One turn of the loop: waits for a hint and follows it.
     async fn follow(&mut self) {
         let hint = self.hints.changed().await;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use rustls::server::ClientHello;
 use rustls::{CipherSuite, NamedGroup, SignatureScheme};
 
-use super::table::{Candidate, CertificateTable, KeyKind};
+use super::table::{Candidate, CertificateTable, KeyKind, Lookup};
 use crate::certificate::{CertificateName, Credential};
 use crate::config::{CertificateSelector, UnknownSni};
 
@@ -48,14 +48,35 @@ impl Selection {
         self.all || self.named.contains(name) || self.directories.iter().any(within)
     }
 
-    pub(super) fn default<'t>(&self, table: &'t CertificateTable) -> impl Iterator<Item = &'t Candidate> {
+    /// What has to be in a table for the default to be.
+    pub fn default_lookup(&self) -> Option<Lookup> {
+        self.default.as_ref().map(|default| match default {
+            CertificateSelector::All => Lookup::First("".into()),
+            CertificateSelector::Directory(prefix) => Lookup::First(prefix.as_str().into()),
+            CertificateSelector::Named(name) => Lookup::Entry(name.clone()),
+        })
+    }
+
+    /// The default's credentials; or what the table has to be given before it can tell.
+    pub(super) fn default<'t>(
+        &self,
+        table: &'t CertificateTable,
+    ) -> Result<impl Iterator<Item = &'t Candidate>, Lookup> {
+        let first = |prefix: &str| {
+            table
+                .first_entry(prefix)
+                .ok_or_else(|| Lookup::First(prefix.into()))
+        };
         let entry = match &self.default {
-            Some(CertificateSelector::All) => table.first_entry(""),
-            Some(CertificateSelector::Directory(prefix)) => table.first_entry(prefix),
-            Some(CertificateSelector::Named(name)) => table.entry(name),
+            Some(CertificateSelector::All) => first("")?,
+            Some(CertificateSelector::Directory(prefix)) => first(prefix)?,
+            Some(CertificateSelector::Named(name)) => match table.entry(name) {
+                [] if !table.is_whole() => return Err(Lookup::Entry(name.clone())),
+                entry => entry,
+            },
             None => &[],
         };
-        entry.iter().map(AsRef::as_ref)
+        Ok(entry.iter().map(AsRef::as_ref))
     }
 }
 
@@ -84,7 +105,7 @@ impl<'a> From<&'a ClientHello<'a>> for ClientOffer<'a> {
 }
 
 /// What a client is served.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Choice<'t> {
     /// This certificate.
     Certificate {
@@ -95,6 +116,8 @@ pub enum Choice<'t> {
         /// Why this one.
         by: MatchedBy,
     },
+    /// That cannot be told before the table has been given this.
+    Missing(Lookup),
     /// Nothing, since the certificate for it is not published (yet). There is no stand-in.
     NothingYet,
     /// Nothing, since the listener refuses names that it has no certificate for.
@@ -119,28 +142,30 @@ pub enum MatchedBy {
 pub fn select<'t>(table: &'t CertificateTable, selection: &Selection, offer: &ClientOffer<'t>) -> Choice<'t> {
     let served = |candidate: &&Candidate| selection.contains(&candidate.certificate);
     let name = offer.server_name.unwrap_or_default();
-    let exact = table
-        .names()
-        .exact(name)
-        .filter(served)
-        .map(|c| (c, MatchedBy::Exact));
-    let wildcard = table
-        .names()
-        .wildcard(name)
-        .filter(served)
-        .map(|c| (c, MatchedBy::Wildcard));
-    let fallback = selection.default(table).map(|c| (c, MatchedBy::Default));
+    let by_name = (table.names().exact(name), table.names().wildcard(name));
+    let (Some(exact), Some(wildcard)) = by_name else {
+        return Choice::Missing(Lookup::Name(name.into()));
+    };
+    let exact = exact.filter(served).map(|c| (c, MatchedBy::Exact));
+    let wildcard = wildcard.filter(served).map(|c| (c, MatchedBy::Wildcard));
 
     let chosen = match first_verifiable(exact.chain(wildcard), offer) {
         None if selection.unknown_sni == UnknownSni::Refuse => return Choice::UnknownName,
-        None => first_verifiable(fallback, offer),
+        None => match selection.default(table) {
+            Ok(default) => first_verifiable(default.map(|c| (c, MatchedBy::Default)), offer),
+            Err(lookup) => return Choice::Missing(lookup),
+        },
         found => found,
     };
-    chosen.map_or(Choice::NothingYet, |(candidate, by)| Choice::Certificate {
+    let Some((candidate, by)) = chosen else {
+        return Choice::NothingYet;
+    };
+    candidate.use_it();
+    Choice::Certificate {
         name: &candidate.certificate,
         credential: &candidate.credential,
         by,
-    })
+    }
 }
 
 /// The first that the client can verify, else the first.

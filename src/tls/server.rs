@@ -10,6 +10,7 @@ use super::challenge::{ACME_TLS_ALPN, ChallengeTable, is_challenge};
 use super::chosen::{Chosen, Resolver};
 use super::published::PublishedCertificates;
 use super::selection::{Choice, ClientOffer, Selection, select};
+use super::table::Lookup;
 use crate::certificate::CaBundle;
 use crate::config::{AlpnMismatch, Authentication, ListenerConfig};
 use crate::policy::Policy;
@@ -60,10 +61,33 @@ impl ServerTls {
     /// Whether the certificate that the listener serves by default is published.
     pub fn is_ready(&self) -> bool {
         let table = self.published.load();
-        self.selection.default(&table).next().is_some()
+        self.selection
+            .default(&table)
+            .is_ok_and(|mut default| default.next().is_some())
     }
 
-    /// What to do with the client that sent `hello`.
+    /// What to do with the client that sent `hello`, once everything has been looked up that this depends on.
+    pub async fn decide_loaded(&self, hello: &ClientHello<'_>) -> Decision {
+        let mut looked_up = None;
+        for _ in 0..LOOKUPS {
+            let lookup = match self.decide(hello) {
+                Decision::LookUp(lookup) if looked_up.as_ref() != Some(&lookup) => lookup,
+                // It was looked up, and is not stored; or has left the cache already, which is not likely twice.
+                Decision::LookUp(Lookup::Entry(_) | Lookup::First(_)) => {
+                    return Decision::Refuse(Refusal::NothingPublished);
+                }
+                Decision::LookUp(lookup) => lookup,
+                decision => return decision,
+            };
+            if !self.published.look_up(lookup.clone()).await {
+                break;
+            }
+            looked_up = Some(lookup);
+        }
+        Decision::Refuse(Refusal::NotLoaded)
+    }
+
+    /// What to do with the client that sent `hello`, as far as what is loaded can tell.
     pub fn decide(&self, hello: &ClientHello<'_>) -> Decision {
         if is_challenge(hello) {
             return match self.challenges.answer(hello) {
@@ -74,6 +98,7 @@ impl ServerTls {
         let table = self.published.load();
         let credential = match select(&table, &self.selection, &ClientOffer::from(hello)) {
             Choice::Certificate { credential, .. } => credential,
+            Choice::Missing(lookup) => return Decision::LookUp(lookup),
             Choice::NothingYet => return Decision::Refuse(Refusal::NothingPublished),
             Choice::UnknownName => return Decision::Refuse(Refusal::UnknownName),
         };
@@ -112,6 +137,8 @@ pub enum Decision {
         /// Each step of it [`during`](Chosen::during) this.
         chosen: Chosen,
     },
+    /// Have this [looked up](PublishedCertificates::look_up), then decide again.
+    LookUp(Lookup),
     /// Send [`Refusal::alert_record`] and close.
     Refuse(Refusal),
 }
@@ -125,6 +152,9 @@ pub enum Refusal {
     /// It offers application protocols, none of which the listener has.
     #[error("no application protocol in common")]
     NoCommonProtocol,
+    /// The store could not be read, or not in time.
+    #[error("the certificate for the server name could not be loaded")]
+    NotLoaded,
     /// The certificate it would get is not there yet.
     #[error("no certificate is published for the server name yet")]
     NothingPublished,
@@ -138,7 +168,7 @@ impl Refusal {
     pub fn alert(self) -> AlertDescription {
         match self {
             Self::NoChallenge | Self::NoCommonProtocol => AlertDescription::NoApplicationProtocol,
-            Self::NothingPublished => AlertDescription::InternalError,
+            Self::NothingPublished | Self::NotLoaded => AlertDescription::InternalError,
             Self::UnknownName => AlertDescription::UnrecognisedName,
         }
     }
@@ -264,3 +294,6 @@ fn server_config(
     }
     Ok(config)
 }
+
+/// The name, then the default; and again, if what was looked up has left the cache already.
+const LOOKUPS: usize = 4;

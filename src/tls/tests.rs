@@ -147,6 +147,7 @@ impl Gateway {
             Decision::Challenge(config) => start.into_stream(config),
             // rustls asks for the certificate before this returns.
             Decision::Handshake { config, chosen } => chosen.during(|| start.into_stream(config)),
+            Decision::LookUp(lookup) => panic!("{lookup:?} is not in a whole table"),
             Decision::Refuse(refusal) => {
                 start.io.write_all(&refusal.alert_record()).await.unwrap();
                 return Err(rustls::Error::General(refusal.to_string()));

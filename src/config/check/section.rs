@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Checker;
+use crate::config::byte_size::ByteSize;
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::period::Period;
 use crate::config::reader::Key;
@@ -114,16 +115,19 @@ impl Checker<'_> {
     pub(super) fn runtime(&mut self) -> Option<RuntimeConfig> {
         let cores = Integer(self.environment.cores.max(1) as u64);
         let drain = Period(Duration::from_secs(30));
-        let (workers, drain) = match &self.document.runtime {
-            Key::Absent => (cores, drain),
+        let cache = ByteSize(256 << 20);
+        let (workers, cache, drain) = match &self.document.runtime {
+            Key::Absent => (cores, cache, drain),
             Key::Invalid => return None,
             Key::Present(runtime, _) => (
                 runtime.value.workers.or(cores)?,
+                runtime.value.certificate_cache.or(cache)?,
                 runtime.value.drain_timeout.or(drain)?,
             ),
         };
         Some(RuntimeConfig {
             workers: usize::try_from(workers.0).ok()?,
+            certificate_cache: cache.0,
             drain_timeout: drain.0,
         })
     }

@@ -132,6 +132,7 @@ fn choice(table: &CertificateTable, selection: &Selection, asked: Option<&str>, 
         Choice::Certificate { name, credential, by } => {
             format!("{name} {} {by:?}", credential.leaf().fingerprint)
         }
+        Choice::Missing(lookup) => panic!("{lookup:?} is not in a whole table"),
         Choice::NothingYet => "nothing yet".to_owned(),
         Choice::UnknownName => "unknown name".to_owned(),
     }
