@@ -3,6 +3,7 @@
 mod certificates;
 mod cpu;
 mod generator;
+mod many;
 mod measure;
 mod memory;
 mod options;

@@ -27,13 +27,15 @@ impl Authority {
     /// A new root with an intermediate.
     pub(crate) fn new() -> Result<Self, rcgen::Error> {
         let root = CertifiedIssuer::self_signed(ca("bench root")?, KeyPair::generate()?)?;
-        let intermediate = CertifiedIssuer::signed_by(ca("bench intermediate")?, KeyPair::generate()?, &root)?;
+        let intermediate =
+            CertifiedIssuer::signed_by(ca("bench intermediate")?, KeyPair::generate()?, &root)?;
         Ok(Self { intermediate })
     }
 
-    /// A certificate for `name` on `key`.
-    pub(crate) fn issue(&self, name: &str, key: &KeyPair) -> Result<Issued, rcgen::Error> {
-        let mut params = CertificateParams::new(vec![name.to_owned()])?;
+    /// A certificate for `names` on `key`.
+    pub(crate) fn issue(&self, names: &[&str], key: &KeyPair) -> Result<Issued, rcgen::Error> {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names)?;
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -47,7 +49,7 @@ impl Authority {
     pub(crate) fn pair(&self, directory: &Path) -> io::Result<(PathBuf, PathBuf)> {
         let rsa = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048);
         let write = |name: &str, key: Result<KeyPair, rcgen::Error>| {
-            let issued = key.and_then(|key| self.issue(ONE_NAME, &key));
+            let issued = key.and_then(|key| self.issue(&[ONE_NAME], &key));
             let path = directory.join(name);
             fs::write(&path, issued.map_err(io::Error::other)?.pem)?;
             fs::canonicalize(path)

@@ -1,45 +1,54 @@
 //! CPU time of a process and all its descendants.
 //!
 //! `/proc/PID/task/*/schedstat` counts nanoseconds of every thread that lives; a thread or process that ends takes its
-//! count away. Where something ends while it is measured, as the old workers of a reload do, `/proc/PID/stat` is used: it
-//! includes children that ended, in ticks of 10 ms.
+//! count away. Where one ends while it is measured, as the old workers of a reload do, `/proc/PID/stat` has it, in ticks
+//! of 10 ms.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
 /// User and system time until a moment.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct CpuTime {
-    /// Of the threads that live.
-    living: Duration,
+    /// Of each thread that lives.
+    threads: BTreeMap<u32, Duration>,
     /// Of the processes that live and of their children that were waited for, in ticks.
-    all: Duration,
+    ticks: Duration,
 }
 
 impl CpuTime {
-    /// What was used since `earlier`, by threads that live then and now.
-    pub(crate) fn since(self, earlier: Self) -> Duration {
-        self.living.saturating_sub(earlier.living)
-    }
-
-    /// What was used since `earlier`, where processes have ended since; ±10 ms for each process.
-    pub(crate) fn with_ended_since(self, earlier: Self) -> Duration {
-        self.all.saturating_sub(earlier.all)
+    /// What was used since `earlier`.
+    pub(crate) fn since(&self, earlier: &Self) -> Duration {
+        let of_thread = |(thread, time): (&u32, &Duration)| {
+            let before = earlier.threads.get(thread).copied().unwrap_or_default();
+            time.saturating_sub(before)
+        };
+        let living: Duration = self.threads.iter().map(of_thread).sum();
+        match earlier
+            .threads
+            .keys()
+            .all(|thread| self.threads.contains_key(thread))
+        {
+            true => living,
+            false => living.max(self.ticks.saturating_sub(earlier.ticks)),
+        }
     }
 }
 
 /// The time of `root` and its descendants.
 pub(crate) fn of_tree(root: u32) -> CpuTime {
-    let mut sum = CpuTime::default();
+    let mut time = CpuTime::default();
     for pid in tree(root) {
-        sum.all += ticks(pid);
-        sum.living += match nanoseconds(pid) {
-            Some(time) => time,
-            None => ticks(pid),
-        };
+        time.ticks += ticks(pid);
+        for thread in numbers(&format!("/proc/{pid}/task")) {
+            let file = format!("/proc/{pid}/task/{thread}/schedstat");
+            if let Some(nanos) = first_number(&file) {
+                time.threads.insert(thread, Duration::from_nanos(nanos));
+            }
+        }
     }
-    sum
+    time
 }
 
 /// `root` and its descendants.
@@ -62,14 +71,6 @@ pub(crate) fn tree(root: u32) -> Vec<u32> {
 /// CPU time of this thread.
 pub(crate) fn of_this_thread() -> Duration {
     first_number("/proc/thread-self/schedstat").map_or(Duration::ZERO, Duration::from_nanos)
-}
-
-fn nanoseconds(pid: u32) -> Option<Duration> {
-    let threads = numbers(&format!("/proc/{pid}/task"));
-    threads
-        .map(|thread| first_number(&format!("/proc/{pid}/task/{thread}/schedstat")))
-        .sum::<Option<u64>>()
-        .map(Duration::from_nanos)
 }
 
 fn ticks(pid: u32) -> Duration {

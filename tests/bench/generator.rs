@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use slab::Slab;
 
 use backend::Backend;
@@ -36,6 +37,7 @@ pub(crate) struct Generator {
     /// Clients with a request under way.
     busy: usize,
     buffers: Buffers,
+    send_buffer: Option<usize>,
 }
 
 /// A request that was answered in full.
@@ -89,6 +91,7 @@ impl Generator {
                 received: vec![0; BUFFER],
                 payload: vec![b'x'; BUFFER],
             },
+            send_buffer: None,
         })
     }
 
@@ -147,7 +150,16 @@ impl Generator {
     /// Begins a request on each open connection, and reads nothing on them from then on.
     pub(crate) fn request_and_ignore(&mut self, request: Request) {
         self.request_on_all(request);
-        self.busy -= self.clients.iter_mut().filter_map(|(_, client)| client.ignore()).count();
+        for (_, client) in &mut self.clients {
+            client.ignore();
+        }
+        self.busy = 0;
+    }
+
+    /// How much the kernel may hold of what the backend sends on connections that it accepts from now on. Without a
+    /// bound thousands that are not read would exhaust it.
+    pub(crate) fn bound_send_buffers(&mut self, bytes: Option<usize>) {
+        self.send_buffer = bytes;
     }
 
     /// `total` times: opens a connection, makes one request and closes it; `slots` at a time.
@@ -272,7 +284,11 @@ impl Generator {
 
     /// One look at the sockets, and a turn for each that is ready.
     fn turn(&mut self, patience: Duration) -> Result<(), String> {
-        let waits = if self.unfinished.is_empty() { patience } else { Duration::ZERO };
+        let waits = if self.unfinished.is_empty() {
+            patience
+        } else {
+            Duration::ZERO
+        };
         let mut events = Events::with_capacity(1024);
         match self.poll.poll(&mut events, Some(waits)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(format!("poll: {error}")),
@@ -298,8 +314,13 @@ impl Generator {
                     let interest = Interest::READABLE | Interest::WRITABLE;
                     let token = backend_token(entry.key());
                     let ready = self.poll.registry().register(&mut socket, token, interest);
+                    let bounded = |()| match self.send_buffer {
+                        Some(bytes) => Ok(set_socket_send_buffer_size(&socket, bytes)?),
+                        None => Ok(()),
+                    };
                     ready
                         .and_then(|()| socket.set_nodelay(true))
+                        .and_then(bounded)
                         .map_err(|error| format!("cannot take a connection of the proxy: {error}"))?;
                     entry.insert(Backend::new(socket));
                 }
@@ -312,7 +333,9 @@ impl Generator {
     fn advance(&mut self, token: Token) {
         let key = token.0 / 2;
         if token == backend_token(key) {
-            let Some(backend) = self.backends.get_mut(key) else { return };
+            let Some(backend) = self.backends.get_mut(key) else {
+                return;
+            };
             match backend.advance(&mut self.buffers) {
                 Turn::Waits | Turn::Answered(_) => {}
                 Turn::More => self.unfinished.push_back(token),
@@ -321,7 +344,9 @@ impl Generator {
             return;
         }
         let key = key - 1;
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
         let was_busy = client.is_busy();
         let ended = match client.advance(&mut self.buffers) {
             Ok(Turn::Waits) => return,
@@ -330,7 +355,9 @@ impl Generator {
             Ok(Turn::Closed) => Err("the proxy closed a connection".to_owned()),
             Err(error) => Err(error),
         };
-        self.busy -= usize::from(was_busy);
+        if was_busy && !client.is_ignoring() {
+            self.busy -= 1;
+        }
         self.ended.push_back((key, ended));
     }
 }

@@ -11,6 +11,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::process::Signal;
+
 use crate::proxy::Site;
 
 /// A program that ends TLS.
@@ -38,7 +40,13 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] = [Self::Certgate, Self::Nginx, Self::Haproxy, Self::Hitch, Self::Sozu];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Certgate,
+        Self::Nginx,
+        Self::Haproxy,
+        Self::Hitch,
+        Self::Sozu,
+    ];
 
     /// Its name in arguments and tables.
     pub(crate) fn name(self) -> &'static str {
@@ -122,6 +130,14 @@ impl Peer {
             Kind::Haproxy => haproxy::configure(&self.program, site),
             Kind::Hitch => hitch::configure(&self.program, site),
             Kind::Sozu => sozu::configure(&self.program, site),
+        }
+    }
+
+    /// What makes it read its configuration again.
+    pub(crate) fn reload_signal(&self) -> Signal {
+        match self.kind {
+            Kind::Haproxy => Signal::USR2,
+            Kind::Certgate | Kind::Nginx | Kind::Hitch | Kind::Sozu => Signal::HUP,
         }
     }
 

@@ -19,6 +19,10 @@ pub(crate) struct Site {
     pub(crate) ecdsa: SocketAddr,
     /// Where it serves the RSA certificate; not with many.
     pub(crate) rsa: SocketAddr,
+    /// More addresses that serve as `ecdsa` does.
+    pub(crate) more: Vec<SocketAddr>,
+    /// Seconds without traffic after which `ecdsa` closes a connection.
+    pub(crate) idle_timeout: u32,
     /// The backend.
     pub(crate) backend: SocketAddr,
     /// Threads or processes that work.
@@ -43,8 +47,6 @@ pub(crate) enum Served {
         directory: PathBuf,
         /// A store of certgate's with the same.
         store: PathBuf,
-        /// How many there are.
-        count: usize,
     },
 }
 
@@ -121,7 +123,10 @@ impl Proxy {
         // Those that take their time, and children whose parent did not.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        for pid in tree.into_iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()) {
+        for pid in tree
+            .into_iter()
+            .filter(|pid| Path::new(&format!("/proc/{pid}")).exists())
+        {
             if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
                 let _ = kill_process(pid, Signal::KILL);
             }
@@ -135,9 +140,17 @@ impl Drop for Proxy {
     }
 }
 
-/// A loopback address that is free at the moment.
-pub(crate) fn free_address() -> Result<SocketAddr, String> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .map_err(|error| format!("no free port: {error}"))
+/// Seconds without traffic after which a listener closes a connection, unless something else is said.
+pub(crate) const IDLE_TIMEOUT: u32 = 900;
+
+/// Loopback addresses that are free at the moment.
+pub(crate) fn free_addresses(count: usize) -> Result<Vec<SocketAddr>, String> {
+    let fail = |error: std::io::Error| format!("no free port: {error}");
+    // All of them at once, or some might be given twice.
+    let listeners = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    let listeners = listeners.collect::<Result<Vec<_>, _>>().map_err(fail)?;
+    listeners
+        .iter()
+        .map(|listener| listener.local_addr().map_err(fail))
+        .collect()
 }

@@ -15,7 +15,10 @@ use crate::testbed::Testbed;
 /// What is measured, and how it is configured.
 pub(crate) fn heading(peers: &[Peer], testbed: &Testbed, rounds: usize) {
     println!("{}", machine());
-    println!("{rounds} rounds{}, medians; lower is better", if testbed.quick { ", quick" } else { "" });
+    println!(
+        "{rounds} rounds{}, medians; lower is better",
+        if testbed.quick { ", quick" } else { "" }
+    );
     println!("all: {ALIKE}");
     for peer in peers {
         println!("{} {}: {}", peer.name, peer.version, peer.about());
@@ -34,7 +37,9 @@ pub(crate) fn table(peers: &[Peer], results: &Results) {
     for (measure, _) in results.rows() {
         print!("{:<34}", measure.title());
         for peer in peers {
-            let cell = results.cell(&peer.name, measure).map_or_else(|| "–".to_owned(), cell);
+            let cell = results
+                .cell(&peer.name, measure)
+                .map_or_else(|| "–".to_owned(), cell);
             print!(" {cell:>0$}", width(peer));
         }
         println!();
@@ -68,9 +73,9 @@ pub(crate) fn write(
         });
         Value::Object(cells.collect())
     };
-    let peers = peers.iter().map(|peer| {
-        json!({ "name": peer.name, "version": peer.version, "configuration": peer.about() })
-    });
+    let peers = peers
+        .iter()
+        .map(|peer| json!({ "name": peer.name, "version": peer.version, "configuration": peer.about() }));
     let document = json!({
         "date": SystemClock.now().to_string(),
         "machine": machine(),

@@ -1,7 +1,10 @@
 //! What the scenarios do.
 
 mod bulk;
+mod change;
 mod handshake;
+mod load;
+mod many;
 mod open;
 
 use crate::measure::Measure;
@@ -16,10 +19,9 @@ type Found = Result<Vec<(Measure, f64)>, String>;
 
 /// Runs `scenarios` on one peer.
 pub(crate) fn run(scenarios: &[Scenario], peer: &Peer, testbed: &mut Testbed, results: &mut Results) {
-    let mut running = None;
-    for scenario in scenarios {
-        let found = common(&mut running, peer, testbed).and_then(|proxy| on(*scenario, proxy, peer, testbed));
-        match found {
+    let mut shared = None;
+    for scenario in scenarios.iter().filter(|scenario| scenario.suits(peer)) {
+        match on(*scenario, peer, &mut shared, testbed) {
             Ok(found) => {
                 for (measure, value) in found {
                     results.add(&peer.name, measure, value);
@@ -28,36 +30,43 @@ pub(crate) fn run(scenarios: &[Scenario], peer: &Peer, testbed: &mut Testbed, re
             Err(error) => {
                 results.problem(format!("{}, {scenario:?}: {error}", peer.name));
                 testbed.generator.reset();
-                running = None;
+                shared = None;
             }
         }
     }
 }
 
-/// The proxy that most scenarios share.
-fn common<'r>(
-    running: &'r mut Option<Proxy>,
-    peer: &Peer,
-    testbed: &mut Testbed,
-) -> Result<&'r Proxy, String> {
-    if running.is_none() {
+fn on(scenario: Scenario, peer: &Peer, shared: &mut Option<Proxy>, testbed: &mut Testbed) -> Found {
+    let on_shared = match scenario {
+        Scenario::FullEcdsa => handshake::full_ecdsa,
+        Scenario::FullRsa => handshake::full_rsa,
+        Scenario::FullPq => handshake::full_pq,
+        Scenario::Resumed => handshake::resumed,
+        Scenario::Download => bulk::download,
+        Scenario::Upload => bulk::upload,
+        Scenario::PingPong => open::ping_pong,
+        Scenario::Idle => open::idle,
+        Scenario::Fairness => load::fairness,
+        Scenario::BackPressure => load::back_pressure,
+        _ => {
+            // It starts its own, and nothing else is to run beside that.
+            *shared = None;
+            return match scenario {
+                Scenario::TwoWorkers => load::two_workers(peer, testbed),
+                Scenario::Certs10k => many::ten_thousand(peer, testbed),
+                Scenario::Certs1m => many::million(peer, testbed),
+                Scenario::ChangeOne => change::one_of_many(peer, testbed),
+                _ => change::reload(peer, testbed),
+            };
+        }
+    };
+    if shared.is_none() {
         let proxy = testbed.start(peer)?;
         handshake::warm_up(&proxy, testbed)?;
-        return Ok(running.insert(proxy));
+        *shared = Some(proxy);
     }
-    running.as_ref().ok_or_else(|| "it is not running".to_owned())
-}
-
-fn on(scenario: Scenario, proxy: &Proxy, peer: &Peer, testbed: &mut Testbed) -> Found {
-    match scenario {
-        Scenario::FullEcdsa => handshake::full_ecdsa(proxy, testbed),
-        Scenario::FullRsa => handshake::full_rsa(proxy, testbed),
-        Scenario::FullPq if !peer.is_post_quantum() => Ok(Vec::new()),
-        Scenario::FullPq => handshake::full_pq(proxy, testbed),
-        Scenario::Resumed => handshake::resumed(proxy, testbed),
-        Scenario::Download => bulk::download(proxy, testbed),
-        Scenario::Upload => bulk::upload(proxy, testbed),
-        Scenario::PingPong => open::ping_pong(proxy, testbed),
-        Scenario::Idle => open::idle(proxy, testbed),
+    match shared {
+        Some(proxy) => on_shared(proxy, testbed),
+        None => Err("it is not running".to_owned()),
     }
 }

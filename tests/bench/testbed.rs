@@ -1,26 +1,29 @@
 //! Where the proxies are measured: the generator on its core, and a fresh directory for each proxy.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::ServerName;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
+use rustls::pki_types::ServerName;
 
 use crate::certificates::{Authority, ONE_NAME};
 use crate::generator::{Generator, Group, Request, Sessions};
 use crate::peers::Peer;
-use crate::proxy::{Proxy, Served, Site, free_address};
+use crate::proxy::{IDLE_TIMEOUT, Proxy, Served, Site, free_addresses};
 
 /// The generator, and what the proxies need.
 pub(crate) struct Testbed {
     pub(crate) generator: Generator,
     /// Whether measurements are to be short.
     pub(crate) quick: bool,
-    directory: PathBuf,
+    /// Where everything is kept.
+    pub(crate) directory: PathBuf,
     pair: Served,
+    started: BTreeSet<(String, usize)>,
 }
 
 impl Testbed {
@@ -39,12 +42,14 @@ impl Testbed {
             current: limit.maximum,
             maximum: limit.maximum,
         };
-        setrlimit(Resource::Nofile, raised).map_err(|error| format!("cannot raise the limit of files: {error}"))?;
+        setrlimit(Resource::Nofile, raised)
+            .map_err(|error| format!("cannot raise the limit of files: {error}"))?;
         Ok(Self {
             generator: Generator::new().map_err(fail)?,
             quick,
             directory,
             pair: Served::Pair { ecdsa, rsa },
+            started: BTreeSet::new(),
         })
     }
 
@@ -60,20 +65,25 @@ impl Testbed {
         self.pair.clone()
     }
 
+    /// Whether it is the first time in this run that a proxy called `peer` serves `count` certificates.
+    pub(crate) fn is_first_start(&mut self, peer: &str, count: usize) -> bool {
+        self.started.insert((peer.to_owned(), count))
+    }
+
     /// Starts a proxy with one worker on the first core, and waits until it serves.
     pub(crate) fn start(&mut self, peer: &Peer) -> Result<Proxy, String> {
         let served = self.pair();
-        let proxy = self.launch(peer, served, 1, PROXY_CORE)?;
+        let proxy = self.launch(peer, served, 0, ONE_WORKER)?;
         self.ready(proxy, ONE_NAME)
     }
 
-    /// Starts a proxy; it may not serve yet.
+    /// Starts a proxy that listens on `more` addresses besides; it may not serve yet.
     pub(crate) fn launch(
         &mut self,
         peer: &Peer,
         served: Served,
-        workers: usize,
-        cores: &str,
+        more: usize,
+        (workers, cores): (usize, &str),
     ) -> Result<Proxy, String> {
         self.generator.reset();
         let directory = self.directory.join("run").join(&peer.name);
@@ -81,10 +91,14 @@ impl Testbed {
         let _ = fs::remove_dir_all(&directory);
         let fail = |error: std::io::Error| format!("cannot configure {}: {error}", peer.name);
         fs::create_dir_all(&directory).map_err(fail)?;
+        let mut addresses = free_addresses(2 + more)?;
+        let more = addresses.split_off(2);
         let site = Site {
             directory,
-            ecdsa: free_address()?,
-            rsa: free_address()?,
+            ecdsa: addresses[0],
+            rsa: addresses[1],
+            more,
+            idle_timeout: IDLE_TIMEOUT,
             backend: self.generator.backend().map_err(fail)?,
             workers,
             served,
@@ -105,6 +119,25 @@ impl Testbed {
         Ok(proxy)
     }
 
+    /// Waits until `proxy` has nothing to do for a while, at most half a minute.
+    pub(crate) fn settle(&mut self, proxy: &Proxy) -> Result<(), String> {
+        let (mut quiet, mut before) = (0, proxy.cpu());
+        for _ in 0..300 {
+            self.generator.idle(Duration::from_millis(100))?;
+            let now = proxy.cpu();
+            quiet = if now.since(&before) < Duration::from_millis(1) {
+                quiet + 1
+            } else {
+                0
+            };
+            before = now;
+            if quiet == 10 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until `proxy` answers to `name` at `address`: when it did.
     pub(crate) fn first_answer(
         &mut self,
@@ -116,16 +149,9 @@ impl Testbed {
         let name = server_name(name);
         let deadline = Instant::now() + START_PATIENCE;
         loop {
-            let ask = &mut |slot| sessions.identity(slot, &name);
-            let error = match self.generator.open(address, 1, Request::Get(1), ask) {
-                Ok(_) => {
-                    let answered = Instant::now();
-                    self.generator.close_all()?;
-                    return Ok(answered);
-                }
-                Err(error) => error,
+            let Err(error) = self.ask(address, &sessions, &name) else {
+                return Ok(Instant::now());
             };
-            self.generator.reset();
             if !proxy.is_running() {
                 return Err(format!("it ended: {}", proxy.last_words()));
             }
@@ -135,6 +161,19 @@ impl Testbed {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+
+    /// One connection with one request; nothing else may be open.
+    pub(crate) fn ask(
+        &mut self,
+        address: SocketAddr,
+        sessions: &Sessions,
+        name: &ServerName<'static>,
+    ) -> Result<(), String> {
+        let ask = &mut |slot| sessions.identity(slot, name);
+        let asked = self.generator.open(address, 1, Request::Get(1), ask).map(drop);
+        self.generator.reset();
+        asked
+    }
 }
 
 /// A name for the client to ask for.
@@ -142,7 +181,7 @@ pub(crate) fn server_name(name: &str) -> ServerName<'static> {
     ServerName::try_from(name.to_owned()).expect("the names of the bench are valid")
 }
 
-/// The cores of a proxy with one worker.
-pub(crate) const PROXY_CORE: &str = "0";
+/// One worker, on the core that the generator leaves alone.
+pub(crate) const ONE_WORKER: (usize, &str) = (1, "0");
 const GENERATOR_CORE: usize = 1;
 const START_PATIENCE: Duration = Duration::from_secs(60);

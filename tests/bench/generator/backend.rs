@@ -61,7 +61,9 @@ impl Backend {
             }
             Phase::Head(head) => {
                 head.extend_from_slice(received);
-                let Some(end) = head_end(head) else { return Turn::More };
+                let Some(end) = head_end(head) else {
+                    return Turn::More;
+                };
                 let body = content_length(&head[..end]);
                 let begun = (head.len() - end) as u64;
                 self.phase = match wanted(head) {
@@ -105,12 +107,12 @@ pub(super) fn head_end(message: &[u8]) -> Option<usize> {
 /// The length of the body, 0 where nothing is said.
 pub(super) fn content_length(head: &[u8]) -> u64 {
     let lines = head.split(|byte| *byte == b'\n');
-    let length = lines.filter_map(|line| {
+    let mut length = lines.filter_map(|line| {
         let (name, value) = std::str::from_utf8(line).ok()?.split_once(':')?;
         let named = name.eq_ignore_ascii_case("content-length");
         named.then(|| value.trim().parse().ok()).flatten()
     });
-    length.last().unwrap_or_default()
+    length.next().unwrap_or_default()
 }
 
 /// The N of `GET /N`.

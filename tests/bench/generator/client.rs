@@ -50,7 +50,8 @@ impl Client {
         request: Request,
     ) -> Result<Self, String> {
         let host = identity.name.to_str().into_owned();
-        let mut tls = ClientConnection::new(identity.config, identity.name).map_err(|error| error.to_string())?;
+        let mut tls =
+            ClientConnection::new(identity.config, identity.name).map_err(|error| error.to_string())?;
         tls.set_buffer_limit(None);
         let mut client = Self {
             socket,
@@ -92,9 +93,12 @@ impl Client {
     }
 
     /// Reads nothing from now on; the request under way, if there is one, will stay so.
-    pub(super) fn ignore(&mut self) -> Option<()> {
+    pub(super) fn ignore(&mut self) {
         self.ignores = true;
-        self.is_busy().then_some(())
+    }
+
+    pub(super) fn is_ignoring(&self) -> bool {
+        self.ignores
     }
 
     pub(super) fn is_busy(&self) -> bool {

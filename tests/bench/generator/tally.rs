@@ -35,14 +35,4 @@ impl Tally {
         let index = rank.clamp(1, self.latencies.len()) - 1;
         *self.latencies.select_nth_unstable(index).1
     }
-
-    /// Fails unless every handshake was resumed, or none was.
-    pub(crate) fn all_resumed(&self, wanted: bool) -> Result<(), String> {
-        let right = if wanted { self.resumed } else { self.answers - self.resumed };
-        // A ticket may come late now and then.
-        if right * 100 < self.answers * 99 {
-            return Err(format!("{} of {} were resumed", self.resumed, self.answers));
-        }
-        Ok(())
-    }
 }

@@ -1,13 +1,14 @@
 //! certgate: all of its features as they are by default.
 
-use std::fmt::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::{fs, io};
 
-use crate::proxy::{Served, Site};
+use crate::proxy::{IDLE_TIMEOUT, Served, Site};
 
-pub(super) const ABOUT: &str = "defaults: policy intermediate, log line for each connection, metrics, admin socket";
+pub(super) const ABOUT: &str =
+    "defaults: policy intermediate, log line for each connection, metrics, admin socket";
 
 pub(super) fn configure(program: &Path, site: &Site) -> io::Result<Command> {
     let path = site.directory.join("certgate.toml");
@@ -36,20 +37,23 @@ fn text(site: &Site) -> String {
             for (name, address, file) in [("ecdsa", site.ecdsa, ecdsa), ("rsa", site.rsa, rsa)] {
                 let certificate = format!("[certificates.{name}]\ncertificate_file = {file:?}\n");
                 text += &certificate;
-                listener(&mut text, name, address, name);
+                text += &listener(name, address, name, site.idle_timeout);
             }
         }
-        Served::Many { .. } => listener(&mut text, "many", site.ecdsa, "*"),
+        Served::Many { .. } => {
+            text += &listener("many", site.ecdsa, "*", site.idle_timeout);
+            for (number, address) in site.more.iter().enumerate() {
+                text += &listener(&format!("more-{number}"), *address, "*", IDLE_TIMEOUT);
+            }
+        }
     }
     text
 }
 
-fn listener(text: &mut String, name: &str, address: std::net::SocketAddr, certificates: &str) {
+fn listener(name: &str, address: SocketAddr, certificates: &str, idle_timeout: u32) -> String {
     let (ip, port) = (address.ip(), address.port());
-    writeln!(
-        text,
+    format!(
         "[listeners.{name}]\naddress = \"{ip}\"\nport = {port}\ncertificates = [\"{certificates}\"]\n\
-         server_group = \"app\""
+         server_group = \"app\"\nidle_timeout = \"{idle_timeout}s\"\n"
     )
-    .expect("a String takes everything");
 }

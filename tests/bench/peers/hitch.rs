@@ -40,6 +40,9 @@ fn text(site: &Site) -> String {
         }
         Served::Many { directory, .. } => {
             frontend(site.ecdsa, "");
+            for address in &site.more {
+                frontend(*address, "");
+            }
             text += &format!("pem-dir = \"{}/\"\n", directory.display());
         }
     }

@@ -1,14 +1,14 @@
 //! nginx with its stream module.
 
-use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 use std::{fs, io};
 
 use super::one_ticket;
-use crate::proxy::{Served, Site};
+use crate::proxy::{IDLE_TIMEOUT, Served, Site};
 
-pub(super) const ABOUT: &str = "stream module, log_format basic; many certificates by ssl_certificate with $ssl_server_name";
+pub(super) const ABOUT: &str =
+    "stream module, log_format basic; many certificates by ssl_certificate with $ssl_server_name";
 
 pub(super) fn configure(program: &Path, site: &Site) -> io::Result<Command> {
     let path = site.directory.join("nginx.conf");
@@ -30,25 +30,27 @@ fn text(site: &Site) -> String {
          $ssl_server_name $ssl_protocol $ssl_cipher $upstream_addr';\n\
          access_log access.log basic;\n\
          ssl_protocols TLSv1.3;\nssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;\n\
-         ssl_session_cache off;\nssl_session_tickets on;\nproxy_timeout 900s;\n",
+         ssl_session_cache off;\nssl_session_tickets on;\n",
         site.workers
     );
-    let mut server = |address, certificate: &str| {
-        writeln!(
-            text,
+    let server = |address, certificate: &str, idle_timeout| {
+        format!(
             "server {{ listen {address} ssl backlog=4096; ssl_certificate {certificate}; ssl_certificate_key \
-             {certificate}; proxy_pass {}; }}",
+             {certificate}; proxy_pass {}; proxy_timeout {idle_timeout}s; }}\n",
             site.backend
         )
-        .expect("a String takes everything");
     };
     match &site.served {
         Served::Pair { ecdsa, rsa } => {
-            server(site.ecdsa, &ecdsa.display().to_string());
-            server(site.rsa, &rsa.display().to_string());
+            text += &server(site.ecdsa, &ecdsa.display().to_string(), site.idle_timeout);
+            text += &server(site.rsa, &rsa.display().to_string(), IDLE_TIMEOUT);
         }
         Served::Many { directory, .. } => {
-            server(site.ecdsa, &format!("{}/$ssl_server_name.pem", directory.display()));
+            let files = format!("{}/$ssl_server_name.pem", directory.display());
+            text += &server(site.ecdsa, &files, site.idle_timeout);
+            for address in &site.more {
+                text += &server(*address, &files, IDLE_TIMEOUT);
+            }
         }
     }
     text + "}\n"

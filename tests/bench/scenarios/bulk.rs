@@ -29,7 +29,7 @@ fn transfer(proxy: &Proxy, testbed: &mut Testbed, request: fn(u64) -> Request) -
     })?;
     let before = proxy.cpu();
     let tally = generator.exchange(1, request(bytes))?;
-    let used = proxy.cpu().since(before);
+    let used = proxy.cpu().since(&before);
     generator.close_all()?;
     Ok(used.as_secs_f64() * 1e9 / tally.bytes as f64)
 }

@@ -57,8 +57,10 @@ fn churn(
     let name = server_name(ONE_NAME);
     let before = proxy.cpu();
     let ask = &mut |slot| sessions.identity(slot, &name);
-    let tally = testbed.generator.churn(address, count, SLOTS, Request::Get(1), ask)?;
-    let used = proxy.cpu().since(before);
+    let tally = testbed
+        .generator
+        .churn(address, count, SLOTS, Request::Get(1), ask)?;
+    let used = proxy.cpu().since(&before);
     Ok((
         used.as_secs_f64() * 1e6 / count as f64,
         tally.resumed as f64 / tally.answers as f64,

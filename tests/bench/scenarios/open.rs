@@ -16,7 +16,7 @@ pub(super) fn ping_pong(proxy: &Proxy, testbed: &mut Testbed) -> Found {
     generator.exchange(50, PING)?;
     let before = proxy.cpu();
     let mut tally = generator.exchange(if testbed.quick { 400 } else { 1000 }, PING)?;
-    let used = proxy.cpu().since(before);
+    let used = proxy.cpu().since(&before);
     generator.close_all()?;
     Ok(vec![
         (Measure::PingPong, used.as_secs_f64() * 1e6 / tally.answers as f64),
