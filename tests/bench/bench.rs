@@ -14,6 +14,7 @@ mod results;
 mod scenario;
 mod scenarios;
 mod statistics;
+mod targets;
 mod testbed;
 
 use std::process::ExitCode;
@@ -49,5 +50,6 @@ fn run(options: &Options) -> Result<(), String> {
     eprint!("\r\x1b[K");
     report::table(&peers, &results);
     report::problems(&results);
+    report::targets(&peers, &results, &options.directory)?;
     report::write(&options.directory, &peers, &results, &testbed, options.rounds())
 }

@@ -5,6 +5,7 @@
 
 mod backend;
 mod client;
+mod records;
 mod tally;
 mod tls;
 

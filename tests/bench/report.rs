@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use certgate::clock::{Clock, SystemClock};
 
-use crate::peers::{ALIKE, Peer};
+use crate::peers::{ALIKE, Kind, Peer};
 use crate::results::Results;
 use crate::statistics::Samples;
+use crate::targets;
 use crate::testbed::Testbed;
 
 /// What is measured, and how it is configured.
@@ -53,6 +54,18 @@ pub(crate) fn problems(results: &Results) {
     }
 }
 
+/// The targets, for each certgate: on standard output, and in `targets.md` of `directory`.
+pub(crate) fn targets(peers: &[Peer], results: &Results, directory: &Path) -> Result<(), String> {
+    let certgates = peers.iter().filter(|peer| peer.kind == Kind::Certgate);
+    let tables: Vec<_> = certgates
+        .map(|peer| targets::markdown(&peer.name, results))
+        .collect();
+    println!("\n{}", tables.join("\n"));
+    let path = directory.join("targets.md");
+    let text = format!("{} ({})\n\n{}", machine(), SystemClock.now(), tables.join("\n"));
+    fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
 /// `peers.json` in `directory`.
 pub(crate) fn write(
     directory: &Path,
@@ -89,15 +102,18 @@ pub(crate) fn write(
     let path = directory.join("peers.json");
     let text = serde_json::to_string_pretty(&document).map_err(|error| error.to_string())?;
     fs::write(&path, text + "\n").map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    println!("\nwritten: {}", path.display());
+    println!("written: {}", path.display());
     Ok(())
 }
 
 fn cell(samples: &Samples) -> String {
-    let (Some(median), Some(spread)) = (samples.median(), samples.spread()) else {
-        return "–".to_owned();
-    };
-    format!("{} ±{:.0}%", number(median), spread / 2.0)
+    match (samples.median(), samples.spread()) {
+        (Some(median), Some(spread)) if spread.is_finite() => {
+            format!("{} ±{:.0}%", number(median), spread / 2.0)
+        }
+        (Some(median), _) => number(median),
+        (None, _) => "–".to_owned(),
+    }
 }
 
 /// Three digits that count.
@@ -106,6 +122,7 @@ pub(crate) fn number(value: f64) -> String {
         large if large >= 100.0 => format!("{value:.0}"),
         medium if medium >= 10.0 => format!("{value:.1}"),
         small if small >= 1.0 => format!("{value:.2}"),
+        0.0 => "0".to_owned(),
         _ => format!("{value:.3}"),
     }
 }

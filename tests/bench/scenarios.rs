@@ -60,6 +60,10 @@ fn on(scenario: Scenario, peer: &Peer, shared: &mut Option<Proxy>, testbed: &mut
             };
         }
     };
+    if scenario == Scenario::BackPressure {
+        // Its memory is not to come from what others have left.
+        *shared = None;
+    }
     if shared.is_none() {
         let proxy = testbed.start(peer)?;
         handshake::warm_up(&proxy, testbed)?;

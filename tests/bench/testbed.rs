@@ -11,7 +11,8 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use rustls::pki_types::ServerName;
 
 use crate::certificates::{Authority, ONE_NAME};
-use crate::generator::{Generator, Group, Request, Sessions};
+use crate::cpu;
+use crate::generator::{Generator, Group, Request, Sessions, Tally};
 use crate::peers::Peer;
 use crate::proxy::{IDLE_TIMEOUT, Proxy, Served, Site, free_addresses};
 
@@ -24,6 +25,28 @@ pub(crate) struct Testbed {
     pub(crate) directory: PathBuf,
     pair: Served,
     started: BTreeSet<(String, usize)>,
+}
+
+/// What a load has cost.
+pub(crate) struct Measured {
+    /// What came of it.
+    pub(crate) tally: Tally,
+    /// CPU time of the proxy.
+    pub(crate) used: Duration,
+    /// The generator's part of its core, in hundredths. Near 100 it is the limit, and the proxy has waited for it.
+    pub(crate) generator: f64,
+}
+
+impl Measured {
+    /// CPU time of each request, in µs.
+    pub(crate) fn micros_each(&self) -> f64 {
+        self.used.as_secs_f64() * 1e6 / self.tally.answers as f64
+    }
+
+    /// CPU time of each byte of the bodies, in ns.
+    pub(crate) fn nanos_each_byte(&self) -> f64 {
+        self.used.as_secs_f64() * 1e9 / self.tally.bytes as f64
+    }
 }
 
 impl Testbed {
@@ -117,6 +140,24 @@ impl Testbed {
             self.first_answer(&mut proxy, address, name)?;
         }
         Ok(proxy)
+    }
+
+    /// Puts a load on `proxy` and measures what it costs.
+    pub(crate) fn measure(
+        &mut self,
+        proxy: &Proxy,
+        load: impl FnOnce(&mut Generator) -> Result<Tally, String>,
+    ) -> Result<Measured, String> {
+        let (before, own) = (proxy.cpu(), cpu::of_this_thread());
+        let tally = load(&mut self.generator)?;
+        let used = proxy.cpu().since(&before);
+        let own = cpu::of_this_thread().saturating_sub(own);
+        let generator = own.as_secs_f64() / tally.elapsed.as_secs_f64() * 100.0;
+        Ok(Measured {
+            tally,
+            used,
+            generator,
+        })
     }
 
     /// Waits until `proxy` has nothing to do for a while, at most half a minute.

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 
 use mio::net::TcpStream;
+use rustix::net::{RecvFlags, recv};
 
 use super::{Buffers, Turn};
 
@@ -44,9 +45,16 @@ impl Backend {
     }
 
     fn receive(&mut self, buffer: &mut [u8]) -> Turn {
-        let received = match self.socket.read(buffer) {
+        let received = match self.phase {
+            // Bodies are counted; the kernel need not copy them.
+            Phase::Body(_) => recv(&self.socket, &mut *buffer, RecvFlags::TRUNC)
+                .map(|(_, length)| length)
+                .map_err(std::io::Error::from),
+            _ => self.socket.read(buffer),
+        };
+        let length = match received {
             Ok(0) => return Turn::Closed,
-            Ok(length) => &buffer[..length],
+            Ok(length) => length,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Turn::Waits,
             // The proxy has gone, as it may.
             Err(_) => return Turn::Closed,
@@ -54,13 +62,13 @@ impl Backend {
         match &mut self.phase {
             Phase::Answer(..) => {}
             Phase::Body(left) => {
-                *left = left.saturating_sub(received.len() as u64);
+                *left = left.saturating_sub(length as u64);
                 if *left == 0 {
                     self.phase = answer(2);
                 }
             }
             Phase::Head(head) => {
-                head.extend_from_slice(received);
+                head.extend_from_slice(&buffer[..length]);
                 let Some(end) = head_end(head) else {
                     return Turn::More;
                 };

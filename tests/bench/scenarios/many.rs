@@ -94,12 +94,12 @@ fn churn(
     pick: &mut dyn FnMut(usize) -> usize,
 ) -> Result<f64, String> {
     let sessions = Sessions::new(Group::X25519, false, 1);
-    let before = proxy.cpu();
     let ask = &mut |slot| sessions.identity(slot, &server_name(&name(pick(slot))));
-    let generator = &mut testbed.generator;
-    generator.churn(proxy.site.ecdsa, count, 16, Request::Get(1), ask)?;
-    let used = proxy.cpu().since(&before);
-    Ok(used.as_secs_f64() * 1e6 / count as f64)
+    let address = proxy.site.ecdsa;
+    let measured = testbed.measure(proxy, |generator| {
+        generator.churn(address, count, 16, Request::Get(1), ask)
+    })?;
+    Ok(measured.micros_each())
 }
 
 const MIB: f64 = 1_048_576.0;

@@ -12,16 +12,20 @@ use crate::testbed::{Testbed, server_name};
 /// Small requests on 64 connections, on all of them at once.
 pub(super) fn ping_pong(proxy: &Proxy, testbed: &mut Testbed) -> Found {
     open(proxy, testbed, 64)?;
-    let generator = &mut testbed.generator;
-    generator.exchange(50, PING)?;
-    let before = proxy.cpu();
-    let mut tally = generator.exchange(if testbed.quick { 400 } else { 1000 }, PING)?;
-    let used = proxy.cpu().since(&before);
-    generator.close_all()?;
+    testbed.generator.exchange(50, PING)?;
+    let count = if testbed.quick { 400 } else { 1000 };
+    let mut measured = testbed.measure(proxy, |generator| generator.exchange(count, PING))?;
+    testbed.generator.close_all()?;
     Ok(vec![
-        (Measure::PingPong, used.as_secs_f64() * 1e6 / tally.answers as f64),
-        (Measure::PingPongMedian, tally.percentile(0.5).as_secs_f64() * 1e6),
-        (Measure::PingPongTail, tally.percentile(0.99).as_secs_f64() * 1e6),
+        (Measure::PingPong, measured.micros_each()),
+        (
+            Measure::PingPongMedian,
+            measured.tally.percentile(0.5).as_secs_f64() * 1e6,
+        ),
+        (
+            Measure::PingPongTail,
+            measured.tally.percentile(0.99).as_secs_f64() * 1e6,
+        ),
     ])
 }
 
