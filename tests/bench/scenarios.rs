@@ -1,0 +1,76 @@
+//! What the scenarios do.
+
+mod bulk;
+mod change;
+mod handshake;
+mod load;
+mod many;
+mod open;
+
+use crate::measure::Measure;
+use crate::peers::Peer;
+use crate::proxy::Proxy;
+use crate::results::Results;
+use crate::scenario::Scenario;
+use crate::testbed::Testbed;
+
+/// What a scenario has found.
+type Found = Result<Vec<(Measure, f64)>, String>;
+
+/// Runs `scenarios` on one peer.
+pub(crate) fn run(scenarios: &[Scenario], peer: &Peer, testbed: &mut Testbed, results: &mut Results) {
+    let mut shared = None;
+    for scenario in scenarios.iter().filter(|scenario| scenario.suits(peer)) {
+        match on(*scenario, peer, &mut shared, testbed) {
+            Ok(found) => {
+                for (measure, value) in found {
+                    results.add(&peer.name, measure, value);
+                }
+            }
+            Err(error) => {
+                results.problem(format!("{}, {scenario:?}: {error}", peer.name));
+                testbed.generator.reset();
+                shared = None;
+            }
+        }
+    }
+}
+
+fn on(scenario: Scenario, peer: &Peer, shared: &mut Option<Proxy>, testbed: &mut Testbed) -> Found {
+    let on_shared = match scenario {
+        Scenario::FullEcdsa => handshake::full_ecdsa,
+        Scenario::FullRsa => handshake::full_rsa,
+        Scenario::FullPq => handshake::full_pq,
+        Scenario::Resumed => handshake::resumed,
+        Scenario::Download => bulk::download,
+        Scenario::Upload => bulk::upload,
+        Scenario::PingPong => open::ping_pong,
+        Scenario::Idle => open::idle,
+        Scenario::Fairness => load::fairness,
+        Scenario::BackPressure => load::back_pressure,
+        _ => {
+            // It starts its own, and nothing else is to run beside that.
+            *shared = None;
+            return match scenario {
+                Scenario::TwoWorkers => load::two_workers(peer, testbed),
+                Scenario::Certs10k => many::ten_thousand(peer, testbed),
+                Scenario::Certs1m => many::million(peer, testbed),
+                Scenario::ChangeOne => change::one_of_many(peer, testbed),
+                _ => change::reload(peer, testbed),
+            };
+        }
+    };
+    if scenario == Scenario::BackPressure {
+        // Its memory is not to come from what others have left.
+        *shared = None;
+    }
+    if shared.is_none() {
+        let proxy = testbed.start(peer)?;
+        handshake::warm_up(&proxy, testbed)?;
+        *shared = Some(proxy);
+    }
+    match shared {
+        Some(proxy) => on_shared(proxy, testbed),
+        None => Err("it is not running".to_owned()),
+    }
+}
