@@ -113,10 +113,7 @@ impl Handshake {
     /// Takes in what was received, as far as it goes; true when the handshake is complete.
     fn advance(&mut self) -> Result<bool, HandshakeError> {
         loop {
-            // What comes after the handshake is for the session.
-            let is_complete = !self.tls.is_handshaking();
-            let received: &mut [u8] = if is_complete { &mut [] } else { &mut self.received };
-            let UnbufferedStatus { mut discard, state } = self.tls.process_tls_records(received);
+            let UnbufferedStatus { mut discard, state } = self.tls.process_tls_records(&mut self.received);
             let mut next = None;
             match state {
                 Ok(ConnectionState::EncodeTlsData(message)) => encode(message, &mut self.unsent),
@@ -183,7 +180,8 @@ impl Handshake {
     fn failed(&mut self, error: rustls::Error) -> HandshakeError {
         let mut alert = std::mem::take(&mut self.unsent);
         loop {
-            match self.tls.process_tls_records(&mut []).state {
+            // It remembers places in what was received, so it has to see that again.
+            match self.tls.process_tls_records(&mut self.received).state {
                 Ok(ConnectionState::EncodeTlsData(message)) => encode(message, &mut alert),
                 Ok(ConnectionState::TransmitTlsData(message)) => message.done(),
                 _ => return HandshakeError::Tls { error, alert },
