@@ -1,6 +1,7 @@
 //! What people and programs get to see.
 
 use std::fs;
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -25,6 +26,13 @@ pub(crate) fn heading(peers: &[Peer], testbed: &Testbed, rounds: usize) {
         println!("{} {}: {}", peer.name, peer.version, peer.about());
     }
     println!();
+}
+
+/// Where it is, in the last line of a terminal.
+pub(crate) fn progress(text: &str) {
+    if io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{text}");
+    }
 }
 
 /// The medians, and the spread of the rounds in hundredths of them.
@@ -58,8 +66,11 @@ pub(crate) fn problems(results: &Results) {
 pub(crate) fn targets(peers: &[Peer], results: &Results, directory: &Path) -> Result<(), String> {
     let certgates = peers.iter().filter(|peer| peer.kind == Kind::Certgate);
     let tables: Vec<_> = certgates
-        .map(|peer| targets::markdown(&peer.name, results))
+        .filter_map(|peer| targets::markdown(&peer.name, results))
         .collect();
+    if tables.is_empty() {
+        return Ok(());
+    }
     println!("\n{}", tables.join("\n"));
     let path = directory.join("targets.md");
     let text = format!("{} ({})\n\n{}", machine(), SystemClock.now(), tables.join("\n"));
