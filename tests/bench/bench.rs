@@ -48,8 +48,8 @@ fn run(options: &Options) -> Result<(), String> {
         }
     }
     report::progress("");
-    report::table(&peers, &results);
-    report::problems(&results);
-    report::targets(&peers, &results, &options.directory)?;
+    let table = report::table(&peers, &results);
+    println!("{table}");
+    report::targets(&peers, &results, &table, &options.directory)?;
     report::write(&options.directory, &peers, &results, &testbed, options.rounds())
 }
