@@ -43,13 +43,13 @@ fn run(options: &Options) -> Result<(), String> {
     for round in 1..=options.rounds() {
         // Peer after peer in each round: whatever the machine does meanwhile, it does to all.
         for peer in &peers {
-            eprint!("\r\x1b[Kround {round} of {}: {}", options.rounds(), peer.name);
+            report::progress(&format!("round {round} of {}: {}", options.rounds(), peer.name));
             scenarios::run(&scenarios, peer, &mut testbed, &mut results);
         }
     }
-    eprint!("\r\x1b[K");
-    report::table(&peers, &results);
-    report::problems(&results);
-    report::targets(&peers, &results, &options.directory)?;
+    report::progress("");
+    let table = report::table(&peers, &results);
+    println!("{table}");
+    report::targets(&peers, &results, &table, &options.directory)?;
     report::write(&options.directory, &peers, &results, &testbed, options.rounds())
 }

@@ -50,6 +50,8 @@ pub(crate) struct Answered {
     pub(crate) resumed: Option<bool>,
     /// Bytes of both bodies.
     pub(crate) bytes: u64,
+    /// Tickets that the connection has got so far.
+    pub(crate) tickets: u32,
 }
 
 /// What an endpoint works with during its turn.

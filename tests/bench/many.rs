@@ -38,11 +38,11 @@ impl Numbers {
     }
 }
 
-/// `count` certificates for `peer`, in a copy of its own. What is missing is made.
+/// `count` certificates for `peer`; certgate gets a copy of the store, a new one if `afresh`. What is missing is made.
 ///
 /// # Errors
 /// A sentence when they cannot be made.
-pub(crate) fn served(directory: &Path, peer: &Peer, count: usize) -> Result<Served, String> {
+pub(crate) fn served(directory: &Path, peer: &Peer, count: usize, afresh: bool) -> Result<Served, String> {
     let fail = |error: io::Error| format!("cannot make {count} certificates: {error}");
     let directory = directory.join(format!("many-{count}"));
     let (store, files) = (directory.join("store"), directory.join("files"));
@@ -50,7 +50,9 @@ pub(crate) fn served(directory: &Path, peer: &Peer, count: usize) -> Result<Serv
     if !directory.join("complete").exists() {
         make(&directory, count).map_err(fail)?;
     }
-    if peer.kind == Kind::Certgate && !copy.exists() {
+    if peer.kind == Kind::Certgate && afresh {
+        // Another certgate may have brought it to another form.
+        let _ = fs::remove_dir_all(&copy);
         fs::create_dir_all(&copy).map_err(fail)?;
         let mut cp = Command::new("cp");
         cp.args(["--recursive", "--reflink=auto"])

@@ -5,6 +5,7 @@
 pub(crate) enum Measure {
     FullEcdsa,
     FullEcdsaGenerator,
+    Tickets,
     FullRsa,
     FullPq,
     Resumed,
@@ -54,6 +55,7 @@ impl Measure {
         match self {
             Self::FullEcdsa => ("full handshake ECDSA, µs", "full_ecdsa_us"),
             Self::FullEcdsaGenerator => ("  generator, % of its core", "full_ecdsa_generator_percent"),
+            Self::Tickets => ("  tickets of each", "tickets"),
             Self::FullRsa => ("full handshake RSA-2048, µs", "full_rsa_us"),
             Self::FullPq => ("full handshake X25519MLKEM768, µs", "full_pq_us"),
             Self::Resumed => ("resumed handshake, µs", "resumed_us"),

@@ -1,6 +1,7 @@
 //! What people and programs get to see.
 
 use std::fs;
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -27,42 +28,55 @@ pub(crate) fn heading(peers: &[Peer], testbed: &Testbed, rounds: usize) {
     println!();
 }
 
-/// The medians, and the spread of the rounds in hundredths of them.
-pub(crate) fn table(peers: &[Peer], results: &Results) {
-    let width = |peer: &Peer| peer.name.len().max(12);
-    print!("{:<34}", "");
-    for peer in peers {
-        print!(" {:>1$}", peer.name, width(peer));
+/// Where it is, in the last line of a terminal.
+pub(crate) fn progress(text: &str) {
+    if io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{text}");
     }
-    println!();
+}
+
+/// The medians, and the spread of the rounds in hundredths of them; then what went wrong.
+pub(crate) fn table(peers: &[Peer], results: &Results) -> String {
+    let line = |title: &str, cell: &dyn Fn(&Peer) -> String| {
+        let cells = peers.iter().map(|peer| {
+            let width = peer.name.len().max(12);
+            format!(" {:>width$}", cell(peer))
+        });
+        format!("{title:<34}{}\n", cells.collect::<String>())
+    };
+    let mut table = line("", &|peer| peer.name.clone());
     for (measure, _) in results.rows() {
-        print!("{:<34}", measure.title());
-        for peer in peers {
-            let cell = results
-                .cell(&peer.name, measure)
-                .map_or_else(|| "–".to_owned(), cell);
-            print!(" {cell:>0$}", width(peer));
-        }
-        println!();
+        let cell = |peer: &Peer| match results.cell(&peer.name, measure) {
+            Some(samples) => cell(samples),
+            None => "–".to_owned(),
+        };
+        table += &line(measure.title(), &cell);
     }
-}
-
-/// What went wrong.
-pub(crate) fn problems(results: &Results) {
     for problem in results.problems() {
-        println!("! {problem}");
+        table += &format!("! {problem}\n");
     }
+    table
 }
 
-/// The targets, for each certgate: on standard output, and in `targets.md` of `directory`.
-pub(crate) fn targets(peers: &[Peer], results: &Results, directory: &Path) -> Result<(), String> {
+/// The targets, for each certgate: on standard output, and with `table` in `targets.md` of `directory`.
+pub(crate) fn targets(
+    peers: &[Peer],
+    results: &Results,
+    table: &str,
+    directory: &Path,
+) -> Result<(), String> {
     let certgates = peers.iter().filter(|peer| peer.kind == Kind::Certgate);
     let tables: Vec<_> = certgates
-        .map(|peer| targets::markdown(&peer.name, results))
+        .filter_map(|peer| targets::markdown(&peer.name, results))
         .collect();
-    println!("\n{}", tables.join("\n"));
+    println!("{}", tables.join("\n"));
     let path = directory.join("targets.md");
-    let text = format!("{} ({})\n\n{}", machine(), SystemClock.now(), tables.join("\n"));
+    let text = format!(
+        "{} ({})\n\n```text\n{table}```\n\n{}",
+        machine(),
+        SystemClock.now(),
+        tables.join("\n")
+    );
     fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 

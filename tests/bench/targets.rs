@@ -122,8 +122,9 @@ const TARGETS: [Target; 16] = [
 ];
 
 /// The table of targets as Markdown, for what `name` has measured; lines of which nothing was are left out.
-pub(crate) fn markdown(name: &str, results: &Results) -> String {
-    let mut table = format!("| {name} | target | measured | |\n| --- | --- | --- | --- |\n");
+/// Nothing when that is all of them.
+pub(crate) fn markdown(name: &str, results: &Results) -> Option<String> {
+    let mut lines = String::new();
     for target in &TARGETS {
         let checked: Vec<_> = target
             .bounds
@@ -136,7 +137,7 @@ pub(crate) fn markdown(name: &str, results: &Results) -> String {
         let met = checked.iter().all(|checked| checked.met);
         let join = |text: fn(&Checked) -> &str| checked.iter().map(text).collect::<Vec<_>>().join("; ");
         writeln!(
-            table,
+            lines,
             "| {} | {} | {} | {} |",
             target.what,
             join(|checked| &checked.target),
@@ -145,7 +146,8 @@ pub(crate) fn markdown(name: &str, results: &Results) -> String {
         )
         .expect("a String takes everything");
     }
-    table
+    let head = format!("| {name} | target | measured | |\n| --- | --- | --- | --- |\n");
+    (!lines.is_empty()).then(|| head + &lines)
 }
 
 struct Checked {

@@ -225,4 +225,4 @@ pub(crate) fn server_name(name: &str) -> ServerName<'static> {
 /// One worker, on the core that the generator leaves alone.
 pub(crate) const ONE_WORKER: (usize, &str) = (1, "0");
 const GENERATOR_CORE: usize = 1;
-const START_PATIENCE: Duration = Duration::from_secs(60);
+const START_PATIENCE: Duration = Duration::from_secs(300);

@@ -243,6 +243,7 @@ impl Client {
             latency: self.began.elapsed(),
             resumed: is_first.then(|| self.tls.handshake_kind() == Some(HandshakeKind::Resumed)),
             bytes: self.bytes,
+            tickets: self.tls.tls13_tickets_received(),
         }
     }
 }

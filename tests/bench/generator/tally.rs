@@ -13,6 +13,8 @@ pub(crate) struct Tally {
     pub(crate) resumed: u64,
     /// Bytes of the bodies, both ways.
     pub(crate) bytes: u64,
+    /// Tickets that were got until each answer.
+    pub(crate) tickets: u64,
     /// The whole call.
     pub(crate) elapsed: Duration,
     latencies: Vec<Duration>,
@@ -23,6 +25,7 @@ impl Tally {
         self.answers += 1;
         self.resumed += u64::from(answered.resumed == Some(true));
         self.bytes += answered.bytes;
+        self.tickets += u64::from(answered.tickets);
         self.latencies.push(answered.latency);
     }
 

@@ -33,7 +33,7 @@ fn text(site: &Site) -> io::Result<String> {
     for address in [site.ecdsa, site.rsa] {
         text += &format!(
             "[[listeners]]\nprotocol = \"https\"\naddress = \"{address}\"\ntls_versions = [\"TLS_V13\"]\n\
-             cipher_list = [\"TLS13_AES_128_GCM_SHA256\"]\n"
+             cipher_list = [\"TLS13_AES_128_GCM_SHA256\"]\nsend_tls13_tickets = 1\n"
         );
     }
     let frontends = [frontend(site, site.ecdsa, ecdsa)?, frontend(site, site.rsa, rsa)?];

@@ -20,6 +20,10 @@ pub(super) fn full_ecdsa(proxy: &Proxy, testbed: &mut Testbed) -> Found {
     Ok(vec![
         (Measure::FullEcdsa, measured.micros_each()),
         (Measure::FullEcdsaGenerator, measured.generator),
+        (
+            Measure::Tickets,
+            measured.tally.tickets as f64 / measured.tally.answers as f64,
+        ),
     ])
 }
 

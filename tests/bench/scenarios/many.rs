@@ -70,9 +70,10 @@ pub(super) fn start(
     count: usize,
     more: usize,
 ) -> Result<(Proxy, Duration), String> {
-    let served = served(&testbed.directory, peer, count)?;
+    let is_first = testbed.is_first_start(&peer.name, count);
+    let served = served(&testbed.directory, peer, count, is_first)?;
     let middle = name(count / 2);
-    if testbed.is_first_start(&peer.name, count) {
+    if is_first {
         // What it does but once with a store or a directory is no part of a start.
         let mut proxy = testbed.launch(peer, served.clone(), 0, ONE_WORKER)?;
         let address = proxy.site.ecdsa;
