@@ -134,6 +134,7 @@ fn batch(
         let record = serde_json::to_vec(&json!({ "format": 1, "record": record }))?;
         batch = batch
             .put(format!("certificates/{name}"), record, Expect::Any)
+            .put(format!("names/{name}/{name}"), "", Expect::Any)
             .put(
                 format!("credentials/{name}"),
                 pem.to_pem().as_bytes(),
@@ -144,7 +145,7 @@ fn batch(
 }
 
 /// Certificates of one commit: two changes each.
-const BATCH: usize = 500;
+const BATCH: usize = 300;
 /// Leaves share keys, for it is their number that counts.
 const KEYS: usize = 8;
 /// More are made for certgate only, which keeps them in its store.
