@@ -23,6 +23,8 @@ pub(crate) struct Site {
     pub(crate) more: Vec<SocketAddr>,
     /// Seconds without traffic after which `ecdsa` closes a connection.
     pub(crate) idle_timeout: u32,
+    /// Connections of clients that it must be able to have open.
+    pub(crate) connections: usize,
     /// The backend.
     pub(crate) backend: SocketAddr,
     /// Threads or processes that work.

@@ -122,6 +122,7 @@ impl Testbed {
             rsa: addresses[1],
             more,
             idle_timeout: IDLE_TIMEOUT,
+            connections: self.most_connections(10_000) + 50,
             backend: self.generator.backend().map_err(fail)?,
             workers,
             served,

@@ -35,13 +35,13 @@ fn text(site: &Site) -> String {
     };
     let mut text = format!(
         "global\n\
-         \x20 nbthread {}\n  maxconn 9900\n  log stdout format rfc3164 local0\n  tune.ssl.cachesize 0\n\
+         \x20 nbthread {}\n  maxconn {}\n  log stdout format rfc3164 local0\n  tune.ssl.cachesize 0\n\
          \x20 ssl-default-bind-options ssl-min-ver TLSv1.3\n\
          \x20 ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256\n\
          defaults\n\
          \x20 mode tcp\n  log global\n  option tcplog\n  timeout connect 5s\n  timeout client 900s\n  timeout server 900s\n\
          backend app\n  server app {}\n",
-        site.workers, site.backend
+        site.workers, site.connections, site.backend
     );
     for (name, address, certificates, idle_timeout) in listeners {
         text += &format!(

@@ -25,10 +25,11 @@ fn text(site: &Site) -> io::Result<String> {
     };
     let mut text = format!(
         "log_level = \"info\"\nlog_target = \"stdout\"\ncommand_socket = {:?}\nworker_count = {}\n\
-         worker_automatic_restart = false\nhandle_process_affinity = false\nmax_connections = 9900\n\
+         worker_automatic_restart = false\nhandle_process_affinity = false\nmax_connections = {}\n\
          max_buffers = 30000\nactivate_listeners = true\nfront_timeout = 900\nback_timeout = 900\n",
         site.directory.join("sock"),
-        site.workers
+        site.workers,
+        site.connections
     );
     for address in [site.ecdsa, site.rsa] {
         text += &format!(
