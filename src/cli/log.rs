@@ -5,9 +5,10 @@ use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::Thread;
 use std::time::Duration;
 
-use tracing::Level;
+use tracing::{Level, Metadata};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -33,7 +34,7 @@ impl Log {
             .with_default(Level::WARN)
             .with_target("certgate", config.level)
             .with_target("certgate_store", config.level)
-            .with_target("certgate::connection", connections.min(config.level));
+            .with_target(CONNECTIONS, connections.min(config.level));
         let queue = Queue::start(io::stderr())?;
         let format = tracing_subscriber::fmt::layer().with_writer(queue.clone());
         let registry = tracing_subscriber::registry().with(targets);
@@ -62,6 +63,13 @@ impl Drop for Log {
 struct Queue {
     pieces: SyncSender<Piece>,
     lost: Arc<AtomicU64>,
+    thread: Thread,
+}
+
+/// Takes the lines of one event.
+struct Line {
+    queue: Queue,
+    gathered: bool,
 }
 
 enum Piece {
@@ -75,10 +83,12 @@ impl Queue {
         let (pieces, received) = sync_channel(MOST_LINES);
         let lost = Arc::new(AtomicU64::new(0));
         let counted = lost.clone();
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || write_down(&received, &counted, sink))?;
-        Ok(Self { pieces, lost })
+            .spawn(move || write_down(&received, &counted, sink))?
+            .thread()
+            .clone();
+        Ok(Self { pieces, lost, thread })
     }
 }
 
@@ -86,8 +96,8 @@ fn write_down(received: &Receiver<Piece>, lost: &AtomicU64, mut sink: impl Write
     let mut lines = Vec::new();
     while let Ok(first) = received.recv() {
         if matches!(first, Piece::Line(_)) {
-            // Whoever logs in the meantime need not wake this thread, which costs more than the line.
-            std::thread::sleep(GATHERING);
+            // Connections that end in the meantime need not wake this thread, which costs more than their line.
+            std::thread::park_timeout(GATHERING);
         }
         for piece in iter::once(first).chain(received.try_iter()).take(MOST_LINES) {
             match piece {
@@ -117,18 +127,33 @@ fn write_all(sink: &mut impl Write, lines: &mut Vec<u8>) {
 }
 
 impl MakeWriter<'_> for Queue {
-    type Writer = Self;
+    type Writer = Line;
 
-    fn make_writer(&self) -> Self {
-        self.clone()
+    fn make_writer(&self) -> Line {
+        Line {
+            queue: self.clone(),
+            gathered: false,
+        }
+    }
+
+    /// The line of a connection waits for others; whatever else there is to say is written at once, for it may be the
+    /// last that is heard of this process.
+    fn make_writer_for(&self, event: &Metadata<'_>) -> Line {
+        Line {
+            queue: self.clone(),
+            gathered: event.target() == CONNECTIONS,
+        }
     }
 }
 
-impl Write for Queue {
+impl Write for Line {
     /// Takes one line, whole.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.pieces.try_send(Piece::Line(line.to_vec())).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+        if self.queue.pieces.try_send(Piece::Line(line.to_vec())).is_err() {
+            self.queue.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        if !self.gathered {
+            self.queue.thread.unpark();
         }
         Ok(line.len())
     }
@@ -140,6 +165,8 @@ impl Write for Queue {
 
 /// At a few hundred bytes each, about a megabyte.
 const MOST_LINES: usize = 4096;
-/// How long a line waits for others to be written with.
+/// The target of the line that is written for each connection.
+const CONNECTIONS: &str = "certgate::connection";
+/// How long a connection's line waits for others to be written with.
 const GATHERING: Duration = Duration::from_millis(5);
 const LAST_WAIT: Duration = Duration::from_secs(1);

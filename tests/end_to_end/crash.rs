@@ -1,6 +1,6 @@
 //! SIGKILL at any moment, restarts, and a CA that is gone: what was acknowledged stays, and nothing is ordered twice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -72,7 +72,7 @@ async fn sigkill_at_200_random_moments_loses_no_record_and_orders_nothing_twice(
     }
     // An order whose challenge the CA looked at while the gateway was dead is invalid for ever (RFC 8555 §7.1.6); that
     // one had to be replaced, and no other.
-    let dead = orders_declared_invalid(&home.log());
+    let dead = scene.pebble.invalid_orders();
     assert_eq!(
         scene.pebble.orders(),
         ROUNDS + 1 + dead,
@@ -137,16 +137,6 @@ async fn a_second_gateway_on_the_same_store_is_told_the_pid_of_the_first() {
     assert_eq!(second.ended().await.code(), Some(1));
     let expected = format!("already running (pid {})", first.pid());
     assert!(home.log().contains(&expected), "{}", home.log());
-}
-
-/// How many orders the log says that the CA declared invalid.
-fn orders_declared_invalid(log: &str) -> usize {
-    let url = |line: &str| {
-        let (_, rest) = line.split_once("the CA has declared order ")?;
-        let (url, rest) = rest.split_once(' ')?;
-        rest.starts_with("invalid").then(|| url.to_owned())
-    };
-    log.lines().filter_map(url).collect::<BTreeSet<_>>().len()
 }
 
 const ROUNDS: usize = 200;

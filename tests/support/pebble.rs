@@ -123,6 +123,11 @@ impl Pebble {
         self.log().matches("Added order ").count()
     }
 
+    /// How many orders came to nothing because a challenge did (RFC 8555 §7.1.6), where each has one name.
+    pub(crate) fn invalid_orders(&self) -> usize {
+        self.log().matches("set INVALID by completed challenge").count()
+    }
+
     /// What it wrote so far.
     pub(crate) fn log(&self) -> String {
         self.process.log()
