@@ -57,7 +57,7 @@ pub struct Versioned<T> {
     pub revision: Revision,
 }
 
-/// Every certificate record as it was at one moment.
+/// Some certificate records as they were at one moment.
 #[derive(Debug)]
 pub struct Certificates {
     /// The readable ones, sorted by name.
@@ -76,20 +76,10 @@ impl Inventory {
         }
     }
 
-    /// Every certificate record.
+    /// At most `limit` of the records whose name begins with `prefix` and comes after `after`.
     ///
     /// # Errors
     /// [`InventoryError::Store`] when the store fails; a record that cannot be read is in the answer instead.
-    pub async fn certificates(&self) -> Result<Certificates, InventoryError> {
-        let listing = self.store.list(CERTIFICATES).await?;
-        Ok(Certificates::from(listing.entries))
-    }
-
-    /// As [`certificates`](Self::certificates), but at most `limit` of those whose name begins with `prefix` and comes
-    /// after `after`.
-    ///
-    /// # Errors
-    /// [`InventoryError::Store`] when the store fails.
     pub async fn certificates_after(
         &self,
         prefix: &str,
@@ -99,6 +89,31 @@ impl Inventory {
         let after = after.map_or_else(String::new, |after| key(CERTIFICATES, after));
         let page = self.store.page(&key(CERTIFICATES, prefix), &after, limit).await?;
         Ok(Certificates::from(page.entries))
+    }
+
+    /// Shows every certificate record that can be read, a page at a time: there may be a million. What changes
+    /// meanwhile is shown as it was or as it is.
+    ///
+    /// # Errors
+    /// [`InventoryError::Store`] when the store fails.
+    pub async fn visit_certificates(
+        &self,
+        mut visit: impl FnMut(CertificateRecord),
+    ) -> Result<(), InventoryError> {
+        let mut after = String::new();
+        loop {
+            let page = self.store.page(CERTIFICATES, &after, PAGE).await?;
+            let is_last = page.entries.len() < PAGE;
+            if let Some(last) = page.entries.last() {
+                after.clone_from(&last.key);
+            }
+            for record in Certificates::from(page.entries).records {
+                visit(record.value);
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
     }
 
     /// What is known of one certificate; `None` when nothing is.
@@ -402,6 +417,8 @@ const CERTIFICATES: &str = "certificates/";
 const CREDENTIALS: &str = "credentials/";
 /// Not below `credentials/`: there a certificate may have any name, also `previous`.
 const PREVIOUS_CREDENTIALS: &str = "previous-credentials/";
+/// Records read at once.
+const PAGE: usize = 256;
 /// Others write a record seldom; more conflicts than these are no accident.
 const TRIES: usize = 8;
 

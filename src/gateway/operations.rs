@@ -35,26 +35,29 @@ impl Operations for ControlPlane {
     }
 
     async fn certificates(&self) -> Result<Vec<api::Certificate>, Problem> {
-        let stored = self
-            .inventory
-            .certificates()
-            .await
-            .map_err(|error| Problem::internal(&error))?;
         let desired = self.desired();
         let published = self.data_plane.published.load();
-        let steps = self.steps();
-        let mut all = BTreeMap::<_, (Option<&DesiredCertificate>, Option<&CertificateRecord>)>::new();
-        for desired in desired.iter() {
-            all.entry(&desired.name).or_default().0 = Some(desired);
-        }
-        for record in &stored.records {
-            all.entry(&record.value.name).or_default().1 = Some(&record.value);
-        }
-        let view = |(name, (desired, record)): (&CertificateName, _)| {
+        let steps = self.steps().clone();
+        let mut wanted: BTreeMap<_, _> = desired.iter().map(|desired| (&desired.name, desired)).collect();
+        let view = |name: &CertificateName, desired, record: Option<&CertificateRecord>| {
             let step = steps.get(name).map(String::as_str);
             views::certificate(name, desired, record, &published, step)
         };
-        Ok(all.into_iter().map(view).collect())
+        let mut all = Vec::new();
+        self.inventory
+            .visit_certificates(|record| {
+                let desired = wanted.remove(&record.name);
+                all.push(view(&record.name, desired, Some(&record)));
+            })
+            .await
+            .map_err(|error| Problem::internal(&error))?;
+        all.extend(
+            wanted
+                .into_iter()
+                .map(|(name, desired)| view(name, Some(desired), None)),
+        );
+        all.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        Ok(all)
     }
 
     async fn certificate(&self, name: &CertificateName) -> Result<api::Certificate, Problem> {

@@ -30,7 +30,7 @@ use crate::cause::with_causes;
 use crate::certificate::{CertificateName, Credential, CredentialPem};
 use crate::clock::Clock;
 use crate::config::CertificateFiles;
-use crate::inventory::{Inventory, InventoryError, Source};
+use crate::inventory::{CertificateRecord, Inventory, InventoryError, Source};
 
 /// Watches certificate files and imports what fits.
 pub struct FileSource {
@@ -245,15 +245,19 @@ impl FileSource {
     }
 
     async fn withdraw(&self, listing: &Listing) -> Result<(), InventoryError> {
-        for record in self.inventory.certificates().await?.records {
-            let name = record.value.name;
-            let unknown = record.value.source == Source::Files
+        let mut unknown = Vec::new();
+        let visit = |CertificateRecord { name, source, .. }| {
+            if source == Source::Files
                 && !listing.present.contains(&name)
-                && !listing.unread.iter().any(|directory| is_in(&name, directory));
-            if unknown {
-                self.inventory.remove_certificate(&name).await?;
-                tracing::info!(certificate = %name, "withdrew a certificate: its file is not there any more");
+                && !listing.unread.iter().any(|directory| is_in(&name, directory))
+            {
+                unknown.push(name);
             }
+        };
+        self.inventory.visit_certificates(visit).await?;
+        for name in unknown {
+            self.inventory.remove_certificate(&name).await?;
+            tracing::info!(certificate = %name, "withdrew a certificate: its file is not there any more");
         }
         Ok(())
     }

@@ -70,40 +70,26 @@ impl Renewal {
 
     /// Brings the agenda up to what the store says.
     async fn look(&self, work: &mut Work, stale: &Stale) -> Result<(), InventoryError> {
-        let inventory = &self.attempts.inventory;
         let now = self.attempts.clock.now();
+        let names: Vec<_> = match stale {
+            Stale::Everything => work.agenda.names().cloned().collect(),
+            Stale::Names(names) => names
+                .iter()
+                .filter(|name| work.agenda.desired(name).is_some())
+                .cloned()
+                .collect(),
+        };
         let mut unreadable = BTreeMap::new();
-        match stale {
-            Stale::Everything => {
-                let all = inventory.certificates().await?;
-                let records: HashMap<_, _> = all
-                    .records
-                    .iter()
-                    .map(|record| (&record.value.name, &record.value))
-                    .collect();
-                let names: Vec<_> = work.agenda.names().cloned().collect();
-                for name in &names {
-                    self.update(work, name, records.get(name).copied(), now);
+        for name in names {
+            let error = match self.attempts.inventory.certificate(&name).await {
+                Ok(record) => {
+                    self.update(work, &name, record.as_ref().map(|record| &record.value), now);
+                    None
                 }
-                unreadable.extend(
-                    all.unreadable
-                        .into_iter()
-                        .map(|(name, error)| (name, Some(error))),
-                );
-            }
-            Stale::Names(names) => {
-                for name in names {
-                    let error = match inventory.certificate(name).await {
-                        Ok(record) => {
-                            self.update(work, name, record.as_ref().map(|record| &record.value), now);
-                            None
-                        }
-                        Err(error @ InventoryError::Store { .. }) => return Err(error),
-                        Err(error) => Some(error),
-                    };
-                    unreadable.insert(name.clone(), error);
-                }
-            }
+                Err(error @ InventoryError::Store { .. }) => return Err(error),
+                Err(error) => Some(error),
+            };
+            unreadable.insert(name, error);
         }
         // To order what a damaged record may know to be there would cost an order at each start.
         for name in unreadable

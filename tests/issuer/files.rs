@@ -98,7 +98,12 @@ async fn a_pem_and_a_crt_with_a_key_become_certificates_of_the_directory() {
     let mut source = world.source();
     source.look().await.unwrap();
     assert_eq!(problems(&source), []);
-    let records = world.inventory.certificates().await.unwrap().records;
+    let records = world
+        .inventory
+        .certificates_after("", None, 100)
+        .await
+        .unwrap()
+        .records;
     let names: Vec<_> = records.iter().map(|record| record.value.name.as_str()).collect();
     assert_eq!(names, ["bought", "sites/shop", "sites/www"]);
     assert!(records.iter().all(|record| record.value.source == Source::Files));
@@ -202,7 +207,12 @@ async fn what_cannot_be_a_certificate_is_told_by_its_file_and_disturbs_no_other(
         assert!(reason(file).contains(expected), "{file}: {}", reason(file));
     }
     assert_eq!(found.len(), 9);
-    let records = world.inventory.certificates().await.unwrap().records;
+    let records = world
+        .inventory
+        .certificates_after("", None, 100)
+        .await
+        .unwrap()
+        .records;
     assert_eq!(records.len(), 1);
 }
 
