@@ -9,7 +9,7 @@
 //! | `lock` | held while a process uses the store; contains its pid |
 //! | `db/` | the sled database |
 //! | `acknowledged` | the last acknowledged revision: shows when the database has lost its end |
-//! | `snapshots/` | the newest snapshots, each complete in one file |
+//! | `snapshots/` | the newest snapshots, each whole in one file, and what has changed after them |
 //! | `damaged-1/` … | what was found damaged, kept for whoever wants to look |
 //!
 //! All of it is closed to other users, whatever the umask.
@@ -18,7 +18,8 @@
 //! sled's page table. **Opening** reads sled's table of pages, not the entries. A database of up to 128 MiB
 //! is then verified before anything is served. A larger one is verified in the background, as part of the
 //! snapshot written after each start; until then a damaged record is noticed when it is read. **Snapshots**
-//! are full copies, so the pause between them grows with their cost.
+//! are full copies, so the pause between them grows with their cost; of a large store what has changed is written
+//! instead, until that has grown to a part of the whole.
 
 use std::fmt;
 use std::path::Path;
@@ -35,6 +36,7 @@ use crate::lease::check_names;
 use crate::{Batch, Entry, Hints, Lease, Listing, Revision, Store, StoreError};
 
 mod acknowledged;
+mod changes;
 mod database;
 mod frame;
 mod keeper;
@@ -42,12 +44,14 @@ mod layout;
 mod lock;
 mod rebuild;
 mod recovery;
+mod series;
 mod snapshot;
 mod sweep;
 mod writer;
 
 pub use recovery::Recovery;
 
+use changes::Changes;
 use database::Database;
 use keeper::{Request, Wake};
 use layout::Layout;
@@ -74,6 +78,8 @@ pub struct Options {
     pub snapshot_delay: Duration,
     /// How many snapshots are kept; at least one.
     pub snapshots_kept: usize,
+    /// The size of a whole snapshot, in bytes, from which on the next ones only hold what has changed.
+    pub changes_from_bytes: u64,
 }
 
 impl Default for Options {
@@ -82,6 +88,7 @@ impl Default for Options {
             cache_bytes: 32 << 20,
             snapshot_delay: Duration::from_secs(2),
             snapshots_kept: 3,
+            changes_from_bytes: 1 << 20,
         }
     }
 }
@@ -116,13 +123,16 @@ impl EmbeddedStore {
             database: opened.database,
             gate: RwLock::new(()),
             sweep: Mutex::new(None),
+            changes: Mutex::default(),
             announcer: Announcer::new(),
             wake: Wake::default(),
             layout,
             _lock: lock,
         });
-        if opened.snapshot_due {
+        if opened.saved.is_none() {
             shared.wake.changed();
+        } else {
+            shared.changes().restart();
         }
         let (jobs, waiting) = mpsc::channel(WAITING_JOBS);
         let mut store = Self {
@@ -134,7 +144,9 @@ impl EmbeddedStore {
             let shared = shared.clone();
             move || writer::run(shared, opened.acknowledged, waiting)
         })?;
-        store.spawn("store-keeper", move || keeper::run(shared, options))?;
+        store.spawn("store-keeper", move || {
+            keeper::run(&shared, &options, opened.saved)
+        })?;
         Ok((store, opened.recovery))
     }
 
@@ -146,7 +158,7 @@ impl EmbeddedStore {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Writes a snapshot now and returns the revision it holds.
+    /// Writes a whole snapshot now and returns the revision it holds.
     pub async fn snapshot(&self) -> Result<Revision, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.shared.wake.request(Request::Snapshot(reply));
@@ -311,6 +323,8 @@ struct Shared {
     gate: RwLock<()>,
     /// The sweep under way. Locked after the gate.
     sweep: Mutex<Option<Sweep>>,
+    /// For the next snapshot. Locked after the gate.
+    changes: Mutex<Changes>,
     announcer: Announcer,
     wake: Wake,
     layout: Layout,
@@ -320,6 +334,10 @@ struct Shared {
 impl Shared {
     fn sweep(&self) -> MutexGuard<'_, Option<Sweep>> {
         self.sweep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the store on disk promises beyond the contract: to be there again, whatever happened in between.
 
+#[path = "embedded/changes.rs"]
+mod changes;
 #[path = "embedded/damage.rs"]
 mod damage;
 #[path = "embedded/killing.rs"]

@@ -1,16 +1,20 @@
 //! The thread that keeps snapshots: soon after changes, but never more than a small part of its time.
 
 use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::frame::Totals;
 use super::layout::open_private;
+use super::series::Extent;
 use super::snapshot::SnapshotWriter;
 use super::sweep::{Seen, sweep};
-use super::{Options, Shared, Verification};
+use super::{Options, Shared, Verification, changes, series};
 use crate::{Revision, StoreError};
 
 /// What somebody waits for.
@@ -54,7 +58,7 @@ impl Wake {
         self.news.notify_one();
     }
 
-    fn stopped(&self) -> bool {
+    pub(super) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
 
@@ -91,20 +95,25 @@ impl Wake {
     }
 }
 
-/// Works until [`Wake::stop`].
-pub(super) fn run(shared: Arc<Shared>, options: Options) {
+/// Works until [`Wake::stop`]. `saved` is the newest snapshot, if it is of the state that was opened.
+pub(super) fn run(shared: &Shared, options: &Options, saved: Option<Extent>) {
+    let mut keeper = Keeper {
+        shared,
+        options,
+        saved,
+    };
     let mut earliest = Instant::now();
     while let Some(request) = shared.wake.next(options.snapshot_delay, earliest) {
         match request {
             Some(Request::Verify(reply)) => {
-                let _ = reply.send(verify(&shared));
+                let _ = reply.send(verify(shared));
             }
             Some(Request::Snapshot(reply)) => {
-                let _ = reply.send(snapshot(&shared, options.snapshots_kept));
+                let _ = reply.send(keeper.write_whole());
             }
             None => {
                 let start = Instant::now();
-                match snapshot(&shared, options.snapshots_kept) {
+                match keeper.write() {
                     Ok(_) | Err(StoreError::Closed) => {}
                     Err(error) => {
                         tracing::error!(%error, "no snapshot of the store was written");
@@ -120,8 +129,65 @@ pub(super) fn run(shared: Arc<Shared>, options: Options) {
     }
 }
 
-fn snapshot(shared: &Shared, kept: usize) -> Result<Revision, StoreError> {
-    shared.wake.agenda().changed = None;
+struct Keeper<'a> {
+    shared: &'a Shared,
+    options: &'a Options,
+    /// What the next changes would follow.
+    saved: Option<Extent>,
+}
+
+impl Keeper<'_> {
+    /// Writes what has changed, or all if that would not be much more.
+    fn write(&mut self) -> Result<Revision, StoreError> {
+        match self.saved {
+            Some(saved) if self.may_follow(&saved) => self.write_changes(saved),
+            _ => self.write_whole(),
+        }
+    }
+
+    fn may_follow(&self, saved: &Extent) -> bool {
+        self.shared.changes().is_complete()
+            && saved.whole_bytes >= self.options.changes_from_bytes
+            && saved.changes_bytes <= saved.whole_bytes / CHANGES_SHARE
+            && saved.changes < MOST_CHANGES
+    }
+
+    fn write_changes(&mut self, mut saved: Extent) -> Result<Revision, StoreError> {
+        self.shared.wake.agenda().changed = None;
+        if self.shared.database.totals().revision == saved.until {
+            return Ok(saved.until);
+        }
+        self.saved = None;
+        let written = changes::write(self.shared, saved.until);
+        let (totals, path) = written.inspect_err(|error| {
+            self.shared.changes().give_up();
+            if matches!(error, StoreError::Damaged { .. }) {
+                suspect(self.shared);
+            }
+        })?;
+        saved.add(totals.revision, size(&path));
+        self.saved = Some(saved);
+        Ok(totals.revision)
+    }
+
+    fn write_whole(&mut self) -> Result<Revision, StoreError> {
+        self.shared.wake.agenda().changed = None;
+        self.saved = None;
+        // Before the first look: what is changed meanwhile is written once more by the next changes.
+        self.shared.changes().restart();
+        let (totals, path) = write_whole(self.shared).inspect_err(|_| self.shared.changes().give_up())?;
+        self.saved = Some(Extent {
+            until: totals.revision,
+            whole_bytes: size(&path),
+            changes: 0,
+            changes_bytes: 0,
+        });
+        series::remove_older(&self.shared.layout.snapshots(), self.options.snapshots_kept)?;
+        Ok(totals.revision)
+    }
+}
+
+fn write_whole(shared: &Shared) -> Result<(Totals, PathBuf), StoreError> {
     let mut writer = SnapshotWriter::begin(&shared.layout.snapshots())?;
     let (totals, whole) = sweep(shared, |seen| {
         if shared.wake.stopped() {
@@ -141,8 +207,12 @@ fn snapshot(shared: &Shared, kept: usize) -> Result<Revision, StoreError> {
         return Err(not_whole(shared));
     }
     // Only a whole snapshot may push out an older one.
-    writer.finish(&totals, kept)?;
-    Ok(totals.revision)
+    let path = writer.finish(&totals, None)?;
+    Ok((totals, path))
+}
+
+fn size(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
 
 fn verify(shared: &Shared) -> Result<Verification, StoreError> {
@@ -189,3 +259,6 @@ fn not_whole(shared: &Shared) -> StoreError {
 /// After a snapshot its cost is waited out so many times: at most a twentieth of the time goes into
 /// snapshots.
 const SNAPSHOT_PAUSE: u32 = 19;
+/// Changes of more than this part of the whole are not worth keeping apart: a recovery would read them, too.
+const CHANGES_SHARE: u64 = 4;
+const MOST_CHANGES: usize = 250;

@@ -1,7 +1,7 @@
 //! A new database: an empty one, or one made of a snapshot and what a damaged database still gives.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use super::database::{Database, Edit, Entries};
 use super::frame::{Head, Totals};
 use super::layout::{Layout, create_private_dir};
 use super::recovery::{Recovery, attempt, patience};
-use super::snapshot::{self, Recorded};
+use super::series::Series;
+use super::snapshot::Recorded;
 use crate::{Entry, Revision, StoreError};
 
 /// Puts an empty database in place. It appears whole or not at all.
@@ -27,12 +28,12 @@ pub(super) fn rebuild(
     acknowledged: Revision,
     reason: String,
 ) -> Result<Recovery, StoreError> {
-    let saved = snapshot::newest_good(&layout.snapshots())?;
+    let saved = Series::newest_good(&layout.snapshots())?;
     let mut load = Load::new(begin(layout, options)?);
-    if let Some((path, totals)) = &saved {
-        load.snapshot(path, totals)?;
+    if let Some(saved) = &saved {
+        load.saved(saved)?;
     }
-    let snapshot = saved.map(|(_, totals)| totals.revision);
+    let snapshot = saved.map(|saved| saved.totals.revision);
     let base = snapshot.unwrap_or_default();
     let salvage = load.salvage(layout, options, base)?;
     if snapshot.is_none() && salvage.entries == 0 {
@@ -112,14 +113,14 @@ impl Load {
         }
     }
 
-    fn snapshot(&mut self, path: &Path, totals: &Totals) -> Result<(), StoreError> {
-        snapshot::read(path, |recorded| match recorded {
+    fn saved(&mut self, saved: &Series) -> Result<(), StoreError> {
+        saved.read(|recorded| match recorded {
             Recorded::Entry(entry) => self.put(entry),
             Recorded::Gone(key) => self.edit(key, None),
         })?;
-        self.flush(totals.revision)?;
-        if !self.holds(Some(*totals)) {
-            tracing::error!(path = %path.display(), "the snapshot does not hold what it says it does");
+        self.flush(saved.totals.revision)?;
+        if !self.holds(Some(saved.totals)) {
+            tracing::error!(path = %saved.path().display(), "the snapshot does not hold what it says it does");
         }
         Ok(())
     }

@@ -11,7 +11,8 @@ use super::acknowledged::Acknowledged;
 use super::database::{Database, Trouble};
 use super::frame::Totals;
 use super::layout::{Layout, create_private_dir, entries, remove_file};
-use super::{rebuild, snapshot};
+use super::series::{Extent, Series};
+use super::{rebuild, series};
 use crate::{Revision, StoreError};
 
 /// What it took to open a store.
@@ -116,8 +117,8 @@ pub(super) struct Opened {
     pub(super) database: Database,
     pub(super) acknowledged: Acknowledged,
     pub(super) recovery: Recovery,
-    /// Whether the newest snapshot is not of this very state, or the state is not verified yet.
-    pub(super) snapshot_due: bool,
+    /// The newest snapshot, if it is of this very state and the state is verified; otherwise one is due.
+    pub(super) saved: Option<Extent>,
 }
 
 /// Opens the store. The caller holds its lock.
@@ -131,20 +132,22 @@ pub(super) fn open(layout: &Layout, options: &Options) -> Result<Opened, StoreEr
     let revision = database.totals().revision;
     acknowledged.write(revision)?;
     remove_file(&layout.suspect())?;
-    let verified = verified_at_open(layout);
-    let snapshot_due = !verified || snapshot::newest_revision(&layout.snapshots())? != Some(revision);
+    let saved = match verified_at_open(layout) {
+        true => series::extent(&layout.snapshots(), revision)?,
+        false => None,
+    };
     Ok(Opened {
         database,
         acknowledged,
         recovery,
-        snapshot_due,
+        saved,
     })
 }
 
 /// Ends what a crash during an earlier opening has left half done.
 fn finish_interrupted(layout: &Layout) -> Result<(), StoreError> {
     layout.remove_dir(&layout.rebuilding())?;
-    snapshot::clean(&layout.snapshots())?;
+    series::clean(&layout.snapshots())?;
     if layout.rebuilt().is_dir() {
         if layout.database().is_dir() {
             layout.remove_dir(&layout.rebuilt())?;
@@ -170,7 +173,7 @@ fn find_database(
     acknowledged: Revision,
 ) -> Result<(Database, Recovery), StoreError> {
     if !layout.database().is_dir() {
-        let newest = snapshot::newest_revision(&layout.snapshots())?;
+        let newest = series::newest_revision(&layout.snapshots())?;
         if newest.is_none() && acknowledged == Revision::default() {
             rebuild::create(layout, options)?;
             return Ok((reopened(layout, options)?, Recovery::Created));
@@ -225,7 +228,7 @@ fn inspect(
     acknowledged: Revision,
 ) -> Result<Result<(Database, Recovery), Defect>, StoreError> {
     let path = layout.database();
-    let named = snapshot::newest_revision(&layout.snapshots())?;
+    let named = series::newest_revision(&layout.snapshots())?;
     let (thorough, cache_bytes, dir) = (verified_at_open(layout), options.cache_bytes, path.clone());
     let opened = attempt(patience(&path), move || {
         let database = Database::open(&dir, cache_bytes)?;
@@ -244,7 +247,7 @@ fn inspect(
     };
     let revision = database.totals().revision;
     if behind {
-        let saved = snapshot::newest_good(&layout.snapshots())?.map(|(_, totals)| totals.revision);
+        let saved = Series::newest_good(&layout.snapshots())?.map(|saved| saved.totals.revision);
         if saved > Some(revision) {
             let saved = saved.unwrap_or_default();
             return Ok(Err(Defect::Damaged(format!(

@@ -1,4 +1,4 @@
-//! Snapshot files: all entries in one file that needs no database to be read.
+//! Snapshot files: all entries, or those that have changed, in one file that needs no database to be read.
 //!
 //! A file begins with a line that names its format. Records follow: an entry, or the key of an entry that is
 //! gone (a later record about a key replaces an earlier one), and at the end the totals and a CRC-32C of the
@@ -9,7 +9,8 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::frame::{TOTALS_BYTES, Totals};
-use super::layout::{entries, open_private, remove_file, sync_dir};
+use super::layout::{open_private, remove_file, sync_dir};
+use super::series;
 use crate::{Entry, MAX_KEY_BYTES, MAX_VALUE_BYTES, Revision, StoreError};
 
 /// A snapshot being written. Not there for anybody until [`SnapshotWriter::finish`].
@@ -52,12 +53,15 @@ impl SnapshotWriter {
         self.write(&[&[GONE], &(key.len() as u16).to_le_bytes(), key.as_bytes()])
     }
 
-    /// Makes the snapshot durable and removes those older than the newest `kept`.
-    pub(super) fn finish(mut self, totals: &Totals, kept: usize) -> Result<PathBuf, StoreError> {
+    /// Makes the snapshot durable: a whole one, or the changes `since` the one before.
+    pub(super) fn finish(mut self, totals: &Totals, since: Option<Revision>) -> Result<PathBuf, StoreError> {
         self.write(&[&[END], &totals.encode()])?;
         let checksum = self.file.checksum.to_le_bytes();
-        let path = self.dir.join(format!("{:020}{SUFFIX}", totals.revision.value()));
         self.write(&[&checksum])?;
+        let path = self.dir.join(match since {
+            None => series::whole(totals.revision),
+            Some(since) => series::changes(since, totals.revision),
+        });
         let file = self
             .file
             .inner
@@ -67,9 +71,6 @@ impl SnapshotWriter {
             .and_then(|()| fs::rename(&self.unfinished, &path))
             .map_err(StoreError::io(&self.unfinished, "could not be made a snapshot"))?;
         sync_dir(&self.dir)?;
-        for old in newest_first(&self.dir)?.iter().skip(kept.max(1)) {
-            remove_file(old)?;
-        }
         Ok(path)
     }
 
@@ -123,38 +124,6 @@ pub(super) fn read(
             _ => return Err(records.damaged("it contains an unknown record")),
         }
     }
-}
-
-/// The newest snapshot that can be read to its end, with its totals.
-pub(super) fn newest_good(dir: &Path) -> Result<Option<(PathBuf, Totals)>, StoreError> {
-    for path in newest_first(dir)? {
-        match read(&path, |_| Ok(())) {
-            Ok(totals) => return Ok(Some((path, totals))),
-            Err(error) => tracing::error!(%error, "a snapshot is damaged, trying the one before it"),
-        }
-    }
-    Ok(None)
-}
-
-/// The revision of the newest snapshot, as its name says.
-pub(super) fn newest_revision(dir: &Path) -> Result<Option<Revision>, StoreError> {
-    let newest = newest_first(dir)?.into_iter().next();
-    Ok(newest.and_then(|path| {
-        let name = path.file_name()?.to_str()?.strip_suffix(SUFFIX)?;
-        name.parse().ok().map(Revision::new)
-    }))
-}
-
-/// Removes what a crash has left unfinished.
-pub(super) fn clean(dir: &Path) -> Result<(), StoreError> {
-    remove_file(&dir.join(UNFINISHED))
-}
-
-fn newest_first(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    let mut paths = entries(dir)?;
-    paths.retain(|path| path.to_str().is_some_and(|path| path.ends_with(SUFFIX)));
-    paths.reverse();
-    Ok(paths)
 }
 
 struct Records<'path, R> {
@@ -222,69 +191,10 @@ impl<R: Read> Checksummed<R> {
 }
 
 const MAGIC: &[u8; 20] = b"certgate snapshot 1\n";
-const SUFFIX: &str = ".snapshot";
-const UNFINISHED: &str = "unfinished";
+/// A file being written; worthless after a crash.
+pub(super) const UNFINISHED: &str = "unfinished";
 const BUFFER_BYTES: usize = 64 << 10;
 
 const ENTRY: u8 = 1;
 const GONE: u8 = 2;
 const END: u8 = 3;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn written(dir: &Path, revision: u64) -> PathBuf {
-        let mut writer = SnapshotWriter::begin(dir).unwrap();
-        let value = revision.to_le_bytes().to_vec();
-        writer
-            .entry(&Entry {
-                key: "a".into(),
-                value,
-                revision: Revision::new(revision),
-            })
-            .unwrap();
-        writer.gone("b").unwrap();
-        writer
-            .finish(
-                &Totals {
-                    revision: Revision::new(revision),
-                    count: 1,
-                    digest: 0,
-                },
-                3,
-            )
-            .unwrap()
-    }
-
-    #[test]
-    fn only_the_newest_snapshots_are_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let all: Vec<_> = (1..=5).map(|revision| written(dir.path(), revision)).collect();
-        assert_eq!(
-            newest_first(dir.path()).unwrap(),
-            [&all[4], &all[3], &all[2]].map(Clone::clone)
-        );
-        assert_eq!(newest_revision(dir.path()).unwrap(), Some(Revision::new(5)));
-    }
-
-    #[test]
-    fn a_snapshot_cut_or_flipped_anywhere_gives_way_to_the_one_before() {
-        let dir = tempfile::tempdir().unwrap();
-        let (old, new) = (written(dir.path(), 1), written(dir.path(), 2));
-        let whole = fs::read(&new).unwrap();
-        assert_eq!(newest_good(dir.path()).unwrap().unwrap().0, new);
-        for at in 0..whole.len() {
-            fs::write(&new, &whole[..at]).unwrap();
-            assert_eq!(newest_good(dir.path()).unwrap().unwrap().0, old, "cut at {at}");
-            let mut flipped = whole.clone();
-            flipped[at] ^= 0x10;
-            fs::write(&new, &flipped).unwrap();
-            assert_eq!(
-                newest_good(dir.path()).unwrap().unwrap().0,
-                old,
-                "flipped at {at}"
-            );
-        }
-    }
-}

@@ -176,6 +176,7 @@ impl Writer {
         if let Some(sweep) = self.shared.sweep().as_mut() {
             edits.iter().for_each(|edit| sweep.follow(edit));
         }
+        self.shared.changes().note(&edits);
         if let Err(error) = self.shared.database.apply(edits, revision) {
             self.fail(&error);
             return Err(error);

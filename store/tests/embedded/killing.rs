@@ -118,6 +118,7 @@ fn killed_after(delay: Duration, path: &std::path::Path) -> Vec<String> {
 async fn child_that_writes_until_it_is_killed() {
     let options = Options {
         snapshot_delay: Duration::from_millis(15),
+        changes_from_bytes: 0,
         ..Options::default()
     };
     let store = Arc::new(EmbeddedStore::open(&child_store(), options).unwrap().0);
