@@ -57,4 +57,4 @@ fn open(proxy: &Proxy, testbed: &mut Testbed, count: usize) -> Result<(), String
 const PING: Request = Request::Get(64);
 const TRAFFIC: u64 = 16 << 10;
 /// What a proxy frees after a while counts as freed.
-const QUIET: Duration = Duration::from_secs(2);
+const QUIET: Duration = Duration::from_secs(5);
