@@ -81,8 +81,10 @@ impl ControlPlane {
         self.config.store(config.clone());
         self.desired.send_replace(joined(&config, requested));
         // Also where nothing of it changed: to apply the configuration is to withdraw what is no longer there.
-        let files = WatchedFiles::watch(&config, &self.inventory, &self.clock);
-        self.files.store(Arc::new(files));
+        if !self.files.load().apply_again(&config) {
+            let files = WatchedFiles::watch(&config, &self.inventory, &self.clock);
+            self.files.store(Arc::new(files));
+        }
         changed
     }
 

@@ -41,7 +41,10 @@ pub struct FileSource {
     interval: Duration,
     seen: BTreeMap<CertificateName, Seen>,
     problems: watch::Sender<Vec<FileProblem>>,
-    withdrawn: bool,
+    /// Whether what was imported from files that are not there is still to be withdrawn.
+    withdraws: bool,
+    /// The certificates imported from files; unknown until they are asked for.
+    imported: Option<BTreeSet<CertificateName>>,
 }
 
 /// A file that gives no certificate.
@@ -82,7 +85,8 @@ impl FileSource {
             interval,
             seen: BTreeMap::new(),
             problems: watch::Sender::default(),
-            withdrawn: false,
+            withdraws: true,
+            imported: None,
         }
     }
 
@@ -126,6 +130,11 @@ impl FileSource {
                 });
             }
         }
+        let withdrawn = match self.withdraws {
+            true => self.withdraw(&listing).await,
+            false => Ok(()),
+        };
+        self.withdraws = withdrawn.is_err();
         self.seen
             .retain(|name, seen| seen.imported || listing.present.contains(name));
         for (name, seen) in self
@@ -140,15 +149,12 @@ impl FileSource {
             });
         }
         self.report(problems);
-        if !self.withdrawn {
-            self.withdraw(&listing).await?;
-            self.withdrawn = true;
-        }
-        Ok(())
+        withdrawn
     }
 
-    /// Looks whenever something has changed. Never returns; drop the future to end it.
-    pub async fn run(mut self) {
+    /// Looks whenever something has changed, and as for the first time when `applied` says that the configuration was
+    /// applied again. Never returns; drop the future to end it.
+    pub async fn run(mut self, applied: Arc<Notify>) {
         let changed = Arc::new(Notify::new());
         let mut watcher = self.watcher(changed.clone());
         loop {
@@ -167,6 +173,7 @@ impl FileSource {
                 );
             }
             tokio::select! {
+                () = applied.notified() => self.withdraws = true,
                 () = changed.notified() => settle(&changed).await,
                 () = tokio::time::sleep(self.interval) => {}
             }
@@ -204,7 +211,7 @@ impl FileSource {
     }
 
     async fn import(
-        &self,
+        &mut self,
         candidate: &Candidate,
         pem: &CredentialPem,
         credential: &Credential,
@@ -218,6 +225,9 @@ impl FileSource {
             let not_after = credential.leaf().not_after;
             let file = candidate.certificate_file.display();
             tracing::info!(certificate = %name, %file, %not_after, "imported a certificate");
+        }
+        if let Some(imported) = &mut self.imported {
+            imported.insert(name.clone());
         }
         Ok(())
     }
@@ -244,20 +254,26 @@ impl FileSource {
         });
     }
 
-    async fn withdraw(&self, listing: &Listing) -> Result<(), InventoryError> {
-        let mut unknown = Vec::new();
-        let visit = |CertificateRecord { name, source, .. }| {
-            if source == Source::Files
-                && !listing.present.contains(&name)
-                && !listing.unread.iter().any(|directory| is_in(&name, directory))
-            {
-                unknown.push(name);
-            }
+    async fn withdraw(&mut self, listing: &Listing) -> Result<(), InventoryError> {
+        let imported = match &mut self.imported {
+            Some(imported) => imported,
+            unknown => unknown.insert(imported(&self.inventory).await?),
         };
-        self.inventory.visit_certificates(visit).await?;
-        for name in unknown {
-            self.inventory.remove_certificate(&name).await?;
-            tracing::info!(certificate = %name, "withdrew a certificate: its file is not there any more");
+        let is_gone = |name: &CertificateName| {
+            !listing.present.contains(name) && !listing.unread.iter().any(|directory| is_in(name, directory))
+        };
+        let gone: Vec<_> = imported.iter().filter(|name| is_gone(name)).cloned().collect();
+        for name in gone {
+            let record = match self.inventory.certificate(&name).await {
+                Err(error @ InventoryError::Store { .. }) => return Err(error),
+                read => read.ok().flatten(),
+            };
+            if record.is_some_and(|record| record.value.source == Source::Files) {
+                self.inventory.remove_certificate(&name).await?;
+                tracing::info!(certificate = %name, "withdrew a certificate: its file is not there any more");
+            }
+            imported.remove(&name);
+            self.seen.remove(&name);
         }
         Ok(())
     }
@@ -302,6 +318,17 @@ impl FileSource {
             })
             .ok()
     }
+}
+
+async fn imported(inventory: &Inventory) -> Result<BTreeSet<CertificateName>, InventoryError> {
+    let mut imported = BTreeSet::new();
+    let visit = |CertificateRecord { name, source, .. }| {
+        if source == Source::Files {
+            imported.insert(name);
+        }
+    };
+    inventory.visit_certificates(visit).await?;
+    Ok(imported)
 }
 
 impl fmt::Display for FileProblem {

@@ -285,7 +285,7 @@ async fn a_change_is_seen_long_before_the_interval_is_over() {
     let world = World::new();
     let source = world.source();
     let mut watched = source.problems();
-    let running = tokio::spawn(source.run());
+    let running = tokio::spawn(source.run(Default::default()));
     world.write("broken.pem", "x");
     tokio::time::timeout(Duration::from_secs(10), watched.changed())
         .await
@@ -307,7 +307,7 @@ async fn what_no_notification_tells_is_seen_in_intervals() {
     std::os::unix::fs::symlink(&target, world.path("www.pem")).unwrap();
     let source = world.source_with(Duration::from_millis(20), world.directory.path());
     let mut watched = source.problems();
-    let running = tokio::spawn(source.run());
+    let running = tokio::spawn(source.run(Default::default()));
     tokio::time::timeout(Duration::from_secs(10), watched.changed())
         .await
         .unwrap()
