@@ -417,7 +417,7 @@ fn end(stream: &TcpStream) {
 }
 
 /// Without a byte; a connection takes a third less memory then.
-const DOZE: Duration = Duration::from_secs(2);
+const DOZE: Duration = Duration::from_millis(200);
 /// Turns before another connection of the worker has its own. With eight, the slowest of eight bulk transfers gets 0.6 of
 /// the mean, with two 0.9, at the same cost for each byte.
 const TURNS: usize = 2;

@@ -32,16 +32,24 @@ pub(super) fn ping_pong(proxy: &Proxy, testbed: &mut Testbed) -> Found {
 /// Memory of each connection after it had 16 KiB each way.
 pub(super) fn idle(proxy: &Proxy, testbed: &mut Testbed) -> Found {
     let count = testbed.most_connections(if testbed.quick { 2_000 } else { 10_000 });
+    // What only the first connections cost, such as code that is read from the disk.
+    open_with_traffic(proxy, testbed, 100)?;
+    testbed.generator.close_all()?;
+    testbed.generator.idle(QUIET)?;
     let before = proxy.memory();
-    open(proxy, testbed, count)?;
-    let generator = &mut testbed.generator;
-    for request in [Request::Get(TRAFFIC), Request::Post(TRAFFIC)] {
-        generator.exchange(1, request)?;
-    }
-    generator.idle(QUIET)?;
+    open_with_traffic(proxy, testbed, count)?;
+    testbed.generator.idle(QUIET)?;
     let used = proxy.memory().saturating_sub(before);
-    generator.close_all()?;
+    testbed.generator.close_all()?;
     Ok(vec![(Measure::Idle, used as f64 / count as f64 / 1024.0)])
+}
+
+fn open_with_traffic(proxy: &Proxy, testbed: &mut Testbed, count: usize) -> Result<(), String> {
+    open(proxy, testbed, count)?;
+    for request in [Request::Get(TRAFFIC), Request::Post(TRAFFIC)] {
+        testbed.generator.exchange(1, request)?;
+    }
+    Ok(())
 }
 
 fn open(proxy: &Proxy, testbed: &mut Testbed, count: usize) -> Result<(), String> {
