@@ -10,6 +10,8 @@ mod ends;
 mod endurance;
 #[path = "data_path/harness.rs"]
 mod harness;
+#[path = "data_path/hostile.rs"]
+mod hostile;
 #[path = "data_path/lifecycle.rs"]
 mod lifecycle;
 #[path = "data_path/services.rs"]
