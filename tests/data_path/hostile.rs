@@ -23,6 +23,7 @@ async fn a_flood_of_empty_records_ends_the_connection_with_an_alert() {
         let stand = Stand::new(&[echo().await]);
         let mut client = Hostile::connect(&stand, version).await;
         client.send(APPLICATION_DATA, b"hello").await;
+        client.is_answered(b"hello").await;
         for _ in 0..100 {
             client.send(APPLICATION_DATA, b"").await;
         }
@@ -127,26 +128,37 @@ impl Hostile {
         let _ = within(self.tcp.write_all(&record)).await;
     }
 
+    /// Waits for the answer: from then on, nothing comes together with the handshake.
+    async fn is_answered(&mut self, answer: &[u8]) {
+        while self.next().await.expect("an answer") != (APPLICATION_DATA, answer.to_vec()) {}
+    }
+
     /// Reads to the end of the connection; the last thing the gateway said, which is an alert.
     async fn last_alert(&mut self) -> [u8; 2] {
         let mut last = None;
-        while let Some(mut record) = within(record(&mut self.tcp)).await {
-            let (header, sealed) = record.split_at_mut(5);
-            let header = <[u8; 5]>::try_from(header).unwrap();
-            let length = sealed.len() - CHACHA20_POLY1305.tag_len();
-            let (nonce, aad) = self.receiving.next(self.is_tls13, header, length);
-            let opened = self.receiving.key.open_in_place(nonce, Aad::from(aad), sealed);
-            let mut text = opened.expect("a record under the session's key").to_vec();
-            let kind = if self.is_tls13 {
-                text.pop().unwrap()
-            } else {
-                header[0]
-            };
-            last = Some((kind, text));
+        while let Some(said) = self.next().await {
+            last = Some(said);
         }
         let (kind, text) = last.expect("the gateway says something");
         assert_eq!(kind, ALERT, "{text:?}");
         text.try_into().unwrap()
+    }
+
+    /// Type and content of the next record; `None` at the end.
+    async fn next(&mut self) -> Option<(u8, Vec<u8>)> {
+        let mut record = within(record(&mut self.tcp)).await?;
+        let (header, sealed) = record.split_at_mut(5);
+        let header = <[u8; 5]>::try_from(header).unwrap();
+        let length = sealed.len() - CHACHA20_POLY1305.tag_len();
+        let (nonce, aad) = self.receiving.next(self.is_tls13, header, length);
+        let opened = self.receiving.key.open_in_place(nonce, Aad::from(aad), sealed);
+        let mut text = opened.expect("a record under the session's key").to_vec();
+        let kind = if self.is_tls13 {
+            text.pop().unwrap()
+        } else {
+            header[0]
+        };
+        Some((kind, text))
     }
 }
 
