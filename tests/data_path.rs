@@ -1,5 +1,7 @@
 //! The data path: real sockets on loopback, a listener in this process, rustls and openssl as clients.
 
+#[path = "data_path/answers.rs"]
+mod answers;
 #[path = "data_path/backends.rs"]
 mod backends;
 #[path = "data_path/client_hello.rs"]
