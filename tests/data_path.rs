@@ -16,6 +16,8 @@ mod harness;
 mod hostile;
 #[path = "data_path/lifecycle.rs"]
 mod lifecycle;
+#[path = "data_path/mutations.rs"]
+mod mutations;
 #[path = "data_path/services.rs"]
 mod services;
 #[path = "data_path/transfer.rs"]
