@@ -179,14 +179,15 @@ impl Handshake {
     /// The error with what rustls has to say about it to the client, after what had been said already.
     fn failed(&mut self, error: rustls::Error) -> HandshakeError {
         let mut alert = std::mem::take(&mut self.unsent);
-        loop {
+        // No further: it would look at the record that failed once more, and fail once more.
+        while self.tls.wants_write() {
             // It remembers places in what was received, so it has to see that again.
             match self.tls.process_tls_records(&mut self.received).state {
                 Ok(ConnectionState::EncodeTlsData(message)) => encode(message, &mut alert),
-                Ok(ConnectionState::TransmitTlsData(message)) => message.done(),
-                _ => return HandshakeError::Tls { error, alert },
+                _ => break,
             }
         }
+        HandshakeError::Tls { error, alert }
     }
 }
 
