@@ -118,7 +118,7 @@ impl Policy {
                 .any(|suite| suite.tls13().is_some() && suites.contains(&suite.suite()))
     }
 
-    /// The protocol versions, newest first.
+    /// The protocol versions, in the policy's order.
     pub fn protocol_versions(&self) -> &[&'static SupportedProtocolVersion] {
         &self.rules.versions
     }

@@ -51,6 +51,8 @@ pub struct Import {
     pub kept: usize,
     /// Of how many.
     pub of: usize,
+    /// Whether the list of its suites is known to its end.
+    pub is_whole_list: bool,
     /// The versions that cannot be expressed.
     pub versions: Vec<String>,
     /// The suites that cannot be.
@@ -85,6 +87,7 @@ impl CloudPolicy {
         Import {
             kept: rules.cipher_suites.len(),
             of: self.cipher_suites.len(),
+            is_whole_list: self.unknown.is_none(),
             rules: rules.misfits().is_empty().then_some(rules),
             versions: other_versions,
             cipher_suites: other_suites,
@@ -95,6 +98,14 @@ impl CloudPolicy {
     /// Whether certgate expresses all of it, and has it built in.
     pub fn is_exact(&self) -> bool {
         built_in(&self.name).is_some()
+    }
+}
+
+impl Import {
+    /// `4 of its 19 cipher suites`.
+    pub fn portion(&self) -> String {
+        let of = if self.is_whole_list { "its" } else { "at least" };
+        format!("{} of {of} {} cipher suites", self.kept, self.of)
     }
 }
 
@@ -234,6 +245,8 @@ mod tests {
             assert!(rules.misfits().is_empty(), "{name}");
             assert_eq!(rules.cipher_suites.len(), kept);
         }
+        let unseen = cloud_policy("tls-1-0-inherit").unwrap().import();
+        assert_eq!(unseen.portion(), "4 of at least 18 cipher suites");
         let post_quantum = cloud_policy("ELBSecurityPolicy-TLS13-1-3-PQ-2025-09").unwrap();
         assert_eq!(post_quantum.import().groups, ["SecP384r1MLKEM1024"]);
     }

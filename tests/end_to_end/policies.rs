@@ -180,6 +180,51 @@ fn group_of(temporary_key: &str) -> String {
     }
 }
 
+/// By hand, for the other tests compare two things that could be wrong together. The groups are named, for OpenSSL
+/// since 3.5 would offer ML-KEM too.
+#[tokio::test]
+async fn each_policy_takes_and_refuses_of_openssl_what_it_is_for() {
+    let scene = Scene::new().await;
+    let offers = [
+        &["-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256"][..],
+        &["-tls1_3", "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256"],
+        &["-tls1_2", "-cipher", "ECDHE-RSA-AES256-GCM-SHA384"],
+        &["-tls1_2", "-cipher", "ECDHE-RSA-CHACHA20-POLY1305"],
+        &[
+            "-tls1_2",
+            "-cipher",
+            "ECDHE-RSA-AES256-SHA384:AES128-GCM-SHA256:DHE-RSA-AES128-GCM-SHA256",
+        ],
+        &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"],
+    ];
+    let expected = BTreeMap::from([
+        (
+            "ELBSecurityPolicy-FS-1-2-Res-2020-10",
+            [false, false, true, false],
+        ),
+        (
+            "ELBSecurityPolicy-TLS13-1-2-Res-2021-06",
+            [true, true, true, false],
+        ),
+        ("ELBSecurityPolicy-TLS13-1-3-2021-06", [true, true, false, false]),
+        ("gcm-only", [true, false, true, false]),
+        ("intermediate", [true, true, true, true]),
+        ("modern", [true, true, false, false]),
+        ("post-quantum-preferred", [true, true, true, true]),
+        ("post-quantum-required", [false; 4]),
+    ]);
+    for ((policy, _), address) in scene.listeners.iter().filter(|((_, key), _)| *key == "rsa") {
+        let address = address.to_string();
+        let fixed = ["s_client", "-connect", &address, "-groups", "X25519:P-256"];
+        let takes = expected[policy].into_iter().chain([false; 2]);
+        for (offer, takes) in offers.into_iter().zip(takes) {
+            let (connected, text) = openssl(&[&fixed[..], offer].concat()).await;
+            assert_eq!(connected, takes, "{policy}, {offer:?}: {text}");
+            assert!(connected || text.contains("SSL alert number"), "{text}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_explained_of_each_client_is_what_openssl_finds_when_it_offers_the_same() {
     let scene = Scene::new().await;

@@ -72,8 +72,10 @@ impl Verdict {
     fn outcome(&self) -> String {
         let agreed = match (self.ecdsa, self.rsa) {
             (Some(ecdsa), Some(rsa)) if ecdsa.cipher_suite != rsa.cipher_suite => format!(
-                "{}, {} or {}, {}",
-                ecdsa.version, ecdsa.cipher_suite, rsa.cipher_suite, ecdsa.group
+                "{}, {}, {}",
+                ecdsa.version,
+                either(ecdsa.cipher_suite, rsa.cipher_suite),
+                ecdsa.group
             ),
             (Some(one), _) | (None, Some(one)) => {
                 format!("{}, {}, {}", one.version, one.cipher_suite, one.group)
@@ -83,6 +85,14 @@ impl Verdict {
         let reason = self.reason.as_deref();
         let parts = [Some(agreed.as_str()).filter(|text| !text.is_empty()), reason];
         parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// Suites of TLS 1.2 come in pairs, one for each kind of key.
+fn either(ecdsa: &str, rsa: &str) -> String {
+    match ecdsa.replace("_ECDSA_", "_RSA_") == rsa {
+        true => ecdsa.replace("_ECDSA_", "_{ECDSA,RSA}_"),
+        false => format!("{ecdsa} or {rsa}"),
     }
 }
 

@@ -40,8 +40,9 @@ pub(super) fn import(arguments: &Arguments) -> Result<ExitCode, Failure> {
         .unwrap_or_else(|| format!("{name}-subset"));
     let why = Why {
         policy: format!(
-            "What certgate has of {name} ({}): {} of {} cipher suites. It is not that policy.",
-            cloud.service, import.kept, import.of
+            "What certgate has of {name} ({}): {}. It is not that policy.",
+            cloud.service,
+            import.portion()
         ),
         ..Why::default()
     };
@@ -75,8 +76,8 @@ fn report(cloud: &CloudPolicy, import: &Import) -> String {
         ..
     } = cloud;
     let mut text = format!(
-        "{name} of {service} ({source})\ncertgate has {} of its {} cipher suites, and it is never the same policy.\n",
-        import.kept, import.of
+        "{name} of {service} ({source})\ncertgate has {}, and it is never the same policy.\n",
+        import.portion()
     );
     let kept = import.rules.iter().flat_map(|rules| &rules.cipher_suites);
     let kept: Vec<_> = kept.map(|suite| openssl_name(*suite)).collect();
@@ -94,9 +95,7 @@ fn report(cloud: &CloudPolicy, import: &Import) -> String {
         }
     }
     if cloud.groups.is_empty() {
-        text.push_str(&format!(
-            "  {service} documents no groups for it; these are the classical ones\n"
-        ));
+        text.push_str("  no groups are documented for it; these are the classical ones\n");
     }
     if let Some(unknown) = &cloud.unknown {
         text.push_str(&format!("  not known exactly: {unknown}\n"));

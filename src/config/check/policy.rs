@@ -65,10 +65,10 @@ impl Checker<'_> {
         }
         let diagnostic = match cloud_policy(name) {
             Some(cloud) => {
-                let import = cloud.import();
                 let message = format!(
-                    "`{name}` is a policy of {}, and certgate has not all of it, but {} of its {} cipher suites",
-                    cloud.service, import.kept, import.of
+                    "`{name}` is a policy of {}, which certgate cannot express in full: it has {}",
+                    cloud.service,
+                    cloud.import().portion()
                 );
                 let help = format!(
                     "`certgate policy import {name}` shows what is missing, and makes a policy of the rest"

@@ -85,6 +85,21 @@ async fn preferring_post_quantum_gives_it_to_clients_that_offer_it_last_and_keep
     }
 }
 
+#[test]
+fn a_ticket_is_as_good_with_the_preferred_key_exchange_as_without() {
+    let mut listener = listener();
+    listener.policy = "post-quantum-preferred".into();
+    let gateway = Gateway::new(&listener, None, &[www()]);
+    let config = |client: Client| match gateway.decide(&client.build(), "www.example.com") {
+        Decision::Handshake { config, .. } => config,
+        other => panic!("{other:?}"),
+    };
+    let preferred = config(Client::default());
+    let other = config(Client::version(&TLS12));
+    assert!(!Arc::ptr_eq(&preferred, &other));
+    assert!(Arc::ptr_eq(&preferred.ticketer, &other.ticketer));
+}
+
 #[tokio::test]
 async fn requiring_post_quantum_refuses_everybody_else() {
     let mut listener = listener();
