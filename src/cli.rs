@@ -7,6 +7,7 @@ mod demo;
 mod environment;
 mod log;
 mod output;
+mod policy;
 mod progress;
 mod quick;
 mod run;
@@ -88,6 +89,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
             let DnsCommand::Check { names, form } = command;
             gateway.block_on(async |client| status::dns_check(&client, names, form.output).await)
         }
+        Command::Policy { command } => policy::run(command),
         Command::Status { form, gateway } => {
             gateway.block_on(async |client| status::status(&client, form.output).await)
         }

@@ -11,6 +11,7 @@ mod collection;
 mod diagnostic;
 mod document;
 mod period;
+mod policy_part;
 mod reader;
 mod settings;
 mod source;
@@ -37,8 +38,6 @@ pub struct Environment<'a> {
     pub state_directory: Option<&'a OsStr>,
     /// How many data-plane threads are right where the file does not say.
     pub cores: usize,
-    /// The names of the TLS security policies there are.
-    pub policies: &'a [&'a str],
 }
 
 impl Environment<'_> {
@@ -129,7 +128,6 @@ mod tests {
         let environment = Environment {
             state_directory: None,
             cores: 1,
-            policies: &["intermediate", "modern"],
         };
         let result = evaluate(sources, Report::default(), &environment);
         let diagnostics = match &result {

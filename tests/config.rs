@@ -21,7 +21,6 @@ fn load(path: impl AsRef<Path>) -> Result<Loaded, Diagnostics> {
     let environment = Environment {
         state_directory: None,
         cores: 4,
-        policies: &["intermediate", "modern"],
     };
     config::load(path.as_ref(), &environment)
 }
@@ -202,7 +201,7 @@ fn every_key_of_a_listener_means_what_it_says() {
         [named("www"), named("bought"), sites, named("wiki")]
     );
     assert_eq!(web.unknown_sni, UnknownSni::Refuse);
-    assert_eq!(web.policy, "modern");
+    assert_eq!(web.policy, "house");
     assert_eq!(web.alpn, [&b"h2"[..], b"http/1.1", b"http/1.0"]);
     assert_eq!(web.alpn_mismatch, AlpnMismatch::Continue);
     assert_eq!(
@@ -282,7 +281,6 @@ fn the_store_is_where_systemd_says_unless_the_file_says_otherwise() {
         let environment = Environment {
             state_directory: Some(OsStr::new(state_directory)),
             cores: 1,
-            policies: &["intermediate", "modern"],
         };
         config::load(&Path::new(FIXTURES).join(path), &environment)
             .unwrap()
@@ -398,7 +396,7 @@ fn file_keys(value: &toml::Value, path: &str, keys: &mut BTreeSet<String>) {
     let named = matches!(
         path,
         "issuers." | "certificates." | "certificate_directories." | "ca_bundles."
-    ) || matches!(path, "server_groups." | "listeners.");
+    ) || matches!(path, "server_groups." | "listeners." | "policies.");
     match value {
         toml::Value::Table(_) if path.ends_with("tags.") => {}
         toml::Value::Table(table) => {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::policy::PolicyCommand;
 use super::{Failure, environment};
 use crate::admin::Client;
 use crate::certificate::{CertificateName, KeyType};
@@ -81,6 +82,11 @@ pub(super) enum Command {
         command: DnsCommand,
         #[command(flatten)]
         gateway: Connection,
+    },
+    /// List and explain TLS security policies, and import those of cloud load balancers.
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
     },
     /// Print the JSON Schema of the configuration file, for editors.
     #[command(after_help = "Example: certgate schema > certgate.schema.json")]

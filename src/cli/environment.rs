@@ -1,7 +1,6 @@
 //! What the meaning of a configuration depends on besides its text, as this process finds it.
 
 use crate::config::Environment;
-use crate::policy;
 
 /// Calls `read` with the environment of this process.
 pub(super) fn with<T>(read: impl FnOnce(&Environment<'_>) -> T) -> T {
@@ -9,6 +8,5 @@ pub(super) fn with<T>(read: impl FnOnce(&Environment<'_>) -> T) -> T {
     read(&Environment {
         state_directory: state_directory.as_deref(),
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        policies: &policy::names(),
     })
 }

@@ -59,7 +59,7 @@ pub(super) fn schema() -> Result<ExitCode, Failure> {
 }
 
 /// Reads a configuration and prints its warnings; every problem is in the error.
-fn load(path: &Path) -> Result<Config, Failure> {
+pub(super) fn load(path: &Path) -> Result<Config, Failure> {
     let loaded = environment::with(|environment| config::load(path, environment))?;
     if !loaded.warnings.is_empty() {
         let warnings = loaded.warnings.render(io::stderr().is_terminal());

@@ -5,6 +5,7 @@ mod certificate;
 mod file;
 mod issuer;
 mod listener;
+mod policy;
 mod section;
 mod server_group;
 mod usage;
@@ -53,6 +54,7 @@ pub(super) fn check(
             files: files.into_iter().collect::<Option<_>>()?,
         }))
     });
+    let policies = checker.policies();
     let server_groups = checker.each(&document.server_groups, |checker, name, table| {
         checker.server_group(name, table).map(Arc::new)
     });
@@ -75,6 +77,7 @@ pub(super) fn check(
         certificate_files: certificate_files?,
         certificate_directories: certificate_directories?,
         ca_bundles: ca_bundles?,
+        policies: policies?,
         server_groups: server_groups?,
         listeners: listeners?,
     })

@@ -74,12 +74,16 @@ codes! {
     AddressInUse = "address-in-use" Error,
     /// A challenge that CAs look for on a port on which nothing listens here.
     ChallengePort = "challenge-port" Warning,
+    /// The name of a policy of a cloud load balancer, which certgate has only in part.
+    CloudPolicy = "cloud-policy" Error,
     /// A name that nothing has.
     DanglingName = "dangling-name" Error,
     /// The same thing in two files.
     DefinedTwice = "defined-twice" Error,
     /// A list that must hold something.
     EmptyList = "empty-list" Error,
+    /// A policy that is its own base.
+    ExtendsItself = "extends-itself" Error,
     /// A CA that only takes accounts bound to one of its customers.
     ExternalAccountNeeded = "external-account-needed" Warning,
     /// A text that is not what the key holds.
@@ -122,6 +126,8 @@ codes! {
     Unreadable = "unreadable" Error,
     /// A file that the configuration names cannot be read.
     UnreadableFile = "unreadable-file" Error,
+    /// A policy with which no handshake could succeed, or with parts that none could use.
+    UnusablePolicy = "unusable-policy" Error,
     /// Something that is defined and then used by nothing.
     Unused = "unused" Warning,
     /// A wildcard, which only DNS-01 can prove.

@@ -82,6 +82,7 @@ fn join(whole: &mut Document, part: Document, report: &mut Report) {
         report,
     );
     named(&mut whole.ca_bundles, part.ca_bundles, "ca_bundles", report);
+    named(&mut whole.policies, part.policies, "policies", report);
     named(
         &mut whole.server_groups,
         part.server_groups,

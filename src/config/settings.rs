@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::name::{DnsName, NamePattern};
+use crate::policy::{self, Policy};
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub struct Config {
     pub certificate_directories: BTreeMap<String, PathBuf>,
     /// What client certificates are checked against, by name.
     pub ca_bundles: BTreeMap<String, Arc<CaBundleConfig>>,
+    /// TLS security policies of the operator's own, by name.
+    pub policies: BTreeMap<String, Arc<Policy>>,
     /// Backends, by name.
     pub server_groups: BTreeMap<String, Arc<ServerGroupConfig>>,
     /// Listeners, by name.
@@ -45,6 +48,14 @@ impl Config {
         let directory = name.as_str().split_once('/').map(|(directory, _)| directory);
         self.certificate_files.iter().any(|files| files.name == *name)
             || directory.is_some_and(|directory| self.certificate_directories.contains_key(directory))
+    }
+}
+
+impl Config {
+    /// The TLS security policy called `name`: one of the operator's own, or a built-in one.
+    pub fn policy(&self, name: &str) -> Option<&Policy> {
+        let own = self.policies.get(name).map(Arc::as_ref);
+        own.or_else(|| policy::built_in(name))
     }
 }
 

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use rustls::SupportedCipherSuite;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::Spanned;
 use toml::de::DeValue;
@@ -13,6 +14,7 @@ use crate::config::alpn::Alpn;
 use crate::config::byte_size::ByteSize;
 use crate::config::collection::{List, Named, OneOrMany, Tags};
 use crate::config::period::Period;
+use crate::config::policy_part::Part;
 use crate::config::reader::{Key, Reader, Value, table};
 use crate::config::settings::{
     AlpnMismatch, CertificateSelector, ChallengeType, LogFormat, Protocol, UnknownSni,
@@ -21,6 +23,7 @@ use crate::config::text::{AdminAddress, Contact, Resolver, ServerAddress};
 use crate::config::value::Integer;
 use crate::config::word::{Algorithm, AuthenticationKind, ConnectionLines, IssuerKind, LogLevel};
 use crate::name::{DnsName, NamePattern};
+use crate::policy::{Group, Version};
 
 table! {
     /// The configuration of certgate: certificates obtained, renewed, published and served.
@@ -43,12 +46,13 @@ table! {
         certificate_directories: Named<CertificateDirectory>,
         /// What client certificates are checked against.
         ca_bundles: Named<CaBundle>,
+        /// TLS security policies of your own, beside the built-in ones.
+        policies: Named<Policy>,
         /// Backends.
         server_groups: Named<ServerGroup>,
         /// Where connections are accepted, and what becomes of them.
         listeners: Named<Listener>,
     }
-    later policies
 }
 
 table! {
@@ -167,6 +171,26 @@ table! {
 }
 
 table! {
+    /// A TLS security policy of your own: what it does not say is as in the policy that it extends.
+    Policy {
+        /// The policy to start from, a built-in one or another of your own. Without it the three lists are needed.
+        extends: String,
+        /// Protocol versions.
+        versions: List<Part<Version>>,
+        /// Cipher suites, in the order in which they are preferred.
+        cipher_suites: List<Part<SupportedCipherSuite>>,
+        /// Key exchange groups.
+        groups: List<Part<Group>>,
+        /// Whether the order of `cipher_suites` decides, and not the client's. Default: false.
+        ignore_client_order: bool,
+        /// Whether a client that offers a post-quantum group gets one, even if it prefers another. Default: false.
+        prefer_post_quantum: bool,
+        /// Why the policy is as it is; shown by `certgate policy explain`.
+        why: String,
+    }
+}
+
+table! {
     /// Backends that take over from each other.
     ServerGroup {
         /// host:port, or a table with `address` and `weight`.
@@ -201,7 +225,7 @@ table! {
         certificates: List<CertificateSelector>,
         /// The answer to a server name that no certificate is for. Default: "default", the first certificate.
         unknown_sni: UnknownSni,
-        /// The TLS security policy. Default: "intermediate".
+        /// The TLS security policy, a built-in one or one of your own. Default: "intermediate".
         policy: String,
         /// HTTP1Only, HTTP2Only, HTTP2Optional, HTTP2Preferred, None, or protocol names in the server's order.
         /// Default: "None".

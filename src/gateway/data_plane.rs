@@ -14,7 +14,7 @@ use crate::gateway::GatewayError;
 use crate::http::TokenTable;
 use crate::listener::{BoundListener, ListenerSettings, RunningListener, Service, Workers};
 use crate::metrics::Metrics;
-use crate::policy;
+use crate::policy::{self, Policy};
 use crate::tls::{ChallengeTable, Lookup, PublishedCertificates, Selection, ServerTls};
 
 /// The data plane's threads, and what runs on them.
@@ -32,6 +32,7 @@ struct Running {
     listeners: BTreeMap<Arc<str>, RunningListener>,
     groups: BTreeMap<String, (Arc<ServerGroupConfig>, Arc<ServerGroup>)>,
     bundles: BTreeMap<String, CaBundle>,
+    policies: BTreeMap<String, Arc<Policy>>,
     /// Listeners that accept no more but have connections open.
     leaving: Vec<Arc<RunningListener>>,
 }
@@ -43,6 +44,7 @@ pub(super) struct Prepared {
     kept: Vec<Arc<str>>,
     groups: BTreeMap<String, (Arc<ServerGroupConfig>, Arc<ServerGroup>)>,
     bundles: BTreeMap<String, CaBundle>,
+    policies: BTreeMap<String, Arc<Policy>>,
 }
 
 impl DataPlane {
@@ -68,6 +70,7 @@ impl DataPlane {
             kept: Vec::new(),
             groups: self.groups(config, &running),
             bundles: bundles(&config.ca_bundles)?,
+            policies: config.policies.clone(),
         };
         let (mut free, mut ours) = (Vec::new(), Vec::new());
         for listener in config.listeners.values() {
@@ -113,6 +116,7 @@ impl DataPlane {
             kept,
             groups,
             bundles,
+            policies,
         } = prepared;
         let mut keep = |name: &Arc<str>, settings: Option<ListenerSettings>| {
             if let Some(listener) = before.remove(name) {
@@ -144,6 +148,7 @@ impl DataPlane {
             .retain(|listener| listener.drained().now_or_never().is_none());
         running.groups = groups;
         running.bundles = bundles;
+        running.policies = policies;
     }
 
     /// Calls `show` with each listener, in the order of their names.
@@ -224,7 +229,9 @@ impl DataPlane {
                     listener: listener.name.clone(),
                     what,
                 };
-                let policy = policy::built_in(&listener.policy)
+                let policy = prepared.policies.get(&listener.policy).map(Arc::as_ref);
+                let policy = policy
+                    .or_else(|| policy::built_in(&listener.policy))
                     .ok_or_else(|| inconsistent("its policy is missing"))?;
                 let bundle = match &listener.authentication {
                     Authentication::Mutual { client_ca } => prepared.bundles.get(client_ca),
@@ -321,7 +328,8 @@ fn is_unchanged(
         }
         Authentication::OneWay => true,
     };
-    before.config == *wanted && same_group && same_bundle
+    let same_policy = prepared.policies.get(&wanted.policy) == running.policies.get(&wanted.policy);
+    before.config == *wanted && same_group && same_bundle && same_policy
 }
 
 fn bundles(

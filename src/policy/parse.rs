@@ -1,12 +1,10 @@
 //! From the text of a policy file to its checked parts.
 
-use rustls::crypto::SupportedKxGroup;
-use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, ALL_KX_GROUPS};
-use rustls::version::{TLS12, TLS13};
-use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
 use serde::Deserialize;
 
 use super::Why;
+use super::element::Element;
+use super::rules::{Misfit, Rules};
 
 /// Why a text is no policy.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +17,14 @@ pub enum PolicyError {
         policy: String,
         /// The list's key.
         key: &'static str,
+    },
+    /// Parts that cannot be used together.
+    #[error("policy `{policy}`: {misfit}")]
+    Misfit {
+        /// The policy.
+        policy: String,
+        /// What does not fit.
+        misfit: Misfit,
     },
     /// The same entry twice in one list.
     #[error("policy `{policy}`: `{found}` stands twice in `{key}`; once is enough")]
@@ -50,80 +56,21 @@ pub enum PolicyError {
         /// Every entry that could stand there.
         allowed: String,
     },
-    /// A suite of a version that the policy does not have.
-    #[error("policy `{policy}`: `{suite}` belongs to {version}, which is not among its `versions`")]
-    UnusedSuite {
-        /// The policy.
-        policy: String,
-        /// The suite.
-        suite: String,
-        /// The version it belongs to.
-        version: &'static str,
-    },
-    /// A version that no suite of the policy can be used with.
-    #[error(
-        "policy `{policy}`: none of its `cipher_suites` belongs to {version}, which is among its `versions`"
-    )]
-    VersionWithoutSuite {
-        /// The policy.
-        policy: String,
-        /// The version.
-        version: &'static str,
-    },
 }
 
-/// The parts of a policy, each checked alone and against the others.
-pub(super) struct Parts {
-    pub(super) why: Why,
-    pub(super) versions: Vec<&'static SupportedProtocolVersion>,
-    pub(super) cipher_suites: Vec<SupportedCipherSuite>,
-    pub(super) groups: Vec<&'static dyn SupportedKxGroup>,
-    pub(super) ignore_client_order: bool,
-}
-
-pub(super) fn parse(policy: &str, text: &str) -> Result<Parts, PolicyError> {
+pub(super) fn parse(policy: &str, text: &str) -> Result<(Why, Rules), PolicyError> {
     let file: File = toml::from_str(text).map_err(|source| PolicyError::Syntax {
         policy: policy.to_owned(),
         source: Box::new(source),
     })?;
-    let versions = pick(policy, "versions", &file.versions, &[&TLS13, &TLS12], |version| {
-        Some(version_name(version))
-    })?;
-    let cipher_suites = pick(
-        policy,
-        "cipher_suites",
-        &file.cipher_suites,
-        ALL_CIPHER_SUITES,
-        |suite| suite.suite().as_str(),
-    )?;
-    let groups = pick(policy, "groups", &file.groups, ALL_KX_GROUPS, |group| {
-        group.name().as_str()
-    })?;
-    let unused = cipher_suites
-        .iter()
-        .find(|suite| !versions.contains(&suite.version()));
-    if let Some(suite) = unused {
-        return Err(PolicyError::UnusedSuite {
-            policy: policy.to_owned(),
-            suite: suite.suite().as_str().unwrap_or_default().to_owned(),
-            version: version_name(suite.version()),
-        });
-    }
-    let served =
-        |version: &SupportedProtocolVersion| cipher_suites.iter().any(|suite| suite.version() == version);
-    if let Some(version) = versions.iter().find(|version| !served(version)) {
-        return Err(PolicyError::VersionWithoutSuite {
-            policy: policy.to_owned(),
-            version: version_name(version),
-        });
-    }
-    Ok(Parts {
-        why: file.why,
-        versions,
-        cipher_suites,
-        groups,
+    let rules = Rules {
+        versions: pick(policy, &file.versions)?,
+        cipher_suites: pick(policy, &file.cipher_suites)?,
+        groups: pick(policy, &file.groups)?,
         ignore_client_order: file.ignore_client_order,
-    })
+        prefer_post_quantum: file.prefer_post_quantum,
+    };
+    Ok((file.why, rules))
 }
 
 /// A policy file as written.
@@ -134,24 +81,17 @@ struct File {
     cipher_suites: Vec<String>,
     groups: Vec<String>,
     ignore_client_order: bool,
+    #[serde(default)]
+    prefer_post_quantum: bool,
     why: Why,
 }
 
-/// The name as OpenSSL and every log line writes it.
-fn version_name(version: &SupportedProtocolVersion) -> &'static str {
-    if *version == TLS13 { "TLSv1.3" } else { "TLSv1.2" }
-}
-
-fn pick<T: Copy>(
-    policy: &str,
-    key: &'static str,
-    written: &[String],
-    known: &[T],
-    name: impl Fn(&T) -> Option<&'static str>,
-) -> Result<Vec<T>, PolicyError> {
+fn pick<T: Element>(policy: &str, written: &[String]) -> Result<Vec<T>, PolicyError> {
+    let policy = || policy.to_owned();
+    let key = T::KEY;
     if written.is_empty() {
         return Err(PolicyError::Empty {
-            policy: policy.to_owned(),
+            policy: policy(),
             key,
         });
     }
@@ -159,23 +99,20 @@ fn pick<T: Copy>(
     for (position, entry) in written.iter().enumerate() {
         if written.iter().take(position).any(|earlier| earlier == entry) {
             return Err(PolicyError::Repeated {
-                policy: policy.to_owned(),
+                policy: policy(),
                 key,
                 found: entry.clone(),
             });
         }
-        match known.iter().find(|known| name(known) == Some(entry.as_str())) {
-            Some(known) => picked.push(*known),
-            None => {
-                let allowed: Vec<_> = known.iter().filter_map(&name).collect();
-                return Err(PolicyError::Unknown {
-                    policy: policy.to_owned(),
-                    key,
-                    found: entry.clone(),
-                    allowed: allowed.join(", "),
-                });
+        picked.push(T::named(entry).ok_or_else(|| {
+            let allowed: Vec<_> = T::all().iter().map(|known| known.name()).collect();
+            PolicyError::Unknown {
+                policy: policy(),
+                key,
+                found: entry.clone(),
+                allowed: allowed.join(", "),
             }
-        }
+        })?);
     }
     Ok(picked)
 }
@@ -275,20 +212,39 @@ mod tests {
     }
 
     #[test]
-    fn versions_and_suites_must_belong_to_each_other() {
-        assert!(matches!(
-            problem("TLSv1.3", "TLSv1.2"),
-            PolicyError::UnusedSuite {
-                version: "TLSv1.3",
-                ..
-            }
-        ));
-        assert!(matches!(
-            problem(r#""TLSv1.3""#, r#""TLSv1.3", "TLSv1.2""#),
-            PolicyError::VersionWithoutSuite {
-                version: "TLSv1.2",
-                ..
-            }
-        ));
+    fn versions_suites_and_groups_must_belong_to_each_other() {
+        for (from, to, expected) in [
+            (
+                "TLSv1.3",
+                "TLSv1.2",
+                "policy `house`: `TLS13_AES_128_GCM_SHA256` belongs to TLSv1.3, which is not among its `versions`",
+            ),
+            (
+                r#""TLSv1.3""#,
+                r#""TLSv1.3", "TLSv1.2""#,
+                "policy `house`: none of its `cipher_suites` belongs to TLSv1.2, which is among its `versions`",
+            ),
+            (
+                "ignore_client_order = true",
+                "ignore_client_order = true\nprefer_post_quantum = true",
+                "policy `house`: it prefers post-quantum groups, and none is among its `groups`",
+            ),
+        ] {
+            assert_eq!(problem(from, to).to_string(), expected);
+        }
+        let tls12 = SOUND
+            .replace("TLSv1.3", "TLSv1.2")
+            .replace("TLS13_AES", "TLS_ECDHE_RSA_WITH_AES");
+        for (groups, expected) in [
+            (
+                r#"["X25519MLKEM768", "X25519"]"#,
+                "policy `house`: `X25519MLKEM768` works with TLSv1.3 only, which is not among its `versions`",
+            ),
+            (r#"["X25519"]"#, ""),
+        ] {
+            let result = Policy::parse("house", &tls12.replace(r#"["X25519"]"#, groups));
+            let found = result.err().map(|error| error.to_string());
+            assert_eq!(found.unwrap_or_default(), expected);
+        }
     }
 }

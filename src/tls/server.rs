@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{ClientHello, NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{AlertDescription, ServerConfig};
@@ -19,12 +20,26 @@ use crate::policy::Policy;
 /// certificates and challenges are read through it when they are needed.
 #[derive(Debug)]
 pub struct ServerTls {
-    config: Arc<ServerConfig>,
-    without_alpn: Arc<ServerConfig>,
+    configs: Configs,
+    post_quantum: Option<PostQuantum>,
     alpn_mismatch: AlpnMismatch,
     published: Arc<PublishedCertificates>,
     selection: Selection,
     challenges: Arc<ChallengeTable>,
+}
+
+/// One configuration as it is, and for clients with which no ALPN protocol is shared.
+#[derive(Debug)]
+struct Configs {
+    with_alpn: Arc<ServerConfig>,
+    without_alpn: Arc<ServerConfig>,
+}
+
+/// For clients that can do what the policy prefers.
+#[derive(Debug)]
+struct PostQuantum {
+    policy: Policy,
+    configs: Configs,
 }
 
 impl ServerTls {
@@ -45,12 +60,20 @@ impl ServerTls {
                 listener: listener.name.clone(),
             });
         }
-        let mut config = server_config(listener, policy, client_ca)?;
-        let without_alpn = Arc::new(config.clone());
-        config.alpn_protocols.clone_from(&listener.alpn);
+        let config = server_config(listener, policy, policy.provider(), client_ca)?;
+        let mut post_quantum = None;
+        if let Some(provider) = policy.post_quantum_provider() {
+            let mut preferring = server_config(listener, policy, provider, client_ca)?;
+            // A client may offer other groups when it comes back.
+            preferring.ticketer = config.ticketer.clone();
+            post_quantum = Some(PostQuantum {
+                policy: policy.clone(),
+                configs: Configs::new(preferring, &listener.alpn),
+            });
+        }
         Ok(Self {
-            config: Arc::new(config),
-            without_alpn,
+            configs: Configs::new(config, &listener.alpn),
+            post_quantum,
             alpn_mismatch: listener.alpn_mismatch,
             published,
             selection: Selection::new(&listener.certificates, listener.unknown_sni),
@@ -102,10 +125,14 @@ impl ServerTls {
             Choice::NothingYet => return Decision::Refuse(Refusal::NothingPublished),
             Choice::UnknownName => return Decision::Refuse(Refusal::UnknownName),
         };
+        let configs = match &self.post_quantum {
+            Some(preferred) if preferred.is_offered_by(hello) => &preferred.configs,
+            _ => &self.configs,
+        };
         let config = match self.alpn_mismatch {
-            _ if self.shares_a_protocol(hello) => &self.config,
+            _ if self.shares_a_protocol(hello) => &configs.with_alpn,
             AlpnMismatch::Alert => return Decision::Refuse(Refusal::NoCommonProtocol),
-            AlpnMismatch::Continue => &self.without_alpn,
+            AlpnMismatch::Continue => &configs.without_alpn,
         };
         Decision::Handshake {
             config: config.clone(),
@@ -115,13 +142,31 @@ impl ServerTls {
 
     /// Whether ALPN gives an answer both sides can live with: a common protocol, or one side that does not ask.
     fn shares_a_protocol(&self, hello: &ClientHello<'_>) -> bool {
-        let ours = &self.config.alpn_protocols;
+        let ours = &self.configs.with_alpn.alpn_protocols;
         match hello.alpn() {
             Some(mut theirs) if !ours.is_empty() => {
                 theirs.any(|protocol| ours.iter().any(|our| our == protocol))
             }
             _ => true,
         }
+    }
+}
+
+impl Configs {
+    fn new(mut config: ServerConfig, alpn: &[Vec<u8>]) -> Self {
+        let without_alpn = Arc::new(config.clone());
+        config.alpn_protocols = alpn.to_vec();
+        Self {
+            with_alpn: Arc::new(config),
+            without_alpn,
+        }
+    }
+}
+
+impl PostQuantum {
+    fn is_offered_by(&self, hello: &ClientHello<'_>) -> bool {
+        let groups = hello.named_groups().unwrap_or_default();
+        self.policy.can_be_post_quantum(hello.cipher_suites(), groups)
     }
 }
 
@@ -243,9 +288,10 @@ pub enum TlsError {
 fn server_config(
     listener: &ListenerConfig,
     policy: &Policy,
+    provider: Arc<CryptoProvider>,
     client_ca: Option<&CaBundle>,
 ) -> Result<ServerConfig, TlsError> {
-    let builder = ServerConfig::builder_with_provider(policy.provider())
+    let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(policy.protocol_versions())
         .map_err(|source| TlsError::Policy {
             listener: listener.name.clone(),

@@ -8,6 +8,8 @@ mod mutual;
 mod select;
 mod swap;
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -143,17 +145,20 @@ impl Gateway {
             .await
             .map_err(tls_error)?;
         let decision = self.tls.decide(&start.client_hello());
-        let handshake = match decision {
-            Decision::Challenge(config) => start.into_stream(config),
-            // rustls asks for the certificate before this returns.
-            Decision::Handshake { config, chosen } => chosen.during(|| start.into_stream(config)),
+        let mut stream = match decision {
+            Decision::Challenge(config) => start.into_stream(config).await,
+            Decision::Handshake { config, chosen } => {
+                let mut handshake = pin!(chosen.during(|| start.into_stream(config)));
+                // After a retry for another key share rustls asks for the certificate once more.
+                poll_fn(|context| chosen.during(|| handshake.as_mut().poll(context))).await
+            }
             Decision::LookUp(lookup) => panic!("{lookup:?} is not in a whole table"),
             Decision::Refuse(refusal) => {
                 start.io.write_all(&refusal.alert_record()).await.unwrap();
                 return Err(rustls::Error::General(refusal.to_string()));
             }
-        };
-        let mut stream = handshake.await.map_err(tls_error)?;
+        }
+        .map_err(tls_error)?;
         let byte = stream.read_u8().await.map_err(tls_error)?;
         stream.write_u8(byte).await.map_err(tls_error)?;
         stream.shutdown().await.map_err(tls_error)

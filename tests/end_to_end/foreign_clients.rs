@@ -38,7 +38,7 @@ fn config(
 }
 
 /// Runs openssl; whether it succeeded, and everything that it wrote.
-async fn openssl(arguments: &[&str]) -> (bool, String) {
+pub(crate) async fn openssl(arguments: &[&str]) -> (bool, String) {
     let output = Command::new("openssl")
         .args(arguments)
         .stdin(Stdio::null())

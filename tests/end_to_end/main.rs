@@ -15,6 +15,8 @@ mod logging;
 mod mutual;
 mod pair;
 mod peer;
+mod policies;
+mod policy_commands;
 mod reload;
 mod requests;
 mod scale;

@@ -245,7 +245,7 @@ async fn the_drain_has_a_deadline() {
 }
 
 /// A backend that sends back what it gets, and closes when the client does.
-async fn echo() -> SocketAddr {
+pub(crate) async fn echo() -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move {

@@ -16,6 +16,7 @@ use crate::config::source::{Located, Place};
 use crate::config::suggestion;
 use crate::config::word::AuthenticationKind;
 use crate::config::written::Listener;
+use crate::policy::DEFAULT;
 
 /// Where a listener listens; nothing when its file does not say so in a usable way.
 pub(super) fn socket_address(listener: &Listener) -> Option<SocketAddr> {
@@ -140,19 +141,9 @@ impl Checker<'_> {
     }
 
     fn policy(&mut self, listener: &Listener) -> Option<String> {
-        let policy = listener.policy.or("intermediate".to_owned())?;
-        if let Some(written) = listener.policy.value()
-            && !self.environment.policies.contains(&policy.as_str())
-        {
-            let allowed = self.environment.policies.iter().copied();
-            self.report.push(
-                Diagnostic::new(
-                    Code::DanglingName,
-                    format!("there is no TLS security policy `{policy}`"),
-                )
-                .at(&written.place, "no such policy")
-                .help(suggestion::for_word(&policy, allowed)),
-            );
+        let policy = listener.policy.or(DEFAULT.to_owned())?;
+        if let Some(written) = listener.policy.value() {
+            self.refers_to_policy(written);
         }
         Some(policy)
     }

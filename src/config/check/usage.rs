@@ -99,6 +99,11 @@ impl Checker<'_> {
         let document = self.document;
         let (mut certificates, mut directories) = (BTreeSet::new(), BTreeSet::new());
         let (mut groups, mut bundles) = (BTreeSet::new(), BTreeSet::new());
+        let mut policies: BTreeSet<&str> = document
+            .policies
+            .tables()
+            .filter_map(|(_, policy)| Some(policy.extends.value()?.value.as_str()))
+            .collect();
         let mut all = false;
         for (_, listener) in document.listeners.tables() {
             for selector in listener.certificates.items() {
@@ -118,6 +123,7 @@ impl Checker<'_> {
                 }
             }
             groups.extend(listener.server_group.value().map(|group| group.value.as_str()));
+            policies.extend(listener.policy.value().map(|policy| policy.value.as_str()));
             bundles.extend(listener.client_ca.value().map(|bundle| bundle.value.as_str()));
         }
         if !all {
@@ -128,6 +134,8 @@ impl Checker<'_> {
         }
         let by = "no listener forwards to";
         self.unused_entries(&document.server_groups, &groups, by, "server group");
+        let by = "no listener or other policy uses";
+        self.unused_entries(&document.policies, &policies, by, "policy");
         let by = "no listener checks clients against";
         self.unused_entries(&document.ca_bundles, &bundles, by, "CA bundle");
     }

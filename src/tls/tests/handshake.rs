@@ -53,6 +53,72 @@ async fn a_client_that_prefers_x25519mlkem768_gets_it_and_any_other_gets_what_it
     assert_eq!(session.group, "secp384r1");
 }
 
+/// rustls as a client lists the classical group first here, and sends a key share for nothing else.
+#[tokio::test]
+async fn preferring_post_quantum_gives_it_to_clients_that_offer_it_last_and_keeps_out_nobody() {
+    let with = |groups| {
+        let mut client = Client::default();
+        client.provider.kx_groups = groups;
+        client.build()
+    };
+    let reluctant = with(vec![kx_group::X25519, kx_group::X25519MLKEM768]);
+    let classical = with(vec![kx_group::SECP256R1]);
+    let old = {
+        let mut client = Client::version(&TLS12);
+        client.provider.kx_groups = vec![kx_group::X25519, kx_group::X25519MLKEM768];
+        client.build()
+    };
+    let mut listener = listener();
+    for (policy, expected) in [
+        ("intermediate", ["X25519", "secp256r1", "X25519"]),
+        (
+            "post-quantum-preferred",
+            ["X25519MLKEM768", "secp256r1", "X25519"],
+        ),
+    ] {
+        listener.policy = policy.into();
+        let gateway = Gateway::new(&listener, None, &[www()]);
+        for (client, group) in [&reluctant, &classical, &old].into_iter().zip(expected) {
+            let session = gateway.connect(client, "www.example.com").await.session();
+            assert_eq!(session.group, group, "{policy}");
+        }
+    }
+}
+
+#[test]
+fn a_ticket_is_as_good_with_the_preferred_key_exchange_as_without() {
+    let mut listener = listener();
+    listener.policy = "post-quantum-preferred".into();
+    let gateway = Gateway::new(&listener, None, &[www()]);
+    let config = |client: Client| match gateway.decide(&client.build(), "www.example.com") {
+        Decision::Handshake { config, .. } => config,
+        other => panic!("{other:?}"),
+    };
+    let preferred = config(Client::default());
+    let other = config(Client::version(&TLS12));
+    assert!(!Arc::ptr_eq(&preferred, &other));
+    assert!(Arc::ptr_eq(&preferred.ticketer, &other.ticketer));
+}
+
+#[tokio::test]
+async fn requiring_post_quantum_refuses_everybody_else() {
+    let mut listener = listener();
+    listener.policy = "post-quantum-required".into();
+    let gateway = Gateway::new(&listener, None, &[www()]);
+    let session = gateway
+        .connect(&Client::default().build(), "www.example.com")
+        .await;
+    assert_eq!(session.session().group, "X25519MLKEM768");
+    let mut classical = Client::default();
+    classical.provider.kx_groups = vec![kx_group::X25519, kx_group::SECP256R1];
+    let refused = gateway.connect(&classical.build(), "www.example.com").await;
+    assert_eq!(refused.alert(), AlertDescription::HandshakeFailure);
+    let refused = gateway
+        .connect(&Client::version(&TLS12).build(), "www.example.com")
+        .await;
+    assert_eq!(refused.alert(), AlertDescription::ProtocolVersion);
+}
+
 #[tokio::test]
 async fn the_clients_order_of_suites_decides_unless_the_policy_says_otherwise() {
     let client = || {
