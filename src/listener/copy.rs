@@ -70,6 +70,7 @@ impl Link {
             link: self,
             report,
             refusal: None,
+            reset: None,
             idle_timeout,
             last_byte: Instant::now(),
             is_dozing: false,
@@ -133,6 +134,8 @@ struct Copying<'a> {
     has_unread: bool,
     /// Why the backend takes no more.
     refusal: Option<io::Error>,
+    /// The backend's connection broke after what has been read.
+    reset: Option<io::Error>,
     idle_timeout: Duration,
     last_byte: Instant,
     is_dozing: bool,
@@ -286,6 +289,9 @@ impl Copying<'_> {
                 Err(error) => Poll::Ready(Err(End::ClientReset(error))),
             };
         }
+        if let Some(error) = self.reset.take() {
+            return Poll::Ready(Err(End::BackendReset(error)));
+        }
         match self.downward {
             Direction::Open => {}
             Direction::Ending => {
@@ -321,7 +327,11 @@ impl Copying<'_> {
         let sealed = link.session.seal(&mut scratch.records, length);
         let records = &scratch.records[..sealed.map_err(End::ClientProtocolError)?];
         // A short answer and its end go together, in one packet.
-        let is_last = self.refusal.is_none() && socket::has_ended(&link.backend, cx);
+        let is_last = self.refusal.is_none()
+            && socket::has_ended(&link.backend, cx).unwrap_or_else(|error| {
+                self.reset = Some(error);
+                false
+            });
         if link.tickets.is_empty() && !is_last {
             match socket::poll_send(&mut link.client, cx, records) {
                 Poll::Ready(Ok(sent)) => link.downward = Held::from(records[sent..].to_vec()),

@@ -52,13 +52,19 @@ pub(super) fn poll_fill_slots(
     }
 }
 
-/// Whether all has been read and the peer has closed its side. False also when it is too early to tell.
-pub(super) fn has_ended(stream: &TcpStream, cx: &mut Context<'_>) -> bool {
+/// Whether all has been read and the peer has closed its side. False also when it is too early to tell. An error is told
+/// here and nowhere else: the socket forgets it.
+pub(super) fn has_ended(stream: &TcpStream, cx: &mut Context<'_>) -> io::Result<bool> {
     let readiness = pin!(stream.ready(Interest::READABLE));
-    let Poll::Ready(Ok(ready)) = readiness.poll(cx) else {
-        return false;
-    };
-    ready.is_read_closed() && matches!(SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]), Ok(0))
+    match readiness.poll(cx) {
+        Poll::Ready(Ok(ready)) if ready.is_read_closed() => {}
+        _ => return Ok(false),
+    }
+    match SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]) {
+        Ok(length) => Ok(length == 0),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes `bytes` as far as they go; how many went. Pending only if none did.

@@ -61,6 +61,23 @@ async fn a_backend_reset_is_no_clean_end_for_the_client() {
 }
 
 #[tokio::test]
+async fn a_backend_reset_right_behind_its_last_bytes_is_no_clean_end_for_the_client() {
+    let (address, mut connections) = handed_over().await;
+    let stand = Stand::new(&[address]);
+    for round in 1..=20 {
+        let mut client = stand.connect().await;
+        let mut backend = within(connections.recv()).await.unwrap();
+        backend.write_all(b"half of ").await.unwrap();
+        backend.set_zero_linger().unwrap();
+        drop(backend);
+        let mut received = Vec::new();
+        let end = within(client.read_to_end(&mut received)).await;
+        assert!(is_truncated(&end), "{end:?} after {received:?}");
+        stand.ended(Outcome::BackendReset, round).await;
+    }
+}
+
+#[tokio::test]
 async fn a_client_reset_is_no_clean_end_for_the_backend() {
     let (address, mut connections) = handed_over().await;
     let stand = Stand::new(&[address]);

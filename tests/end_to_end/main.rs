@@ -10,6 +10,7 @@ mod files;
 mod foreign_clients;
 mod gateway;
 mod help;
+mod instructions;
 mod issuance;
 mod logging;
 mod mutual;
