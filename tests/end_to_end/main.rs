@@ -18,6 +18,7 @@ mod peer;
 mod reload;
 mod requests;
 mod scale;
+mod soak;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;
