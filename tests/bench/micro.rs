@@ -1,4 +1,4 @@
-//! Single steps of the data path, by criterion: what they cost, and that this does not grow with the certificates.
+//! Single steps of the data path, by criterion: what they cost, and how that grows with the names.
 //! `README.md` says what they are for.
 
 use std::hint::black_box;
