@@ -21,6 +21,7 @@ mod policy_commands;
 mod reload;
 mod requests;
 mod scale;
+mod soak;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;
