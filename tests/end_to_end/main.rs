@@ -13,6 +13,7 @@ mod help;
 mod issuance;
 mod logging;
 mod mutual;
+mod mutual_sessions;
 mod pair;
 mod peer;
 mod reload;
