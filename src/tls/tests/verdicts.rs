@@ -232,6 +232,26 @@ fn only_clients_whom_a_pattern_fits_are_let_in() {
     }
 }
 
+#[test]
+fn a_crl_that_cannot_be_used_is_refused_by_name_and_with_its_bundle() {
+    let (pki, scratch) = (Pki::shared(), TempDir::new().unwrap());
+    let huge = scratch.path().join("huge.crl");
+    std::fs::File::create(&huge).unwrap().set_len(50 << 20).unwrap();
+    let garbage = scratch.path().join("garbage.crl");
+    std::fs::write(&garbage, [0x30, 0x82, 0xff, 0xff, 0x00]).unwrap();
+    for (file, says) in [
+        (huge, "52428800 bytes"),
+        (garbage, "cannot be used"),
+        (pki.path("intermediate.crl"), "not in the bundle"),
+        (pki.path("namesake.crl"), "signature is not by"),
+        (pki.path("root.pem"), "is `CERTIFICATE`"),
+        (pki.path("index.txt"), "holds no CRL"),
+    ] {
+        let error = CaBundle::load("partners", &[pki.path("root.pem")], &[file]).unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]
