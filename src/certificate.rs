@@ -5,13 +5,17 @@
 //! A [`Leaf`] is what the end-entity certificate says of itself.
 
 mod ca_bundle;
+mod client;
 mod credential;
 mod desired;
 mod key;
 mod leaf;
 mod pem;
 
-pub use ca_bundle::{CaBundle, CaBundleError, CaBundleProblem};
+pub use ca_bundle::{
+    CaBundle, CaBundleError, CaBundleProblem, CrlProblem, Revocation, RevocationList, RevocationLists,
+};
+pub use client::{AllowedClients, ClientIdentity, UriPattern, UriPatternError};
 pub use credential::{Credential, CredentialError};
 pub use desired::{CertificateName, CertificateNameError, DesiredCertificate};
 pub use key::{KeyError, KeyType, PrivateKey};

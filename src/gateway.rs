@@ -5,6 +5,7 @@
 //! that is not loaded yet is loaded for the first client that asks for it. Certificate files are read by a task of their
 //! own meanwhile, at a start and at a reload alike: what they bring follows a moment later.
 
+mod ca_bundles;
 mod control_plane;
 mod data_plane;
 mod error;
@@ -112,6 +113,7 @@ impl Gateway {
             steps: Default::default(),
             ended: Default::default(),
             last_reload: Default::default(),
+            applying: Default::default(),
         });
         let admin = admin::Server::start(&socket, control.clone()).await?;
         control.data_plane.commit(prepared);
@@ -133,6 +135,8 @@ impl Gateway {
             .clone()
             .alarmed("renewal of certificates", renewal.run(stopped()));
         tasks.spawn(renewed);
+
+        tasks.spawn(ca_bundles::watch(control.clone(), stop.subscribe()));
 
         let announcing = control.clone();
         tasks.spawn(async move {
@@ -185,6 +189,7 @@ impl Gateway {
     }
 
     async fn apply(&self, config: Config) -> Result<(), GatewayError> {
+        let _alone = self.control.applying.lock().await;
         data_plane::check_fixed_parts(&self.control.config.load(), &config)?;
         let requested = self.control.inventory.requested().await?;
         let prepared = self.control.data_plane.prepare(&config)?;

@@ -33,6 +33,7 @@ pub struct Metrics {
     backend_up: Family<ServerLabels, Gauge>,
     certificate_not_after: Family<CertificateLabel, Gauge<i64, AtomicI64>>,
     certificate_renewals: Family<CertificateResult, Counter>,
+    crl_next_update: Family<CrlLabels, Gauge<i64, AtomicI64>>,
     dns_check_ok: Family<DnsCheckLabels, Gauge>,
     store_revision: Gauge<u64, AtomicU64>,
 }
@@ -66,6 +67,12 @@ impl Metrics {
             "Attempts to obtain a certificate by how they ended",
             certificate_renewals.clone(),
         );
+        let crl_next_update = Family::default();
+        registry.register(
+            "crl_next_update_timestamp_seconds",
+            "When the CRL is out of date, seconds since 1970; of several, the first",
+            crl_next_update.clone(),
+        );
         let dns_check_ok = Family::default();
         registry.register(
             "dns_check_ok",
@@ -86,6 +93,7 @@ impl Metrics {
             backend_up,
             certificate_not_after,
             certificate_renewals,
+            crl_next_update,
             dns_check_ok,
             store_revision,
         }
@@ -134,6 +142,20 @@ impl Metrics {
         self.certificate_not_after
             .get_or_create(&CertificateLabel::of(certificate))
             .set(not_after.unix_seconds());
+    }
+
+    /// The CRLs in use: CA bundle, issuer, and when the next one is due. Others are forgotten.
+    pub fn crls<'a>(&self, in_use: impl Iterator<Item = (&'a str, &'a str, Timestamp)>) {
+        self.crl_next_update.clear();
+        for (ca_bundle, issuer, next_update) in in_use {
+            let labels = CrlLabels {
+                ca_bundle: ca_bundle.to_owned(),
+                issuer: issuer.to_owned(),
+            };
+            let gauge = self.crl_next_update.get_or_create(&labels);
+            let (known, next) = (gauge.get(), next_update.unix_seconds());
+            gauge.set(if known == 0 { next } else { known.min(next) });
+        }
     }
 
     /// An attempt to obtain `certificate` ended with `result`: `ok`, or the class of the failure.
@@ -195,6 +217,12 @@ fn prometheus_text(open_metrics: &str) -> String {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct CrlLabels {
+    ca_bundle: String,
+    issuer: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct CertificateLabel {
     certificate: String,
 }
@@ -245,6 +273,8 @@ mod tests {
         listener.transferred(Direction::In, 5);
         listener.limited(Limit::MaxConnections);
         listener.client_certificate_rejected("expired");
+        listener.client_certificate_observed("no-certificate");
+        listener.expired_crl_accepted();
         listener.established(&Established {
             cipher_suite: rustls::CipherSuite::TLS13_AES_128_GCM_SHA256,
             resumed: false,
@@ -255,6 +285,9 @@ mod tests {
         metrics.certificate_not_after("www", Timestamp::from_unix_seconds(1_700_000_000));
         metrics.certificate_renewed("www", "ok");
         metrics.dns_checked("www", "www.example.com", false);
+        let due = Timestamp::from_unix_seconds;
+        let crls = [("partners", "CN=a", due(9)), ("partners", "CN=a", due(8))];
+        metrics.crls(crls.into_iter());
         metrics.store_revision(7);
         let text = metrics.encode();
         for line in [
@@ -264,10 +297,13 @@ mod tests {
             r#"certgate_certificate_not_after_timestamp_seconds{certificate="www"} 1700000000"#,
             r#"certgate_certificate_renewals_total{certificate="www",result="ok"} 1"#,
             r#"certgate_client_certificate_rejections_total{listener="web",reason="expired"} 1"#,
+            r#"certgate_client_certificate_observations_total{listener="web",verdict="no-certificate"} 1"#,
+            r#"certgate_client_certificate_expired_crl_accepted_total{listener="web"} 1"#,
             r#"certgate_connections{listener="web"} 1"#,
             r#"certgate_connections_total{listener="web",result="closed"} 1"#,
             "# TYPE certgate_connections gauge",
             "# TYPE certgate_connections_total counter",
+            r#"certgate_crl_next_update_timestamp_seconds{ca_bundle="partners",issuer="CN=a"} 8"#,
             r#"certgate_dns_check_ok{certificate="www",domain="www.example.com"} 0"#,
             r#"certgate_limited_connections_total{listener="web",limit="max_connections"} 1"#,
             r#"certgate_store_revision 7"#,

@@ -10,6 +10,7 @@
 
 mod challenge;
 mod chosen;
+mod client_auth;
 mod index;
 mod published;
 mod selection;
@@ -18,6 +19,7 @@ mod table;
 
 pub use challenge::{ACME_TLS_ALPN, ChallengeError, ChallengeProblem, ChallengeTable};
 pub use chosen::Chosen;
+pub use client_auth::{AuthenticationGeneration, Observation, Observations, RejectionReason, Verdict};
 pub use index::StoredNames;
 pub use published::{LookupRequest, PublishedCertificates};
 pub use selection::{Choice, ClientOffer, MatchedBy, Selection, select};

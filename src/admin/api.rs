@@ -43,14 +43,35 @@ pub struct Listener {
     pub address: String,
     /// `tls` or `http`.
     pub protocol: String,
-    /// `one-way` or `mutual`; absent for `http`.
+    /// `one-way`, `observe` or `mutual`; absent for `http`.
     pub authentication: Option<String>,
+    /// What its sessions belong to: another value, and none of before is resumed. Absent for `http`.
+    #[serde(default)]
+    pub authentication_generation: Option<String>,
+    /// Who would have been refused while clients are observed; the latest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub would_refuse: Vec<ObservedClient>,
     /// Its TLS security policy; absent for `http`.
     pub policy: Option<String>,
     /// Its server group; absent for `http`.
     pub server_group: Option<String>,
     /// Connections open now.
     pub connections: usize,
+}
+
+/// Clients of one kind that would have been refused.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ObservedClient {
+    /// Why, in the word that metrics have.
+    pub reason: String,
+    /// The subject of their certificate; absent when none was shown.
+    pub subject: Option<String>,
+    /// The address they come from.
+    pub source: std::net::IpAddr,
+    /// How many connections there were.
+    pub count: u64,
+    /// Seconds since the last one.
+    pub seconds_since_last: u64,
 }
 
 /// One entry of the certificate store.

@@ -1,49 +1,89 @@
-//! The CA certificates that client certificates are verified against.
+//! The CA certificates that client certificates are verified against, and what those CAs have revoked.
 
+mod error;
+mod revocation;
+
+use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use webpki::EndEntityCert;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// One CA certificate at least, each fit to verify with. Immutable.
+pub use error::{CaBundleError, CaBundleProblem, CrlProblem};
+pub use revocation::{Revocation, RevocationList, RevocationLists};
+
+/// One CA certificate at least, each fit to verify with, and the CRLs of some of them. Immutable.
+///
+/// Roots are trusted. A certificate that another one of the bundle has issued is an intermediate: it completes what
+/// clients send, but is believed only as far as its issuer says, so that its issuer can revoke it. The order in which
+/// files and certificates were given makes no difference.
 #[derive(Clone)]
 pub struct CaBundle {
     name: String,
     roots: Arc<RootCertStore>,
+    /// By their subjects, without tag and length.
+    intermediates: Arc<HashMap<Vec<u8>, Vec<CertificateDer<'static>>>>,
+    revocation: Arc<RevocationLists>,
+    digest: [u8; 32],
 }
 
 impl CaBundle {
-    /// Reads the files of the bundle called `name`. Blocks on the file system.
+    /// Reads the files of the bundle called `name`: CA certificates, and CRLs of theirs. Blocks on the file system.
     ///
     /// # Errors
     /// [`CaBundleError`] names the file, and the block within it, that cannot be used. Nothing is skipped: a
     /// bundle is taken whole or not at all.
-    pub fn load(name: &str, files: &[PathBuf]) -> Result<Self, CaBundleError> {
-        let mut roots = RootCertStore::empty();
+    pub fn load(name: &str, files: &[PathBuf], crl_files: &[PathBuf]) -> Result<Self, CaBundleError> {
+        let mut authorities = Vec::new();
         for file in files {
-            let text = std::fs::read(file).map_err(|source| CaBundleError::Unreadable {
-                bundle: name.to_owned(),
-                file: file.clone(),
-                source,
-            })?;
-            add(&mut roots, &text).map_err(|problem| CaBundleError::Unusable {
+            let text = read(name, file)?;
+            add(&mut authorities, &text).map_err(|problem| CaBundleError::Unusable {
                 bundle: name.to_owned(),
                 file: file.clone(),
                 problem,
             })?;
         }
-        if roots.is_empty() {
+        if authorities.is_empty() {
             return Err(CaBundleError::NoFiles {
                 bundle: name.to_owned(),
             });
         }
+        // In the order of their content, so that the order in which they were given makes no difference.
+        authorities.sort_by(|one, other| one.as_ref().cmp(other.as_ref()));
+        authorities.dedup();
+        let (intermediates, anchors) = by_trust(&authorities);
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(anchors);
+        if roots.is_empty() {
+            return Err(CaBundleError::NoRoot {
+                bundle: name.to_owned(),
+            });
+        }
+        let mut revocation = RevocationLists::default();
+        for file in crl_files {
+            let added = revocation.read(file, &authorities, || read(name, file));
+            added.map_err(|problem| match problem {
+                revocation::Unread::Unusable(problem) => CaBundleError::UnusableCrl {
+                    bundle: name.to_owned(),
+                    file: file.clone(),
+                    problem,
+                },
+                revocation::Unread::Bundle(error) => error,
+            })?;
+        }
+        revocation.settle();
         Ok(Self {
             name: name.to_owned(),
             roots: Arc::new(roots),
+            intermediates: Arc::new(by_subject(intermediates)),
+            revocation: Arc::new(revocation),
+            digest: digest_of(authorities.iter().map(AsRef::as_ref)),
         })
     }
 
@@ -56,93 +96,57 @@ impl CaBundle {
     pub fn roots(&self) -> &Arc<RootCertStore> {
         &self.roots
     }
+
+    /// Whether it has certificates that are believed only as far as an issuer of theirs says.
+    pub fn has_intermediates(&self) -> bool {
+        !self.intermediates.is_empty()
+    }
+
+    /// Such certificates with this subject, given as its content without tag and length.
+    pub fn intermediates(&self, subject: &[u8]) -> &[CertificateDer<'static>] {
+        self.intermediates.get(subject).map_or(&[], Vec::as_slice)
+    }
+
+    /// What the CAs have revoked.
+    pub fn revocation(&self) -> &RevocationLists {
+        &self.revocation
+    }
+
+    /// SHA-256 over the CA certificates.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
 }
 
-/// By the CA certificates, in their order.
+/// By the CA certificates and the CRLs.
 impl PartialEq for CaBundle {
     fn eq(&self, other: &Self) -> bool {
-        self.roots.roots == other.roots.roots
+        self.digest == other.digest && self.revocation.digest() == other.revocation.digest()
     }
 }
 
 impl fmt::Debug for CaBundle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CaBundle({}, {} certificates)", self.name, self.roots.len())
+        write!(
+            f,
+            "CaBundle({}, {} roots, {} intermediates, {} CRLs)",
+            self.name,
+            self.roots.len(),
+            self.intermediates.values().map(Vec::len).sum::<usize>(),
+            self.revocation.iter().count()
+        )
     }
 }
 
-/// Why a CA bundle cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum CaBundleError {
-    /// It has no file at all.
-    #[error("CA bundle `{bundle}` has no files; without a CA certificate nobody could be let in")]
-    NoFiles {
-        /// The bundle.
-        bundle: String,
-    },
-    /// A file of it cannot be read.
-    #[error("CA bundle `{bundle}`: cannot read {}", file.display())]
-    Unreadable {
-        /// The bundle.
-        bundle: String,
-        /// The file.
-        file: PathBuf,
-        /// What the operating system says.
-        source: std::io::Error,
-    },
-    /// A file of it holds something else.
-    #[error("CA bundle `{bundle}`: {} {problem}", file.display())]
-    Unusable {
-        /// The bundle.
-        bundle: String,
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        problem: CaBundleProblem,
-    },
+fn read(bundle: &str, file: &Path) -> Result<Vec<u8>, CaBundleError> {
+    std::fs::read(file).map_err(|source| CaBundleError::Unreadable {
+        bundle: bundle.to_owned(),
+        file: file.to_owned(),
+        source,
+    })
 }
 
-/// What is wrong with a file of a CA bundle. Blocks are counted from 1.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum CaBundleProblem {
-    /// Without a single certificate.
-    #[error("holds no `-----BEGIN CERTIFICATE-----` block; at least one CA certificate is needed")]
-    Empty,
-    /// A certificate that may not sign others. As a trust anchor it could, all the same.
-    #[error(
-        "block {block}: `{subject}` is not a CA certificate (basicConstraints, RFC 5280 §4.2.1.9); list its issuer's"
-    )]
-    NotACa {
-        /// Its block.
-        block: usize,
-        /// Its subject.
-        subject: String,
-    },
-    /// A `CERTIFICATE` block that is not X.509.
-    #[error("block {block}: is not an X.509 certificate")]
-    NotACertificate {
-        /// Its block.
-        block: usize,
-    },
-    /// A block of another kind. A private key does not belong here, and a CRL would not be looked at.
-    #[error("block {block}: is `{found}`; only `CERTIFICATE` may stand here")]
-    OtherBlock {
-        /// Its block.
-        block: usize,
-        /// Its label.
-        found: String,
-    },
-    /// Damaged PEM.
-    #[error("block {block}: is damaged PEM: {reason}")]
-    Syntax {
-        /// Its block.
-        block: usize,
-        /// What the PEM reader found.
-        reason: String,
-    },
-}
-
-fn add(roots: &mut RootCertStore, text: &[u8]) -> Result<(), CaBundleProblem> {
+fn add(authorities: &mut Vec<CertificateDer<'static>>, text: &[u8]) -> Result<(), CaBundleProblem> {
     // The PEM reader passes over labels that it does not know; here each one is looked at.
     let others = labels(text).enumerate().find(|(_, label)| label != "CERTIFICATE");
     if let Some((index, found)) = others {
@@ -168,14 +172,81 @@ fn add(roots: &mut RootCertStore, text: &[u8]) -> Result<(), CaBundleProblem> {
                 subject: certificate.subject().to_string(),
             });
         }
-        let added = roots.add(der.clone());
-        added.map_err(|_| CaBundleProblem::NotACertificate { block })?;
+        let usable = webpki::anchor_from_trusted_cert(&der).is_ok();
+        if !usable {
+            return Err(CaBundleProblem::NotACertificate { block });
+        }
+        authorities.push(der.clone());
         found = block;
     }
     if found == 0 {
         return Err(CaBundleProblem::Empty);
     }
     Ok(())
+}
+
+/// Those that another one has issued, and the others.
+fn by_trust(
+    authorities: &[CertificateDer<'static>],
+) -> (Vec<CertificateDer<'static>>, Vec<CertificateDer<'static>>) {
+    let mut by_subject = HashMap::<Vec<u8>, Vec<&CertificateDer<'_>>>::new();
+    for authority in authorities {
+        if let Ok((_, certificate)) = X509Certificate::from_der(authority) {
+            let subject = certificate.subject().as_raw().to_vec();
+            by_subject.entry(subject).or_default().push(authority);
+        }
+    }
+    let is_issued_here = |authority: &CertificateDer<'static>| {
+        let Ok((_, certificate)) = X509Certificate::from_der(authority) else {
+            return false;
+        };
+        let issuer = certificate.issuer().as_raw();
+        let message = certificate.tbs_certificate.as_ref();
+        let signature = &certificate.signature_value.data;
+        issuer != certificate.subject().as_raw()
+            && by_subject
+                .get(issuer)
+                .into_iter()
+                .flatten()
+                .any(|issuer| signed_by(issuer, message, signature))
+    };
+    authorities.iter().cloned().partition(is_issued_here)
+}
+
+fn by_subject(certificates: Vec<CertificateDer<'static>>) -> HashMap<Vec<u8>, Vec<CertificateDer<'static>>> {
+    let mut by_subject = HashMap::<_, Vec<_>>::new();
+    for certificate in certificates {
+        if let Ok(parsed) = webpki::anchor_from_trusted_cert(&certificate) {
+            let subject = parsed.subject.as_ref().to_vec();
+            by_subject
+                .entry(subject)
+                .or_default()
+                .push(certificate.into_owned());
+        }
+    }
+    by_subject
+}
+
+/// Whether `signature` over `message` is by the key of the certificate `signer`, in a way that is trusted today.
+fn signed_by(signer: &CertificateDer<'_>, message: &[u8], signature: &[u8]) -> bool {
+    let Ok(signer) = EndEntityCert::try_from(signer) else {
+        return false;
+    };
+    webpki::ALL_VERIFICATION_ALGS
+        .iter()
+        .any(|algorithm| signer.verify_signature(*algorithm, message, signature).is_ok())
+}
+
+/// SHA-256 over all of `parts`, each with its length before it.
+fn digest_of<'p>(parts: impl Iterator<Item = &'p [u8]>) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    let mut digest = [0; 32];
+    digest.copy_from_slice(context.finish().as_ref());
+    digest
 }
 
 /// The labels of the PEM blocks (RFC 7468 §2), in order.
@@ -218,7 +289,7 @@ mod tests {
             file
         };
         let files: Vec<_> = texts.iter().enumerate().map(write).collect();
-        CaBundle::load("partners", &files)
+        CaBundle::load("partners", &files, &[])
     }
 
     #[test]
@@ -235,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_read_is_named() {
-        let error = CaBundle::load("partners", &["/nowhere/root.pem".into()]).unwrap_err();
+        let error = CaBundle::load("partners", &["/nowhere/root.pem".into()], &[]).unwrap_err();
         assert_eq!(
             error.to_string(),
             "CA bundle `partners`: cannot read /nowhere/root.pem"

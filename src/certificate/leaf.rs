@@ -68,7 +68,7 @@ impl Leaf {
             serial: hex(certificate.raw_serial()),
             issuer: certificate.issuer().to_string(),
             key: describe_key(&certificate),
-            fingerprint: hex(digest::digest(&digest::SHA256, der).as_ref()),
+            fingerprint: fingerprint(der),
         })
     }
 
@@ -110,6 +110,11 @@ fn describe_key(certificate: &X509Certificate<'_>) -> String {
         Ok(PublicKey::EC(point)) => format!("ECDSA P-{}", point.key_size()),
         _ => certificate.public_key().algorithm.algorithm.to_id_string(),
     }
+}
+
+/// SHA-256 of a certificate, in lower-case hex.
+pub(super) fn fingerprint(der: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, der).as_ref())
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

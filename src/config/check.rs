@@ -49,9 +49,12 @@ pub(super) fn check(
     let ca_bundles = checker.each(&document.ca_bundles, |checker, name, table| {
         let files = table.files.items().iter();
         let files: Vec<_> = files.map(|file| checker.file_with_certificate(file)).collect();
+        let crl_files = table.crl_files.items().iter();
+        let crl_files: Vec<_> = crl_files.map(|file| checker.file(file)).collect();
         Some(Arc::new(CaBundleConfig {
             name: name.value.clone(),
             files: files.into_iter().collect::<Option<_>>()?,
+            crl_files: crl_files.into_iter().collect::<Option<_>>()?,
         }))
     });
     let policies = checker.policies();

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::certificate::{CertificateName, DesiredCertificate};
+use crate::certificate::{AllowedClients, CertificateName, DesiredCertificate};
 use crate::name::{DnsName, NamePattern};
 use crate::policy::{self, Policy};
 
@@ -193,6 +193,8 @@ pub struct CaBundleConfig {
     pub name: String,
     /// PEM files with the CA certificates; never empty.
     pub files: Vec<PathBuf>,
+    /// Files with CRLs of those CAs.
+    pub crl_files: Vec<PathBuf>,
 }
 
 /// `[server_groups.NAME]`.
@@ -234,6 +236,10 @@ pub struct ListenerConfig {
     pub alpn_mismatch: AlpnMismatch,
     /// Who shows a certificate.
     pub authentication: Authentication,
+    /// Who of those with a certificate of the bundle may enter; absent: all.
+    pub allow_clients: Option<Arc<AllowedClients>>,
+    /// The answer to a client whose CA has a CRL that is out of date.
+    pub expired_crl: ExpiredCrl,
     /// The group that connections go to; present for `tls`.
     pub server_group: Option<String>,
     /// An open connection without a byte in either direction for so long is closed.
@@ -296,6 +302,40 @@ pub enum Authentication {
         /// The CA bundle's name.
         client_ca: String,
     },
+    /// The client is asked, and verified against this bundle, but let in whatever comes of it.
+    Observe {
+        /// The CA bundle's name.
+        client_ca: String,
+    },
     /// The server only.
     OneWay,
+}
+
+impl Authentication {
+    /// The CA bundle that clients are verified against, if they are asked at all.
+    pub fn client_ca(&self) -> Option<&str> {
+        match self {
+            Self::Mutual { client_ca } | Self::Observe { client_ca } => Some(client_ca),
+            Self::OneWay => None,
+        }
+    }
+
+    /// The word in the configuration.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Mutual { .. } => "mutual",
+            Self::Observe { .. } => "observe",
+            Self::OneWay => "one-way",
+        }
+    }
+}
+
+/// The answer to a client of whose CA every CRL should be known, but one is out of date.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ExpiredCrl {
+    /// It is let in if the old CRL does not name it; this is warned of and counted.
+    Accept,
+    /// It is refused.
+    #[default]
+    Refuse,
 }

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::certificate::CertificateName;
+use crate::certificate::{CertificateName, UriPattern};
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::reader::{Reader, Value};
 use crate::config::settings::CertificateSelector;
@@ -28,6 +28,14 @@ pub(super) struct AdminAddress(pub(super) PathBuf);
 /// A contact URL of an ACME account (RFC 8555 §7.3); `mailto:` is what CAs take.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Contact(pub(super) String);
+
+/// SHA-256 of a certificate, in lower-case hex without colons.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Fingerprint(pub(super) String);
+
+/// A name of a certificate's subject, compared as it is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct SubjectName(pub(super) String);
 
 /// Why a text is not what its key holds, and what would be.
 struct Misfit {
@@ -99,9 +107,12 @@ parsed! {
     CertificateSelector: { "type": "string", "minLength": 1 }, parse_selector;
     Contact: { "type": "string", "pattern": "^mailto:.+@.+" }, parse_contact;
     DnsName: { "type": "string", "minLength": 1 }, |text| Self::parse(text).map_err(Misfit::new);
+    Fingerprint: { "type": "string", "pattern": "^([0-9A-Fa-f]{2}:?){32}$" }, parse_fingerprint;
     NamePattern: { "type": "string", "minLength": 1 }, |text| Self::parse(text).map_err(Misfit::new);
     Resolver: { "type": "string", "minLength": 1 }, parse_resolver;
     ServerAddress: { "type": "string", "pattern": ":[0-9]+$" }, parse_server_address;
+    SubjectName: { "type": "string", "minLength": 1 }, parse_subject_name;
+    UriPattern: { "type": "string", "pattern": "://" }, parse_uri_pattern;
 }
 
 /// Its schema is schemars' own.
@@ -115,6 +126,35 @@ impl Value for IpAddr {
             })
         })
     }
+}
+
+fn parse_fingerprint(text: &str) -> Result<Fingerprint, Misfit> {
+    let digits: String = text.chars().filter(|character| *character != ':').collect();
+    match digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        true => Ok(Fingerprint(digits.to_ascii_lowercase())),
+        false => Err(Misfit::new(format!(
+            "`{text}` is not the SHA-256 fingerprint of a certificate"
+        ))
+        .help("write 64 hex digits, as `openssl x509 -noout -fingerprint -sha256` prints them")),
+    }
+}
+
+fn parse_subject_name(text: &str) -> Result<SubjectName, Misfit> {
+    match text.is_empty() || text.contains('*') {
+        true => Err(
+            Misfit::new(format!("`{text}` cannot be compared with names of a subject"))
+                .help("write the whole name as the certificate has it; wildcards are for `dns` and `uri`"),
+        ),
+        false => Ok(SubjectName(text.to_owned())),
+    }
+}
+
+fn parse_uri_pattern(text: &str) -> Result<UriPattern, Misfit> {
+    UriPattern::parse(text).map_err(|problem| {
+        Misfit::new(format!("`{text}` is not a pattern for URIs: {problem}")).help(
+            "write it as in \"spiffe://example.org/ns/*/sa/web\"; `**` at the end takes all that is below",
+        )
+    })
 }
 
 fn parse_admin_address(text: &str) -> Result<AdminAddress, Misfit> {

@@ -6,7 +6,7 @@ use toml::de::DeValue;
 
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::reader::{Reader, Value};
-use crate::config::settings::{AlpnMismatch, ChallengeType, LogFormat, Protocol, UnknownSni};
+use crate::config::settings::{AlpnMismatch, ChallengeType, ExpiredCrl, LogFormat, Protocol, UnknownSni};
 use crate::config::source::Place;
 use crate::config::suggestion;
 
@@ -53,6 +53,7 @@ pub(super) enum IssuerKind {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum AuthenticationKind {
     Mutual,
+    Observe,
     OneWay,
 }
 
@@ -81,9 +82,10 @@ pub(super) enum LogLevel {
 words! {
     Algorithm { "round-robin" => Self::RoundRobin } later { "least-connections", "source-hash" };
     AlpnMismatch { "alert" => Self::Alert, "continue" => Self::Continue };
-    AuthenticationKind { "one-way" => Self::OneWay, "mutual" => Self::Mutual } later { "observe" };
+    AuthenticationKind { "one-way" => Self::OneWay, "observe" => Self::Observe, "mutual" => Self::Mutual };
     ChallengeType { "tls-alpn-01" => Self::TlsAlpn01, "http-01" => Self::Http01 } later { "dns-01" };
     ConnectionLines { "off" => Self::Off, "info" => Self::Info };
+    ExpiredCrl { "refuse" => Self::Refuse, "accept" => Self::Accept };
     IssuerKind { "acme" => Self::Acme, "local-ca" => Self::LocalCa };
     LogFormat { "text" => Self::Text, "json" => Self::Json };
     LogLevel {

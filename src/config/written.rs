@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::certificate::KeyType;
+use crate::certificate::{KeyType, UriPattern};
 use crate::config::alpn::Alpn;
 use crate::config::byte_size::ByteSize;
 use crate::config::collection::{List, Named, OneOrMany, Tags};
@@ -17,9 +17,9 @@ use crate::config::period::Period;
 use crate::config::policy_part::Part;
 use crate::config::reader::{Key, Reader, Value, table};
 use crate::config::settings::{
-    AlpnMismatch, CertificateSelector, ChallengeType, LogFormat, Protocol, UnknownSni,
+    AlpnMismatch, CertificateSelector, ChallengeType, ExpiredCrl, LogFormat, Protocol, UnknownSni,
 };
-use crate::config::text::{AdminAddress, Contact, Resolver, ServerAddress};
+use crate::config::text::{AdminAddress, Contact, Fingerprint, Resolver, ServerAddress, SubjectName};
 use crate::config::value::Integer;
 use crate::config::word::{Algorithm, AuthenticationKind, ConnectionLines, IssuerKind, LogLevel};
 use crate::name::{DnsName, NamePattern};
@@ -166,8 +166,25 @@ table! {
     CaBundle {
         /// PEM files with the CA certificates.
         files: List<PathBuf> = required("[\"roots.pem\"]"),
+        /// Files with CRLs of these CAs, PEM or DER. A CA without one has revoked nothing.
+        crl_files: List<PathBuf>,
     }
-    later crl_files
+}
+
+table! {
+    /// Which of the clients with a certificate of the CA bundle may enter: those whom any of these fits.
+    AllowClients {
+        /// DNS names among the subject's alternative names; "*." may stand for the first label.
+        dns: List<NamePattern>,
+        /// URIs there, as SPIFFE IDs; in the path "*" is one segment, and "**" at the end all that follow.
+        uri: List<UriPattern>,
+        /// Common names of the subject.
+        common_name: List<SubjectName>,
+        /// Organizational units of the subject.
+        organizational_unit: List<SubjectName>,
+        /// SHA-256 of certificates, in hex.
+        fingerprint_sha256: List<Fingerprint>,
+    }
 }
 
 table! {
@@ -232,10 +249,16 @@ table! {
         alpn: Alpn,
         /// The answer to a client with which no ALPN protocol is shared. Default: "alert".
         alpn_mismatch: AlpnMismatch,
-        /// "one-way": the server shows a certificate. "mutual": the client must, too. Default: "one-way".
+        /// "one-way": the server shows a certificate. "mutual": the client must, too. "observe": it is asked and
+        /// verified, but let in whatever comes of it. Default: "one-way".
         authentication: AuthenticationKind,
-        /// The CA bundle that client certificates are checked against; needed for "mutual".
+        /// The CA bundle that client certificates are checked against; needed for "mutual" and "observe".
         client_ca: String,
+        /// Which of the clients that the CA bundle vouches for may enter. Default: all.
+        allow_clients: AllowClients,
+        /// The answer to a client whose CA has a CRL that is out of date; "accept" lets it in if that CRL does not
+        /// name it, and warns. Default: "refuse".
+        expired_crl: ExpiredCrl,
         /// The server group that connections go to.
         server_group: String,
         /// A connection without a byte in either direction for so long is closed. Default: "900s".
@@ -249,7 +272,7 @@ table! {
         /// Your own labels.
         tags: Tags,
     }
-    later ports allow_clients max_new_connections_per_second max_connections_per_source
+    later ports max_new_connections_per_second max_connections_per_source
 }
 
 /// A backend with a weight, or without.

@@ -43,6 +43,8 @@ pub(super) struct ControlPlane {
     pub(super) recovery: Recovery,
     pub(super) ended: Mutex<Vec<&'static str>>,
     pub(super) last_reload: Mutex<Option<api::Reload>>,
+    /// Held while listeners are prepared and swapped.
+    pub(super) applying: tokio::sync::Mutex<()>,
 }
 
 impl ControlPlane {
@@ -135,6 +137,7 @@ impl ControlPlane {
         }
         let problems = self.publisher.borrow().clone();
         warnings.extend(self.files.load().problems());
+        warnings.extend(self.data_plane.crl_alarms(self.clock.now()));
         let unfit = problems.certificates.iter().map(|(name, problem)| {
             format!(
                 "certificate `{name}`, since {}: {}",

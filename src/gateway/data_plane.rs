@@ -9,8 +9,9 @@ use futures_util::FutureExt;
 
 use crate::backend::ServerGroup;
 use crate::certificate::CaBundle;
-use crate::config::{Authentication, CaBundleConfig, Config, ListenerConfig, Protocol, ServerGroupConfig};
-use crate::gateway::GatewayError;
+use crate::clock::Timestamp;
+use crate::config::{CaBundleConfig, Config, ListenerConfig, Protocol, ServerGroupConfig};
+use crate::gateway::{GatewayError, ca_bundles};
 use crate::http::TokenTable;
 use crate::listener::{BoundListener, ListenerSettings, RunningListener, Service, Workers};
 use crate::metrics::Metrics;
@@ -82,9 +83,12 @@ impl DataPlane {
                 Some(before) if is_unchanged(&before.settings(), listener, &prepared, &running) => {
                     prepared.kept.push(listener.name.clone());
                 }
-                Some(_) => prepared.replaced.push(self.settings(listener, &prepared)?),
+                Some(before) => {
+                    let settings = self.settings(listener, &prepared, Some(&before.settings()))?;
+                    prepared.replaced.push(settings);
+                }
                 None => {
-                    let settings = self.settings(listener, &prepared)?;
+                    let settings = self.settings(listener, &prepared, None)?;
                     let is_ours = |other: &RunningListener| makes_room(other, listener.address, config);
                     match running.listeners.values().any(is_ours) {
                         true => ours.push(settings),
@@ -147,8 +151,21 @@ impl DataPlane {
             .leaving
             .retain(|listener| listener.drained().now_or_never().is_none());
         running.groups = groups;
+        self.metrics.crls(bundles.iter().flat_map(|(name, bundle)| {
+            let lists = bundle.revocation().iter();
+            lists.map(|list| (name.as_str(), list.issuer.as_str(), list.next_update))
+        }));
         running.bundles = bundles;
         running.policies = policies;
+    }
+
+    /// What is to be said of CRLs at `now`: those that are out of date or soon will be.
+    pub(super) fn crl_alarms(&self, now: Timestamp) -> Vec<String> {
+        let running = self.running();
+        let bundles = running.bundles.values();
+        bundles
+            .flat_map(|bundle| ca_bundles::alarms(bundle, now))
+            .collect()
     }
 
     /// Calls `show` with each listener, in the order of their names.
@@ -219,6 +236,7 @@ impl DataPlane {
         &self,
         listener: &Arc<ListenerConfig>,
         prepared: &Prepared,
+        before: Option<&ListenerSettings>,
     ) -> Result<ListenerSettings, GatewayError> {
         let service = match listener.protocol {
             Protocol::Http => Service::Http {
@@ -233,10 +251,8 @@ impl DataPlane {
                 let policy = policy
                     .or_else(|| policy::built_in(&listener.policy))
                     .ok_or_else(|| inconsistent("its policy is missing"))?;
-                let bundle = match &listener.authentication {
-                    Authentication::Mutual { client_ca } => prepared.bundles.get(client_ca),
-                    Authentication::OneWay => None,
-                };
+                let bundle = listener.authentication.client_ca();
+                let bundle = bundle.and_then(|name| prepared.bundles.get(name));
                 let tls = ServerTls::build(
                     listener,
                     policy,
@@ -248,6 +264,10 @@ impl DataPlane {
                     listener: listener.name.clone(),
                     source,
                 })?;
+                let tls = match before.map(|before| &before.service) {
+                    Some(Service::Tls { tls: before, .. }) => tls.continuing(before),
+                    _ => tls,
+                };
                 let group = listener
                     .server_group
                     .as_ref()
@@ -322,11 +342,9 @@ fn is_unchanged(
             .get(wanted.server_group.as_deref().unwrap_or_default())
             .is_some_and(|(_, group)| Arc::ptr_eq(group, server_group)),
     };
-    let same_bundle = match &wanted.authentication {
-        Authentication::Mutual { client_ca } => {
-            prepared.bundles.get(client_ca) == running.bundles.get(client_ca)
-        }
-        Authentication::OneWay => true,
+    let same_bundle = match wanted.authentication.client_ca() {
+        Some(client_ca) => prepared.bundles.get(client_ca) == running.bundles.get(client_ca),
+        None => true,
     };
     let same_policy = prepared.policies.get(&wanted.policy) == running.policies.get(&wanted.policy);
     before.config == *wanted && same_group && same_bundle && same_policy
@@ -335,7 +353,11 @@ fn is_unchanged(
 fn bundles(
     configured: &BTreeMap<String, Arc<CaBundleConfig>>,
 ) -> Result<BTreeMap<String, CaBundle>, GatewayError> {
-    let load = |(name, config): (&String, &Arc<CaBundleConfig>)| match CaBundle::load(name, &config.files) {
+    let load = |(name, config): (&String, &Arc<CaBundleConfig>)| match CaBundle::load(
+        name,
+        &config.files,
+        &config.crl_files,
+    ) {
         Ok(bundle) => Ok((name.clone(), bundle)),
         Err(source) => Err(GatewayError::CaBundle { source }),
     };

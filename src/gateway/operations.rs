@@ -7,12 +7,14 @@ use tokio::sync::broadcast;
 
 use crate::admin::{Operations, Problem, api};
 use crate::certificate::{CertificateName, Credential, CredentialPem, DesiredCertificate};
-use crate::config::{Authentication, IssuerConfig, Protocol};
+use crate::config::{IssuerConfig, Protocol};
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::views;
 use crate::inventory::{CertificateRecord, Source};
+use crate::listener::Service;
 use crate::name::NamePattern;
 use crate::renewal;
+use crate::tls::{Observation, Observations};
 
 #[async_trait]
 impl Operations for ControlPlane {
@@ -216,21 +218,35 @@ impl Operations for ControlPlane {
     }
 }
 
+fn observed_client(observed: &Observation) -> api::ObservedClient {
+    api::ObservedClient {
+        reason: observed.reason.label().to_owned(),
+        subject: observed.subject.clone(),
+        source: observed.source,
+        count: observed.count,
+        seconds_since_last: observed.last.elapsed().as_secs(),
+    }
+}
+
 impl ControlPlane {
     fn listeners(&self) -> Vec<api::Listener> {
         let mut all = Vec::new();
         self.data_plane.for_each_listener(|listener| {
-            let config = &listener.settings().config;
-            let tls = config.protocol == Protocol::Tls;
-            let authentication = match config.authentication {
-                Authentication::Mutual { .. } => "mutual",
-                Authentication::OneWay => "one-way",
+            let settings = listener.settings();
+            let config = &settings.config;
+            let service = match &settings.service {
+                Service::Tls { tls, .. } => Some(tls),
+                Service::Http { .. } => None,
             };
+            let observed = service.and_then(|tls| tls.observed()).map(Observations::latest);
+            let tls = config.protocol == Protocol::Tls;
             all.push(api::Listener {
                 name: config.name.to_string(),
                 address: listener.local_addr().to_string(),
                 protocol: if tls { "tls" } else { "http" }.to_owned(),
-                authentication: tls.then(|| authentication.to_owned()),
+                authentication: tls.then(|| config.authentication.word().to_owned()),
+                authentication_generation: service.map(|tls| tls.generation().to_string()),
+                would_refuse: observed.unwrap_or_default().iter().map(observed_client).collect(),
                 policy: tls.then(|| config.policy.clone()),
                 server_group: config.server_group.clone(),
                 connections: listener.connections(),

@@ -76,9 +76,6 @@ async fn open(
         }
         Ok(Err(error)) => {
             report.handshake_failed(error.outcome(), &error);
-            if let Some(reason) = error.client_certificate_rejection() {
-                report.client_certificate_rejected(reason);
-            }
             linger::part(&mut client, &error.reply()).await;
             None
         }
@@ -113,7 +110,14 @@ async fn shake_hands(
             Ok(Session::Challenge(session))
         }
         Decision::Handshake { config, chosen } => {
-            let session = greeted.finish(client, config, Some(chosen)).await?;
+            let finished = greeted.finish(client, config, Some(&chosen)).await;
+            let error = finished.as_ref().err();
+            if error.is_none_or(|error| error.tls().is_some())
+                && let Some(verdict) = chosen.verdict(error.and_then(HandshakeError::tls))
+            {
+                report.judged(verdict, tls.observed());
+            }
+            let session = finished?;
             report.established(&session.negotiated);
             Ok(Session::Forward(session))
         }
@@ -183,6 +187,6 @@ mod tests {
         fn size<A, B, C, D, E, F: Future>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
             size_of::<F>()
         }
-        assert!(size(run) <= 536, "{} bytes", size(run));
+        assert!(size(run) <= 544, "{} bytes", size(run));
     }
 }

@@ -7,9 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use rustls::server::{Accepted, AcceptedAlert, Acceptor, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
-use rustls::{
-    AlertDescription, CertificateError, CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion, ServerConfig,
-};
+use rustls::{AlertDescription, CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion, ServerConfig};
 use tokio::net::TcpStream;
 
 use crate::metrics::Outcome;
@@ -47,7 +45,7 @@ impl Greeted {
         self,
         client: &mut TcpStream,
         config: Arc<ServerConfig>,
-        chosen: Option<Chosen>,
+        chosen: Option<&Chosen>,
     ) -> Result<Established, HandshakeError> {
         // The ClientHello is read once more: there is no other way to a connection without buffers.
         let tls = UnbufferedServerConnection::new(config).map_err(|error| HandshakeError::Tls {
@@ -62,7 +60,7 @@ impl Greeted {
             is_last: false,
         };
         loop {
-            let is_complete = match &chosen {
+            let is_complete = match chosen {
                 Some(chosen) => chosen.during(|| handshake.advance())?,
                 None => handshake.advance()?,
             };
@@ -241,22 +239,10 @@ impl HandshakeError {
         }
     }
 
-    /// In one word, why the client's certificate was refused, if that is what happened.
-    pub(super) fn client_certificate_rejection(&self) -> Option<&'static str> {
-        let Self::Tls { error, .. } = self else {
-            return None;
-        };
-        match error {
-            rustls::Error::NoCertificatesPresented => Some("missing"),
-            rustls::Error::InvalidCertificate(problem) => Some(match problem {
-                CertificateError::Expired | CertificateError::ExpiredContext { .. } => "expired",
-                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                    "not_yet_valid"
-                }
-                CertificateError::Revoked => "revoked",
-                CertificateError::UnknownIssuer => "unknown_issuer",
-                _ => "invalid",
-            }),
+    /// What rustls says.
+    pub(super) fn tls(&self) -> Option<&rustls::Error> {
+        match self {
+            Self::Tls { error, .. } => Some(error),
             _ => None,
         }
     }

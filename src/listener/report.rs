@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::certificate::ClientIdentity;
 use crate::metrics::{Direction, Established, ListenerMetrics, Outcome};
+use crate::tls::{Observations, Verdict};
 
 use super::handshake::Negotiated;
 use super::running::Permit;
@@ -18,6 +20,7 @@ pub(super) struct Report {
     started: Instant,
     server_name: Option<Box<str>>,
     session: Option<Negotiated>,
+    client: Option<Box<Verdict>>,
     backend: Option<Arc<str>>,
     received: u64,
     sent: u64,
@@ -42,6 +45,7 @@ impl Report {
             started: Instant::now(),
             server_name: None,
             session: None,
+            client: None,
             backend: None,
             received: 0,
             sent: 0,
@@ -67,8 +71,27 @@ impl Report {
         self.session = Some(*negotiated);
     }
 
-    pub(super) fn client_certificate_rejected(&self, reason: &'static str) {
-        self.metrics.client_certificate_rejected(reason);
+    /// What became of the client's certificate; `observed` where that has no consequence.
+    pub(super) fn judged(&mut self, verdict: Verdict, observed: Option<&Observations>) {
+        match (observed, verdict.rejection()) {
+            (None, Some(reason)) => self.metrics.client_certificate_rejected(reason.label()),
+            (None, None) => {}
+            (Some(observed), rejection) => {
+                self.metrics.client_certificate_observed(verdict.label());
+                if let Some(reason) = rejection {
+                    let subject = verdict.identity().map(|identity| identity.subject.as_str());
+                    observed.note(reason, subject, self.source.ip(), Instant::now());
+                }
+            }
+        }
+        if let Verdict::Verified {
+            with_expired_crl: true,
+            ..
+        } = verdict
+        {
+            self.metrics.expired_crl_accepted();
+        }
+        self.client = Some(Box::new(verdict));
     }
 
     pub(super) fn forwarded_to(&mut self, backend: Arc<str>) {
@@ -96,7 +119,15 @@ impl Report {
 
     pub(super) fn handshake_failed(&mut self, outcome: Outcome, error: &dyn Display) {
         self.metrics.handshake_failed(outcome);
-        self.failed(outcome, error);
+        match self.client.as_ref().and_then(|verdict| verdict.rejection()) {
+            // Nearer to it than what rustls can say.
+            Some(reason) => self.failed(outcome, &reason),
+            None => self.failed(outcome, error),
+        }
+    }
+
+    fn client_identity(&self) -> Option<&ClientIdentity> {
+        self.client.as_ref()?.identity().map(AsRef::as_ref)
     }
 
     /// Scanners and misdirected clients, of which anybody can send as many as they like.
@@ -132,6 +163,9 @@ impl Drop for Report {
                     cipher_suite = self.session.as_ref().and_then(|s| s.cipher_suite).map(tracing::field::debug),
                     group = self.session.as_ref().and_then(|s| s.group).map(tracing::field::debug),
                     resumed = self.session.as_ref().map(|s| s.resumed),
+                    client_certificate = self.client.as_ref().map(|verdict| verdict.label()),
+                    client_subject = self.client_identity().map(|client| client.subject.as_str()),
+                    client_fingerprint = self.client_identity().map(|client| client.fingerprint.as_str()),
                     backend = self.backend.as_ref().map(tracing::field::display),
                     received = self.received,
                     sent = self.sent,

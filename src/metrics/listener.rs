@@ -88,6 +88,23 @@ impl ListenerMetrics {
         self.families.rejections.get_or_create(&labels).inc();
     }
 
+    /// A client was verified where that is only observed: `verdict` is `verified` or why it would have been refused.
+    pub fn client_certificate_observed(&self, verdict: &'static str) {
+        let labels = ObservationLabels {
+            listener: self.listener.to_string(),
+            verdict,
+        };
+        self.families.observations.get_or_create(&labels).inc();
+    }
+
+    /// A client was let in although a CRL that it had to be checked against is out of date.
+    pub fn expired_crl_accepted(&self) {
+        let label = ListenerLabel {
+            listener: self.listener.to_string(),
+        };
+        self.families.expired_crls.get_or_create(&label).inc();
+    }
+
     /// Connections open now.
     pub fn connections(&self) -> i64 {
         self.connections.get()
@@ -240,9 +257,11 @@ pub struct Established {
 pub(super) struct ListenerFamilies {
     bytes: Family<DirectionLabels, Counter>,
     connections: Family<ListenerLabel, Gauge>,
+    expired_crls: Family<ListenerLabel, Counter>,
     handshake_seconds: Family<ListenerLabel, Histogram>,
     handshakes: Family<HandshakeLabels, Counter>,
     limited: Family<LimitLabels, Counter>,
+    observations: Family<ObservationLabels, Counter>,
     outcomes: Family<OutcomeLabels, Counter>,
     rejections: Family<RejectionLabels, Counter>,
 }
@@ -252,9 +271,11 @@ impl ListenerFamilies {
         let families = Self {
             bytes: Family::default(),
             connections: Family::default(),
+            expired_crls: Family::default(),
             handshake_seconds: Family::new_with_constructor(|| Histogram::new(HANDSHAKE_SECONDS)),
             handshakes: Family::default(),
             limited: Family::default(),
+            observations: Family::default(),
             outcomes: Family::default(),
             rejections: Family::default(),
         };
@@ -288,6 +309,16 @@ impl ListenerFamilies {
             "client_certificate_rejections",
             "Client certificates refused, by reason",
             families.rejections.clone(),
+        );
+        registry.register(
+            "client_certificate_observations",
+            "Clients verified where that is only observed, by what it came to",
+            families.observations.clone(),
+        );
+        registry.register(
+            "client_certificate_expired_crl_accepted",
+            "Clients let in although a CRL of their CA is out of date",
+            families.expired_crls.clone(),
         );
         families
     }
@@ -359,6 +390,12 @@ struct LimitLabels {
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct ListenerLabel {
     listener: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ObservationLabels {
+    listener: String,
+    verdict: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]

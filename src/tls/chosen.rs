@@ -6,17 +6,39 @@ use std::sync::Arc;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::client_auth::{self, Place, RejectionReason, Verdict};
+
 /// The certificate that a client is served. rustls asks for it in the midst of the handshake, when it could not be
 /// looked up once more: meanwhile another may have been published, or it may have left the cache.
 #[derive(Clone, Debug)]
-pub struct Chosen(pub(super) Arc<CertifiedKey>);
+pub struct Chosen {
+    pub(super) key: Arc<CertifiedKey>,
+    /// Where the client is asked for a certificate, what became of that.
+    pub(super) client: Option<Arc<Place>>,
+}
 
 impl Chosen {
     /// Runs a step of the handshake, in which rustls gets this certificate when it asks for one.
     pub fn during<T>(&self, step: impl FnOnce() -> T) -> T {
-        let before = CHOSEN.replace(Some(self.0.clone()));
+        let before = CHOSEN.replace(Some(self.key.clone()));
         let _restored = Restored(before);
-        step()
+        match &self.client {
+            Some(place) => client_auth::noting(place, step),
+            None => step(),
+        }
+    }
+
+    /// What became of the client's certificate in a handshake that ended with `error`, or without one. Nothing where
+    /// none is asked for, and where it had not come to that.
+    pub fn verdict(&self, error: Option<&rustls::Error>) -> Option<Verdict> {
+        let place = self.client.as_ref()?;
+        let none_shown = || matches!(error, None | Some(rustls::Error::NoCertificatesPresented));
+        place.verdict().or_else(|| {
+            none_shown().then_some(Verdict::Rejected {
+                reason: RejectionReason::NoCertificate,
+                claimed: None,
+            })
+        })
     }
 }
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::server::{ClientHello, NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage};
 use rustls::{AlertDescription, ServerConfig};
 
 use super::challenge::{ACME_TLS_ALPN, ChallengeTable, is_challenge};
 use super::chosen::{Chosen, Resolver};
+use super::client_auth::{AuthenticationGeneration, ClientVerifier, Observations, Place};
 use super::published::PublishedCertificates;
 use super::selection::{Choice, ClientOffer, Selection, select};
 use super::table::Lookup;
@@ -26,6 +27,11 @@ pub struct ServerTls {
     published: Arc<PublishedCertificates>,
     selection: Selection,
     challenges: Arc<ChallengeTable>,
+    generation: AuthenticationGeneration,
+    asks_clients: bool,
+    observed: Option<Arc<Observations>>,
+    /// Versions, suites and groups: a session of other ones is not gone on with.
+    rules: String,
 }
 
 /// One configuration as it is, and for clients with which no ALPN protocol is shared.
@@ -78,7 +84,38 @@ impl ServerTls {
             published,
             selection: Selection::new(&listener.certificates, listener.unknown_sni),
             challenges,
+            generation: AuthenticationGeneration::of(listener, client_ca),
+            asks_clients: listener.authentication.client_ca().is_some(),
+            observed: matches!(listener.authentication, Authentication::Observe { .. }).then(Arc::default),
+            rules: rules(policy),
         })
+    }
+
+    /// Goes on with the tickets and the observations of what it replaces, if both authenticate clients in the same way
+    /// and under the same policy; otherwise with neither.
+    #[must_use]
+    pub fn continuing(mut self, before: &Self) -> Self {
+        if self.generation != before.generation || self.rules != before.rules {
+            return self;
+        }
+        let preferring = self.post_quantum.as_mut().map(|preferred| &mut preferred.configs);
+        for configs in preferring.into_iter().chain([&mut self.configs]) {
+            for config in [&mut configs.with_alpn, &mut configs.without_alpn] {
+                Arc::make_mut(config).ticketer = before.configs.with_alpn.ticketer.clone();
+            }
+        }
+        self.observed.clone_from(&before.observed);
+        self
+    }
+
+    /// What its sessions belong to.
+    pub fn generation(&self) -> AuthenticationGeneration {
+        self.generation
+    }
+
+    /// Who would have been refused; only where clients are observed.
+    pub fn observed(&self) -> Option<&Observations> {
+        self.observed.as_deref()
     }
 
     /// Whether the certificate that the listener serves by default is published.
@@ -136,7 +173,10 @@ impl ServerTls {
         };
         Decision::Handshake {
             config: config.clone(),
-            chosen: Chosen(credential.certified_key().clone()),
+            chosen: Chosen {
+                key: credential.certified_key().clone(),
+                client: self.asks_clients.then(Arc::<Place>::default),
+            },
         }
     }
 
@@ -235,20 +275,10 @@ pub fn alert_record(alert: AlertDescription) -> [u8; 7] {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// The client CA cannot be used.
-    #[error("listener `{listener}`: client certificates cannot be verified against CA bundle `{client_ca}`")]
-    ClientCa {
-        /// The listener.
-        listener: Arc<str>,
-        /// The bundle.
-        client_ca: String,
-        /// What rustls found.
-        source: VerifierBuilderError,
-    },
-    /// Mutual authentication without the bundle that it names.
+    /// Clients are asked for certificates, but the bundle to verify them against is not there.
     #[error(
-        "listener `{listener}`: authentication is mutual, but CA bundle `{client_ca}` is not there; without it nobody \
-         can be let in"
+        "listener `{listener}`: clients are asked for certificates, but CA bundle `{client_ca}` is not there; without \
+         it nobody can be verified"
     )]
     MissingClientCa {
         /// The listener.
@@ -298,26 +328,23 @@ fn server_config(
             policy: policy.name().to_owned(),
             source,
         })?;
-    let mut config = match &listener.authentication {
-        Authentication::Mutual { client_ca: name } => {
+    let mut config = match listener.authentication.client_ca() {
+        Some(name) => {
             let bundle = client_ca.filter(|bundle| bundle.name() == name);
             let bundle = bundle.ok_or_else(|| TlsError::MissingClientCa {
                 listener: listener.name.clone(),
-                client_ca: name.clone(),
+                client_ca: name.to_owned(),
             })?;
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(bundle.roots().clone(), policy.provider())
-                    .build()
-                    .map_err(|source| TlsError::ClientCa {
-                        listener: listener.name.clone(),
-                        client_ca: name.clone(),
-                        source,
-                    })?;
+            let algorithms = policy.provider().signature_verification_algorithms;
             builder
-                .with_client_cert_verifier(verifier)
+                .with_client_cert_verifier(Arc::new(ClientVerifier::new(
+                    listener,
+                    bundle.clone(),
+                    algorithms,
+                )))
                 .with_cert_resolver(Arc::new(Resolver))
         }
-        Authentication::OneWay => builder
+        None => builder
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Resolver)),
     };
@@ -329,7 +356,7 @@ fn server_config(
     config.enable_secret_extraction = true;
     match listener.authentication {
         // A resumed session's client certificate is not verified again.
-        Authentication::Mutual { .. } => config.send_tls13_tickets = 0,
+        Authentication::Mutual { .. } | Authentication::Observe { .. } => config.send_tls13_tickets = 0,
         Authentication::OneWay => {
             config.send_tls13_tickets = 1;
             config.ticketer = Ticketer::new().map_err(|source| TlsError::Tickets {
@@ -339,6 +366,19 @@ fn server_config(
         }
     }
     Ok(config)
+}
+
+/// What a policy says of sessions.
+fn rules(policy: &Policy) -> String {
+    let versions = policy.protocol_versions().iter().map(|version| version.version);
+    let mut rules: Vec<String> = versions.map(|version| format!("{version:?}")).collect();
+    rules.extend(
+        policy
+            .cipher_suites()
+            .chain(policy.groups())
+            .map(ToOwned::to_owned),
+    );
+    rules.join(" ")
 }
 
 /// The name, then the default; and again, if what was looked up has left the cache already.

@@ -6,11 +6,13 @@ mod client;
 mod handshake;
 mod mutual;
 mod select;
+mod sessions;
 mod swap;
+mod verdicts;
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -24,7 +26,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 use super::*;
 use crate::certificate::{CaBundle, CertificateName, Credential, CredentialPem, KeyType, PrivateKey};
 use crate::config::{
-    AlpnMismatch, Authentication, CertificateSelector, ListenerConfig, Protocol, UnknownSni,
+    AlpnMismatch, Authentication, CertificateSelector, ExpiredCrl, ListenerConfig, Protocol, UnknownSni,
 };
 use crate::policy::built_in;
 use client::{Client, Session, call, hello, tls_error};
@@ -70,7 +72,7 @@ impl Ca {
         let pem =
             CredentialPem::new(vec![self.certificate.clone()], &key(KeyType::EcdsaP256).0).chain_to_pem();
         std::fs::write(file.path(), pem).unwrap();
-        CaBundle::load(name, &[file.path().to_owned()]).unwrap()
+        CaBundle::load(name, &[file.path().to_owned()], &[]).unwrap()
     }
 
     fn credential(&self, names: &[&str], key_type: KeyType, days: i64) -> Credential {
@@ -135,30 +137,47 @@ impl Gateway {
         let (near, far) = tokio::io::duplex(64 * 1024);
         let name = ServerName::try_from(name).unwrap();
         let connector = TlsConnector::from(client.clone());
-        let both = async { tokio::join!(self.serve(far), call(connector.connect(name, near))) };
+        let judged = OnceLock::new();
+        let both = async { tokio::join!(self.serve(far, &judged), call(connector.connect(name, near))) };
         let (server, client) = tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
-        Ends { server, client }
+        let verdict = judged.into_inner().flatten();
+        Ends {
+            server,
+            client,
+            verdict,
+        }
     }
 
-    async fn serve(&self, socket: DuplexStream) -> Result<(), rustls::Error> {
+    async fn serve(
+        &self,
+        socket: DuplexStream,
+        judged: &OnceLock<Option<Verdict>>,
+    ) -> Result<(), rustls::Error> {
         let mut start = LazyConfigAcceptor::new(Acceptor::default(), socket)
             .await
             .map_err(tls_error)?;
         let decision = self.tls.decide(&start.client_hello());
-        let mut stream = match decision {
-            Decision::Challenge(config) => start.into_stream(config).await,
+        let (handshake, chosen) = match decision {
+            Decision::Challenge(config) => (start.into_stream(config), None),
+            // rustls asks for the certificate before this returns.
             Decision::Handshake { config, chosen } => {
-                let mut handshake = pin!(chosen.during(|| start.into_stream(config)));
-                // After a retry for another key share rustls asks for the certificate once more.
-                poll_fn(|context| chosen.during(|| handshake.as_mut().poll(context))).await
+                (chosen.during(|| start.into_stream(config)), Some(chosen))
             }
             Decision::LookUp(lookup) => panic!("{lookup:?} is not in a whole table"),
             Decision::Refuse(refusal) => {
                 start.io.write_all(&refusal.alert_record()).await.unwrap();
                 return Err(rustls::Error::General(refusal.to_string()));
             }
-        }
-        .map_err(tls_error)?;
+        };
+        let mut handshake = pin!(handshake);
+        let finished = poll_fn(|cx| match &chosen {
+            Some(chosen) => chosen.during(|| handshake.as_mut().poll(cx)),
+            None => handshake.as_mut().poll(cx),
+        });
+        let finished = finished.await.map_err(tls_error);
+        let error = finished.as_ref().err();
+        let _ = judged.set(chosen.and_then(|chosen| chosen.verdict(error)));
+        let mut stream = finished?;
         let byte = stream.read_u8().await.map_err(tls_error)?;
         stream.write_u8(byte).await.map_err(tls_error)?;
         stream.shutdown().await.map_err(tls_error)
@@ -170,6 +189,8 @@ impl Gateway {
 struct Ends {
     server: Result<(), rustls::Error>,
     client: Result<Session, rustls::Error>,
+    /// What became of the client's certificate.
+    verdict: Option<Verdict>,
 }
 
 impl Ends {
@@ -201,6 +222,8 @@ fn listener() -> ListenerConfig {
         alpn: Vec::new(),
         alpn_mismatch: AlpnMismatch::Alert,
         authentication: Authentication::OneWay,
+        allow_clients: None,
+        expired_crl: ExpiredCrl::Refuse,
         server_group: Some("app".into()),
         idle_timeout: Duration::from_secs(900),
         handshake_timeout: Duration::from_secs(10),

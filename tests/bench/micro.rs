@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use certgate::certificate::{CertificateName, Credential, CredentialPem, KeyType, PrivateKey};
 use certgate::config::{
-    AlpnMismatch, Authentication, CertificateSelector, ListenerConfig, Protocol, UnknownSni,
+    AlpnMismatch, Authentication, CertificateSelector, ExpiredCrl, ListenerConfig, Protocol, UnknownSni,
 };
 use certgate::policy;
 use certgate::record::{LARGEST_PLAINTEXT, LARGEST_RECORD, Session};
@@ -231,6 +231,8 @@ fn listener() -> ListenerConfig {
         alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         alpn_mismatch: AlpnMismatch::Alert,
         authentication: Authentication::OneWay,
+        allow_clients: None,
+        expired_crl: ExpiredCrl::Refuse,
         server_group: Some("app".into()),
         idle_timeout: Duration::from_secs(900),
         handshake_timeout: Duration::from_secs(10),

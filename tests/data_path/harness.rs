@@ -10,7 +10,7 @@ use std::time::Duration;
 use certgate::backend::ServerGroup;
 use certgate::certificate::{CertificateName, Credential, CredentialPem};
 use certgate::config::{
-    AlpnMismatch, Authentication, CertificateSelector, ListenerConfig, Protocol, ServerConfig,
+    AlpnMismatch, Authentication, CertificateSelector, ExpiredCrl, ListenerConfig, Protocol, ServerConfig,
     ServerGroupConfig, UnknownSni,
 };
 use certgate::listener::{ListenerSettings, RunningListener, Service, Workers};
@@ -173,6 +173,8 @@ pub(crate) fn listener_config(name: &str) -> ListenerConfig {
         alpn: Vec::new(),
         alpn_mismatch: AlpnMismatch::Alert,
         authentication: Authentication::OneWay,
+        allow_clients: None,
+        expired_crl: ExpiredCrl::Refuse,
         server_group: Some("app".into()),
         idle_timeout: Duration::from_secs(60),
         handshake_timeout: Duration::from_secs(20),

@@ -14,6 +14,7 @@ mod instructions;
 mod issuance;
 mod logging;
 mod mutual;
+mod mutual_sessions;
 mod pair;
 mod peer;
 mod policies;

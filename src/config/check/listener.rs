@@ -1,16 +1,18 @@
 //! `[listeners.NAME]`.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Checker;
+use crate::certificate::AllowedClients;
 use crate::config::alpn::Alpn;
 use crate::config::collection::Tags;
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::period::Period;
 use crate::config::reader::Key;
 use crate::config::settings::{
-    AlpnMismatch, Authentication, CertificateSelector, ListenerConfig, Protocol, UnknownSni,
+    AlpnMismatch, Authentication, CertificateSelector, ExpiredCrl, ListenerConfig, Protocol, UnknownSni,
 };
 use crate::config::source::{Located, Place};
 use crate::config::suggestion;
@@ -61,6 +63,8 @@ impl Checker<'_> {
             alpn: listener.alpn.or(Alpn(Vec::new()))?.0,
             alpn_mismatch: listener.alpn_mismatch.or(AlpnMismatch::default())?,
             authentication: authentication?,
+            allow_clients: self.allow_clients(listener)?.map(Arc::new),
+            expired_crl: listener.expired_crl.or(ExpiredCrl::default())?,
             server_group: listener.server_group.value().map(|group| group.value.clone()),
             idle_timeout: listener.idle_timeout.or(Period(Duration::from_secs(900)))?.0,
             handshake_timeout: listener.handshake_timeout.or(Period(Duration::from_secs(10)))?.0,
@@ -80,6 +84,8 @@ impl Checker<'_> {
             ("alpn_mismatch", listener.alpn_mismatch.place()),
             ("authentication", listener.authentication.place()),
             ("client_ca", listener.client_ca.place()),
+            ("allow_clients", listener.allow_clients.place()),
+            ("expired_crl", listener.expired_crl.place()),
             ("server_group", listener.server_group.place()),
             ("handshake_timeout", listener.handshake_timeout.place()),
             ("connect_timeout", listener.connect_timeout.place()),
@@ -155,10 +161,13 @@ impl Checker<'_> {
         }
         match (&listener.authentication, &listener.client_ca) {
             (Key::Invalid, _) | (_, Key::Invalid) => None,
-            (Key::Present(kind, place), client_ca) if kind.value == AuthenticationKind::Mutual => {
+            (Key::Present(kind, place), client_ca) if kind.value != AuthenticationKind::OneWay => {
                 if let Key::Present(bundle, _) = client_ca {
                     let client_ca = bundle.value.clone();
-                    return Some(Authentication::Mutual { client_ca });
+                    return Some(match kind.value {
+                        AuthenticationKind::Observe => Authentication::Observe { client_ca },
+                        _ => Authentication::Mutual { client_ca },
+                    });
                 }
                 let help = if bundles.is_empty() {
                     "add `client_ca`, and the bundle itself as [ca_bundles.NAME] with `files`".to_owned()
@@ -168,10 +177,11 @@ impl Checker<'_> {
                         suggestion::list(bundles.names())
                     )
                 };
-                let message = format!(
-                    "mutual authentication in [listeners.{}] needs `client_ca`",
-                    name.value
-                );
+                let what = match kind.value {
+                    AuthenticationKind::Observe => "observing clients",
+                    _ => "mutual authentication",
+                };
+                let message = format!("{what} in [listeners.{}] needs `client_ca`", name.value);
                 self.report.push(
                     Diagnostic::new(Code::MissingKey, message)
                         .at(place, "nothing to check client certificates against")
@@ -181,6 +191,36 @@ impl Checker<'_> {
             }
             _ => Some(Authentication::OneWay),
         }
+    }
+
+    /// Who may enter; `None` when that was not written in a usable way, so that nobody is let in by mistake.
+    fn allow_clients(&mut self, listener: &Listener) -> Option<Option<AllowedClients>> {
+        let (written, place) = match &listener.allow_clients {
+            Key::Absent => return Some(None),
+            Key::Invalid => return None,
+            Key::Present(written, place) => (&written.value, place),
+        };
+        let is_invalid = matches!(written.dns, Key::Invalid)
+            || matches!(written.uri, Key::Invalid)
+            || matches!(written.common_name, Key::Invalid)
+            || matches!(written.organizational_unit, Key::Invalid)
+            || matches!(written.fingerprint_sha256, Key::Invalid);
+        let allowed = AllowedClients {
+            dns: values(written.dns.items(), |pattern| pattern.clone()),
+            uri: values(written.uri.items(), |pattern| pattern.clone()),
+            common_name: values(written.common_name.items(), |name| name.0.clone()),
+            organizational_unit: values(written.organizational_unit.items(), |name| name.0.clone()),
+            fingerprint_sha256: values(written.fingerprint_sha256.items(), |digits| digits.0.clone()),
+        };
+        if allowed == AllowedClients::default() && !is_invalid {
+            self.report.push(
+                Diagnostic::new(Code::EmptyList, "`allow_clients` names nobody")
+                    .at(place, "nobody could enter")
+                    .help("add `dns`, `uri`, `common_name`, `organizational_unit` or `fingerprint_sha256`, or remove it"),
+            );
+            return None;
+        }
+        (!is_invalid).then_some(Some(allowed))
     }
 
     /// Reports listeners that cannot have their addresses at the same time.
@@ -214,6 +254,10 @@ impl Checker<'_> {
             }
         }
     }
+}
+
+fn values<T, U>(items: &[Located<T>], value: impl Fn(&T) -> U) -> Vec<U> {
+    items.iter().map(|item| value(&item.value)).collect()
 }
 
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {

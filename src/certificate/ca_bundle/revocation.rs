@@ -1,0 +1,217 @@
+//! Certificate revocation lists (RFC 5280 §5), checked once when they are read and asked at each handshake.
+
+use std::path::Path;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use webpki::OwnedCertRevocationList;
+use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
+
+use super::error::{CaBundleError, CrlProblem};
+use super::{digest_of, labels, signed_by};
+use crate::clock::Timestamp;
+
+/// What the CAs of a bundle have revoked. A CA that has given no CRL has revoked nothing.
+#[derive(Debug, Default)]
+pub struct RevocationLists {
+    lists: Vec<RevocationList>,
+    digest: [u8; 32],
+}
+
+/// One CRL whose signature was good.
+#[derive(Debug)]
+pub struct RevocationList {
+    /// Who has issued it, for people.
+    pub issuer: String,
+    /// When it was made.
+    pub this_update: Timestamp,
+    /// When the next one is due; after that it says nothing of what is still good.
+    pub next_update: Timestamp,
+    list: webpki::CertRevocationList<'static>,
+    number: Option<Vec<u8>>,
+    key: Vec<u8>,
+    der_digest: [u8; 32],
+}
+
+/// What the CRLs of a CA say of a certificate of that CA.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Revocation {
+    /// There is a CRL, and the certificate is not on it; or there is none.
+    Good,
+    /// A CRL is out of date since then, so that nobody knows.
+    Expired(Timestamp),
+    /// The certificate is on a CRL, be it out of date or not.
+    Revoked,
+}
+
+/// Why a file of CRLs was not taken.
+pub(super) enum Unread {
+    Unusable(CrlProblem),
+    Bundle(CaBundleError),
+}
+
+impl RevocationLists {
+    /// Whether there is none at all.
+    pub fn is_empty(&self) -> bool {
+        self.lists.is_empty()
+    }
+
+    /// Each CRL that counts.
+    pub fn iter(&self) -> impl Iterator<Item = &RevocationList> {
+        self.lists.iter()
+    }
+
+    /// SHA-256 over the CRLs that count.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// What is said of the certificate with this `serial`, by the CA with this name and key, at `now`. All
+    /// three are the content of their DER, without tag and length; `key` is that of the SubjectPublicKeyInfo.
+    pub fn status(&self, issuer: &[u8], key: &[u8], serial: &[u8], now: Timestamp) -> Revocation {
+        let mut status = Revocation::Good;
+        for list in &self.lists {
+            if list.list.issuer() != issuer || list.key != key {
+                continue;
+            }
+            match list.list.find_serial(serial) {
+                Ok(None) if now <= list.next_update => {}
+                Ok(None) => status = Revocation::Expired(list.next_update),
+                // An entry that cannot be read could be this one.
+                Ok(Some(_)) | Err(_) => return Revocation::Revoked,
+            }
+        }
+        status
+    }
+
+    /// Adds the CRLs of `file`, of which each must be signed by one of `authorities`.
+    pub(super) fn read(
+        &mut self,
+        file: &Path,
+        authorities: &[CertificateDer<'static>],
+        content: impl FnOnce() -> Result<Vec<u8>, CaBundleError>,
+    ) -> Result<(), Unread> {
+        if let Ok(metadata) = std::fs::metadata(file)
+            && metadata.len() > LIMIT
+        {
+            return Err(Unread::Unusable(CrlProblem::TooLarge {
+                size: metadata.len(),
+                limit: LIMIT,
+            }));
+        }
+        let content = content().map_err(Unread::Bundle)?;
+        let found = split(&content).map_err(Unread::Unusable)?;
+        for (index, der) in found.iter().enumerate() {
+            let list = RevocationList::verify(index + 1, der, authorities).map_err(Unread::Unusable)?;
+            self.lists.push(list);
+        }
+        Ok(())
+    }
+
+    /// Keeps the newest of each CA and each scope, in the order of their content.
+    pub(super) fn settle(&mut self) {
+        let lists = std::mem::take(&mut self.lists);
+        let is_superseded = |list: &RevocationList| lists.iter().any(|other| other.supersedes(list));
+        let superseded: Vec<bool> = lists.iter().map(is_superseded).collect();
+        let kept = lists.into_iter().zip(superseded);
+        self.lists = kept.filter(|(_, gone)| !gone).map(|(list, _)| list).collect();
+        self.lists.sort_by_key(|list| list.der_digest);
+        self.lists.dedup_by_key(|list| list.der_digest);
+        self.digest = digest_of(self.lists.iter().map(|list| &list.der_digest[..]));
+    }
+}
+
+impl RevocationList {
+    fn verify(crl: usize, der: &[u8], authorities: &[CertificateDer<'static>]) -> Result<Self, CrlProblem> {
+        let unusable = |reason: String| CrlProblem::NotACrl { crl, reason };
+        let list = OwnedCertRevocationList::from_der(der).map_err(|error| unusable(error.to_string()))?;
+        let (_, parsed) =
+            CertificateRevocationList::from_der(der).map_err(|_| unusable("it is damaged".to_owned()))?;
+        let next_update = parsed
+            .next_update()
+            .ok_or_else(|| unusable("it has no nextUpdate".to_owned()))?;
+        let issuer = parsed.issuer().to_string();
+        let mut problem = CrlProblem::ForeignIssuer {
+            crl,
+            issuer: issuer.clone(),
+        };
+        for authority in authorities {
+            let Ok((_, certificate)) = X509Certificate::from_der(authority) else {
+                continue;
+            };
+            if certificate.subject().as_raw() != parsed.issuer().as_raw() {
+                continue;
+            }
+            let issuer = issuer.clone();
+            if !signed_by(
+                authority,
+                parsed.tbs_cert_list.as_ref(),
+                &parsed.signature_value.data,
+            ) {
+                problem = CrlProblem::BadSignature { crl, issuer };
+                continue;
+            }
+            let may_sign = match certificate.key_usage() {
+                Ok(usage) => usage.is_none_or(|usage| usage.value.crl_sign()),
+                Err(_) => false,
+            };
+            if !may_sign {
+                return Err(CrlProblem::NotACrlSigner { crl, issuer });
+            }
+            let Ok(anchor) = webpki::anchor_from_trusted_cert(authority) else {
+                continue;
+            };
+            return Ok(Self {
+                issuer,
+                this_update: Timestamp::from_unix_seconds(parsed.last_update().timestamp()),
+                next_update: Timestamp::from_unix_seconds(next_update.timestamp()),
+                list: list.into(),
+                number: parsed.crl_number().map(|number| number.to_bytes_be()),
+                key: anchor.subject_public_key_info.as_ref().to_vec(),
+                der_digest: digest_of(std::iter::once(der)),
+            });
+        }
+        Err(problem)
+    }
+
+    /// Whether it says anew what `other` said: the same CA's later one, for the same scope (RFC 5280 §5.2.3).
+    fn supersedes(&self, other: &Self) -> bool {
+        let same = self.key == other.key
+            && self.list.issuer() == other.list.issuer()
+            && self.list.issuing_distribution_point() == other.list.issuing_distribution_point();
+        let is_later = match (&self.number, &other.number) {
+            (Some(ours), Some(theirs)) if ours != theirs => (ours.len(), ours) > (theirs.len(), theirs),
+            _ => self.this_update > other.this_update,
+        };
+        same && is_later
+    }
+}
+
+/// The CRLs of a file: PEM blocks, or one in DER.
+fn split(content: &[u8]) -> Result<Vec<Vec<u8>>, CrlProblem> {
+    const SEQUENCE: u8 = 0x30;
+    if content.first() == Some(&SEQUENCE) {
+        return Ok(vec![content.to_vec()]);
+    }
+    if let Some((index, found)) = labels(content).enumerate().find(|(_, label)| label != "X509 CRL") {
+        return Err(CrlProblem::OtherBlock {
+            block: index + 1,
+            found,
+        });
+    }
+    let mut all = Vec::new();
+    for (index, section) in CertificateRevocationListDer::pem_slice_iter(content).enumerate() {
+        let der = section.map_err(|error| CrlProblem::Syntax {
+            block: index + 1,
+            reason: error.to_string(),
+        })?;
+        all.push(der.to_vec());
+    }
+    match all.is_empty() {
+        true => Err(CrlProblem::Empty),
+        false => Ok(all),
+    }
+}
+
+/// Bytes of a file of CRLs: half a million entries.
+const LIMIT: u64 = 32 * 1024 * 1024;

@@ -1,0 +1,94 @@
+//! Who would have been refused, had the listener been mutual.
+
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::RejectionReason;
+
+/// The latest clients that would have been refused, those of one kind together. Bounded, however many there are.
+#[derive(Debug, Default)]
+pub struct Observations(Mutex<Vec<Observation>>);
+
+/// Clients of one kind.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Observation {
+    /// Why they would have been refused.
+    pub reason: RejectionReason,
+    /// The subject of their certificate; absent when none was shown, or none that can be read.
+    pub subject: Option<String>,
+    /// Where they come from.
+    pub source: IpAddr,
+    /// How many connections there were.
+    pub count: u64,
+    /// When the last one was.
+    pub last: Instant,
+}
+
+impl Observations {
+    /// Notes one more client. When there is no room, the kind that was not seen for the longest time is forgotten.
+    pub fn note(&self, reason: RejectionReason, subject: Option<&str>, source: IpAddr, now: Instant) {
+        let mut all = self.all();
+        let known = all.iter_mut().find(|known| {
+            known.reason == reason && known.source == source && known.subject.as_deref() == subject
+        });
+        if let Some(known) = known {
+            known.count += 1;
+            known.last = now;
+            return;
+        }
+        if all.len() >= KEPT
+            && let Some(oldest) = (0..all.len()).min_by_key(|index| all.get(*index).map(|known| known.last))
+        {
+            all.swap_remove(oldest);
+        }
+        all.push(Observation {
+            reason,
+            subject: subject.map(ToOwned::to_owned),
+            source,
+            count: 1,
+            last: now,
+        });
+    }
+
+    /// Every kind that is remembered, the latest first.
+    pub fn latest(&self) -> Vec<Observation> {
+        let mut all = self.all().clone();
+        all.sort_by_key(|known| std::cmp::Reverse(known.last));
+        all
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<Observation>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Kinds that are remembered.
+const KEPT: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn clients_of_one_kind_are_counted_together_and_the_oldest_kind_gives_way() {
+        let (observations, start) = (Observations::default(), Instant::now());
+        let note = |host: u32, seconds| {
+            let at = start + Duration::from_secs(seconds);
+            let source = Ipv4Addr::from(host).into();
+            observations.note(RejectionReason::Expired, Some("CN=a"), source, at);
+        };
+        note(0, 0);
+        note(0, 1);
+        (1..=256).for_each(|host| note(host, 1 + u64::from(host)));
+        let latest = observations.latest();
+        assert_eq!(latest.len(), KEPT);
+        assert_eq!(latest.first().unwrap().source, Ipv4Addr::from(256));
+        assert!(latest.iter().all(|known| known.source != Ipv4Addr::from(0)));
+        note(256, 300);
+        assert_eq!(observations.latest().first().unwrap().count, 2);
+    }
+}

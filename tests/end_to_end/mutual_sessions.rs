@@ -1,0 +1,289 @@
+//! Sessions that openssl has saved: what they are worth after a change of who may enter, or at another listener.
+
+use std::net::SocketAddr;
+use std::process::{Command as Script, Stdio};
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::gateway::{Gateway, Home, PATIENCE, free_address};
+use crate::peer::backend;
+use crate::reload::{config, reloaded};
+
+/// What a connection of openssl came to.
+#[derive(Debug, Eq, PartialEq)]
+enum Came {
+    Full,
+    Refused,
+    Resumed,
+}
+
+/// A gateway with two listeners for one local certificate, and client certificates in its home.
+struct Scene {
+    home: Home,
+    gateway: Gateway,
+    web: SocketAddr,
+    other: SocketAddr,
+    file: String,
+}
+
+const MUTUAL: &str = "authentication = \"mutual\"\nclient_ca = \"partners\"\n";
+const OBSERVE: &str = "authentication = \"observe\"\nclient_ca = \"partners\"\n";
+
+impl Scene {
+    /// The listeners `web` and `other` begin with these lines of their own.
+    async fn new(web_is: &str, other_is: &str) -> Self {
+        let (home, web, other) = (Home::new(), free_address(), free_address());
+        let script = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/client_certificates.sh"
+        );
+        let mut make = Script::new("sh");
+        make.arg(script).current_dir(home.path("."));
+        assert!(make.output().expect("sh is there").status.success());
+        let server = backend("hello").await;
+        let second = format!(
+            "[listeners.other]\naddress = \"{}\"\nport = {}\ncertificates = [\"localhost\"]\nserver_group = \"app\"\n\
+             {other_is}[ca_bundles.partners]\nfiles = [\"root.pem\", \"other.pem\"]\ncrl_files = [\"listed.crl\"]\n",
+            other.ip(),
+            other.port()
+        );
+        std::fs::copy(home.path("root.crl"), home.path("listed.crl")).expect("copied");
+        let file = config(web, server, "<web>").replace("<web>", &format!("{web_is}{second}"));
+        let gateway = home.start(&file).await;
+        gateway.published("localhost").await;
+        Self {
+            home,
+            gateway,
+            web,
+            other,
+            file,
+        }
+    }
+
+    /// One connection of openssl, with the certificate `client`, or none; `session` is where it is saved, or used.
+    async fn call(&self, at: SocketAddr, version: &str, client: Option<&str>, session: &[&str]) -> Came {
+        let address = at.to_string();
+        let mut arguments = vec![
+            "s_client",
+            "-connect",
+            &address,
+            "-servername",
+            "localhost",
+            version,
+        ];
+        let (chain, key) = client.map_or_else(Default::default, |client| {
+            (format!("{client}.pem"), format!("{client}.key"))
+        });
+        if client.is_some() {
+            arguments.extend(["-cert", &chain, "-key", &key]);
+        }
+        arguments.extend(session);
+        // The backend answers and closes, so that openssl sees a refusal or an answer, and a ticket before that.
+        arguments.push("-ign_eof");
+        let mut child = Command::new("openssl")
+            .args(arguments)
+            .current_dir(self.home.path("."))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("openssl is installed");
+        let mut stdin = child.stdin.take().expect("piped");
+        // An empty request; who is refused may be gone already.
+        let _ = stdin.write_all(b"\r\n").await;
+        let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+        let output = output.expect("in time").expect("openssl has run");
+        let text = String::from_utf8_lossy(&output.stdout);
+        match (text.contains("hello"), text.contains("Reused, ")) {
+            (false, _) => Came::Refused,
+            (true, true) => Came::Resumed,
+            (true, false) => Came::Full,
+        }
+    }
+
+    async fn becomes(&self, from: &str, to: &str) {
+        assert!(self.file.contains(from));
+        self.home.configure(&self.file.replacen(from, to, 1));
+        assert_eq!(reloaded(&self.gateway).await, None);
+    }
+
+    /// Waits until a client comes to `expected`: bundles' files are taken over a moment after they change.
+    async fn comes_to(&self, client: &str, expected: Came) {
+        let start = Instant::now();
+        while self.call(self.web, "-tls1_3", Some(client), &[]).await != expected {
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{client} does not come to {expected:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn metrics(&self) -> String {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--fail", "--unix-socket"])
+            .arg(self.gateway.socket());
+        let output = curl
+            .arg("http://certgate/metrics")
+            .output()
+            .await
+            .expect("curl is installed");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+const SAVE: [&str; 2] = ["-sess_out", "session"];
+const USE: [&str; 2] = ["-sess_in", "session"];
+
+#[tokio::test]
+async fn a_saved_session_is_worth_nothing_after_a_toggle_and_something_after_any_other_change() {
+    for version in ["-tls1_2", "-tls1_3"] {
+        let scene = Scene::new("idle_timeout = \"60s\"\n", "").await;
+        let web = scene.web;
+        assert_eq!(scene.call(web, version, None, &SAVE).await, Came::Full);
+        assert_eq!(scene.call(web, version, None, &USE).await, Came::Resumed);
+        assert_eq!(
+            scene.call(scene.other, version, None, &USE).await,
+            Came::Full,
+            "another listener"
+        );
+        scene.becomes("60s", "61s").await;
+        assert_eq!(
+            scene.call(web, version, None, &USE).await,
+            Came::Resumed,
+            "{version}"
+        );
+
+        scene.becomes("idle_timeout = \"60s\"\n", MUTUAL).await;
+        assert_eq!(
+            scene.call(web, version, None, &USE).await,
+            Came::Refused,
+            "{version}"
+        );
+        assert_eq!(
+            scene.call(web, version, Some("valid"), &USE).await,
+            Came::Full,
+            "{version}"
+        );
+        scene.becomes("idle_timeout = \"60s\"\n", OBSERVE).await;
+        assert_eq!(
+            scene.call(web, version, None, &USE).await,
+            Came::Full,
+            "{version}"
+        );
+        scene.becomes("60s", "60s").await;
+        assert_eq!(
+            scene.call(web, version, None, &USE).await,
+            Came::Full,
+            "{version}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_session_saved_at_a_mutual_listener_is_worth_nothing_after_a_crl_or_a_ca_is_gone() {
+    for version in ["-tls1_2", "-tls1_3"] {
+        let scene = Scene::new(MUTUAL, "").await;
+        let web = scene.web;
+        for (client, file) in [("other-root", "other.session"), ("valid", "valid.session")] {
+            let save = ["-sess_out", file];
+            assert_eq!(
+                scene.call(web, version, Some(client), &save).await,
+                Came::Full,
+                "{version}"
+            );
+        }
+        assert_eq!(
+            scene.call(web, version, Some("revoked"), &[]).await,
+            Came::Refused
+        );
+        // One without a certificate, at the listener that asks for none: it opens the other one no more.
+        assert_eq!(scene.call(scene.other, version, None, &SAVE).await, Came::Full);
+        assert_eq!(
+            scene.call(web, version, None, &USE).await,
+            Came::Refused,
+            "{version}"
+        );
+
+        scene.becomes("\"root.pem\", \"other.pem\"", "\"root.pem\"").await;
+        for session in [["-sess_in", "other.session"], USE] {
+            let came = scene.call(web, version, Some("other-root"), &session).await;
+            assert_eq!(came, Came::Refused, "{version}");
+        }
+        let session: &[&str] = match scene.home.path("valid.session").exists() {
+            true => &["-sess_in", "valid.session"],
+            false => &[],
+        };
+        assert_eq!(
+            scene.call(web, version, Some("valid"), session).await,
+            Came::Full,
+            "{version}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_files_of_a_bundle_are_taken_over_when_they_change_and_kept_out_when_they_are_damaged() {
+    let scene = Scene::new(MUTUAL, OBSERVE).await;
+    scene.comes_to("valid", Came::Full).await;
+    let crl = scene.home.path("listed.crl");
+    let take = |name: &str| {
+        std::fs::copy(scene.home.path(name), &crl)
+            .map(drop)
+            .expect("copied")
+    };
+    take("root-expired.crl");
+    scene.comes_to("valid", Came::Refused).await;
+    let status = scene.gateway.client().status().await.expect("a status");
+    assert!(
+        status.warnings.iter().any(|line| line.contains("out of date")),
+        "{:?}",
+        status.warnings
+    );
+    assert!(
+        scene
+            .metrics()
+            .await
+            .contains(r#"rejections_total{listener="web",reason="crl-expired"}"#)
+    );
+    // Damaged, foreign, not a CRL at all: nothing changes, and the log says why.
+    for (text, says) in [
+        (
+            std::fs::read(scene.home.path("namesake.crl")).expect("read"),
+            "signature is not by",
+        ),
+        (b"garbage".to_vec(), "holds no CRL"),
+    ] {
+        std::fs::write(&crl, text).expect("written");
+        let start = Instant::now();
+        while !scene.home.log().contains(says) {
+            assert!(start.elapsed() < PATIENCE, "{says}: {}", scene.home.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let came = scene.call(scene.web, "-tls1_3", Some("valid"), &[]).await;
+        assert_eq!(came, Came::Refused, "{says}");
+    }
+    take("root.crl");
+    scene.comes_to("valid", Came::Full).await;
+
+    let other = scene.other;
+    assert_eq!(
+        scene.call(other, "-tls1_3", Some("revoked"), &[]).await,
+        Came::Full
+    );
+    assert_eq!(scene.call(other, "-tls1_3", None, &[]).await, Came::Full);
+    let status = scene.gateway.client().status().await.expect("a status");
+    let listener = status.listeners.iter().find(|listener| listener.name == "other");
+    let kinds = listener.expect("is there").would_refuse.iter();
+    let mut reasons: Vec<_> = kinds.map(|kind| (kind.reason.as_str(), kind.count)).collect();
+    reasons.sort_unstable();
+    assert_eq!(reasons, [("no-certificate", 1), ("revoked", 1)]);
+    let metrics = scene.metrics().await;
+    assert!(
+        metrics.contains(r#"observations_total{listener="other",verdict="revoked"} 1"#),
+        "{metrics}"
+    );
+}
