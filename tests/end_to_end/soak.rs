@@ -32,7 +32,7 @@ async fn what_goes_on_for_long_under_load_leaves_nothing_behind() {
     import(&gateway, &authority).await;
     let local_root = gateway.client().local_ca_root("internal").await.expect("a root");
     let traffic = Traffic::new(listen, &(local_root + &authority.root()));
-    let descriptors_before = Sample::of(&gateway).descriptors;
+    let descriptors_before = settled_descriptors(&gateway).await;
 
     let begun = Instant::now();
     let end = begun + duration;
@@ -46,10 +46,7 @@ async fn what_goes_on_for_long_under_load_leaves_nothing_behind() {
     gateway
         .status_until("has no connection left", no_connection)
         .await;
-    let deadline = Instant::now() + PATIENCE;
-    while Sample::of(&gateway).descriptors != descriptors_before && Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    settled_descriptors(&gateway).await;
     let after = Sample::of(&gateway);
     println!(
         "{} rounds, {} resumed, {changes} changes; at the end {} KiB, {} descriptors (at the start {descriptors_before})",
@@ -131,6 +128,21 @@ async fn import(gateway: &Gateway, authority: &Authority) {
     let name = "bought".parse().expect("a name");
     gateway.client().import(&name, &import).await.expect("imported");
     gateway.published("bought").await;
+}
+
+/// How many descriptors there are when none comes or goes any more: those of the last requests are closed a moment after
+/// these were answered.
+async fn settled_descriptors(gateway: &Gateway) -> usize {
+    let deadline = Instant::now() + PATIENCE;
+    let (mut last, mut same) = (0, 0);
+    while same < 20 {
+        assert!(Instant::now() < deadline, "descriptors come and go");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let now = Sample::of(gateway).descriptors;
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+    }
+    last
 }
 
 /// Looks at the process as often in a long run as in a short one.
