@@ -187,6 +187,6 @@ mod tests {
         fn size<A, B, C, D, E, F: Future>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
             size_of::<F>()
         }
-        assert!(size(run) <= 544, "{} bytes", size(run));
+        assert!(size(run) <= 536, "{} bytes", size(run));
     }
 }

@@ -39,6 +39,10 @@ pub(super) struct Link {
     tickets: Vec<u8>,
     /// The client had said at once that it will send no more.
     is_last: bool,
+    /// Why the backend takes no more.
+    refusal: Option<io::Error>,
+    /// The backend's connection broke after what has been read.
+    reset: Option<io::Error>,
 }
 
 impl Link {
@@ -52,6 +56,8 @@ impl Link {
             downward: Held::default(),
             tickets: established.unsent,
             is_last: established.is_last,
+            refusal: None,
+            reset: None,
         })
     }
 
@@ -69,8 +75,6 @@ impl Link {
             has_unread: !self.received.is_empty(),
             link: self,
             report,
-            refusal: None,
-            reset: None,
             idle_timeout,
             last_byte: Instant::now(),
             is_dozing: false,
@@ -132,10 +136,6 @@ struct Copying<'a> {
     downward: Direction,
     /// What was received before the first turn is to be looked at before anything is read.
     has_unread: bool,
-    /// Why the backend takes no more.
-    refusal: Option<io::Error>,
-    /// The backend's connection broke after what has been read.
-    reset: Option<io::Error>,
     idle_timeout: Duration,
     last_byte: Instant,
     is_dozing: bool,
@@ -152,7 +152,7 @@ impl Copying<'_> {
                 _ => true,
             };
             if self.upward == Direction::Closed && self.downward == Direction::Closed {
-                return Poll::Ready(match self.refusal.take() {
+                return Poll::Ready(match self.link.refusal.take() {
                     Some(refusal) => End::BackendStoppedReading(refusal),
                     None => End::Closed,
                 });
@@ -266,7 +266,7 @@ impl Copying<'_> {
 
     /// It may have answered before it stopped reading, as servers do that refuse an upload: the answer is passed on.
     fn backend_refuses(&mut self, error: io::Error) {
-        self.refusal = Some(error);
+        self.link.refusal = Some(error);
         self.upward = Direction::Closed;
         self.link.upward = Held::default();
     }
@@ -289,7 +289,7 @@ impl Copying<'_> {
                 Err(error) => Poll::Ready(Err(End::ClientReset(error))),
             };
         }
-        if let Some(error) = self.reset.take() {
+        if let Some(error) = link.reset.take() {
             return Poll::Ready(Err(End::BackendReset(error)));
         }
         match self.downward {
@@ -312,7 +312,7 @@ impl Copying<'_> {
             match ready!(socket::poll_fill_slots(&link.backend, cx, &mut slots)) {
                 Ok(0) => Poll::Ready(self.backend_ended(cx)),
                 Ok(read) => Poll::Ready(self.seal(scratch, read, cx)),
-                Err(error) => Poll::Ready(Err(match self.refusal.take() {
+                Err(error) => Poll::Ready(Err(match self.link.refusal.take() {
                     Some(refusal) => End::BackendStoppedReading(refusal),
                     None => End::BackendReset(error),
                 })),
@@ -327,9 +327,9 @@ impl Copying<'_> {
         let sealed = link.session.seal(&mut scratch.records, length);
         let records = &scratch.records[..sealed.map_err(End::ClientProtocolError)?];
         // A short answer and its end go together, in one packet.
-        let is_last = self.refusal.is_none()
+        let is_last = link.refusal.is_none()
             && socket::has_ended(&link.backend, cx).unwrap_or_else(|error| {
-                self.reset = Some(error);
+                link.reset = Some(error);
                 false
             });
         if link.tickets.is_empty() && !is_last {
@@ -354,7 +354,7 @@ impl Copying<'_> {
 
     fn backend_ended(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         // After a reset that showed when writing, the end of what can be read says nothing.
-        if let Some(refusal) = self.refusal.take() {
+        if let Some(refusal) = self.link.refusal.take() {
             return Err(End::BackendStoppedReading(refusal));
         }
         let link = &mut *self.link;

@@ -67,6 +67,8 @@ async fn a_backend_reset_right_behind_its_last_bytes_is_no_clean_end_for_the_cli
     for round in 1..=20 {
         let mut client = stand.connect().await;
         let mut backend = within(connections.recv()).await.unwrap();
+        client.write_all(b"?").await.unwrap();
+        within(backend.read_exact(&mut [0])).await.unwrap();
         backend.write_all(b"half of ").await.unwrap();
         backend.set_zero_linger().unwrap();
         drop(backend);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::process::{Process, free_address};
+use super::process::{Process, two_free_addresses};
 
 /// A name server. Names that nothing was said about exist without any record, or with the default A record.
 pub(crate) struct MockDns {
@@ -25,7 +25,7 @@ impl MockDns {
         // The ports are free when chosen and may be taken a moment later, so a failed start is tried again.
         for _ in 0..5 {
             let folder = tempfile::tempdir().unwrap();
-            let (address, management) = (free_address(), free_address());
+            let (address, management) = two_free_addresses();
             let mut process = Process::start(
                 Command::new("pebble-challtestsrv")
                     .args(["-dns01", &address.to_string()])

@@ -19,7 +19,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::mock_dns::MockDns;
-use super::process::{Process, free_address};
+use super::process::{Process, free_address, two_free_addresses};
 
 /// How the server behaves.
 #[derive(Clone, Debug)]
@@ -71,7 +71,7 @@ impl Pebble {
         // The ports are free when chosen and may be taken a moment later, so a failed start is tried again.
         for _ in 0..5 {
             let folder = tempfile::tempdir().unwrap();
-            let (address, management) = (free_address(), free_address());
+            let (address, management) = two_free_addresses();
             write_configuration(options, address, management, folder.path());
             let mut process = Process::start(
                 Command::new("pebble")

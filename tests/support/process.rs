@@ -76,11 +76,22 @@ impl Drop for Process {
 
 /// A loopback address whose port is free for both TCP and UDP at the moment.
 pub(crate) fn free_address() -> SocketAddr {
+    held_address().1
+}
+
+/// Two of them.
+pub(crate) fn two_free_addresses() -> (SocketAddr, SocketAddr) {
+    // Both held until both are chosen, or they may be the same.
+    let (one, other) = (held_address(), held_address());
+    (one.1, other.1)
+}
+
+fn held_address() -> (TcpListener, SocketAddr) {
     loop {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = tcp.local_addr().unwrap();
         if UdpSocket::bind(address).is_ok() {
-            return address;
+            return (tcp, address);
         }
     }
 }
