@@ -100,36 +100,48 @@ impl AcmeIssuer {
         request: &IssueRequest<'_>,
         course: &Course<'_>,
     ) -> Result<CredentialPem, IssueError> {
-        let name = &request.desired.name;
-        let mut lost_account = None;
+        let mut lost_account: Option<String> = None;
         for _ in 1..TRIES {
-            let session = self.accounts.current(lost_account.as_deref(), request).await?;
-            let pursuit = Pursuit {
-                issuer: self,
-                session: &session,
-                request,
-                course,
-            };
-            match pursuit.run().await {
+            let mut account = None;
+            match self
+                .pursue(request, course, lost_account.as_deref(), &mut account)
+                .await
+            {
                 // What was reached is in the journal, so going on is no new beginning.
                 Err(error) if error.is_problem("badNonce") => {
+                    let name = &request.desired.name;
                     tracing::debug!(certificate = %name, issuer = self.name, "the CA keeps refusing nonces; going on");
                 }
-                Err(error) if error.is_problem("accountDoesNotExist") && lost_account.is_none() => {
-                    lost_account = Some(session.account.id().to_owned());
+                Err(error)
+                    if error.is_problem("accountDoesNotExist")
+                        && account.is_some()
+                        && lost_account.is_none() =>
+                {
+                    lost_account = account;
                 }
                 done => return done,
             }
         }
-        let session = self.accounts.current(None, request).await?;
-        Pursuit {
+        self.pursue(request, course, None, &mut None).await
+    }
+
+    /// One try; `account` is the one it is made with, once there is one.
+    async fn pursue(
+        &self,
+        request: &IssueRequest<'_>,
+        course: &Course<'_>,
+        lost_account: Option<&str>,
+        account: &mut Option<String>,
+    ) -> Result<CredentialPem, IssueError> {
+        let session = self.accounts.current(lost_account, request).await?;
+        *account = Some(session.account.id().to_owned());
+        let pursuit = Pursuit {
             issuer: self,
             session: &session,
             request,
             course,
-        }
-        .run()
-        .await
+        };
+        pursuit.run().await
     }
 }
 
