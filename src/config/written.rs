@@ -161,9 +161,11 @@ table! {
     /// What client certificates are checked against.
     CaBundle {
         /// PEM files with the CA certificates.
-        files: List<PathBuf> = required("[\"roots.pem\"]"),
+        files: List<PathBuf>,
+        /// CA certificates themselves, as PEM text; beside `files` or in their place.
+        certificates_pem: String,
     }
-    later crl_files
+    later crl_files crls_pem
 }
 
 table! {
@@ -190,6 +192,8 @@ table! {
 table! {
     /// Where connections are accepted, and what becomes of them.
     Listener {
+        /// Whether connections are accepted. Default: true.
+        enabled: bool,
         /// The IP address to listen on. Default: "[::]", which takes IPv4 as well.
         address: IpAddr,
         /// The TCP port.

@@ -70,7 +70,7 @@ impl DataPlane {
             bundles: bundles(&config.ca_bundles)?,
         };
         let (mut free, mut ours) = (Vec::new(), Vec::new());
-        for listener in config.listeners.values() {
+        for listener in config.listeners.values().filter(|listener| listener.enabled) {
             let before = running.listeners.get(&listener.name).filter(|before| {
                 before.settings().config.address == listener.address
                     && before.settings().config.protocol == listener.protocol
@@ -296,7 +296,7 @@ fn makes_room(running: &RunningListener, address: SocketAddr, config: &Config) -
     let stays = config
         .listeners
         .get(before.name.as_ref())
-        .is_some_and(|wanted| wanted.address == before.address);
+        .is_some_and(|wanted| wanted.enabled && wanted.address == before.address);
     let overlap =
         theirs.port() == address.port() && (theirs.ip().is_unspecified() || address.ip().is_unspecified());
     theirs == address || overlap && !stays
@@ -327,9 +327,12 @@ fn is_unchanged(
 fn bundles(
     configured: &BTreeMap<String, Arc<CaBundleConfig>>,
 ) -> Result<BTreeMap<String, CaBundle>, GatewayError> {
-    let load = |(name, config): (&String, &Arc<CaBundleConfig>)| match CaBundle::load(name, &config.files) {
-        Ok(bundle) => Ok((name.clone(), bundle)),
-        Err(source) => Err(GatewayError::CaBundle { source }),
+    let load = |(name, config): (&String, &Arc<CaBundleConfig>)| {
+        let pem = config.certificates_pem.as_deref();
+        match CaBundle::load(name, &config.files, pem) {
+            Ok(bundle) => Ok((name.clone(), bundle)),
+            Err(source) => Err(GatewayError::CaBundle { source }),
+        }
     };
     configured.iter().map(load).collect()
 }
