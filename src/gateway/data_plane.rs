@@ -146,6 +146,14 @@ impl DataPlane {
         running.bundles = bundles;
     }
 
+    /// Waits until listeners that are no longer wanted have given up their addresses.
+    pub(super) async fn settled(&self) {
+        let leaving = self.running().leaving.clone();
+        for listener in &leaving {
+            listener.stopped().await;
+        }
+    }
+
     /// Calls `show` with each listener, in the order of their names.
     pub(super) fn for_each_listener(&self, mut show: impl FnMut(&RunningListener)) {
         self.running().listeners.values().for_each(&mut show);
@@ -283,7 +291,7 @@ pub(super) fn defaults(config: &Config) -> Vec<Lookup> {
     let tls = config
         .listeners
         .values()
-        .filter(|listener| listener.protocol == Protocol::Tls);
+        .filter(|listener| listener.enabled && listener.protocol == Protocol::Tls);
     tls.filter_map(|listener| Selection::new(&listener.certificates, listener.unknown_sni).default_lookup())
         .collect()
 }

@@ -1,15 +1,16 @@
 //! What the admin API can ask of the running gateway.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 use crate::admin::{Operations, Problem, api};
 use crate::certificate::{CertificateName, Credential, CredentialPem, DesiredCertificate};
-use crate::config::{Authentication, IssuerConfig, Protocol};
+use crate::config::{Authentication, IssuerConfig, ListenerConfig, Protocol};
 use crate::gateway::control_plane::ControlPlane;
-use crate::gateway::views;
+use crate::gateway::{resources, views};
 use crate::inventory::{CertificateRecord, Source};
 use crate::name::NamePattern;
 use crate::renewal;
@@ -26,6 +27,7 @@ impl Operations for ControlPlane {
             certificates: self.certificates().await?,
             server_groups: self.server_groups(),
             last_reload: self.last_reload(),
+            drift: resources::drift(&self.applied.load()),
             warnings: self.warnings(),
         })
     }
@@ -219,8 +221,7 @@ impl Operations for ControlPlane {
 impl ControlPlane {
     fn listeners(&self) -> Vec<api::Listener> {
         let mut all = Vec::new();
-        self.data_plane.for_each_listener(|listener| {
-            let config = &listener.settings().config;
+        let mut show = |config: &ListenerConfig, address: SocketAddr, connections: usize| {
             let tls = config.protocol == Protocol::Tls;
             let authentication = match config.authentication {
                 Authentication::Mutual { .. } => "mutual",
@@ -228,14 +229,29 @@ impl ControlPlane {
             };
             all.push(api::Listener {
                 name: config.name.to_string(),
-                address: listener.local_addr().to_string(),
+                address: address.to_string(),
+                enabled: config.enabled,
                 protocol: if tls { "tls" } else { "http" }.to_owned(),
                 authentication: tls.then(|| authentication.to_owned()),
                 policy: tls.then(|| config.policy.clone()),
                 server_group: config.server_group.clone(),
-                connections: listener.connections(),
+                connections,
             });
+        };
+        self.data_plane.for_each_listener(|listener| {
+            let settings = listener.settings();
+            show(&settings.config, listener.local_addr(), listener.connections());
         });
+        for listener in self
+            .config
+            .load()
+            .listeners
+            .values()
+            .filter(|listener| !listener.enabled)
+        {
+            show(listener, listener.address, 0);
+        }
+        all.sort_by(|one, other| one.name.cmp(&other.name));
         all
     }
 

@@ -17,8 +17,12 @@ mod pair;
 mod peer;
 mod reload;
 mod requests;
+mod runtime;
+mod runtime_bad_input;
+mod runtime_files;
 mod scale;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;
+mod toggling;
 mod unread_log;
