@@ -39,14 +39,12 @@ pub(super) fn run(path: &Path) -> Result<ExitCode, Failure> {
 /// What is needed to start. Files that are not valid alone may be valid with what was changed at run time; then there
 /// is a store already.
 fn foundation(files: &Files) -> Result<(StoreConfig, LogConfig), Failure> {
-    match meaning(files, &RuntimeChanges::new()) {
-        Ok(loaded) => Ok((loaded.config.store, loaded.config.log)),
-        Err(problems) => {
-            let found = environment::with(|environment| files.foundation(environment));
-            let found = found.filter(|(store, _)| store.path.is_dir());
-            found.ok_or_else(|| problems.into())
-        }
+    let found = environment::with(|environment| files.foundation(environment));
+    if let Some(found) = found.filter(|(store, _)| store.path.is_dir()) {
+        return Ok(found);
     }
+    let loaded = meaning(files, &RuntimeChanges::new())?;
+    Ok((loaded.config.store, loaded.config.log))
 }
 
 /// What files mean in the environment of this process.

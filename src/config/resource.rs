@@ -148,6 +148,19 @@ fn value(text: &mut String, found: &Value) {
             }
             text.push_str(" }");
         }
+        // A message shows a whole line of what it is about; nobody wants a page of PEM there.
+        Value::String(lines) if lines.contains('\n') => {
+            text.push_str("\"\"\"\n");
+            for (count, line) in lines.split('\n').enumerate() {
+                if count > 0 {
+                    text.push('\n');
+                }
+                let quoted = Value::from(line).to_string();
+                let inner = quoted.strip_prefix('"').and_then(|inner| inner.strip_suffix('"'));
+                text.push_str(inner.unwrap_or_default());
+            }
+            text.push_str("\"\"\"");
+        }
         // Every escape of JSON's strings is one of TOML's basic strings, too.
         other => text.push_str(&other.to_string()),
     }

@@ -59,6 +59,8 @@ impl TlsClient {
     }
 
     async fn connect_over(&self, stream: TcpStream, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
+        // The request need not wait for an answer to the end of the handshake.
+        stream.set_nodelay(true)?;
         let name = ServerName::try_from(name.to_owned()).expect("a server name");
         self.connector.connect(name, stream).await
     }

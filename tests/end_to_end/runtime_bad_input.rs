@@ -137,6 +137,17 @@ async fn nothing_leaves_a_mutual_listener_without_somebody_to_ask() {
         .await
         .expect("a certificate");
     let garbage = format!("{leaf}-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    let secret = "-----BEGIN PRIVATE KEY-----\nSECRETSECRET\n-----END PRIVATE KEY-----\n";
+    for bundle in [
+        json!({ "certificates_pem": secret }),
+        json!({ "certificates_pem": secret.replace('\n', " ") }),
+    ] {
+        let line = "PUT /v1/ca-bundles/partners";
+        let (found, _, problem) = request(socket, line, &[JSON], bundle.to_string().as_bytes()).await;
+        assert_eq!(found, 422, "{problem}");
+        assert!(problem.to_string().contains("holds no certificate"), "{problem}");
+        assert!(!problem.to_string().contains("SECRET"), "{problem}");
+    }
     for (line, body, status, says) in [
         (
             "DELETE /v1/ca-bundles/partners",

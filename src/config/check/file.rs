@@ -73,7 +73,8 @@ impl Checker<'_> {
                 Code::NoCertificateInFile,
                 "`certificates_pem` holds no certificate",
             )
-            .at(&written.place, "no certificate in this text")
+            // Not at the text: whatever it is, a private key perhaps, it stays out of the log.
+            .at(&name.place, "has no certificate in `certificates_pem`")
             .help("put the text of a PEM file with the CA certificate here"),
         );
         None
