@@ -6,6 +6,8 @@
 pub mod api;
 mod client;
 mod problem;
+mod resource_client;
+pub(crate) mod resources;
 mod server;
 
 use std::path::Path;
@@ -14,14 +16,15 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 pub use client::{Client, ClientError, Events};
-pub use problem::Problem;
+pub use problem::{Finding, Problem};
+pub use resources::{Edit, ResourceOperations};
 pub use server::{Server, ServerError};
 
 use crate::certificate::CertificateName;
 
 /// What a running gateway can be asked to do. Each answer is a body of [`api`], or a [`Problem`].
 #[async_trait]
-pub trait Operations: Send + Sync + 'static {
+pub trait Operations: ResourceOperations {
     /// One screen: listeners, certificates, backends, last errors.
     async fn status(&self) -> Result<api::Status, Problem>;
 

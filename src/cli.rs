@@ -1,5 +1,6 @@
 //! The command line: one declaration, one function for each command, exit codes with a meaning.
 
+mod apply;
 mod arguments;
 mod certificates;
 mod completion;
@@ -10,6 +11,8 @@ mod output;
 mod policy;
 mod progress;
 mod quick;
+mod resource_arguments;
+mod resources;
 mod run;
 mod status;
 
@@ -81,6 +84,16 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
                 Printed::text(client.local_ca_root(&name).await?)?;
                 Ok(ExitCode::SUCCESS)
             })
+        }
+        Command::Apply { apply, gateway } => {
+            gateway.block_on(async |client| apply::apply(&client, &apply).await)
+        }
+        Command::CaBundle { command, gateway } => {
+            gateway.block_on(async |client| resources::ca_bundle(&client, command).await)
+        }
+        Command::Diff { diff, gateway } => gateway.block_on(async |client| apply::diff(&client, &diff).await),
+        Command::Listener { command, gateway } => {
+            gateway.block_on(async |client| resources::listener(&client, command).await)
         }
         Command::Cert { command, gateway } => {
             gateway.block_on(async |client| certificates::run(&client, command).await)

@@ -10,9 +10,11 @@ mod check;
 mod collection;
 mod diagnostic;
 mod document;
+mod files;
 mod period;
 mod policy_part;
 mod reader;
+mod resource;
 mod settings;
 mod source;
 mod suggestion;
@@ -26,6 +28,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Position, Severity};
+pub use files::Files;
+pub use resource::{NotAResource, ResourceId, ResourceKind, ResourceTable, RuntimeChanges};
 pub use settings::*;
 
 use diagnostic::Report;
@@ -74,7 +78,7 @@ pub struct Loaded {
 pub fn load(path: &Path, environment: &Environment<'_>) -> Result<Loaded, Diagnostics> {
     let mut report = Report::default();
     let sources = Sources::read(path, &mut report);
-    evaluate(sources, report, environment)
+    evaluate(sources, &RuntimeChanges::new(), report, environment)
 }
 
 /// The JSON Schema of a configuration file.
@@ -85,11 +89,17 @@ pub fn json_schema() -> serde_json::Value {
 }
 
 fn evaluate(
-    sources: Sources,
+    mut sources: Sources,
+    changes: &RuntimeChanges,
     mut report: Report,
     environment: &Environment<'_>,
 ) -> Result<Loaded, Diagnostics> {
-    let document = document::read(&sources, &mut report);
+    for (id, table) in changes {
+        if let Some(table) = table {
+            sources.add_change(resource::title(id), resource::document(id, table));
+        }
+    }
+    let document = document::read(&sources, changes, &mut report);
     let config = document.and_then(|document| check::check(&document, &sources, environment, &mut report));
     if let Some(config) = &config
         && config.listeners.is_empty()
@@ -129,7 +139,7 @@ mod tests {
             state_directory: None,
             cores: 1,
         };
-        let result = evaluate(sources, Report::default(), &environment);
+        let result = evaluate(sources, &RuntimeChanges::new(), Report::default(), &environment);
         let diagnostics = match &result {
             Ok(loaded) => &loaded.warnings,
             Err(diagnostics) => diagnostics,

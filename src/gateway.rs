@@ -5,11 +5,14 @@
 //! that is not loaded yet is loaded for the first client that asks for it. Certificate files are read by a task of their
 //! own meanwhile, at a start and at a reload alike: what they bring follows a moment later.
 
+mod applied;
 mod ca_bundles;
 mod control_plane;
 mod data_plane;
 mod error;
 mod operations;
+mod resources;
+mod three_way;
 mod views;
 mod watched_files;
 
@@ -22,13 +25,15 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
+pub use applied::Check;
 pub use error::GatewayError;
 
 use crate::admin;
 use crate::cause::with_causes;
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{Files, StoreConfig};
 use crate::dns::DnsChecker;
+use crate::gateway::applied::Applied;
 use crate::gateway::control_plane::{ControlPlane, Gate, joined};
 use crate::gateway::data_plane::DataPlane;
 use crate::gateway::watched_files::WatchedFiles;
@@ -47,14 +52,20 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts to serve what `config` says, on this machine's clock.
+    /// Starts to serve, on this machine's clock, what `files` say together with what was changed at run time before.
+    /// `store` is what the files say of the store, and `check` tells what they mean.
     ///
     /// # Errors
     /// [`GatewayError`]; nothing is left running then.
-    pub async fn start(config: Config) -> Result<Self, GatewayError> {
+    pub async fn start(files: Files, store: &StoreConfig, check: Arc<Check>) -> Result<Self, GatewayError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let (store, recovery) = open_store(&config).await?;
+        let (store, recovery) = open_store(store).await?;
         let inventory = Inventory::new(Arc::new(store));
+        let known = inventory.resources().await?;
+        let mut wanted = Applied::default().with_known(known.clone()).with_files(files);
+        wanted.keep_authentication(&known);
+        let candidate = wanted.checked(&*check)?;
+        let config = candidate.config;
         let data_plane = DataPlane::start(config.runtime.workers)?;
 
         let mut publisher = Publisher::new(
@@ -68,6 +79,7 @@ impl Gateway {
 
         let prepared = data_plane.prepare(&config)?;
         let files = WatchedFiles::watch(&config, &inventory, &clock);
+        inventory.save_resources(&known, &candidate.applied.known).await?;
 
         let solver: Arc<dyn ChallengeSolver> = Arc::new(PublishedChallenges::new(
             data_plane.challenges.clone(),
@@ -105,6 +117,9 @@ impl Gateway {
             inventory,
             data_plane,
             config,
+            check,
+            applied: ArcSwap::from_pointee(candidate.applied),
+            turn: Default::default(),
             dns,
             issuers,
             solver,
@@ -113,7 +128,6 @@ impl Gateway {
             steps: Default::default(),
             ended: Default::default(),
             last_reload: Default::default(),
-            applying: Default::default(),
         });
         let admin = admin::Server::start(&socket, control.clone()).await?;
         control.data_plane.commit(prepared);
@@ -158,9 +172,13 @@ impl Gateway {
 
     /// Applies another configuration: everything is prepared first, then swapped. If anything of it cannot be done,
     /// nothing is changed. The outcome is logged, and shown by `status`.
-    pub async fn reload(&self, read: impl FnOnce() -> Result<Config, String>) {
+    pub async fn reload(&self, read: impl FnOnce() -> Result<Files, String>) {
         let outcome = match read() {
-            Ok(config) => self.apply(config).await.map_err(|error| with_causes(&error)),
+            Ok(files) => self
+                .control
+                .apply_files(files, false)
+                .await
+                .map_err(|error| with_causes(&error)),
             Err(problems) => Err(problems),
         };
         match &outcome {
@@ -187,23 +205,10 @@ impl Gateway {
         self.tasks.shutdown().await;
         tracing::info!("stopped");
     }
-
-    async fn apply(&self, config: Config) -> Result<(), GatewayError> {
-        let _alone = self.control.applying.lock().await;
-        data_plane::check_fixed_parts(&self.control.config.load(), &config)?;
-        let requested = self.control.inventory.requested().await?;
-        let prepared = self.control.data_plane.prepare(&config)?;
-
-        // No await between these: connections that come to a prepared socket are waiting.
-        let changed = self.control.adopt(config, requested);
-        self.control.data_plane.commit(prepared);
-        self.control.reconsider(&changed).await;
-        Ok(())
-    }
 }
 
-async fn open_store(config: &Config) -> Result<(EmbeddedStore, Recovery), GatewayError> {
-    let path = config.store.path.clone();
+async fn open_store(config: &StoreConfig) -> Result<(EmbeddedStore, Recovery), GatewayError> {
+    let path = config.path.clone();
     let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&path, Default::default()));
     match opened.await {
         Ok(opened) => Ok(opened?),

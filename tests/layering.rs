@@ -24,7 +24,7 @@ const PLAN: &str = "
     http:           name clock metrics certificate policy config tls backend
     listener:       name clock metrics certificate policy config tls record backend http
 
-    inventory:      name clock certificate store
+    inventory:      name clock certificate config store
     dns:            name clock metrics config inventory
     issuer:         cause name clock metrics certificate config store inventory
     renewal:        cause name clock metrics certificate config store inventory dns issuer

@@ -9,6 +9,9 @@ use crate::certificate::{CertificateName, KeyType};
 use crate::clock::Timestamp;
 use crate::name::NamePattern;
 
+pub use crate::admin::resources::{
+    ApplyReport, ApplyRequest, Drift, FileText, KeyChange, Resource, TableChange,
+};
 pub use crate::dns::DomainVerdict;
 
 /// `GET /v1/status`.
@@ -30,6 +33,9 @@ pub struct Status {
     pub server_groups: Vec<ServerGroup>,
     /// The outcome of the last reload, if there was one.
     pub last_reload: Option<Reload>,
+    /// What is not in force as the file says.
+    #[serde(default)]
+    pub drift: Vec<Drift>,
     /// Whatever an operator should look at, in words.
     pub warnings: Vec<String>,
 }
@@ -41,6 +47,8 @@ pub struct Listener {
     pub name: String,
     /// Where it listens.
     pub address: String,
+    /// Whether it accepts connections.
+    pub enabled: bool,
     /// `tls` or `http`.
     pub protocol: String,
     /// `one-way`, `observe` or `mutual`; absent for `http`.

@@ -85,7 +85,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn renew(&self, name: &CertificateName) -> Result<(), ClientError> {
-        self.send(Method::POST, &certificate_path(name, "/renew"), None::<&()>)
+        self.send(Method::POST, &certificate_path(name, "/renew"), None::<&()>, None)
             .await
             .map(drop)
     }
@@ -109,7 +109,7 @@ impl Client {
     /// [`ClientError`].
     pub async fn local_ca_root(&self, issuer: &str) -> Result<String, ClientError> {
         let path = format!("/v1/issuers/{}/root", encoded(issuer));
-        let body = self.send(Method::GET, &path, None::<&()>).await?;
+        let body = self.send(Method::GET, &path, None::<&()>, None).await?;
         String::from_utf8(self.collect(body).await?).map_err(|_| self.unintelligible("not text"))
     }
 
@@ -129,31 +129,43 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn events(&self) -> Result<Events, ClientError> {
-        let response = self.send(Method::GET, "/v1/events", None::<&()>).await?;
+        let response = self.send(Method::GET, "/v1/events", None::<&()>, None).await?;
         Ok(Events {
             body: response.into_body(),
             unread: Vec::new(),
         })
     }
 
-    async fn call<B: Serialize, T: DeserializeOwned>(
+    pub(super) async fn call<B: Serialize, T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Option<&B>,
     ) -> Result<T, ClientError> {
-        let response = self.send(method, path, body).await?;
-        let bytes = self.collect(response).await?;
-        serde_json::from_slice(&bytes).map_err(|error| self.unintelligible(&error.to_string()))
+        self.call_if(method, path, body, None).await
     }
 
-    async fn send<B: Serialize>(
+    /// As [`call`](Self::call), where `condition` is the entity tag that must still be right.
+    pub(super) async fn call_if<B: Serialize, T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Option<&B>,
+        condition: Option<&str>,
+    ) -> Result<T, ClientError> {
+        let response = self.send(method, path, body, condition).await?;
+        let bytes = self.collect(response).await?;
+        serde_json::from_slice(&bytes).map_err(|error| self.unintelligible(&error.to_string()))
+    }
+
+    pub(super) async fn send<B: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+        condition: Option<&str>,
     ) -> Result<Response<Incoming>, ClientError> {
-        let attempt = self.send_now(method, path, body);
+        let attempt = self.send_now(method, path, body, condition);
         match tokio::time::timeout(Duration::from_secs(60), attempt).await {
             Ok(result) => result,
             Err(_) => Err(self.unintelligible("no answer within 60 s")),
@@ -165,6 +177,7 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<&B>,
+        condition: Option<&str>,
     ) -> Result<Response<Incoming>, ClientError> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|source| {
             let socket = self.socket.clone();
@@ -195,6 +208,11 @@ impl Client {
             header::CONTENT_TYPE,
             header::HeaderValue::from_static("application/json"),
         );
+        if let Some(condition) = condition {
+            let condition = header::HeaderValue::from_str(condition);
+            let condition = condition.map_err(|_| self.unintelligible("the entity tag is not valid"))?;
+            headers.insert(header::IF_MATCH, condition);
+        }
         let response = sender.send_request(request).await.map_err(broken)?;
         if response.status().is_success() {
             return Ok(response);
@@ -294,7 +312,7 @@ fn certificate_path(name: &CertificateName, action: &str) -> String {
     format!("/v1/certificates/{}{action}", encoded(name.as_str()))
 }
 
-fn encoded(segment: &str) -> String {
+pub(super) fn encoded(segment: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     segment
         .bytes()

@@ -14,6 +14,22 @@ pub struct Problem {
     pub title: String,
     /// This problem.
     pub detail: String,
+    /// What is wrong with the configuration that was asked for, each with its place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Finding {
+    /// The word for its kind; stays the same from version to version.
+    pub code: String,
+    /// What was found.
+    pub message: String,
+    /// What would be right.
+    pub help: Option<String>,
+    /// Where: file or resource, line and column.
+    pub position: Option<String>,
 }
 
 impl Problem {
@@ -29,6 +45,32 @@ impl Problem {
             "the request collides with what is there",
             detail,
         )
+    }
+
+    /// The configuration would not be valid (422).
+    pub fn invalid(detail: impl Into<String>, findings: Vec<Finding>) -> Self {
+        let title = "the configuration would not be valid";
+        Self {
+            findings,
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, title, detail)
+        }
+    }
+
+    /// It has changed since it was read (412).
+    pub fn stale(detail: impl Into<String>) -> Self {
+        let title = "it has changed in the meantime";
+        Self::new(StatusCode::PRECONDITION_FAILED, title, detail)
+    }
+
+    /// The body is of a type that is not understood (415).
+    pub fn unsupported(detail: impl Into<String>) -> Self {
+        let title = "the body is of another type than expected";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, title, detail)
+    }
+
+    /// The body could not be taken in, for a reason that has a status of its own.
+    pub fn rejected(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self::new(status, "the request is not valid", detail)
     }
 
     /// The gateway itself failed (500).
@@ -57,6 +99,7 @@ impl Problem {
             status: status.as_u16(),
             title: title.to_owned(),
             detail: detail.into(),
+            findings: Vec::new(),
         }
     }
 }

@@ -118,6 +118,7 @@ fn router(operations: Arc<dyn Operations>) -> Router {
         .route("/v1/issuers/{name}/root", get(root))
         .route("/v1/dns-checks", post(dns_checks))
         .route("/v1/events", get(events))
+        .merge(super::resources::router())
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))

@@ -34,18 +34,31 @@ pub struct CaBundle {
 }
 
 impl CaBundle {
-    /// Reads the files of the bundle called `name`: CA certificates, and CRLs of theirs. Blocks on the file system.
+    /// Reads the files of the bundle called `name`, and the certificates that it holds itself: CA certificates, and CRLs of
+    /// theirs. Blocks on the file system.
     ///
     /// # Errors
     /// [`CaBundleError`] names the file, and the block within it, that cannot be used. Nothing is skipped: a
     /// bundle is taken whole or not at all.
-    pub fn load(name: &str, files: &[PathBuf], crl_files: &[PathBuf]) -> Result<Self, CaBundleError> {
+    pub fn load(
+        name: &str,
+        files: &[PathBuf],
+        certificates_pem: Option<&str>,
+        crl_files: &[PathBuf],
+    ) -> Result<Self, CaBundleError> {
         let mut authorities = Vec::new();
         for file in files {
             let text = read(name, file)?;
             add(&mut authorities, &text).map_err(|problem| CaBundleError::Unusable {
                 bundle: name.to_owned(),
                 file: file.clone(),
+                problem,
+            })?;
+        }
+        if let Some(text) = certificates_pem {
+            add(&mut authorities, text.as_bytes()).map_err(|problem| CaBundleError::Unusable {
+                bundle: name.to_owned(),
+                file: "certificates_pem".into(),
                 problem,
             })?;
         }
@@ -289,7 +302,7 @@ mod tests {
             file
         };
         let files: Vec<_> = texts.iter().enumerate().map(write).collect();
-        CaBundle::load("partners", &files, &[])
+        CaBundle::load("partners", &files, None, &[])
     }
 
     #[test]
@@ -306,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_read_is_named() {
-        let error = CaBundle::load("partners", &["/nowhere/root.pem".into()], &[]).unwrap_err();
+        let error = CaBundle::load("partners", &["/nowhere/root.pem".into()], None, &[]).unwrap_err();
         assert_eq!(
             error.to_string(),
             "CA bundle `partners`: cannot read /nowhere/root.pem"

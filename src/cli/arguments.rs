@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::policy::PolicyCommand;
+use super::resource_arguments::{ApplyFile, CaBundleCommand, DiffFile, ListenerCommand};
 use super::{Failure, environment};
 use crate::admin::Client;
 use crate::certificate::{CertificateName, KeyType};
@@ -54,11 +55,44 @@ pub(super) enum Command {
     /// Validate a configuration and report every problem in it.
     #[command(after_help = "Example: certgate check --config certgate.toml")]
     Check(ConfigFile),
+    /// Bring a running gateway to a file.
+    ///
+    /// What was changed at run time stays, where the file says of it what it said before. A file that would have a
+    /// listener ask less of its clients than it does is refused, unless it is allowed.
+    #[command(after_help = "Example: certgate apply --config /etc/certgate/certgate.toml")]
+    Apply {
+        #[command(flatten)]
+        apply: ApplyFile,
+        #[command(flatten)]
+        gateway: Connection,
+    },
+    /// Show what a file would change in a running gateway.
+    #[command(after_help = "Example: certgate diff --config /etc/certgate/certgate.toml")]
+    Diff {
+        #[command(flatten)]
+        diff: DiffFile,
+        #[command(flatten)]
+        gateway: Connection,
+    },
     /// Show one screen: listeners, certificates with the time left, backends, last errors.
     #[command(after_help = "Example: certgate status\nExample: certgate status --output json")]
     Status {
         #[command(flatten)]
         form: Form,
+        #[command(flatten)]
+        gateway: Connection,
+    },
+    /// Change listeners while they serve: who shows a certificate, and whether they accept.
+    Listener {
+        #[command(subcommand)]
+        command: ListenerCommand,
+        #[command(flatten)]
+        gateway: Connection,
+    },
+    /// List, add, show and delete what client certificates are checked against.
+    CaBundle {
+        #[command(subcommand)]
+        command: CaBundleCommand,
         #[command(flatten)]
         gateway: Connection,
     },

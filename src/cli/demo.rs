@@ -22,10 +22,10 @@ use super::certificates;
 use super::environment;
 use super::log::Log;
 use super::output::{Printed, Surplus};
-use super::run::control_runtime;
+use super::run::{self, control_runtime};
 use crate::admin::Client;
 use crate::certificate::CertificateName;
-use crate::config::{self, LogConfig};
+use crate::config::{Files, LogConfig, RuntimeChanges};
 use crate::gateway::Gateway;
 
 const CONNECTIONS: usize = 8;
@@ -50,7 +50,8 @@ async fn show(directory: &Path, demo: &Demo) -> Result<ExitCode, Failure> {
     let text = configuration(directory, port, &servers);
     let path = directory.join("certgate.toml");
     std::fs::write(&path, &text)?;
-    let config = environment::with(|environment| config::load(&path, environment))?.config;
+    let files = environment::with(|environment| Files::read(&path, environment))?;
+    let config = run::meaning(&files, &RuntimeChanges::new())?.config;
     let _log = Log::start(&LogConfig {
         level: if demo.verbose { Level::INFO } else { Level::WARN },
         ..config.log.clone()
@@ -62,7 +63,7 @@ async fn show(directory: &Path, demo: &Demo) -> Result<ExitCode, Failure> {
         indented(&text)
     ))?;
 
-    let gateway = Gateway::start(config).await?;
+    let gateway = Gateway::start(files, &config.store, Arc::new(run::meaning)).await?;
     let client = Client::new(&directory.join("admin.sock"));
     let root = obtained(&client).await?;
     let root_file = directory.join("root.pem");

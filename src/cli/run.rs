@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,24 +13,43 @@ use super::environment;
 use super::log::Log;
 use super::output::Printed;
 use crate::cause::with_causes;
-use crate::config::{self, Config, Diagnostics};
-use crate::gateway::Gateway;
+use crate::config::{self, Config, Diagnostics, Files, Loaded, LogConfig, RuntimeChanges, StoreConfig};
+use crate::gateway::{Gateway, GatewayError};
 
 pub(super) fn run(path: &Path) -> Result<ExitCode, Failure> {
     // Paths in the log and in the status are read by people who stand elsewhere.
     let path = &std::path::absolute(path)?;
-    let loaded = environment::with(|environment| config::load(path, environment))?;
-    let _log = Log::start(&loaded.config.log)?;
-    log_warnings(&loaded.warnings);
+    let files = environment::with(|environment| Files::read(path, environment))?;
+    let (store, log) = foundation(&files)?;
+    let _log = Log::start(&log)?;
     let runtime = control_runtime()?;
-    let served = runtime.block_on(serve(loaded.config, path));
+    let served = runtime.block_on(serve(files, &store, path));
     // A look-up in a resolver that does not answer is waited for no longer than this.
     runtime.shutdown_timeout(LAST_WAIT);
     // Whoever reads the log of a service is told there, in the log's own form.
     served.or_else(|error| {
+        if let Some(GatewayError::Configuration(problems)) = error.downcast_ref() {
+            return Err(problems.clone().into());
+        }
         tracing::error!("the gateway cannot run: {}", with_causes(&*error));
         Ok(ExitCode::FAILURE)
     })
+}
+
+/// What is needed to start. Files that are not valid alone may be valid with what was changed at run time; then there
+/// is a store already.
+fn foundation(files: &Files) -> Result<(StoreConfig, LogConfig), Failure> {
+    let found = environment::with(|environment| files.foundation(environment));
+    if let Some(found) = found.filter(|(store, _)| store.path.is_dir()) {
+        return Ok(found);
+    }
+    let loaded = meaning(files, &RuntimeChanges::new())?;
+    Ok((loaded.config.store, loaded.config.log))
+}
+
+/// What files mean in the environment of this process.
+pub(super) fn meaning(files: &Files, changes: &RuntimeChanges) -> Result<Loaded, Diagnostics> {
+    environment::with(|environment| files.check(changes, environment))
 }
 
 pub(super) fn check(path: &Path) -> Result<ExitCode, Failure> {
@@ -77,12 +97,12 @@ pub(super) fn control_runtime() -> io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-async fn serve(config: Config, path: &Path) -> Result<ExitCode, Failure> {
+async fn serve(files: Files, store: &StoreConfig, path: &Path) -> Result<ExitCode, Failure> {
     let mut hang_up = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let gateway = tokio::select! {
-        started = Gateway::start(config) => started?,
+        started = Gateway::start(files, store, Arc::new(meaning)) => started?,
         _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
         _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
     };
@@ -94,7 +114,7 @@ async fn serve(config: Config, path: &Path) -> Result<ExitCode, Failure> {
         }
         // The end need not wait for a reload that does.
         tokio::select! {
-            () = gateway.reload(|| load_quietly(path)) => {}
+            () = gateway.reload(|| read(path)) => {}
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
@@ -108,20 +128,8 @@ async fn serve(config: Config, path: &Path) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// As [`load`], for a process that has a log.
-fn load_quietly(path: &Path) -> Result<Config, String> {
-    let loaded = environment::with(|environment| config::load(path, environment))
-        .map_err(|problems| problems.to_string())?;
-    log_warnings(&loaded.warnings);
-    Ok(loaded.config)
-}
-
-/// An event for each, in one line.
-fn log_warnings(warnings: &Diagnostics) {
-    for warning in warnings {
-        let position = warning.position().map(tracing::field::display);
-        tracing::warn!(position, help = warning.suggestion(), "{}", warning.message());
-    }
+fn read(path: &Path) -> Result<Files, String> {
+    environment::with(|environment| Files::read(path, environment)).map_err(|problems| problems.to_string())
 }
 
 const LAST_WAIT: Duration = Duration::from_secs(5);

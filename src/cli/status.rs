@@ -6,6 +6,7 @@ use super::Failure;
 use super::arguments::OutputFormat;
 use super::certificates;
 use super::output::{Printed, Surplus, time_left};
+use super::resources::drift_text;
 use crate::admin::{Client, api};
 use crate::name::NamePattern;
 
@@ -35,6 +36,14 @@ pub(super) async fn status(client: &Client, format: OutputFormat) -> Result<Exit
             None => "applied".to_owned(),
         };
         Printed::text(format!("\nlast reload at {}: {outcome}\n", reload.at))?;
+    }
+    if !status.drift.is_empty() {
+        Printed::text("\nnot as in the file:\n")?;
+        let drift = status
+            .drift
+            .iter()
+            .map(|drift| (String::new(), drift_text(drift)));
+        Printed::labelled(drift)?;
     }
     if !status.warnings.is_empty() {
         Printed::text("\n")?;
@@ -85,7 +94,10 @@ fn listeners(status: &api::Status) -> Result<(), Failure> {
     let rows = status.listeners.iter().map(|listener| {
         vec![
             listener.name.clone(),
-            listener.address.clone(),
+            match listener.enabled {
+                true => listener.address.clone(),
+                false => format!("{} (disabled)", listener.address),
+            },
             listener.protocol.clone(),
             or_dash(&listener.authentication),
             or_dash(&listener.policy),

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crate::config::collection::Named;
 use crate::config::diagnostic::{Code, Diagnostic, Report};
 use crate::config::reader::Key;
-use crate::config::settings::{CaBundleConfig, Config};
+use crate::config::settings::{CaBundleConfig, Config, LogConfig, StoreConfig};
 use crate::config::source::{Located, Place, Sources};
 use crate::config::written::Document;
 use crate::config::{Environment, suggestion};
@@ -51,9 +51,11 @@ pub(super) fn check(
         let files: Vec<_> = files.map(|file| checker.file_with_certificate(file)).collect();
         let crl_files = table.crl_files.items().iter();
         let crl_files: Vec<_> = crl_files.map(|file| checker.file(file)).collect();
+        let certificates_pem = checker.inline_certificates(name, table)?;
         Some(Arc::new(CaBundleConfig {
             name: name.value.clone(),
             files: files.into_iter().collect::<Option<_>>()?,
+            certificates_pem,
             crl_files: crl_files.into_iter().collect::<Option<_>>()?,
         }))
     });
@@ -84,6 +86,22 @@ pub(super) fn check(
         server_groups: server_groups?,
         listeners: listeners?,
     })
+}
+
+/// The store and the log alone, where the document says them in a usable way.
+pub(super) fn foundation(
+    document: &Document,
+    sources: &Sources,
+    environment: &Environment<'_>,
+    report: &mut Report,
+) -> Option<(StoreConfig, LogConfig)> {
+    let mut checker = Checker {
+        document,
+        sources,
+        environment,
+        report,
+    };
+    Some((checker.store()?, checker.log()?))
 }
 
 /// What every check can see, and where it reports.

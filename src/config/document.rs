@@ -2,22 +2,28 @@
 
 use std::collections::{BTreeSet, btree_map};
 
-use toml::de::DeTable;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use crate::config::collection::Named;
 use crate::config::diagnostic::{Code, Diagnostic, Report};
 use crate::config::reader::{Key, Reader};
+use crate::config::resource::RuntimeChanges;
 use crate::config::source::{Place, Source, Sources};
 use crate::config::written::Document;
 
 /// Reads every file and joins them. After a syntax error the other findings are still reported, but there is no
-/// document: what is missing from it may only be hidden by the error.
-pub(super) fn read(sources: &Sources, report: &mut Report) -> Option<Document> {
+/// document: what is missing from it may only be hidden by the error. Tables of the files that were changed at run time
+/// are passed over.
+pub(super) fn read(sources: &Sources, changes: &RuntimeChanges, report: &mut Report) -> Option<Document> {
     // A file that could not be read would make names dangle that it defines.
     let mut complete = !report.has_errors();
     let mut whole = Document::default();
     for (file, source) in sources.iter().enumerate() {
-        let (table, errors) = DeTable::parse_recoverable(&source.text);
+        let (mut table, errors) = DeTable::parse_recoverable(&source.text);
+        if !source.is_change {
+            pass_over(table.get_mut(), changes);
+        }
         let place = Place::new(file, table.span());
         let part = Reader::new(file, report).known::<Document>(table.get_ref(), &place);
         join(&mut whole, part, report);
@@ -25,6 +31,15 @@ pub(super) fn read(sources: &Sources, report: &mut Report) -> Option<Document> {
         syntax(file, source, &errors, report);
     }
     complete.then_some(whole)
+}
+
+fn pass_over(table: &mut DeTable<'_>, changes: &RuntimeChanges) {
+    for id in changes.keys() {
+        let section = table.get_mut(id.kind.section()).map(Spanned::get_mut);
+        if let Some(DeValue::Table(section)) = section {
+            section.remove(id.name.as_str());
+        }
+    }
 }
 
 /// Reports syntax errors. What stands on the line of one is a guess, and so is what follows a broken `[header]`

@@ -191,8 +191,10 @@ pub struct CertificateFiles {
 pub struct CaBundleConfig {
     /// The bundle's name.
     pub name: String,
-    /// PEM files with the CA certificates; never empty.
+    /// PEM files with the CA certificates; may be empty where `certificates_pem` is there.
     pub files: Vec<PathBuf>,
+    /// CA certificates as PEM text.
+    pub certificates_pem: Option<String>,
     /// Files with CRLs of those CAs.
     pub crl_files: Vec<PathBuf>,
 }
@@ -220,6 +222,8 @@ pub struct ServerConfig {
 pub struct ListenerConfig {
     /// The listener's name.
     pub name: Arc<str>,
+    /// Whether it accepts connections.
+    pub enabled: bool,
     /// Where it listens. `[::]` takes IPv4 as well.
     pub address: SocketAddr,
     /// What it speaks.

@@ -5,12 +5,13 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
+use std::sync::Arc;
 
 use crate::config::diagnostic::{Code, Diagnostic, Position, Report};
 
 /// Every file that was read, in name order.
-#[derive(Debug, Default)]
-pub(super) struct Sources(Vec<Source>);
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sources(Vec<Arc<Source>>);
 
 /// One file.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(super) struct Source {
     pub(super) name: String,
     /// What it holds.
     pub(super) text: String,
+    /// Whether it is what was said of a resource at run time.
+    pub(super) is_change: bool,
     directory: PathBuf,
     /// The offset at which each line begins.
     lines: Vec<usize>,
@@ -91,23 +94,34 @@ impl Sources {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
+        self.push(path.display().to_string(), text, directory, false);
+    }
+
+    /// Adds what was said of a resource at run time; relative paths in it start where those of the first file do.
+    pub(super) fn add_change(&mut self, title: String, text: String) {
+        let first = self.0.first().map(|source| source.directory.clone());
+        self.push(title, text, first.unwrap_or_default(), true);
+    }
+
+    fn push(&mut self, name: String, text: String, directory: PathBuf, is_change: bool) {
         let newlines = text.match_indices('\n').map(|(newline, _)| newline + 1);
-        self.0.push(Source {
-            name: path.display().to_string(),
+        self.0.push(Arc::new(Source {
+            name,
             lines: std::iter::once(0).chain(newlines).collect(),
             text,
+            is_change,
             directory,
-        });
+        }));
     }
 
     /// The files.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Source> {
-        self.0.iter()
+        self.0.iter().map(Arc::as_ref)
     }
 
     /// The file of `place`.
     pub(super) fn source(&self, place: &Place) -> Option<&Source> {
-        self.0.get(place.file)
+        self.0.get(place.file).map(Arc::as_ref)
     }
 
     /// What a path written at `place` means: relative ones start at the directory of their file.

@@ -165,10 +165,13 @@ table! {
     /// What client certificates are checked against.
     CaBundle {
         /// PEM files with the CA certificates.
-        files: List<PathBuf> = required("[\"roots.pem\"]"),
+        files: List<PathBuf>,
+        /// CA certificates themselves, as PEM text; beside `files` or in their place.
+        certificates_pem: String,
         /// Files with CRLs of these CAs, PEM or DER. A CA without one has revoked nothing.
         crl_files: List<PathBuf>,
     }
+    later crls_pem
 }
 
 table! {
@@ -231,6 +234,8 @@ table! {
 table! {
     /// Where connections are accepted, and what becomes of them.
     Listener {
+        /// Whether connections are accepted. Default: true.
+        enabled: bool,
         /// The IP address to listen on. Default: "[::]", which takes IPv4 as well.
         address: IpAddr,
         /// The TCP port.

@@ -35,7 +35,7 @@ pub(super) async fn watch(control: Arc<ControlPlane>, mut stop: watch::Receiver<
 
 /// Has the next handshakes verified against what the files hold now; keeps what there is when that cannot be used.
 async fn take_over(control: &ControlPlane) {
-    let _alone = control.applying.lock().await;
+    let _alone = control.turn.lock().await;
     let config = control.config.load_full();
     match control.data_plane.prepare(&config) {
         Ok(prepared) => {

@@ -15,6 +15,7 @@ use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, IssuerConfig};
 use crate::dns::DnsChecker;
+use crate::gateway::applied::{Applied, Check};
 use crate::gateway::data_plane::DataPlane;
 use crate::gateway::watched_files::WatchedFiles;
 use crate::inventory::{Inventory, InventoryError};
@@ -30,6 +31,10 @@ pub(super) struct ControlPlane {
     pub(super) inventory: Inventory,
     pub(super) data_plane: DataPlane,
     pub(super) config: Arc<ArcSwap<Config>>,
+    pub(super) check: Arc<Check>,
+    pub(super) applied: ArcSwap<Applied>,
+    /// Held by whoever changes the configuration, or has listeners prepared and swapped.
+    pub(super) turn: tokio::sync::Mutex<()>,
     pub(super) dns: Arc<ArcSwap<DnsChecker>>,
     pub(super) issuers: Arc<Issuers>,
     pub(super) solver: Arc<dyn ChallengeSolver>,
@@ -43,8 +48,6 @@ pub(super) struct ControlPlane {
     pub(super) recovery: Recovery,
     pub(super) ended: Mutex<Vec<&'static str>>,
     pub(super) last_reload: Mutex<Option<api::Reload>>,
-    /// Held while listeners are prepared and swapped.
-    pub(super) applying: tokio::sync::Mutex<()>,
 }
 
 impl ControlPlane {

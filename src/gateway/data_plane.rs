@@ -74,7 +74,7 @@ impl DataPlane {
             policies: config.policies.clone(),
         };
         let (mut free, mut ours) = (Vec::new(), Vec::new());
-        for listener in config.listeners.values() {
+        for listener in config.listeners.values().filter(|listener| listener.enabled) {
             let before = running.listeners.get(&listener.name).filter(|before| {
                 before.settings().config.address == listener.address
                     && before.settings().config.protocol == listener.protocol
@@ -166,6 +166,14 @@ impl DataPlane {
         bundles
             .flat_map(|bundle| ca_bundles::alarms(bundle, now))
             .collect()
+    }
+
+    /// Waits until listeners that are no longer wanted have given up their addresses.
+    pub(super) async fn settled(&self) {
+        let leaving = self.running().leaving.clone();
+        for listener in &leaving {
+            listener.stopped().await;
+        }
     }
 
     /// Calls `show` with each listener, in the order of their names.
@@ -310,7 +318,7 @@ pub(super) fn defaults(config: &Config) -> Vec<Lookup> {
     let tls = config
         .listeners
         .values()
-        .filter(|listener| listener.protocol == Protocol::Tls);
+        .filter(|listener| listener.enabled && listener.protocol == Protocol::Tls);
     tls.filter_map(|listener| Selection::new(&listener.certificates, listener.unknown_sni).default_lookup())
         .collect()
 }
@@ -323,7 +331,7 @@ fn makes_room(running: &RunningListener, address: SocketAddr, config: &Config) -
     let stays = config
         .listeners
         .get(before.name.as_ref())
-        .is_some_and(|wanted| wanted.address == before.address);
+        .is_some_and(|wanted| wanted.enabled && wanted.address == before.address);
     let overlap =
         theirs.port() == address.port() && (theirs.ip().is_unspecified() || address.ip().is_unspecified());
     theirs == address || overlap && !stays
@@ -353,13 +361,12 @@ fn is_unchanged(
 fn bundles(
     configured: &BTreeMap<String, Arc<CaBundleConfig>>,
 ) -> Result<BTreeMap<String, CaBundle>, GatewayError> {
-    let load = |(name, config): (&String, &Arc<CaBundleConfig>)| match CaBundle::load(
-        name,
-        &config.files,
-        &config.crl_files,
-    ) {
-        Ok(bundle) => Ok((name.clone(), bundle)),
-        Err(source) => Err(GatewayError::CaBundle { source }),
+    let load = |(name, config): (&String, &Arc<CaBundleConfig>)| {
+        let pem = config.certificates_pem.as_deref();
+        match CaBundle::load(name, &config.files, pem, &config.crl_files) {
+            Ok(bundle) => Ok((name.clone(), bundle)),
+            Err(source) => Err(GatewayError::CaBundle { source }),
+        }
     };
     configured.iter().map(load).collect()
 }

@@ -7,6 +7,7 @@ use certgate_store::StoreError;
 
 use crate::admin::ServerError;
 use crate::certificate::CaBundleError;
+use crate::config::Diagnostics;
 use crate::inventory::InventoryError;
 use crate::listener::ListenerError;
 use crate::tls::TlsError;
@@ -29,6 +30,15 @@ pub enum GatewayError {
     CaBundle {
         /// The bundle and the reason.
         source: CaBundleError,
+    },
+    /// The configuration is not valid, alone or with what was changed at run time.
+    #[error("{0}")]
+    Configuration(Diagnostics),
+    /// A file would have listeners ask less of their clients.
+    #[error("{what}; `certgate apply --config FILE --allow-downgrade` does it")]
+    Downgrade {
+        /// Which, what is in force, and what the file says.
+        what: String,
     },
     /// A change that needs a restart.
     #[error(

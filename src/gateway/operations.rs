@@ -1,20 +1,21 @@
 //! What the admin API can ask of the running gateway.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 use crate::admin::{Operations, Problem, api};
 use crate::certificate::{CertificateName, Credential, CredentialPem, DesiredCertificate};
-use crate::config::{IssuerConfig, Protocol};
+use crate::config::{IssuerConfig, ListenerConfig, Protocol};
 use crate::gateway::control_plane::ControlPlane;
-use crate::gateway::views;
+use crate::gateway::{resources, views};
 use crate::inventory::{CertificateRecord, Source};
 use crate::listener::Service;
 use crate::name::NamePattern;
 use crate::renewal;
-use crate::tls::{Observation, Observations};
+use crate::tls::{Observation, Observations, ServerTls};
 
 #[async_trait]
 impl Operations for ControlPlane {
@@ -28,6 +29,7 @@ impl Operations for ControlPlane {
             certificates: self.certificates().await?,
             server_groups: self.server_groups(),
             last_reload: self.last_reload(),
+            drift: resources::drift(&self.applied.load()),
             warnings: self.warnings(),
         })
     }
@@ -231,27 +233,48 @@ fn observed_client(observed: &Observation) -> api::ObservedClient {
 impl ControlPlane {
     fn listeners(&self) -> Vec<api::Listener> {
         let mut all = Vec::new();
-        self.data_plane.for_each_listener(|listener| {
-            let settings = listener.settings();
-            let config = &settings.config;
-            let service = match &settings.service {
-                Service::Tls { tls, .. } => Some(tls),
-                Service::Http { .. } => None,
-            };
-            let observed = service.and_then(|tls| tls.observed()).map(Observations::latest);
+        let mut show = |config: &ListenerConfig,
+                        service: Option<&ServerTls>,
+                        address: SocketAddr,
+                        connections: usize| {
+            let observed = service.and_then(ServerTls::observed).map(Observations::latest);
             let tls = config.protocol == Protocol::Tls;
             all.push(api::Listener {
                 name: config.name.to_string(),
-                address: listener.local_addr().to_string(),
+                address: address.to_string(),
+                enabled: config.enabled,
                 protocol: if tls { "tls" } else { "http" }.to_owned(),
                 authentication: tls.then(|| config.authentication.word().to_owned()),
                 authentication_generation: service.map(|tls| tls.generation().to_string()),
                 would_refuse: observed.unwrap_or_default().iter().map(observed_client).collect(),
                 policy: tls.then(|| config.policy.clone()),
                 server_group: config.server_group.clone(),
-                connections: listener.connections(),
+                connections,
             });
+        };
+        self.data_plane.for_each_listener(|listener| {
+            let settings = listener.settings();
+            let service = match &settings.service {
+                Service::Tls { tls, .. } => Some(&**tls),
+                Service::Http { .. } => None,
+            };
+            show(
+                &settings.config,
+                service,
+                listener.local_addr(),
+                listener.connections(),
+            );
         });
+        for listener in self
+            .config
+            .load()
+            .listeners
+            .values()
+            .filter(|listener| !listener.enabled)
+        {
+            show(listener, None, listener.address, 0);
+        }
+        all.sort_by(|one, other| one.name.cmp(&other.name));
         all
     }
 

@@ -90,8 +90,7 @@ fn admit(accepted: io::Result<(TcpStream, SocketAddr)>, shared: &Arc<Shared>, co
     let settings = shared.settings.load_full();
     match shared.admit(settings.config.max_connections) {
         Ok(permit) => {
-            let metrics = shared.metrics.clone();
-            connections.spawn(connection::run(stream, source, settings, metrics, permit));
+            connections.spawn(connection::run(stream, source, settings, shared.clone(), permit));
         }
         Err(limit) => shared.metrics.limited(limit),
     }

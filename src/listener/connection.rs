@@ -6,18 +6,17 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::backend::ServerGroup;
 use crate::config::ListenerConfig;
 use crate::http::{TokenTable, serve_connection};
-use crate::metrics::{ListenerMetrics, Outcome};
+use crate::metrics::Outcome;
 use crate::record::RecordError;
-use crate::tls::{Decision, Refusal, ServerTls};
+use crate::tls::{Decision, Refusal};
 
 use super::copy::{End, Link};
 use super::handshake::{Established, Greeted, HandshakeError};
 use super::linger::{self, Peer};
 use super::report::Report;
-use super::running::{ListenerSettings, Permit, Service};
+use super::running::{ListenerSettings, Permit, Service, Shared};
 
 /// Serves an accepted connection to its end. Dropped before that, it is cut: both peers see a reset.
 ///
@@ -25,18 +24,19 @@ use super::running::{ListenerSettings, Permit, Service};
 pub(super) async fn run(
     client: TcpStream,
     source: SocketAddr,
-    settings: Arc<ListenerSettings>,
-    metrics: Arc<ListenerMetrics>,
+    mut settings: Arc<ListenerSettings>,
+    shared: Arc<Shared>,
     permit: Permit,
 ) {
     let config = &settings.config;
-    let mut report = Report::new(config.name.clone(), metrics, source, permit);
+    let mut report = Report::new(config.name.clone(), shared.metrics.clone(), source, permit);
     match &settings.service {
         Service::Http { tokens } => Box::pin(serve_http(client, config, tokens, &mut report)).await,
-        Service::Tls { tls, server_group } => {
-            let link = Box::pin(open(client, config, tls, server_group, &mut report)).await;
+        Service::Tls { .. } => {
+            let link = Box::pin(open(client, &mut settings, &shared, &mut report)).await;
+            drop(shared);
             let Some(mut link) = link else { return };
-            let end = link.copy(config.idle_timeout, &mut report).await;
+            let end = link.copy(settings.config.idle_timeout, &mut report).await;
             Box::pin(close(link, end, &mut report)).await;
         }
     }
@@ -55,17 +55,17 @@ async fn serve_http(
     }
 }
 
-/// The handshake, and a backend for whoever completes it.
+/// The handshake, and a backend for whoever completes it. `settings` become those that the handshake was done by.
 async fn open(
     mut client: TcpStream,
-    config: &ListenerConfig,
-    tls: &ServerTls,
-    server_group: &ServerGroup,
+    settings: &mut Arc<ListenerSettings>,
+    shared: &Shared,
     report: &mut Report,
 ) -> Option<Box<Link>> {
-    let handshake = shake_hands(&mut client, tls, report);
-    match timeout(config.handshake_timeout, handshake).await {
-        Ok(Ok(Session::Forward(session))) => forward(client, session, config, server_group, report).await,
+    let deadline = settings.config.handshake_timeout;
+    let handshake = shake_hands(&mut client, settings, shared, report);
+    match timeout(deadline, handshake).await {
+        Ok(Ok(Session::Forward(session))) => forward(client, session, settings, report).await,
         Ok(Ok(Session::Challenge(mut session))) => {
             report.ended(Outcome::Challenge);
             let mut last_words = session.unsent;
@@ -80,7 +80,7 @@ async fn open(
             None
         }
         Err(_) => {
-            let allowed = format!("the handshake took longer than {:?}", config.handshake_timeout);
+            let allowed = format!("the handshake took longer than {deadline:?}");
             report.handshake_failed(Outcome::HandshakeTimeout, &allowed);
             None
         }
@@ -95,10 +95,16 @@ enum Session {
 
 async fn shake_hands(
     client: &mut TcpStream,
-    tls: &ServerTls,
+    settings: &mut Arc<ListenerSettings>,
+    shared: &Shared,
     report: &mut Report,
 ) -> Result<Session, HandshakeError> {
     let greeted = Greeted::read(client).await?;
+    // A handshake begins here. Whoever connected early and waited must not get what held at that time.
+    *settings = shared.settings.load_full();
+    let Service::Tls { tls, .. } = &settings.service else {
+        return Err(HandshakeError::Refused(Refusal::NothingPublished));
+    };
     let decision = {
         let hello = greeted.accepted.client_hello();
         report.greeted(hello.server_name());
@@ -129,10 +135,13 @@ async fn shake_hands(
 async fn forward(
     client: TcpStream,
     established: Established,
-    config: &ListenerConfig,
-    server_group: &ServerGroup,
+    settings: &ListenerSettings,
     report: &mut Report,
 ) -> Option<Box<Link>> {
+    let ListenerSettings { config, service } = settings;
+    let Service::Tls { server_group, .. } = service else {
+        return None;
+    };
     let client = Peer::new(client);
     match server_group.connect(config.connect_timeout).await {
         Ok(connected) => {

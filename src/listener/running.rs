@@ -73,15 +73,28 @@ impl RunningListener {
         });
     }
 
+    /// Waits until it has stopped accepting and given up its address.
+    pub async fn stopped(&self) {
+        self.fewer_until(|shared| shared.accepting.load(Ordering::Acquire) == 0)
+            .await;
+    }
+
     /// Waits until it has stopped accepting and the last connection has ended.
     pub async fn drained(&self) {
+        self.fewer_until(|shared| {
+            let idle = shared.open.load(Ordering::Acquire) == 0;
+            idle && shared.accepting.load(Ordering::Acquire) == 0
+        })
+        .await;
+    }
+
+    async fn fewer_until(&self, done: impl Fn(&Shared) -> bool) {
         let shared = &self.shared;
         let mut fewer = std::pin::pin!(shared.fewer.notified());
         loop {
             // Registered before the look, so that a change in between is not missed.
             fewer.as_mut().enable();
-            let idle = shared.open.load(Ordering::Acquire) == 0;
-            if idle && shared.accepting.load(Ordering::Acquire) == 0 {
+            if done(shared) {
                 return;
             }
             fewer.as_mut().await;

@@ -72,7 +72,7 @@ impl Ca {
         let pem =
             CredentialPem::new(vec![self.certificate.clone()], &key(KeyType::EcdsaP256).0).chain_to_pem();
         std::fs::write(file.path(), pem).unwrap();
-        CaBundle::load(name, &[file.path().to_owned()], &[]).unwrap()
+        CaBundle::load(name, &[file.path().to_owned()], None, &[]).unwrap()
     }
 
     fn credential(&self, names: &[&str], key_type: KeyType, days: i64) -> Credential {
@@ -213,6 +213,7 @@ impl Ends {
 /// A listener for all certificates that asks nothing of clients; tests change what they are about.
 fn listener() -> ListenerConfig {
     ListenerConfig {
+        enabled: true,
         name: "web".into(),
         address: ([127, 0, 0, 1], 0).into(),
         protocol: Protocol::Tls,

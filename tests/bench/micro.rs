@@ -225,6 +225,7 @@ fn listener() -> ListenerConfig {
         name: "web".into(),
         address: ([127, 0, 0, 1], 0).into(),
         protocol: Protocol::Tls,
+        enabled: true,
         certificates: vec![CertificateSelector::All],
         unknown_sni: UnknownSni::Default,
         policy: policy::DEFAULT.into(),

@@ -164,6 +164,7 @@ pub(crate) fn server_group(
 
 pub(crate) fn listener_config(name: &str) -> ListenerConfig {
     ListenerConfig {
+        enabled: true,
         name: name.into(),
         address: "127.0.0.1:0".parse().unwrap(),
         protocol: Protocol::Tls,

@@ -68,7 +68,10 @@ async fn the_readme_lists_every_command_and_no_other() {
         let cell = row.split('|').nth(1).expect("a cell");
         for code in cell.split('`').skip(1).step_by(2) {
             let words: Vec<_> = code.split(' ').filter(|word| *word != "certgate").collect();
-            let is_name = |word: &&&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '/');
+            let is_name = |word: &&&str| {
+                let is_part = |c: char| c.is_ascii_lowercase() || matches!(c, '-' | '/');
+                !word.starts_with('-') && word.chars().all(is_part)
+            };
             let mut names: Vec<String> = vec![String::new()];
             for word in words.iter().take_while(is_name) {
                 let with = |name: &String| {

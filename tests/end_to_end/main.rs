@@ -21,9 +21,13 @@ mod policies;
 mod policy_commands;
 mod reload;
 mod requests;
+mod runtime;
+mod runtime_bad_input;
+mod runtime_files;
 mod scale;
 mod soak;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;
+mod toggling;
 mod unread_log;

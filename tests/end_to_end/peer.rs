@@ -6,7 +6,7 @@ use std::sync::Arc;
 use certgate::certificate::Leaf;
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,16 +21,29 @@ pub(crate) struct TlsClient {
 
 impl TlsClient {
     pub(crate) fn trusting(root_pem: &str) -> Self {
+        Self::presenting(root_pem, None)
+    }
+
+    /// One that shows a certificate when it is asked for one.
+    pub(crate) fn presenting(
+        root_pem: &str,
+        shown: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
+    ) -> Self {
         let mut roots = RootCertStore::empty();
         for root in CertificateDer::pem_slice_iter(root_pem.as_bytes()) {
             roots.add(root.expect("PEM")).expect("a root");
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match shown {
+            Some((certificate, key)) => builder
+                .with_client_auth_cert(vec![certificate], key)
+                .expect("a pair"),
+            None => builder.with_no_client_auth(),
+        };
         config.resumption = Resumption::disabled();
         Self {
             connector: Arc::new(config).into(),
@@ -42,14 +55,24 @@ impl TlsClient {
         address: SocketAddr,
         name: &str,
     ) -> std::io::Result<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(address).await?;
+        self.connect_over(TcpStream::connect(address).await?, name).await
+    }
+
+    async fn connect_over(&self, stream: TcpStream, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
+        // The request need not wait for an answer to the end of the handshake.
+        stream.set_nodelay(true)?;
         let name = ServerName::try_from(name.to_owned()).expect("a server name");
         self.connector.connect(name, stream).await
     }
 
     /// One fresh connection: sends a line, returns what the backend answered and the certificate it came with.
     pub(crate) async fn ask(&self, address: SocketAddr, name: &str) -> std::io::Result<(String, Leaf)> {
-        let mut stream = self.connect(address, name).await?;
+        self.ask_over(TcpStream::connect(address).await?, name).await
+    }
+
+    /// The same over a connection that is there.
+    pub(crate) async fn ask_over(&self, stream: TcpStream, name: &str) -> std::io::Result<(String, Leaf)> {
+        let mut stream = self.connect_over(stream, name).await?;
         let leaf = served(&stream);
         stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
         let mut answer = String::new();

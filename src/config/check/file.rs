@@ -9,7 +9,9 @@ use rustls::pki_types::pem::PemObject;
 
 use super::Checker;
 use crate::config::diagnostic::{Code, Diagnostic};
+use crate::config::reader::Key;
 use crate::config::source::{Located, reason};
+use crate::config::written::CaBundle;
 
 impl Checker<'_> {
     /// A file that can be opened.
@@ -42,6 +44,38 @@ impl Checker<'_> {
             )
             .at(&written.place, "no certificate in this file")
             .help("name a PEM file with the CA certificate"),
+        );
+        None
+    }
+
+    /// The certificates that a CA bundle holds itself; there must be some, or files of them.
+    pub(super) fn inline_certificates(
+        &mut self,
+        name: &Located<String>,
+        bundle: &CaBundle,
+    ) -> Option<Option<String>> {
+        let written = match &bundle.certificates_pem {
+            Key::Absent if bundle.files.is_absent() => {
+                let help =
+                    "add files = [\"roots.pem\"], or the certificates themselves as `certificates_pem`";
+                self.missing("files", &format!("ca_bundles.{}", name.value), &name.place, help);
+                return None;
+            }
+            Key::Absent => return Some(None),
+            Key::Invalid => return None,
+            Key::Present(written, _) => written,
+        };
+        if let Some(Ok(_)) = CertificateDer::pem_slice_iter(written.value.as_bytes()).next() {
+            return Some(Some(written.value.clone()));
+        }
+        self.report.push(
+            Diagnostic::new(
+                Code::NoCertificateInFile,
+                "`certificates_pem` holds no certificate",
+            )
+            // Not at the text: whatever it is, a private key perhaps, it stays out of the log.
+            .at(&name.place, "has no certificate in `certificates_pem`")
+            .help("put the text of a PEM file with the CA certificate here"),
         );
         None
     }

@@ -55,6 +55,7 @@ impl Checker<'_> {
         };
         Some(ListenerConfig {
             name: name.value.as_str().into(),
+            enabled: listener.enabled.or(true)?,
             address: socket_address(listener)?,
             protocol: protocol?,
             certificates,
@@ -230,6 +231,9 @@ impl Checker<'_> {
             let (Some(address), Some(port)) = (socket_address(listener), listener.port.value()) else {
                 continue;
             };
+            if listener.enabled.or(true) == Some(false) {
+                continue;
+            }
             let conflict = taken.iter().find(|(other, ..)| overlap(*other, address));
             if let Some((other, first, place)) = conflict {
                 let message = if *other == address {

@@ -47,7 +47,7 @@ impl Pki {
 
     fn bundle(&self, files: &[&str], crls: &[&str]) -> CaBundle {
         let paths = |names: &[&str]| names.iter().map(|name| self.path(name)).collect::<Vec<_>>();
-        CaBundle::load("partners", &paths(files), &paths(crls)).unwrap()
+        CaBundle::load("partners", &paths(files), None, &paths(crls)).unwrap()
     }
 
     /// What becomes of the client certificate `name`, which comes with the chain in its file.
@@ -247,7 +247,7 @@ fn a_crl_that_cannot_be_used_is_refused_by_name_and_with_its_bundle() {
         (pki.path("root.pem"), "is `CERTIFICATE`"),
         (pki.path("index.txt"), "holds no CRL"),
     ] {
-        let error = CaBundle::load("partners", &[pki.path("root.pem")], &[file]).unwrap_err();
+        let error = CaBundle::load("partners", &[pki.path("root.pem")], None, &[file]).unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
     }
 }

@@ -1,0 +1,67 @@
+//! The typed client's calls about resources and files.
+
+use hyper::Method;
+
+use crate::admin::client::encoded;
+use crate::admin::{Client, ClientError, api};
+use crate::config::{ResourceId, ResourceKind, ResourceTable};
+
+impl Client {
+    /// `GET /v1/listeners` and its like: those that are in force.
+    ///
+    /// # Errors
+    /// [`ClientError`], as every call here.
+    pub async fn resources(&self, kind: ResourceKind) -> Result<Vec<api::Resource>, ClientError> {
+        self.call(Method::GET, &format!("/v1/{}", kind.path()), None::<&()>)
+            .await
+    }
+
+    /// `PUT /v1/listeners/{name}` and its like: these are its keys. With an entity tag only if it is as it was read.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn put_resource(
+        &self,
+        id: &ResourceId,
+        keys: &ResourceTable,
+        condition: Option<&str>,
+    ) -> Result<ResourceTable, ClientError> {
+        self.call_if(Method::PUT, &path(id), Some(keys), condition).await
+    }
+
+    /// `PATCH /v1/listeners/{name}` and its like: some keys change, those that are null go.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn patch_resource(
+        &self,
+        id: &ResourceId,
+        keys: &ResourceTable,
+        condition: Option<&str>,
+    ) -> Result<ResourceTable, ClientError> {
+        self.call_if(Method::PATCH, &path(id), Some(keys), condition)
+            .await
+    }
+
+    /// `DELETE /v1/listeners/{name}` and its like.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn delete_resource(&self, id: &ResourceId) -> Result<(), ClientError> {
+        self.send(Method::DELETE, &path(id), None::<&()>, None)
+            .await
+            .map(drop)
+    }
+
+    /// `POST /v1/apply`: bring the gateway to files, or ask what that would change.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn apply(&self, request: &api::ApplyRequest) -> Result<api::ApplyReport, ClientError> {
+        self.call(Method::POST, "/v1/apply", Some(request)).await
+    }
+}
+
+fn path(id: &ResourceId) -> String {
+    format!("/v1/{}/{}", id.kind.path(), encoded(&id.name))
+}

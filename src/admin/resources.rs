@@ -1,0 +1,255 @@
+//! Listeners, CA bundles, policies and server groups, changed at run time; and files applied.
+//!
+//! A resource's body is its table of the file as JSON. Every answer has an `ETag`; `If-Match` makes a change depend on
+//! what was read.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, JsonRejection};
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::admin::{Operations, Problem};
+use crate::clock::Timestamp;
+use crate::config::{ResourceId, ResourceKind, ResourceTable};
+
+/// One resource as it is in force.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Resource {
+    /// Its name.
+    pub name: String,
+    /// Its keys, exactly as in the file.
+    pub keys: ResourceTable,
+    /// Tells this state of it from every other one.
+    pub etag: String,
+    /// How it differs from the file, if it does.
+    pub drift: Option<Drift>,
+}
+
+/// A resource that is not in force as the file says.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Drift {
+    /// Which, as `listeners/web`.
+    pub resource: String,
+    /// `changed`, `added` or `removed` at run time; `kept`: the file asks for less authentication, which was not done.
+    pub change: String,
+    /// Who did it.
+    pub by: Option<String>,
+    /// When.
+    pub at: Option<Timestamp>,
+}
+
+/// `POST /v1/apply`: bring the gateway to these files.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyRequest {
+    /// The files, in the order of their names.
+    pub files: Vec<FileText>,
+    /// Let listeners ask less of their clients than they do.
+    #[serde(default)]
+    pub allow_downgrade: bool,
+    /// Only say what would change.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// One file of a configuration.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileText {
+    /// Its path; relative paths in it start at its directory.
+    pub path: String,
+    /// What it holds.
+    pub text: String,
+}
+
+/// What files change.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ApplyReport {
+    /// Whether it was done.
+    pub applied: bool,
+    /// The tables that differ between what is in force before and after.
+    pub changes: Vec<TableChange>,
+    /// What was changed at run time and stays so.
+    pub drift: Vec<Drift>,
+    /// Why it is refused without `allow_downgrade`, a line for each listener.
+    pub downgrades: Vec<String>,
+}
+
+/// A table that changes.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct TableChange {
+    /// Which, as `listeners/web` or `certificates.www`.
+    pub table: String,
+    /// `added`, `changed` or `removed`.
+    pub change: String,
+    /// The keys that differ, where it is changed.
+    pub keys: Vec<KeyChange>,
+}
+
+/// A key that changes.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct KeyChange {
+    /// Its name.
+    pub key: String,
+    /// Its value before; absent where there was none.
+    pub before: Option<Value>,
+    /// Its value after.
+    pub after: Option<Value>,
+}
+
+/// What is asked to become of a resource.
+#[derive(Clone, Debug)]
+pub enum Edit {
+    /// It goes.
+    Delete,
+    /// Some keys change: a JSON merge patch (RFC 7396).
+    Patch(ResourceTable),
+    /// These are its keys.
+    Put(ResourceTable),
+}
+
+/// What a running gateway can be asked of its resources.
+#[async_trait]
+pub trait ResourceOperations: Send + Sync + 'static {
+    /// Those of one kind that are in force, sorted by name.
+    fn resources(&self, kind: ResourceKind) -> Vec<Resource>;
+
+    /// Changes one, for the caller `by`; `condition` holds the entity tags of `If-Match`. What is acknowledged is
+    /// durable, and in force for the next handshake. Nothing when it is gone.
+    async fn change(
+        self: Arc<Self>,
+        id: ResourceId,
+        edit: Edit,
+        condition: Option<String>,
+        by: String,
+    ) -> Result<Option<Resource>, Problem>;
+
+    /// Brings the gateway to files, or says what that would change.
+    async fn apply(self: Arc<Self>, request: ApplyRequest) -> Result<ApplyReport, Problem>;
+}
+
+type Shared = State<Arc<dyn Operations>>;
+
+/// The routes.
+pub(super) fn router() -> Router<Arc<dyn Operations>> {
+    let mut router = Router::new().route(
+        "/v1/apply",
+        post(apply).layer(DefaultBodyLimit::max(LARGEST_CONFIGURATION)),
+    );
+    for kind in ResourceKind::ALL {
+        let path = format!("/v1/{}", kind.path());
+        let list = async move |State(operations): Shared| Json(operations.resources(kind));
+        let show = async move |State(operations): Shared, Path(name): Path<String>| {
+            one(&operations, &ResourceId::new(kind, name)).map(shown)
+        };
+        let put = async move |State(operations): Shared,
+                              Path(name): Path<String>,
+                              headers: HeaderMap,
+                              body: Result<Bytes, BytesRejection>| {
+            let edit = Edit::Put(table(&headers, &[JSON], body)?);
+            change(operations, ResourceId::new(kind, name), edit, &headers).await
+        };
+        let patch = async move |State(operations): Shared,
+                                Path(name): Path<String>,
+                                headers: HeaderMap,
+                                body: Result<Bytes, BytesRejection>| {
+            let edit = Edit::Patch(table(&headers, &[JSON, MERGE_PATCH], body)?);
+            change(operations, ResourceId::new(kind, name), edit, &headers).await
+        };
+        let delete = async move |State(operations): Shared, Path(name): Path<String>, headers: HeaderMap| {
+            change(operations, ResourceId::new(kind, name), Edit::Delete, &headers).await
+        };
+        let each = get(show).put(put).patch(patch).delete(delete);
+        router = router
+            .route(&path, get(list))
+            .route(&format!("{path}/{{name}}"), each);
+    }
+    router
+}
+
+async fn change(
+    operations: Arc<dyn Operations>,
+    id: ResourceId,
+    edit: Edit,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let condition = match headers.get(header::IF_MATCH).map(|value| value.to_str()) {
+        None => None,
+        Some(Ok(tags)) => Some(tags.to_owned()),
+        Some(Err(_)) => return Err(Problem::bad_request("If-Match holds no entity tags")),
+    };
+    let changed = operations
+        .change(id, edit, condition, SOCKET_OWNER.to_owned())
+        .await?;
+    Ok(changed.map_or_else(|| StatusCode::NO_CONTENT.into_response(), shown))
+}
+
+async fn apply(
+    State(operations): Shared,
+    body: Result<Json<ApplyRequest>, JsonRejection>,
+) -> Result<Json<ApplyReport>, Problem> {
+    let Json(request) =
+        body.map_err(|rejection| Problem::rejected(rejection.status(), rejection.body_text()))?;
+    operations.apply(request).await.map(Json)
+}
+
+fn one(operations: &Arc<dyn Operations>, id: &ResourceId) -> Result<Resource, Problem> {
+    let mut found = operations.resources(id.kind).into_iter();
+    found
+        .find(|resource| resource.name == id.name)
+        .ok_or_else(|| absent(id))
+}
+
+/// Says that there is no such resource.
+pub(crate) fn absent(id: &ResourceId) -> Problem {
+    Problem::not_found(format!("there is no {} `{}`", id.kind.noun(), id.name))
+}
+
+fn shown(resource: Resource) -> Response {
+    ([(header::ETAG, resource.etag)], Json(resource.keys)).into_response()
+}
+
+/// The body as the keys of a resource.
+fn table(
+    headers: &HeaderMap,
+    types: &[&str],
+    body: Result<Bytes, BytesRejection>,
+) -> Result<ResourceTable, Problem> {
+    let found = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = found
+        .and_then(|found| found.split(';').next())
+        .unwrap_or_default()
+        .trim();
+    if !types.iter().any(|wanted| essence.eq_ignore_ascii_case(wanted)) {
+        let found = found.unwrap_or("none");
+        return Err(Problem::unsupported(format!(
+            "the body's Content-Type is {found}; {} is expected",
+            types.join(" or ")
+        )));
+    }
+    let body = body.map_err(|rejection| Problem::rejected(rejection.status(), rejection.body_text()))?;
+    match serde_json::from_slice(&body) {
+        Ok(Value::Object(table)) => Ok(table),
+        Ok(_) => Err(Problem::bad_request(
+            "the body must be a JSON object with the resource's keys",
+        )),
+        Err(error) => Err(Problem::bad_request(format!("the body is not JSON: {error}"))),
+    }
+}
+
+const JSON: &str = "application/json";
+const MERGE_PATCH: &str = "application/merge-patch+json";
+/// Octets; of tens of thousands of certificates.
+const LARGEST_CONFIGURATION: usize = 16 << 20;
+/// Whoever can open the socket.
+const SOCKET_OWNER: &str = "admin socket";

@@ -1,0 +1,111 @@
+//! The commands about what may be changed at run time.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::arguments::Form;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ListenerCommand {
+    /// List every listener.
+    #[command(after_help = "Example: certgate listener list\nExample: certgate listener list --output json")]
+    List {
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Show one listener as it is in force.
+    #[command(after_help = "Example: certgate listener show web")]
+    Show {
+        /// The listener.
+        name: String,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Choose who shows a certificate.
+    ///
+    /// The next handshake obeys; open connections go on. It stays so over restarts and reloads, until the file says
+    /// something new of this listener. The CA bundle is remembered, so that it need be named only once.
+    #[command(
+        after_help = "Example: certgate listener auth web mutual --client-ca partners\n\
+                      Example: certgate listener auth web one-way"
+    )]
+    Auth {
+        /// The listener.
+        name: String,
+        /// one-way: the server only. observe: clients are asked, and let in all the same. mutual: clients, too.
+        #[arg(value_name = "MODE", value_parser = ["one-way", "observe", "mutual"])]
+        mode: String,
+        /// The CA bundle that client certificates are checked against.
+        #[arg(long, value_name = "BUNDLE")]
+        client_ca: Option<String>,
+    },
+    /// Accept connections again.
+    #[command(after_help = "Example: certgate listener enable web")]
+    Enable {
+        /// The listener.
+        name: String,
+    },
+    /// Accept no more connections; open ones go on.
+    #[command(after_help = "Example: certgate listener disable web")]
+    Disable {
+        /// The listener.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CaBundleCommand {
+    /// List every CA bundle, and who uses it.
+    #[command(after_help = "Example: certgate ca-bundle list")]
+    List {
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Add CA certificates to a bundle, which is made where there is none.
+    ///
+    /// The gateway keeps them itself; the files are not read again.
+    #[command(after_help = "Example: certgate ca-bundle add partners partner-root.pem")]
+    Add {
+        /// The bundle.
+        name: String,
+        /// PEM files with CA certificates.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Show one CA bundle as it is in force.
+    #[command(after_help = "Example: certgate ca-bundle show partners")]
+    Show {
+        /// The bundle.
+        name: String,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Delete a CA bundle that no listener names.
+    #[command(after_help = "Example: certgate ca-bundle delete partners")]
+    Delete {
+        /// The bundle.
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ApplyFile {
+    /// A TOML file, or a directory of them, merged in the order of their names.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: PathBuf,
+    /// Let listeners ask less of their clients than they do, where the file says so.
+    #[arg(long)]
+    pub(super) allow_downgrade: bool,
+    #[command(flatten)]
+    pub(super) form: Form,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DiffFile {
+    /// A TOML file, or a directory of them, merged in the order of their names.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: PathBuf,
+    #[command(flatten)]
+    pub(super) form: Form,
+}

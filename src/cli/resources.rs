@@ -1,0 +1,239 @@
+//! `certgate listener` and `certgate ca-bundle`: what may be changed at run time.
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::arguments::{Form, OutputFormat};
+use super::output::{Printed, Surplus};
+use super::resource_arguments::{CaBundleCommand, ListenerCommand};
+use crate::admin::{Client, api};
+use crate::config::{ResourceId, ResourceKind, ResourceTable};
+
+pub(super) async fn listener(client: &Client, command: ListenerCommand) -> Result<ExitCode, Failure> {
+    match command {
+        ListenerCommand::List { form } => {
+            let listeners = client.resources(ResourceKind::Listener).await?;
+            match form.output {
+                OutputFormat::Json => Printed::json(&listeners)?,
+                OutputFormat::Text => listener_table(&listeners)?,
+            }
+        }
+        ListenerCommand::Show { name, form } => show(client, ResourceKind::Listener, &name, form).await?,
+        ListenerCommand::Auth {
+            name,
+            mode,
+            client_ca,
+        } => {
+            let mut keys = table(json!({ "authentication": mode }));
+            if let Some(bundle) = client_ca {
+                keys.insert("client_ca".to_owned(), Value::from(bundle));
+            }
+            let now = patch(client, &name, &keys).await?;
+            let against = match (mode.as_str(), now.get("client_ca").and_then(Value::as_str)) {
+                ("one-way", _) | (_, None) => String::new(),
+                (_, Some(bundle)) => format!(", clients are checked against `{bundle}`"),
+            };
+            Printed::text(format!(
+                "listener `{name}` is {mode}{against}, from the next handshake on\n"
+            ))?;
+        }
+        ListenerCommand::Enable { name } => {
+            patch(client, &name, &table(json!({ "enabled": true }))).await?;
+            Printed::text(format!("listener `{name}` accepts connections\n"))?;
+        }
+        ListenerCommand::Disable { name } => {
+            patch(client, &name, &table(json!({ "enabled": false }))).await?;
+            Printed::text(format!(
+                "listener `{name}` accepts no more connections; open ones go on\n"
+            ))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn ca_bundle(client: &Client, command: CaBundleCommand) -> Result<ExitCode, Failure> {
+    match command {
+        CaBundleCommand::List { form } => {
+            let bundles = client.resources(ResourceKind::CaBundle).await?;
+            if form.output == OutputFormat::Json {
+                Printed::json(&bundles)?;
+            } else {
+                let listeners = client.resources(ResourceKind::Listener).await?;
+                ca_bundle_table(&bundles, &listeners)?;
+            }
+        }
+        CaBundleCommand::Add { name, files } => {
+            let mut added = String::new();
+            for file in files {
+                let text = std::fs::read_to_string(&file)
+                    .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+                added.push_str(text.trim_end());
+                added.push('\n');
+            }
+            add(client, &name, &added).await?;
+        }
+        CaBundleCommand::Show { name, form } => show(client, ResourceKind::CaBundle, &name, form).await?,
+        CaBundleCommand::Delete { name } => {
+            let id = ResourceId::new(ResourceKind::CaBundle, name.as_str());
+            client.delete_resource(&id).await?;
+            Printed::text(format!("CA bundle `{name}` is deleted\n"))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn add(client: &Client, name: &str, pem: &str) -> Result<(), Failure> {
+    let id = ResourceId::new(ResourceKind::CaBundle, name);
+    let bundles = client.resources(ResourceKind::CaBundle).await?;
+    let known = bundles.into_iter().find(|bundle| bundle.name == name);
+    let mut keys = known.as_ref().map(|known| known.keys.clone()).unwrap_or_default();
+    let before = keys
+        .get("certificates_pem")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let all = match before.trim_end() {
+        "" => pem.to_owned(),
+        before => format!("{before}\n{pem}"),
+    };
+    keys.insert("certificates_pem".to_owned(), Value::from(all));
+    // What somebody else adds meanwhile must not be lost.
+    client
+        .put_resource(&id, &keys, known.as_ref().map(|known| known.etag.as_str()))
+        .await?;
+    let what = if known.is_some() {
+        "has more certificates"
+    } else {
+        "is made"
+    };
+    Printed::text(format!("CA bundle `{name}` {what}\n"))
+}
+
+async fn patch(client: &Client, name: &str, keys: &ResourceTable) -> Result<ResourceTable, Failure> {
+    let id = ResourceId::new(ResourceKind::Listener, name);
+    Ok(client.patch_resource(&id, keys, None).await?)
+}
+
+async fn show(client: &Client, kind: ResourceKind, name: &str, form: Form) -> Result<(), Failure> {
+    let mut found = client.resources(kind).await?.into_iter();
+    let Some(resource) = found.find(|resource| resource.name == name) else {
+        return Err(format!("there is no {} `{name}`", kind.noun()).into());
+    };
+    if form.output == OutputFormat::Json {
+        return Printed::json(&resource);
+    }
+    let keys = resource
+        .keys
+        .iter()
+        .map(|(key, value)| (key.clone(), value_text(value)));
+    Printed::labelled(keys)?;
+    match &resource.drift {
+        Some(drift) => Printed::text(format!("\n{}\n", drift_text(drift))),
+        None => Ok(()),
+    }
+}
+
+/// A difference from the file, in a line.
+pub(super) fn drift_text(drift: &api::Drift) -> String {
+    let what = match drift.change.as_str() {
+        "kept" => {
+            return format!(
+                "{}: kept, because the file asks for less authentication",
+                drift.resource
+            );
+        }
+        change => format!("{}: {change} at run time", drift.resource),
+    };
+    match (&drift.by, &drift.at) {
+        (Some(by), Some(at)) => format!("{what}, by {by} at {at}"),
+        _ => what,
+    }
+}
+
+/// A value in a line: text without quotes, everything else as JSON.
+pub(super) fn value_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn listener_table(listeners: &[api::Resource]) -> Result<(), Failure> {
+    let rows = listeners.iter().map(|listener| {
+        let text = |key, default: &str| {
+            listener
+                .keys
+                .get(key)
+                .map_or_else(|| default.to_owned(), value_text)
+        };
+        let plain = text("protocol", "tls") == "http";
+        let of_tls = |key, default| if plain { "-".to_owned() } else { text(key, default) };
+        vec![
+            listener.name.clone(),
+            text("port", "-"),
+            text("enabled", "true"),
+            of_tls("authentication", "one-way"),
+            of_tls("client_ca", "-"),
+            of_tls("policy", "intermediate"),
+            listener
+                .drift
+                .as_ref()
+                .map_or("-", |drift| &drift.change)
+                .to_owned(),
+        ]
+    });
+    let header = [
+        "LISTENER",
+        "PORT",
+        "ENABLED",
+        "AUTHENTICATION",
+        "CLIENT CA",
+        "POLICY",
+        "DRIFT",
+    ];
+    Printed::table(&header, rows, Surplus::Cut)
+}
+
+fn ca_bundle_table(bundles: &[api::Resource], listeners: &[api::Resource]) -> Result<(), Failure> {
+    let rows = bundles.iter().map(|bundle| {
+        let files = bundle
+            .keys
+            .get("files")
+            .and_then(Value::as_array)
+            .map_or(0, Vec::len);
+        let inline = bundle
+            .keys
+            .get("certificates_pem")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let users = listeners.iter().filter(|listener| {
+            listener.keys.get("client_ca").and_then(Value::as_str) == Some(bundle.name.as_str())
+        });
+        let users: Vec<_> = users.map(|listener| listener.name.as_str()).collect();
+        vec![
+            bundle.name.clone(),
+            files.to_string(),
+            inline.matches("-----BEGIN CERTIFICATE-----").count().to_string(),
+            if users.is_empty() {
+                "-".to_owned()
+            } else {
+                users.join(", ")
+            },
+            bundle
+                .drift
+                .as_ref()
+                .map_or("-", |drift| &drift.change)
+                .to_owned(),
+        ]
+    });
+    let header = ["CA BUNDLE", "FILES", "CERTIFICATES", "LISTENERS", "DRIFT"];
+    Printed::table(&header, rows, Surplus::Cut)
+}
+
+fn table(value: Value) -> ResourceTable {
+    match value {
+        Value::Object(table) => table,
+        _ => ResourceTable::new(),
+    }
+}

@@ -1,0 +1,161 @@
+//! One way for every change: a start, SIGHUP, a file applied and a resource changed at run time. What is wanted is put
+//! together and checked, everything that can fail is prepared, it is written, and then it is in force.
+
+use std::sync::Arc;
+
+use crate::config::{Config, Diagnostics, Files, Loaded, ResourceId, RuntimeChanges};
+use crate::gateway::control_plane::ControlPlane;
+use crate::gateway::three_way::{self, Downgrade, FileResources};
+use crate::gateway::{GatewayError, data_plane};
+use crate::inventory::ResourceRecords;
+
+/// Reads what files mean together with what was changed at run time, in the environment of this process.
+pub type Check = dyn Fn(&Files, &RuntimeChanges) -> Result<Loaded, Diagnostics> + Send + Sync;
+
+/// What is in force: the files, and what is known of each resource. Never changed, only replaced.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Applied {
+    pub(super) files: Files,
+    /// What the files say of each resource.
+    pub(super) said: FileResources,
+    pub(super) known: ResourceRecords,
+}
+
+/// A configuration that has been checked and is about to come into force.
+pub(super) struct Candidate {
+    pub(super) applied: Applied,
+    pub(super) config: Config,
+}
+
+impl Applied {
+    /// What is in force after `files` were applied to this.
+    pub(super) fn with_files(&self, files: Files) -> Self {
+        let said = files.resources();
+        let known = three_way::apply(&self.known, &said);
+        Self { files, said, known }
+    }
+
+    /// The same files, with something else known of resources.
+    pub(super) fn with_known(&self, known: ResourceRecords) -> Self {
+        Self {
+            known,
+            ..self.clone()
+        }
+    }
+
+    /// Has listeners go on as they are in `before` where they would ask less of their clients. For a start: there is
+    /// nothing then that could be left running, and nobody to be asked.
+    pub(super) fn keep_authentication(&mut self, before: &ResourceRecords) {
+        for kept in three_way::downgrades(before, &self.known) {
+            let id = ResourceId::new(crate::config::ResourceKind::Listener, kept.listener.clone());
+            let Some(record) = before.get(&id) else { continue };
+            tracing::error!(
+                "{}; it stays as it was until then",
+                GatewayError::Downgrade {
+                    what: said(std::slice::from_ref(&kept))
+                }
+            );
+            self.known.insert(id, record.clone());
+        }
+    }
+
+    /// Checks it as a whole.
+    pub(super) fn checked(self, check: &Check) -> Result<Candidate, GatewayError> {
+        let changes = three_way::changes(&self.known, &self.said);
+        match check(&self.files, &changes) {
+            Ok(loaded) => {
+                warn_of(&loaded.warnings);
+                Ok(Candidate {
+                    applied: self,
+                    config: loaded.config,
+                })
+            }
+            Err(diagnostics) => Err(GatewayError::Configuration(diagnostics)),
+        }
+    }
+}
+
+impl ControlPlane {
+    /// Brings the gateway to `files`. Unless it is allowed, no listener asks less of its clients afterwards.
+    pub(super) async fn apply_files(&self, files: Files, allow_downgrade: bool) -> Result<(), GatewayError> {
+        let _turn = self.turn.lock().await;
+        let before = self.applied.load_full();
+        let wanted = before.with_files(files);
+        let downgrades = three_way::downgrades(&before.known, &wanted.known);
+        // First whatever else is wrong with it: that is what is being worked on.
+        let candidate = wanted.checked(&*self.check)?;
+        if !allow_downgrade && !downgrades.is_empty() {
+            return Err(GatewayError::Downgrade {
+                what: said(&downgrades),
+            });
+        }
+        data_plane::check_fixed_parts(&self.config.load(), &candidate.config)?;
+        let requested = self.inventory.requested().await?;
+        let prepared = self.data_plane.prepare(&candidate.config)?;
+        let saved = self
+            .inventory
+            .save_resources(&before.known, &candidate.applied.known);
+        saved.await?;
+
+        // No await between these: connections that come to a prepared socket are waiting.
+        let changed = self.adopt(candidate.config, requested);
+        self.data_plane.commit(prepared);
+        self.applied.store(Arc::new(candidate.applied));
+        self.data_plane.settled().await;
+        self.reconsider(&changed).await;
+        Ok(())
+    }
+
+    /// Brings the gateway to what `edit` makes of what is known of resources. Durable, and in force for the next
+    /// handshake, when it returns.
+    pub(super) async fn change_resources<E: From<GatewayError>>(
+        &self,
+        edit: impl FnOnce(&Applied) -> Result<ResourceRecords, E>,
+    ) -> Result<(), E> {
+        let _turn = self.turn.lock().await;
+        let before = self.applied.load_full();
+        let known = edit(&before)?;
+        if known == before.known {
+            return Ok(());
+        }
+        Ok(self.bring_about(&before, known).await?)
+    }
+
+    async fn bring_about(&self, before: &Applied, known: ResourceRecords) -> Result<(), GatewayError> {
+        let candidate = before.with_known(known).checked(&*self.check)?;
+        let prepared = self.data_plane.prepare(&candidate.config)?;
+        let saved = self
+            .inventory
+            .save_resources(&before.known, &candidate.applied.known);
+        saved.await?;
+        // Certificates and issuers are the files' still.
+        self.config.store(Arc::new(candidate.config));
+        self.data_plane.commit(prepared);
+        self.applied.store(Arc::new(candidate.applied));
+        self.data_plane.settled().await;
+        Ok(())
+    }
+}
+
+/// A line for each listener.
+pub(super) fn said(downgrades: &[Downgrade]) -> String {
+    let lines = downgrades.iter().map(|downgrade| {
+        let Downgrade {
+            listener,
+            in_force,
+            wanted,
+        } = downgrade;
+        format!(
+            "listener `{listener}` has authentication `{in_force}` in force, and the file says `{wanted}`"
+        )
+    });
+    lines.collect::<Vec<_>>().join("; ")
+}
+
+/// An event for each, in one line.
+fn warn_of(warnings: &Diagnostics) {
+    for warning in warnings {
+        let position = warning.position().map(tracing::field::display);
+        tracing::warn!(position, help = warning.suggestion(), "{}", warning.message());
+    }
+}

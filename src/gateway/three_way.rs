@@ -1,0 +1,278 @@
+//! The file and what was changed at run time: what is in force after a file was applied.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::{ResourceId, ResourceKind, ResourceTable, RuntimeChanges};
+use crate::inventory::{Live, ResourceRecord, ResourceRecords};
+
+/// What files say of each resource.
+pub(super) type FileResources = BTreeMap<ResourceId, ResourceTable>;
+
+/// What is known after a file that says `file` was applied to what is known.
+///
+/// Where the file says of a resource what it said when it was last applied, what is in force stays; where it says
+/// something else, the file wins; what it has no more goes; what was made at run time only stays.
+pub(super) fn apply(known: &ResourceRecords, file: &FileResources) -> ResourceRecords {
+    let ids: BTreeSet<_> = known.keys().chain(file.keys()).collect();
+    let merged = ids.into_iter().filter_map(|id| {
+        let record = merge(known.get(id), file.get(id))?;
+        Some((id.clone(), record))
+    });
+    merged.collect()
+}
+
+fn merge(known: Option<&ResourceRecord>, file: Option<&ResourceTable>) -> Option<ResourceRecord> {
+    match known {
+        Some(known) if known.last_applied.as_ref() == file => Some(known.clone()),
+        _ => file.map(|file| ResourceRecord {
+            last_applied: Some(file.clone()),
+            live: Live::AsApplied,
+            changed: None,
+        }),
+    }
+}
+
+/// What has to stand in the place of the file's tables, so that what is known is in force.
+pub(super) fn changes(known: &ResourceRecords, file: &FileResources) -> RuntimeChanges {
+    let ids: BTreeSet<_> = known.keys().chain(file.keys()).collect();
+    let differ = ids.into_iter().filter_map(|id| {
+        let in_force = known.get(id).and_then(ResourceRecord::in_force);
+        (in_force != file.get(id)).then(|| (id.clone(), in_force.cloned()))
+    });
+    differ.collect()
+}
+
+/// A listener that would ask less of its clients than it does.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Downgrade {
+    /// The listener.
+    pub(super) listener: String,
+    /// Its authentication that is in force.
+    pub(super) in_force: String,
+    /// What it would be.
+    pub(super) wanted: String,
+}
+
+/// The listeners that ask less of their clients by `after` than by `before`. One whose place another takes, on the
+/// same address and port, is found as well; one that is gone lets nobody in.
+pub(super) fn downgrades(before: &ResourceRecords, after: &ResourceRecords) -> Vec<Downgrade> {
+    let by_place: BTreeMap<_, _> = listeners(after).map(|(_, table)| (place(table), table)).collect();
+    let found = listeners(before).filter_map(|(name, table)| {
+        let id = ResourceId::new(ResourceKind::Listener, name);
+        let same_name = after.get(&id).and_then(ResourceRecord::in_force);
+        let same_place = by_place.get(&place(table)).copied();
+        let weakest = same_name
+            .into_iter()
+            .chain(same_place)
+            .min_by_key(|table| strictness(table))?;
+        (strictness(weakest) < strictness(table)).then(|| Downgrade {
+            listener: name.to_owned(),
+            in_force: authentication(table).to_owned(),
+            wanted: authentication(weakest).to_owned(),
+        })
+    });
+    found.collect()
+}
+
+fn listeners(records: &ResourceRecords) -> impl Iterator<Item = (&str, &ResourceTable)> {
+    records.iter().filter_map(|(id, record)| {
+        let table = record.in_force()?;
+        (id.kind == ResourceKind::Listener).then_some((id.name.as_str(), table))
+    })
+}
+
+fn place(table: &ResourceTable) -> (String, String) {
+    let text = |key| table.get(key).map(ToString::to_string).unwrap_or_default();
+    (text("address"), text("port"))
+}
+
+/// What a listener's keys say of authentication; checked already, or about to be.
+pub(super) fn authentication(table: &ResourceTable) -> &str {
+    table
+        .get("authentication")
+        .and_then(|word| word.as_str())
+        .unwrap_or("one-way")
+}
+
+/// How much is asked of clients: nothing, a look at a certificate, a certificate that verifies.
+fn strictness(table: &ResourceTable) -> u8 {
+    match authentication(table) {
+        "mutual" => 2,
+        "observe" => 1,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A listener with a port, so that keys differ.
+    fn table(authentication: &str, port: u16) -> ResourceTable {
+        match json!({ "authentication": authentication, "port": port }) {
+            serde_json::Value::Object(table) => table,
+            _ => ResourceTable::new(),
+        }
+    }
+
+    fn id() -> ResourceId {
+        ResourceId::new(ResourceKind::Listener, "web")
+    }
+
+    fn known(last_applied: Option<u16>, live: Live) -> ResourceRecords {
+        let record = ResourceRecord {
+            last_applied: last_applied.map(|port| table("one-way", port)),
+            live,
+            changed: None,
+        };
+        BTreeMap::from([(id(), record)])
+    }
+
+    fn file(port: Option<u16>) -> FileResources {
+        port.map(|port| (id(), table("one-way", port)))
+            .into_iter()
+            .collect()
+    }
+
+    fn set(port: u16) -> Live {
+        Live::Set(table("one-way", port))
+    }
+
+    #[test]
+    fn each_case_of_a_file_applied_gives_what_is_in_force_after_it() {
+        let nothing = ResourceRecords::new;
+        for (what, known, file_says, in_force, drifts) in [
+            ("new in the file", nothing(), Some(1), Some(1), false),
+            ("nowhere", nothing(), None, None, false),
+            (
+                "unchanged",
+                known(Some(1), Live::AsApplied),
+                Some(1),
+                Some(1),
+                false,
+            ),
+            (
+                "changed in the file",
+                known(Some(1), Live::AsApplied),
+                Some(2),
+                Some(2),
+                false,
+            ),
+            (
+                "gone from the file",
+                known(Some(1), Live::AsApplied),
+                None,
+                None,
+                false,
+            ),
+            (
+                "changed at run time",
+                known(Some(1), set(9)),
+                Some(1),
+                Some(9),
+                true,
+            ),
+            ("changed in both", known(Some(1), set(9)), Some(2), Some(2), false),
+            (
+                "changed in both, to the same",
+                known(Some(1), set(2)),
+                Some(2),
+                Some(2),
+                false,
+            ),
+            (
+                "changed, then gone from the file",
+                known(Some(1), set(9)),
+                None,
+                None,
+                false,
+            ),
+            (
+                "removed at run time",
+                known(Some(1), Live::Removed),
+                Some(1),
+                None,
+                true,
+            ),
+            (
+                "removed, then changed in the file",
+                known(Some(1), Live::Removed),
+                Some(2),
+                Some(2),
+                false,
+            ),
+            (
+                "removed, then gone from the file",
+                known(Some(1), Live::Removed),
+                None,
+                None,
+                false,
+            ),
+            ("made at run time", known(None, set(9)), None, Some(9), true),
+            (
+                "made at run time, then in the file",
+                known(None, set(9)),
+                Some(1),
+                Some(1),
+                false,
+            ),
+        ] {
+            let file = file(file_says);
+            let after = apply(&known, &file);
+            let found = after.get(&id()).and_then(ResourceRecord::in_force);
+            assert_eq!(
+                found,
+                in_force.map(|port| table("one-way", port)).as_ref(),
+                "{what}"
+            );
+            assert_eq!(!changes(&after, &file).is_empty(), drifts, "{what}");
+            assert_eq!(
+                apply(&after, &file),
+                after,
+                "{what}: applied again it changes nothing"
+            );
+        }
+    }
+
+    fn in_force(name: &str, authentication: &str, port: u16) -> ResourceRecords {
+        let record = ResourceRecord {
+            last_applied: Some(table(authentication, port)),
+            live: Live::AsApplied,
+            changed: None,
+        };
+        BTreeMap::from([(ResourceId::new(ResourceKind::Listener, name), record)])
+    }
+
+    #[test]
+    fn less_authentication_is_found_and_more_is_not() {
+        let words = ["one-way", "observe", "mutual"];
+        for (strict, before) in words.iter().enumerate() {
+            for (wanted, after) in words.iter().enumerate() {
+                let found = downgrades(&in_force("web", before, 1), &in_force("web", after, 2));
+                assert_eq!(!found.is_empty(), wanted < strict, "{before} to {after}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_listener_in_the_place_of_a_stricter_one_is_found() {
+        let before = in_force("web", "mutual", 1);
+        assert_eq!(downgrades(&before, &in_force("shop", "one-way", 1)).len(), 1);
+        assert_eq!(downgrades(&before, &in_force("shop", "one-way", 2)), []);
+        assert_eq!(downgrades(&before, &in_force("shop", "mutual", 1)), []);
+    }
+
+    #[test]
+    fn a_listener_that_says_nothing_of_authentication_asks_for_nothing() {
+        let mut after = in_force("web", "one-way", 1);
+        if let Some(record) = after.get_mut(&id()) {
+            record.live = Live::Set(ResourceTable::new());
+        }
+        assert_eq!(
+            downgrades(&in_force("web", "mutual", 1), &after)[0].wanted,
+            "one-way"
+        );
+    }
+}

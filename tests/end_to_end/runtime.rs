@@ -1,0 +1,319 @@
+//! Listeners changed while they serve: the next handshake obeys, open connections go on, nothing acknowledged is lost.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use certgate::config::{ResourceId, ResourceKind, ResourceTable};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::gateway::{Gateway, Home, free_address, run};
+use crate::peer::{TlsClient, backend};
+use crate::reload::{config, reloaded};
+
+/// A gateway with the listener `web`, and the CA bundle `partners` for it; clients with a certificate and without.
+pub(crate) struct Stage {
+    pub(crate) home: Home,
+    pub(crate) gateway: Gateway,
+    pub(crate) listen: SocketAddr,
+    pub(crate) config: String,
+    pub(crate) partner: TlsClient,
+    pub(crate) stranger: TlsClient,
+    pub(crate) ca: String,
+}
+
+impl Stage {
+    /// One whose listener says `keys` beside the usual.
+    pub(crate) async fn new(keys: &str) -> Self {
+        let (home, listen) = (Home::new(), free_address());
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "partners");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let ca = CertifiedIssuer::self_signed(params, key).expect("a root");
+        let bundle = home.write("partners.pem", &ca.pem());
+        let more = format!("{keys}[ca_bundles.partners]\nfiles = [{bundle:?}]\n");
+        let config = config(listen, backend("served").await, &more);
+        let gateway = home.start(&config).await;
+        gateway.published("localhost").await;
+        let root = gateway.client().local_ca_root("internal").await.expect("a root");
+
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "a partner");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &ca).expect("signed");
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        Self {
+            partner: TlsClient::presenting(&root, Some((certificate.der().clone(), key))),
+            stranger: TlsClient::trusting(&root),
+            ca: ca.pem(),
+            home,
+            gateway,
+            listen,
+            config,
+        }
+    }
+
+    /// What happens to a client without a certificate: `one-way` or `mutual`.
+    pub(crate) async fn seen(&self) -> &'static str {
+        self.partner
+            .ask(self.listen, "localhost")
+            .await
+            .expect("a partner is always served");
+        verdict(self.stranger.ask(self.listen, "localhost").await.map(drop))
+    }
+
+    pub(crate) async fn patch(&self, keys: Value) -> Result<ResourceTable, String> {
+        let client = self.gateway.client();
+        let changed = client.patch_resource(&web(), &table(keys), None).await;
+        changed.map_err(|error| error.to_string())
+    }
+
+    /// Runs a command of the program against this gateway.
+    pub(crate) async fn command(&self, arguments: &[&str]) -> (i32, String, String) {
+        let socket = self.gateway.socket().display().to_string();
+        let mut all = arguments.to_vec();
+        all.extend(["--admin", &socket]);
+        run(&all).await
+    }
+
+    pub(crate) async fn done(&self, arguments: &[&str]) -> String {
+        let (code, output, errors) = self.command(arguments).await;
+        assert_eq!(code, 0, "{arguments:?}: {errors}");
+        output
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.home.path("certgate.toml")
+    }
+
+    /// SIGKILL, and another start with the file as it is.
+    pub(crate) async fn killed_and_started(&mut self) {
+        self.gateway.signal("KILL");
+        self.gateway.ended().await;
+        self.gateway = self.home.start(&self.config).await;
+        self.gateway.published("localhost").await;
+    }
+}
+
+pub(crate) fn verdict(asked: io::Result<()>) -> &'static str {
+    match asked {
+        Ok(()) => "one-way",
+        Err(error) if error.to_string().contains("CertificateRequired") => "mutual",
+        Err(error) => panic!("neither served nor refused for want of a certificate: {error}"),
+    }
+}
+
+pub(crate) fn web() -> ResourceId {
+    ResourceId::new(ResourceKind::Listener, "web")
+}
+
+pub(crate) fn table(value: Value) -> ResourceTable {
+    value.as_object().expect("an object").clone()
+}
+
+pub(crate) fn mutual() -> Value {
+    json!({ "authentication": "mutual", "client_ca": "partners" })
+}
+
+/// One request as it is written: status, headers in lower case, body.
+pub(crate) async fn request(
+    socket: &Path,
+    line: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> (u16, String, Value) {
+    let mut stream = UnixStream::connect(socket).await.expect("connected");
+    let mut head = format!("{line} HTTP/1.1\r\nhost: certgate\r\nconnection: close\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+    stream.write_all(head.as_bytes()).await.expect("written");
+    // One that is refused early need not be read to its end.
+    let _ = stream.write_all(body).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    let answer = String::from_utf8(answer).expect("text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+    let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+    let body = serde_json::from_str(body).unwrap_or_default();
+    (status.expect("a status"), head.to_ascii_lowercase(), body)
+}
+
+#[tokio::test]
+async fn the_next_handshake_obeys_whoever_toggles_and_open_connections_go_on() {
+    let stage = Stage::new("").await;
+    let mut open = stage
+        .stranger
+        .connect(stage.listen, "localhost")
+        .await
+        .expect("connected");
+    assert_eq!(stage.seen().await, "one-way");
+
+    let said = stage
+        .done(&["listener", "auth", "web", "mutual", "--client-ca", "partners"])
+        .await;
+    assert!(said.contains("mutual") && said.contains("partners"), "{said}");
+    assert_eq!(stage.seen().await, "mutual");
+    stage.done(&["listener", "auth", "web", "one-way"]).await;
+    assert_eq!(stage.seen().await, "one-way");
+    // The bundle is remembered: one field is enough.
+    let keys = stage
+        .patch(json!({ "authentication": "mutual" }))
+        .await
+        .expect("changed");
+    assert_eq!(keys["client_ca"], "partners");
+    assert_eq!(stage.seen().await, "mutual");
+    stage
+        .patch(json!({ "authentication": "one-way" }))
+        .await
+        .expect("changed");
+    assert_eq!(stage.seen().await, "one-way");
+    let listener = "server_group = \"app\"\n";
+    let mutual = format!("{listener}authentication = \"mutual\"\nclient_ca = \"partners\"\n");
+    stage.home.configure(&stage.config.replace(listener, &mutual));
+    assert_eq!(reloaded(&stage.gateway).await, None);
+    assert_eq!(stage.seen().await, "mutual");
+
+    open.write_all(b"GET / HTTP/1.0\r\n\r\n").await.expect("written");
+    let mut answer = String::new();
+    open.read_to_string(&mut answer)
+        .await
+        .expect("the connection goes on");
+    assert!(answer.ends_with("served"), "{answer}");
+}
+
+#[tokio::test]
+async fn whoever_connected_before_a_toggle_and_then_shakes_hands_meets_what_holds_now() {
+    let stage = Stage::new("").await;
+    let early = TcpStream::connect(stage.listen).await.expect("connected");
+    // Accepted in turn, so the early one is accepted when the later one has been served.
+    assert_eq!(stage.seen().await, "one-way");
+    stage.patch(mutual()).await.expect("changed");
+    let asked = stage.stranger.ask_over(early, "localhost").await.map(drop);
+    assert_eq!(verdict(asked), "mutual");
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_in_force_again_after_sigkill() {
+    let mut stage = Stage::new("").await;
+    for round in 0..3 {
+        stage.patch(mutual()).await.expect("changed");
+        stage.killed_and_started().await;
+        assert_eq!(stage.seen().await, "mutual", "round {round}");
+        stage
+            .patch(json!({ "authentication": "one-way" }))
+            .await
+            .expect("changed");
+        stage.killed_and_started().await;
+        assert_eq!(stage.seen().await, "one-way", "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_clients_that_change_one_listener_one_is_told_that_it_read_something_old() {
+    let stage = Stage::new("").await;
+    let socket = stage.gateway.socket();
+    let (status, head, _) = request(socket, "GET /v1/listeners/web", &[], b"").await;
+    assert_eq!(status, 200);
+    let etag = head
+        .lines()
+        .find_map(|line| line.strip_prefix("etag: "))
+        .expect("an entity tag")
+        .to_owned();
+    let change = async |tag: String, period: &'static str| {
+        let headers = [
+            ("if-match", tag.as_str()),
+            ("content-type", "application/merge-patch+json"),
+        ];
+        let body = json!({ "idle_timeout": period }).to_string();
+        request(socket, "PATCH /v1/listeners/web", &headers, body.as_bytes()).await
+    };
+    let (one, other) = tokio::join!(change(etag.clone(), "11s"), change(etag.clone(), "12s"));
+    let mut statuses = [one.0, other.0];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 412], "{one:?} {other:?}");
+    let refused = if one.0 == 412 { &one } else { &other };
+    assert!(refused.1.contains("application/problem+json"), "{refused:?}");
+    let winner = if one.0 == 200 { &one } else { &other };
+    let (_, _, now) = request(socket, "GET /v1/listeners/web", &[], b"").await;
+    assert_eq!(now, winner.2);
+}
+
+#[tokio::test]
+async fn a_listener_made_at_run_time_serves_survives_a_restart_and_goes() {
+    let mut stage = Stage::new("").await;
+    let added = free_address();
+    let keys = json!({
+        "address": added.ip(), "port": added.port(), "certificates": ["localhost"], "server_group": "app",
+    });
+    let more = ResourceId::new(ResourceKind::Listener, "more");
+    let client = stage.gateway.client();
+    client
+        .put_resource(&more, &table(keys), None)
+        .await
+        .expect("made");
+    stage.stranger.ask(added, "localhost").await.expect("served");
+    stage.killed_and_started().await;
+    stage.stranger.ask(added, "localhost").await.expect("served");
+    assert_eq!(reloaded(&stage.gateway).await, None);
+    stage.stranger.ask(added, "localhost").await.expect("served");
+    let status = stage.done(&["status"]).await;
+    assert!(status.contains("listeners/more: added at run time"), "{status}");
+
+    stage
+        .gateway
+        .client()
+        .delete_resource(&more)
+        .await
+        .expect("deleted");
+    let refused = stage
+        .stranger
+        .connect(added, "localhost")
+        .await
+        .expect_err("gone");
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn a_disabled_listener_accepts_no_more_stays_configured_and_comes_back() {
+    let mut stage = Stage::new("").await;
+    let mut open = stage
+        .stranger
+        .connect(stage.listen, "localhost")
+        .await
+        .expect("connected");
+    stage.done(&["listener", "disable", "web"]).await;
+    let refused = stage
+        .stranger
+        .connect(stage.listen, "localhost")
+        .await
+        .expect_err("disabled");
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    let status = stage.done(&["status"]).await;
+    assert!(status.contains("(disabled)"), "{status}");
+    open.write_all(b"GET / HTTP/1.0\r\n\r\n").await.expect("written");
+    let mut answer = String::new();
+    open.read_to_string(&mut answer)
+        .await
+        .expect("the connection goes on");
+    assert!(answer.ends_with("served"), "{answer}");
+
+    stage.killed_and_started().await;
+    let refused = stage
+        .stranger
+        .connect(stage.listen, "localhost")
+        .await
+        .expect_err("still");
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    stage.done(&["listener", "enable", "web"]).await;
+    assert_eq!(stage.seen().await, "one-way");
+}
