@@ -274,9 +274,10 @@ impl Copying<'_> {
     /// Backend to client. Ready when something moved.
     fn turn_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         let link = &mut *self.link;
-        if self.downward != Direction::Closed && link.session.has_something_to_say() {
+        // Not while the client reads nothing: what it asks for again and again is answered once.
+        if self.downward == Direction::Open && link.downward.is_empty() && link.session.has_something_to_say()
+        {
             let mut said = std::mem::take(&mut link.tickets);
-            said.extend_from_slice(link.downward.rest());
             link.session.say(&mut said).map_err(End::ClientProtocolError)?;
             link.downward = Held::from(said);
         }

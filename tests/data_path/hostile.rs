@@ -9,7 +9,7 @@ use rustls::{ClientConfig, ClientConnection, ConnectionTrafficSecrets, Supported
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Stand, echo, server_name, within};
+use crate::harness::{Stand, echo, handed_over, server_name, within};
 
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
@@ -60,6 +60,37 @@ async fn a_flood_of_key_updates_ends_the_connection_with_an_alert() {
     drop(client);
     stand.ended(Outcome::ClientProtocolError, 1).await;
     stand.echo_works().await;
+}
+
+#[tokio::test]
+async fn key_updates_among_data_are_answered_once_while_the_client_reads_nothing() {
+    const BLOB: usize = 16 << 20;
+    const UPDATES: usize = 10_000;
+    let (address, mut connections) = handed_over().await;
+    let stand = Stand::new(&[address]);
+    let mut client = stand.connect().await;
+    let backend = within(connections.recv()).await.unwrap();
+    let (mut requests, mut answers) = backend.into_split();
+    // More than the sockets on the way take.
+    tokio::spawn(async move {
+        answers.write_all(&vec![7; BLOB]).await.unwrap();
+        answers.shutdown().await.unwrap();
+    });
+    for _ in 0..UPDATES {
+        client.get_mut().1.refresh_traffic_keys().unwrap();
+        within(client.write_all(b"?")).await.unwrap();
+        within(client.flush()).await.unwrap();
+        // Each in a turn of its own, or one answer would do for many of them anyway.
+        within(requests.read_exact(&mut [0])).await.unwrap();
+    }
+    let (tcp, _) = client.get_mut();
+    let (mut sent, mut buffer) = (0, vec![0; 1 << 16]);
+    while let read @ 1.. = within(tcp.read(&mut buffer)).await.unwrap() {
+        sent += read;
+    }
+    // Headers and tags of the records, and far from an answer of 27 bytes to each.
+    let beside = sent - BLOB;
+    assert!(beside < 5 * UPDATES, "{beside} bytes");
 }
 
 /// After a handshake by rustls, which then is left out. Its suites are those with ChaCha20, whose records look alike
