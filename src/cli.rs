@@ -1,6 +1,7 @@
 //! The command line: one declaration, one function for each command, exit codes with a meaning.
 
 mod arguments;
+mod audit;
 mod certificates;
 mod completion;
 mod demo;
@@ -74,6 +75,12 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Quick(quick) => quick::quick(&quick),
         Command::Run(run) => run::run(&run.config),
         Command::Schema => run::schema(),
+        Command::Audit {
+            after,
+            limit,
+            form,
+            gateway,
+        } => gateway.block_on(async |client| audit::audit(&client, after, limit, form.output).await),
         Command::Ca { command, gateway } => {
             let CaCommand::Export { name } = command;
             gateway.block_on(async |client| {

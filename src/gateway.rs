@@ -39,8 +39,7 @@ use crate::renewal::Renewal;
 /// A running gateway.
 pub struct Gateway {
     control: Arc<ControlPlane>,
-    // Held for their end: dropping them ends what they serve.
-    _admin: admin::Server,
+    admin: admin::Server,
     tasks: JoinSet<()>,
     stop: watch::Sender<bool>,
 }
@@ -76,7 +75,9 @@ impl Gateway {
         let issuers = Arc::new(ArcSwap::from_pointee(issuers));
         let dns = Arc::new(ArcSwap::from_pointee(DnsChecker::new(config.gateway.as_ref())));
         let (desired, wanted) = watch::channel(joined(&config, inventory.requested().await?));
-        let socket = config.admin.socket.clone();
+        let trail = Arc::new(admin::AuditTrail::new(inventory.clone(), clock.clone()));
+        let admin_tls = data_plane::admin_tls(&config, &data_plane.published)?;
+        let admin_config = config.admin.clone();
         let config = Arc::new(ArcSwap::from_pointee(config));
         let gate = Gate {
             dns: dns.clone(),
@@ -113,7 +114,7 @@ impl Gateway {
             ended: Default::default(),
             last_reload: Default::default(),
         });
-        let admin = admin::Server::start(&socket, control.clone()).await?;
+        let admin = admin::Server::start(&admin_config, admin_tls, control.clone(), trail).await?;
         control.data_plane.commit(prepared);
 
         let stop = watch::Sender::new(false);
@@ -146,7 +147,7 @@ impl Gateway {
         });
         Ok(Self {
             control,
-            _admin: admin,
+            admin,
             tasks,
             stop,
         })
@@ -190,6 +191,7 @@ impl Gateway {
         let prepared = self.control.data_plane.prepare(&config)?;
 
         // No await between these: connections that come to a prepared socket are waiting.
+        self.admin.replace_tokens(&config.admin.tokens);
         let changed = self.control.adopt(config, requested);
         self.control.data_plane.commit(prepared);
         self.control.reconsider(&changed).await;

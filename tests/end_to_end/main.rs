@@ -1,5 +1,6 @@
 //! The program as its users run it: the real binary, real sockets, real servers around it.
 
+mod admin_api;
 mod bad_pem;
 mod ca_faults;
 mod commands;
