@@ -267,3 +267,59 @@ fn checked(name: &str) -> Result<CertificateName, Problem> {
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use tokio::sync::broadcast;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_reader_is_told_how_many_it_has_missed_and_goes_on_with_the_rest() {
+        let sender = broadcast::Sender::new(2);
+        let events = told(sender.subscribe(), |_| "number".to_owned());
+        for number in 1..=5 {
+            sender.send(number).unwrap();
+        }
+        drop(sender);
+        let body = Sse::new(events).into_response().into_body();
+        let text = to_bytes(body, 1 << 10).await.unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&text),
+            "event: missed\ndata: {\"missed\":3}\n\nevent: number\ndata: 4\n\nevent: number\ndata: 5\n\n"
+        );
+    }
+
+    #[test]
+    fn only_who_may_operate_gets_a_private_key_however_the_query_is_written() {
+        for (query, expected) in [
+            ("", Right::Read),
+            ("?with_key=false", Right::Read),
+            ("?with_key=true", Right::Operate),
+            ("?with%5Fkey=tru%65", Right::Operate),
+            // Refused by the handler, which reads it in the same way.
+            ("?with_key=true&with_key=true", Right::Read),
+            ("?with_key=maybe", Right::Read),
+        ] {
+            let uri: Uri = format!("/v1/certificates/www/export{query}").parse().unwrap();
+            assert_eq!(for_export(&uri), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_done_without_a_token_or_the_right_to_operate_is_a_short_list() {
+        let with = |right| {
+            let routes = routes().into_iter();
+            let uri = Uri::from_static("/");
+            routes
+                .filter(|route| (route.right)(&uri) == right)
+                .map(|route| format!("{} {}", route.method, route.path))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(with(Right::Open), ["GET /healthz", "GET /readyz"]);
+        let mut changing = with(Right::Read);
+        changing.retain(|route| !route.starts_with("GET "));
+        assert_eq!(changing, ["POST /v1/dns-checks"]);
+    }
+}
