@@ -188,10 +188,11 @@ impl Gateway {
     async fn apply(&self, config: Config) -> Result<(), GatewayError> {
         data_plane::check_fixed_parts(&self.control.config.load(), &config)?;
         let requested = self.control.inventory.requested().await?;
+        let admin_tls = data_plane::admin_tls(&config, &self.control.data_plane.published)?;
         let prepared = self.control.data_plane.prepare(&config)?;
 
         // No await between these: connections that come to a prepared socket are waiting.
-        self.admin.replace_tokens(&config.admin.tokens);
+        self.admin.admit(&config.admin.tokens, admin_tls);
         let changed = self.control.adopt(config, requested);
         self.control.data_plane.commit(prepared);
         self.control.reconsider(&changed).await;

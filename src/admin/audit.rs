@@ -58,8 +58,8 @@ impl AuditTrail {
             at: self.clock.now(),
             caller,
             method: method.to_string(),
-            resource: resource(path).to_owned(),
-            action: action(method, path),
+            resource: shortened(resource(path)),
+            action: shortened(&action(method, path)),
             before,
             after: None,
             outcome: AuditOutcome::Begun,
@@ -168,8 +168,9 @@ fn shortened(detail: &str) -> String {
 }
 
 const SECRET: &str = "[secret]";
-const SNAPSHOT_BYTES: usize = 256 << 10;
-const DETAIL_CHARACTERS: usize = 2000;
+/// Of one resource; a trail of longer ones would fill the disk.
+const SNAPSHOT_BYTES: usize = 32 << 10;
+const DETAIL_CHARACTERS: usize = 1000;
 
 #[cfg(test)]
 mod tests {

@@ -77,6 +77,7 @@ impl Problem {
             StatusCode::METHOD_NOT_ALLOWED => "the method is not allowed here",
             StatusCode::NOT_FOUND => "there is no such thing",
             StatusCode::PAYLOAD_TOO_LARGE => "the body is too large",
+            StatusCode::PRECONDITION_FAILED => "it has changed since it was read",
             StatusCode::SERVICE_UNAVAILABLE => "this cannot be done now",
             StatusCode::UNAUTHORIZED => "the caller is not known",
             StatusCode::UNSUPPORTED_MEDIA_TYPE => "the body is of the wrong kind",

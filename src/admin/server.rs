@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::Router;
 use axum::extract::FromRef;
 use hyper::Request;
@@ -54,6 +54,7 @@ pub struct Server {
     socket: Option<PathBuf>,
     _listening: JoinSet<()>,
     tokens: Arc<ArcSwap<Vec<AdminToken>>>,
+    tls: Arc<ArcSwapOption<Tls>>,
 }
 
 impl Server {
@@ -74,6 +75,7 @@ impl Server {
             trail,
             tokens: tokens.clone(),
         };
+        let tls = Arc::new(ArcSwapOption::from_pointee(tls));
         let routes = TowerToHyperService::new(guarded(&endpoints::routes(), &api));
         let mut addresses = Vec::new();
         for address in &config.addresses {
@@ -94,11 +96,13 @@ impl Server {
             socket: config.socket.clone(),
             _listening: listening,
             tokens,
+            tls,
         })
     }
 
-    /// Takes these tokens from now on, and no others.
-    pub fn replace_tokens(&self, tokens: &[AdminToken]) {
+    /// Takes these tokens from the next request on, and no others; speaks TLS so from the next connection on.
+    pub fn admit(&self, tokens: &[AdminToken], tls: Option<Tls>) {
+        self.tls.store(tls.map(Arc::new));
         self.tokens.store(Arc::new(tokens.to_vec()));
     }
 }
@@ -134,7 +138,7 @@ async fn serve_socket(listener: UnixListener, routes: Routes) {
     }
 }
 
-async fn serve_address(listener: TcpListener, tls: Option<Tls>, routes: Routes) {
+async fn serve_address(listener: TcpListener, tls: Arc<ArcSwapOption<Tls>>, routes: Routes) {
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -145,7 +149,7 @@ async fn serve_address(listener: TcpListener, tls: Option<Tls>, routes: Routes) 
             tokio::time::sleep(PAUSE).await;
             continue;
         };
-        let (tls, routes) = (tls.clone(), routes.clone());
+        let (tls, routes) = (tls.load_full(), routes.clone());
         connections.spawn(async move {
             let Some(tls) = tls else {
                 let certificate = None;
@@ -170,6 +174,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, origin: Origin, rout
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
+        .max_buf_size(HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
@@ -242,6 +247,8 @@ const CONNECTIONS: usize = 256;
 
 /// For the head of a request.
 const HEADER_TIME: Duration = Duration::from_secs(30);
+
+const HEADER_BYTES: usize = 32 << 10;
 
 /// After a failed accept, as without file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -88,6 +88,12 @@ impl Tls {
     }
 }
 
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Tls").field(&self.served.certificate).finish()
+    }
+}
+
 impl Served {
     fn key(&self) -> Option<Arc<CertifiedKey>> {
         let table = self.published.load();

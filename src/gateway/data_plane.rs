@@ -367,16 +367,6 @@ pub(super) fn check_fixed_parts(before: &Config, wanted: &Config) -> Result<(), 
         ("store.path", path(&before.store.path), path(&wanted.store.path)),
         ("admin.listen", listen(&before.admin), listen(&wanted.admin)),
         (
-            "admin.certificate",
-            format!("{:?}", before.admin.certificate),
-            format!("{:?}", wanted.admin.certificate),
-        ),
-        (
-            "admin.client_ca",
-            format!("{:?}", before.admin.client_ca),
-            format!("{:?}", wanted.admin.client_ca),
-        ),
-        (
             "runtime.workers",
             before.runtime.workers.to_string(),
             wanted.runtime.workers.to_string(),

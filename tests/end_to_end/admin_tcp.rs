@@ -194,12 +194,20 @@ async fn where_a_client_certificate_is_asked_for_a_token_alone_lets_nobody_in() 
             .await
             .expect_err("nobody else is let in");
     }
-    client(partner).renew(&name).await.expect("a partner is");
+    client(partner.clone()).renew(&name).await.expect("a partner is");
     let records = gateway.client().audit(None, 10).await.expect("the trail");
     let [record] = records.as_slice() else {
         panic!("{records:#?}")
     };
     assert!(record.caller.certificate.is_some(), "{record:?}");
+
+    // A CA that is taken away counts from the reload on.
+    home.write("partners.pem", &strangers.root());
+    assert_eq!(reloaded(&gateway).await, None);
+    client(partner)
+        .status()
+        .await
+        .expect_err("it is a partner no longer");
 }
 
 /// A free address that `localhost`, which the gateway's certificate is for, leads to.
