@@ -82,6 +82,7 @@ fn has_warning(text: &str) -> impl Fn(&api::Status) -> bool {
 async fn a_pair_that_changes_on_disk_is_served_without_a_reload() {
     let world = World::new().await;
     let gateway = world.start().await;
+    gateway.published("own").await;
     world.served("own.example.test").await.expect("served");
     for _ in 0..2 {
         let next = world.ca.sign("own.example.test");
