@@ -45,7 +45,6 @@ use crate::renewal::Renewal;
 /// A running gateway.
 pub struct Gateway {
     control: Arc<ControlPlane>,
-    // Held for their end: dropping them ends what they serve.
     _admin: admin::Server,
     tasks: JoinSet<()>,
     stop: watch::Sender<bool>,
@@ -89,7 +88,13 @@ impl Gateway {
         let issuers = Arc::new(ArcSwap::from_pointee(issuers));
         let dns = Arc::new(ArcSwap::from_pointee(DnsChecker::new(config.gateway.as_ref())));
         let (desired, wanted) = watch::channel(joined(&config, inventory.requested().await?));
-        let socket = config.admin.socket.clone();
+        let trail = Arc::new(admin::AuditTrail::new(inventory.clone(), clock.clone()));
+        let admission = admin::Admission::default();
+        admission.replace(
+            &config.admin.tokens,
+            data_plane::admin_tls(&config, &data_plane.published)?,
+        );
+        let admin_config = config.admin.clone();
         let config = Arc::new(ArcSwap::from_pointee(config));
         let gate = Gate {
             dns: dns.clone(),
@@ -116,6 +121,7 @@ impl Gateway {
             clock,
             inventory,
             data_plane,
+            admission: admission.clone(),
             config,
             check,
             applied: ArcSwap::from_pointee(candidate.applied),
@@ -129,7 +135,7 @@ impl Gateway {
             ended: Default::default(),
             last_reload: Default::default(),
         });
-        let admin = admin::Server::start(&socket, control.clone()).await?;
+        let admin = admin::Server::start(&admin_config, admission, control.clone(), trail).await?;
         control.data_plane.commit(prepared);
 
         let stop = watch::Sender::new(false);

@@ -9,11 +9,13 @@
 //! | `orders/NAME` | [`OrderRecord`]: the journal of an order under way |
 //! | `accounts/ISSUER` | [`AccountRecord`] |
 //! | `local-cas/ISSUER` | [`LocalCaRecord`] |
+//! | `audit/NUMBER` | [`AuditRecord`] |
 //! | `requested/NAME` | [`DesiredCertificate`](crate::certificate::DesiredCertificate), asked for at run time |
 //! | `resources/KIND/NAME` | [`ResourceRecord`]: what is in force of a table of the configuration |
 //!
 //! A record that does not parse, or that a newer certgate wrote, is reported and left as it is.
 
+mod audit;
 mod authority;
 mod certificate;
 mod error;
@@ -32,6 +34,7 @@ use std::time::Duration;
 use certgate_store::{Batch, Entry, Expect, Hints, Lease, Revision, Store};
 use zeroize::Zeroizing;
 
+pub use audit::{AUDIT_RECORDS, AuditLog, AuditOutcome, AuditRecord, Caller};
 pub use authority::{AccountRecord, CaPair, LocalCaRecord};
 pub use certificate::{CertificateRecord, CertificateState, CurrentCertificate, Source};
 pub use error::InventoryError;

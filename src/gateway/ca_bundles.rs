@@ -12,6 +12,7 @@ use crate::certificate::{CaBundle, RevocationList};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::gateway::control_plane::ControlPlane;
+use crate::gateway::data_plane;
 
 /// Looks at the bundles' files and CRLs until told to stop.
 pub(super) async fn watch(control: Arc<ControlPlane>, mut stop: watch::Receiver<bool>) {
@@ -37,8 +38,10 @@ pub(super) async fn watch(control: Arc<ControlPlane>, mut stop: watch::Receiver<
 async fn take_over(control: &ControlPlane) {
     let _alone = control.turn.lock().await;
     let config = control.config.load_full();
-    match control.data_plane.prepare(&config) {
-        Ok(prepared) => {
+    let admin_tls = data_plane::admin_tls(&config, &control.data_plane.published);
+    match admin_tls.and_then(|admin_tls| Ok((admin_tls, control.data_plane.prepare(&config)?))) {
+        Ok((admin_tls, prepared)) => {
+            control.admission.replace(&config.admin.tokens, admin_tls);
             control.data_plane.commit(prepared);
             tracing::info!("the files of the CA bundles have changed and were taken over");
         }
