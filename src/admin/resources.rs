@@ -265,8 +265,7 @@ fn table(headers: &HeaderMap, types: &[&str], body: &[u8]) -> Result<ResourceTab
     }
     match serde_json::from_slice(body) {
         Ok(Value::Object(table)) => Ok(table),
-        Ok(_) => Err(Problem::of(
-            StatusCode::UNPROCESSABLE_ENTITY,
+        Ok(_) => Err(Problem::bad_request(
             "the body must be a JSON object with the resource's keys",
         )),
         Err(error) => Err(Problem::bad_request(format!("the body is not JSON: {error}"))),
