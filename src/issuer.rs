@@ -9,6 +9,7 @@
 mod acme;
 mod challenge;
 mod error;
+mod failure;
 mod files;
 mod local_ca;
 
@@ -19,7 +20,8 @@ use certgate_store::Lease;
 
 pub use acme::{AcmeIssuer, Limits};
 pub use challenge::{Challenge, ChallengeSolver, SolveError};
-pub use error::{FailureClass, IssueError, ValidationFailure};
+pub use error::{IssueError, ValidationFailure};
+pub use failure::FailureClass;
 pub use files::{FileProblem, FileSource};
 pub use local_ca::LocalCa;
 

@@ -27,6 +27,9 @@ pub struct CertificateRecord {
     pub pursued: String,
     /// Attempts that failed since the last one that succeeded.
     pub failures: u32,
+    /// When the first of them failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<Timestamp>,
     /// Issuers that asked not to be asked before a moment (Retry-After).
     pub held_until: BTreeMap<String, Timestamp>,
     /// An operator wants a new one at once. Cleared by the attempt that this causes.
@@ -110,6 +113,7 @@ impl CertificateRecord {
             state: CertificateState::Wanted,
             pursued: String::new(),
             failures: 0,
+            failing_since: None,
             held_until: BTreeMap::new(),
             renew_requested: false,
         }

@@ -5,9 +5,12 @@
 
 mod account;
 mod authorize;
+mod ca_clock;
+mod directory;
 mod http;
 mod placed;
 mod pursuit;
+mod signed;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -180,6 +183,7 @@ fn during(doing: &'static str) -> impl Fn(instant_acme::Error) -> IssueError {
             problem: Some(Box::new(problem)),
             excerpt: String::new(),
             retry_after: None,
+            page: None,
         },
         instant_acme::Error::Other(cause) => match cause.downcast::<RequestFailure>() {
             Ok(failure) => failure.during(doing),

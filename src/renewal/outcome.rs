@@ -1,5 +1,7 @@
 //! What an attempt leaves in the record: pure transitions, each of which tells the next wake-up.
 
+use std::time::Duration;
+
 use crate::certificate::Leaf;
 use crate::clock::Timestamp;
 use crate::inventory::{CertificateRecord, CertificateState, CurrentCertificate, Source};
@@ -18,6 +20,8 @@ pub(super) struct Failure {
     pub(super) error: String,
     /// What that means for the next one.
     pub(super) class: FailureClass,
+    /// The CA's time, where that is why: nothing was ordered.
+    pub(super) ca_time: Option<Timestamp>,
 }
 
 /// The record while an attempt for `digest` is under way. A request for it stands until it has come to an end, so
@@ -50,6 +54,7 @@ pub(super) fn obtained(
         state: CertificateState::Valid,
         pursued: digest.to_owned(),
         failures: 0,
+        failing_since: None,
         renew_requested: false,
         ..record
     }
@@ -64,6 +69,7 @@ pub(super) fn failed(
     jitter: Jitter,
 ) -> CertificateRecord {
     record.failures = record.failures.saturating_add(1);
+    record.failing_since.get_or_insert(now);
     record.held_until.retain(|_, until| *until > now);
     let fraction = jitter.fraction(&record.name, now, record.failures);
     if let FailureClass::At(asked_for) = failure.class {
@@ -106,11 +112,39 @@ pub(super) fn blocked(
         _ => 1,
     };
     let fraction = jitter.fraction(&record.name, now, checks);
+    let abandoned = record
+        .failing_since
+        .filter(|since| now.since(*since) >= ABANDONED);
     record.state = CertificateState::Blocked {
-        reason,
+        reason: match abandoned {
+            Some(since) => format!(
+                "it has failed since {since} and leads here no more, so nothing is ordered until DNS is right again: {reason}"
+            ),
+            None => reason,
+        },
         remedy,
         checks,
         next_check: now + back_off::after_dns_check(checks, validity(&record, now), fraction),
+    };
+    CertificateRecord {
+        pursued: digest.to_owned(),
+        renew_requested: false,
+        ..record
+    }
+}
+
+/// The record after the clock was found to be wrong. Nothing was ordered, so no failure is counted.
+pub(super) fn untimely(
+    mut record: CertificateRecord,
+    digest: &str,
+    reason: String,
+    now: Timestamp,
+) -> CertificateRecord {
+    record.state = CertificateState::Blocked {
+        reason,
+        remedy: Vec::new(),
+        checks: 1,
+        next_check: now + back_off::AFTER_WRONG_CLOCK,
     };
     CertificateRecord {
         pursued: digest.to_owned(),
@@ -125,9 +159,13 @@ pub(super) fn settled(record: CertificateRecord) -> CertificateRecord {
         pursued: record.digest.clone(),
         state: CertificateState::Valid,
         failures: 0,
+        failing_since: None,
         ..record
     }
 }
+
+/// A name that fails for so long and leads elsewhere has been given up by its owner.
+const ABANDONED: Duration = Duration::from_secs(3 * 86_400);
 
 fn validity(record: &CertificateRecord, now: Timestamp) -> Option<Validity> {
     record.current.as_ref().map(|current| Validity::of(current, now))

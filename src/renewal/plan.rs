@@ -68,6 +68,18 @@ pub enum ClockAlarm {
         /// What it shows.
         now: Timestamp,
     },
+    /// It is not that of a CA. Nothing is ordered there.
+    #[error(
+        "the clock shows {now}, but that of the CA of issuer `{issuer}` shows {ca}; nothing is ordered there until it is set right"
+    )]
+    NotTheCas {
+        /// What it shows.
+        now: Timestamp,
+        /// The issuer's name.
+        issuer: String,
+        /// What the CA's shows.
+        ca: Timestamp,
+    },
     /// It shows a time before something that certgate has done already. Orders go on: what is due may come late.
     #[error("the clock shows {now}, but a certificate was obtained at {obtained_at}; set it right")]
     BehindStore {

@@ -58,6 +58,12 @@ impl World {
         }
     }
 
+    /// From now on `issuer` signs.
+    pub(crate) fn sign_by(&self, issuer: Arc<dyn Issuer>) {
+        self.issuers
+            .store(Arc::new(BTreeMap::from([("ca".into(), issuer)])));
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -288,6 +294,7 @@ fn failure(class: FailureClass) -> IssueError {
             problem: None,
             excerpt: "slow down".into(),
             retry_after: Some(at),
+            page: None,
         },
         FailureClass::Later => IssueError::Unreachable {
             doing: "place the order",

@@ -76,6 +76,8 @@ pub(crate) struct Behaviour {
     pub refused_nonces: usize,
     /// The token of the next challenges; a random one where there is none.
     pub token: Option<String>,
+    /// So many seconds the server's clock is ahead of that of the client.
+    pub ahead: i64,
 }
 
 /// How the right to a name is validated.
@@ -278,6 +280,11 @@ impl AcmeDouble {
             .unwrap_or(0)
     }
 
+    /// Requests so far, whatever they were for.
+    pub(crate) fn requests(&self) -> usize {
+        self.protocol.lock().unwrap().counts.values().sum()
+    }
+
     /// Every order so far, in the order of their making.
     pub(crate) fn orders(&self) -> Vec<OrderView> {
         self.protocol.lock().unwrap().views()
@@ -334,6 +341,7 @@ impl Default for Behaviour {
             lists_orders: true,
             refused_nonces: 0,
             token: None,
+            ahead: 0,
         }
     }
 }
@@ -387,10 +395,21 @@ async fn answer(request: hyper::Request<Incoming>, protocol: Arc<Mutex<Protocol>
         user_agent: user_agent.to_owned(),
         body,
     };
-    let (fault, hangs) = {
+    let (fault, hangs, date) = {
         let mut protocol = protocol.lock().unwrap();
-        (protocol.begin(&asked), protocol.hangs(&asked))
+        (protocol.begin(&asked), protocol.hangs(&asked), protocol.date())
     };
+    let mut answer = faulty(asked, fault, hangs, &protocol).await?;
+    answer.headers_mut().insert("date", date);
+    Ok(answer)
+}
+
+async fn faulty(
+    asked: Asked,
+    fault: Option<Fault>,
+    hangs: bool,
+    protocol: &Arc<Mutex<Protocol>>,
+) -> io::Result<Answer> {
     match fault {
         Some(Fault::Answer {
             status,
@@ -406,7 +425,7 @@ async fn answer(request: hyper::Request<Incoming>, protocol: Arc<Mutex<Protocol>
         Some(Fault::Stall) => std::future::pending().await,
         None if hangs => std::future::pending().await,
         fault => {
-            let answer = protocol::answer(&protocol, asked).await;
+            let answer = protocol::answer(protocol, asked).await;
             match fault {
                 Some(Fault::Lost) => Err(io::ErrorKind::ConnectionReset.into()),
                 Some(Fault::Halved) => Ok(halved(answer, false)),

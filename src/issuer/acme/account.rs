@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use certgate_store::Expect;
 use instant_acme::{Account, AccountCredentials, NewAccount};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::clock::Clock;
 use crate::config::AcmeConfig;
 use crate::inventory::{AccountRecord, Inventory, InventoryError, Secret, Versioned};
+use crate::issuer::acme::directory::Directory;
 use crate::issuer::acme::http::AcmeHttp;
 use crate::issuer::acme::{Limits, during};
 use crate::issuer::{IssueError, IssueRequest, Step};
@@ -18,7 +19,8 @@ use crate::issuer::{IssueError, IssueRequest, Step};
 pub(super) struct Session {
     pub(super) account: Account,
     pub(super) http: AcmeHttp,
-    pub(super) directory: String,
+    pub(super) directory_url: String,
+    pub(super) resources: OnceCell<Directory>,
     /// URL and key of the account as JSON, for requests that instant-acme does not make.
     pub(super) credentials: Secret,
 }
@@ -220,7 +222,8 @@ impl Accounts {
         Session {
             account,
             http: http.clone(),
-            directory: self.config.directory.clone(),
+            directory_url: self.config.directory.clone(),
+            resources: OnceCell::new(),
             credentials,
         }
     }

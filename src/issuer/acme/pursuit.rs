@@ -45,6 +45,7 @@ impl Pursuit<'_> {
     /// Obtains the certificate. The journal says what was reached, whatever the outcome and also when this is
     /// given up half-way.
     pub(super) async fn run(&self) -> Result<CredentialPem, IssueError> {
+        self.check_clock().await?;
         let (mut order, key) = self.open().await?;
         let _claim = self.claim(order.url());
         self.course.at(order.url());
@@ -55,6 +56,23 @@ impl Pursuit<'_> {
             self.end_journal().await?;
         }
         result
+    }
+
+    /// Orders nothing under a wrong clock. What was seen may be old, and this machine may have slept since: a
+    /// difference is looked at twice.
+    async fn check_clock(&self) -> Result<(), IssueError> {
+        if self.session.http.differing_time().is_none() {
+            return Ok(());
+        }
+        let asked = self.session.nonce().await;
+        asked.map_err(|failure| failure.during("ask for the CA's time"))?;
+        match self.session.http.differing_time() {
+            None => Ok(()),
+            Some(ca) => Err(IssueError::WrongClock {
+                here: self.issuer.clock.now(),
+                ca,
+            }),
+        }
     }
 
     async fn open(&self) -> Result<(Order, PrivateKey), IssueError> {

@@ -63,6 +63,7 @@ fn fail(
         issuer: "one".into(),
         error: "no".into(),
         class,
+        ca_time: None,
     };
     outcome::failed(record, desired, &failure, at, JITTER)
 }

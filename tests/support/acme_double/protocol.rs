@@ -115,6 +115,18 @@ impl Protocol {
         }
     }
 
+    /// The time as HTTP writes it.
+    pub(super) fn date(&self) -> HeaderValue {
+        let seconds = self.clock.now().unix_seconds() + self.behaviour.ahead;
+        let time = certgate::clock::Timestamp::from_unix_seconds(seconds)
+            .to_offset_date_time()
+            .unwrap();
+        let text = time
+            .format(&time::format_description::well_known::Rfc2822)
+            .unwrap();
+        HeaderValue::from_str(&text.replace("+0000", "GMT")).unwrap()
+    }
+
     fn nonce(&mut self) -> String {
         let nonce = random();
         self.nonces.insert(nonce.clone());
