@@ -12,11 +12,13 @@ mod error;
 mod failure;
 mod files;
 mod local_ca;
+mod renewal_info;
 
 use std::fmt;
 
 use async_trait::async_trait;
 use certgate_store::Lease;
+use rustls::pki_types::CertificateDer;
 
 pub use acme::{AcmeIssuer, Limits};
 pub use challenge::{Challenge, ChallengeSolver, SolveError};
@@ -24,6 +26,7 @@ pub use error::{IssueError, ValidationFailure};
 pub use failure::FailureClass;
 pub use files::{FileProblem, FileSource};
 pub use local_ca::LocalCa;
+pub use renewal_info::RenewalInfo;
 
 use crate::certificate::{CertificateName, CredentialPem, DesiredCertificate};
 use crate::config::ChallengeType;
@@ -41,6 +44,20 @@ pub trait Issuer: Send + Sync {
     /// # Errors
     /// [`IssueError`]; its [`class`](IssueError::class) says when to ask again.
     async fn issue(&self, request: &IssueRequest<'_>) -> Result<CredentialPem, IssueError>;
+
+    /// Whether it may have something to say of when to renew what it has signed.
+    fn gives_renewal_info(&self) -> bool {
+        false
+    }
+
+    /// What it says of when to renew `certificate`, which it has signed (RFC 9773). Ends in bounded time.
+    ///
+    /// # Errors
+    /// [`IssueError`] where it could not be asked. A CA that has nothing to say is no error.
+    async fn renewal_info(&self, certificate: &CertificateDer<'_>) -> Result<RenewalInfo, IssueError> {
+        let _ = certificate;
+        Ok(RenewalInfo::default())
+    }
 }
 
 /// What an issuer is asked for.
@@ -50,6 +67,8 @@ pub struct IssueRequest<'a> {
     pub desired: &'a DesiredCertificate,
     /// The lease on it; everything that is written about it is written under this lease.
     pub lease: &'a Lease,
+    /// The certificate of the same issuer that the new one is to replace, if there is one (RFC 9773 §5).
+    pub replaces: Option<&'a CertificateDer<'static>>,
     /// Who is told of each step.
     pub progress: &'a dyn Progress,
 }

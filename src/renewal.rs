@@ -8,6 +8,7 @@
 //! | what happened | what follows |
 //! | --- | --- |
 //! | a certificate was obtained | renewal at a random point before a third (a half below ten days) of its life is left |
+//! | the CA suggests when to renew (RFC 9773) | at a random point of its window, at once where that has passed; asked again when the CA says |
 //! | an attempt failed | [`back_off`]: 1, 10, 100 minutes, a day; shorter where a certificate does not live long |
 //! | the CA said when (Retry-After) | not before that, whoever asks |
 //! | the CA, or the configuration, rules it out | once a day, when the certificate is wanted otherwise, or when an operator asks |
@@ -32,6 +33,7 @@ mod plan;
 mod reconsider;
 mod run;
 pub mod schedule;
+mod suggestion;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::certificate::{CertificateName, KeyType};
+use crate::certificate::{CertificateName, KeyType, RenewalWindow};
 use crate::clock::Timestamp;
 use crate::name::NamePattern;
 
@@ -113,6 +113,9 @@ pub struct Certificate {
     pub key: Option<String>,
     /// SHA-256 of it, in hex.
     pub fingerprint: Option<String>,
+    /// When the CA suggests to renew it (RFC 9773), if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suggested_window: Option<RenewalWindow>,
     /// Whether this very one is published to the listeners; a moment after it was obtained, or not yet valid, it is not.
     pub published: bool,
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::certificate::{CertificateName, Leaf};
+use crate::certificate::{CertificateName, Leaf, RenewalWindow};
 use crate::clock::Timestamp;
 
 /// What is known of one certificate. Issued ones are changed by `renewal` only, but for
@@ -59,6 +59,12 @@ pub struct CurrentCertificate {
     pub obtained_at: Timestamp,
     /// When its successor is asked for; `None` for a certificate that certgate does not renew.
     pub renew_at: Option<Timestamp>,
+    /// When the CA suggests to do that (RFC 9773); `renew_at` is a point of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suggested: Option<RenewalWindow>,
+    /// When the CA is asked for its suggestion; `None` where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask_at: Option<Timestamp>,
 }
 
 /// What is being done about a certificate.
@@ -126,6 +132,8 @@ impl CertificateRecord {
             issuer: source.to_string(),
             obtained_at: now,
             renew_at: None,
+            suggested: None,
+            ask_at: None,
         };
         Self {
             source,

@@ -6,10 +6,13 @@
 mod account;
 mod authorize;
 mod ca_clock;
+mod course;
 mod directory;
 mod http;
 mod placed;
+mod placing;
 mod pursuit;
+mod renewal_info;
 mod signed;
 
 use std::collections::{HashMap, HashSet};
@@ -17,15 +20,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rustls::pki_types::CertificateDer;
 
 use self::account::Accounts;
+use self::course::Course;
 use self::http::RequestFailure;
-use self::pursuit::{Course, Pursuit};
+use self::pursuit::Pursuit;
 use crate::certificate::{CertificateName, CredentialPem};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{AcmeConfig, ChallengeType};
 use crate::inventory::Inventory;
-use crate::issuer::{ChallengeSolver, IssueError, IssueRequest, Issuer};
+use crate::issuer::{ChallengeSolver, IssueError, IssueRequest, Issuer, RenewalInfo};
 
 /// An account at a CA of RFC 8555, and everything needed to obtain certificates with it.
 pub struct AcmeIssuer {
@@ -171,6 +176,14 @@ impl Issuer for AcmeIssuer {
             (Err(_), _) => {}
         }
         result
+    }
+
+    fn gives_renewal_info(&self) -> bool {
+        true
+    }
+
+    async fn renewal_info(&self, certificate: &CertificateDer<'_>) -> Result<RenewalInfo, IssueError> {
+        self.ask_renewal_info(certificate).await
     }
 }
 

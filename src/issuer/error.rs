@@ -216,6 +216,20 @@ impl IssueError {
             if !matches!(kind(problem), "accountDoesNotExist" | "badNonce"))
     }
 
+    /// Whether an order that said what it replaces may have been refused for that (RFC 9773 §5). An answer that makes
+    /// no sense is one, too: a CA must repeat what it has understood.
+    pub(super) fn may_be_for_what_is_replaced(&self) -> bool {
+        match self {
+            Self::Garbled { .. } => true,
+            Self::Refused { status: 409, .. } => true,
+            Self::Refused {
+                problem: Some(problem),
+                ..
+            } => matches!(kind(problem), "alreadyReplaced" | "malformed" | "unauthorized"),
+            _ => false,
+        }
+    }
+
     /// Whether the CA refused with this type of problem (RFC 8555 §6.7), written without its prefix.
     pub(super) fn is_problem(&self, wanted: &str) -> bool {
         matches!(self, Self::Refused { problem: Some(problem), .. } if kind(problem) == wanted)

@@ -1,5 +1,6 @@
 //! One attempt at one certificate, under its lease.
 
+mod asking;
 mod settle;
 
 use std::panic::AssertUnwindSafe;
@@ -7,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use certgate_store::{Expect, Lease};
 use futures_util::FutureExt;
+use rustls::pki_types::CertificateDer;
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
@@ -130,6 +132,9 @@ impl Attempts {
                 .await
                 .map(drop);
         }
+        if reason == Reason::Asking {
+            return self.ask(lease, record, expect).await;
+        }
         if let DnsVerdict::No { reason, remedy } = self.ask_dns(certificate, &next.issuer).await {
             let blocked = outcome::blocked(record, digest, reason, remedy, self.clock.now(), self.jitter);
             self.inventory
@@ -149,7 +154,8 @@ impl Attempts {
                 reason,
             },
         );
-        match self.issue(lease, desired, &next.issuer).await {
+        let replaced = self.replaced(&certificate.name, &obtaining, &next.issuer).await;
+        match self.issue(lease, desired, &next.issuer, replaced.as_ref()).await {
             Ok(pem) => self.install(lease, desired, &next.issuer, &pem).await,
             Err(failure) => self.record_failure(lease, desired, &failure).await,
         }
@@ -205,7 +211,28 @@ impl Attempts {
         })
     }
 
-    async fn issue(&self, lease: &Lease, desired: &Desired, issuer: &str) -> Result<CredentialPem, Failure> {
+    /// The certificate that a new one of `issuer` replaces, where the same CA has signed it.
+    async fn replaced(
+        &self,
+        name: &CertificateName,
+        record: &CertificateRecord,
+        issuer: &str,
+    ) -> Option<CertificateDer<'static>> {
+        record
+            .current
+            .as_ref()
+            .filter(|current| current.issuer == issuer)?;
+        let pem = self.inventory.credential(name).await.ok()??;
+        pem.chain().first().cloned()
+    }
+
+    async fn issue(
+        &self,
+        lease: &Lease,
+        desired: &Desired,
+        issuer: &str,
+        replaces: Option<&CertificateDer<'static>>,
+    ) -> Result<CredentialPem, Failure> {
         let failure = |error: String, class| Failure {
             issuer: issuer.to_owned(),
             error,
@@ -219,6 +246,7 @@ impl Attempts {
         let request = IssueRequest {
             desired: &desired.certificate,
             lease,
+            replaces,
             progress: self,
         };
         // A panic in there is a failed attempt like another: the state is written, and the next one waits.

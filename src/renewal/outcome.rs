@@ -50,6 +50,8 @@ pub(super) fn obtained(
             issuer: issuer.to_owned(),
             obtained_at: now,
             renew_at: Some(renew_at),
+            suggested: None,
+            ask_at: None,
         }),
         state: CertificateState::Valid,
         pursued: digest.to_owned(),

@@ -45,6 +45,8 @@ pub struct Next {
 /// Why something is done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reason {
+    /// The CA is to be asked when to renew. No new certificate is asked for.
+    Asking,
     /// Something else is wanted than what is there.
     Changed,
     /// Enough of the lifetime has gone by.
@@ -116,6 +118,18 @@ pub fn next(
     now: Timestamp,
 ) -> Option<Next> {
     let (at, reason) = record.map_or((AT_ONCE, Reason::Missing), |record| need(record, digest, now));
+    if let (Reason::Due, Some(current)) = (reason, record.and_then(|record| record.current.as_ref()))
+        && let Some(ask_at) = current.ask_at.map(|ask_at| sane(ask_at, now))
+        && at > now
+        && ask_at < at
+    {
+        return Some(Next {
+            at: ask_at,
+            reason: Reason::Asking,
+            issuer: current.issuer.clone(),
+            again: false,
+        });
+    }
     let (issuer, free_at) = issuer_in_turn(desired, record, at.max(now))?;
     Some(Next {
         at: if free_at > now { at.max(free_at) } else { at },
@@ -188,6 +202,7 @@ fn sane(end: Timestamp, now: Timestamp) -> Timestamp {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Asking => "the CA may suggest when to renew",
             Self::Changed => "what is wanted has changed",
             Self::Due => "renewal is due",
             Self::Missing => "there is none yet",

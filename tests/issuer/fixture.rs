@@ -94,6 +94,7 @@ impl Gateway {
         let request = IssueRequest {
             desired,
             lease: &lease,
+            replaces: None,
             progress: &self.steps,
         };
         let result = issuer.issue(&request).await;
@@ -113,6 +114,7 @@ impl Gateway {
         let request = IssueRequest {
             desired,
             lease: &lease,
+            replaces: None,
             progress: &self.steps,
         };
         tokio::select! {

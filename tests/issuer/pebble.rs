@@ -81,6 +81,7 @@ impl World {
         let request = IssueRequest {
             desired,
             lease: &lease,
+            replaces: None,
             progress: &self.steps,
         };
         let result = issuer.issue(&request).await;
@@ -203,6 +204,7 @@ async fn pebble_is_asked_for_no_second_order_when_the_url_of_the_first_was_lost(
     let request = IssueRequest {
         desired: &wanted,
         lease: &lease,
+        replaces: None,
         progress: &world.steps,
     };
     let pem = world.issuer().issue(&request).await.unwrap();

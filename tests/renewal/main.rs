@@ -6,5 +6,7 @@ mod support;
 mod failing;
 mod failure_table;
 mod obtaining;
+mod scene;
 mod sharing;
+mod suggested;
 mod world;

@@ -76,6 +76,12 @@ pub(crate) struct Behaviour {
     pub refused_nonces: usize,
     /// The token of the next challenges; a random one where there is none.
     pub token: Option<String>,
+    /// What is said of when to renew; where there is none, the server gives no renewal information at all.
+    pub renewal_window: Option<Window>,
+    /// `Retry-After` with it.
+    pub ask_again: Option<String>,
+    /// What is done about an order that says which certificate it replaces.
+    pub replacing: Replacing,
     /// So many seconds the server's clock is ahead of that of the client.
     pub ahead: i64,
 }
@@ -100,6 +106,24 @@ pub(crate) enum Authorizations {
     Valid,
     /// One for each name, and one more.
     WithStranger,
+}
+
+/// When to renew, in seconds from when it is asked (RFC 9773 §4.2).
+#[derive(Clone, Copy)]
+pub(crate) struct Window {
+    pub start: i64,
+    pub end: i64,
+}
+
+/// What is done about an order that says which certificate it replaces (RFC 9773 §5).
+#[derive(Clone, Copy)]
+pub(crate) enum Replacing {
+    /// The order repeats it.
+    Understood,
+    /// The order is made, and does not repeat it.
+    Ignored,
+    /// It is refused with this problem.
+    Refused(u16, &'static str),
 }
 
 /// What is issued.
@@ -131,6 +155,7 @@ pub(crate) enum Endpoint {
     NewOrder,
     Order,
     Orders,
+    RenewalInfo,
 }
 
 /// What happens instead of an answer.
@@ -190,6 +215,8 @@ pub(crate) struct OrderView {
     pub url: String,
     pub names: Vec<String>,
     pub status: &'static str,
+    /// The certificate that it replaces (RFC 9773 §5).
+    pub replaces: Option<String>,
 }
 
 impl AcmeDouble {
@@ -341,6 +368,9 @@ impl Default for Behaviour {
             lists_orders: true,
             refused_nonces: 0,
             token: None,
+            renewal_window: None,
+            ask_again: None,
+            replacing: Replacing::Understood,
             ahead: 0,
         }
     }

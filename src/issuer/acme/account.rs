@@ -96,6 +96,23 @@ impl Accounts {
         }
     }
 
+    /// The session of an account that is there already; none is registered.
+    pub(super) async fn known(&self) -> Result<Option<Arc<Session>>, IssueError> {
+        let mut state = self.state.lock().await;
+        if let Some((session, built)) = &state.session
+            && built.elapsed() < REBUILD
+        {
+            return Ok(Some(session.clone()));
+        }
+        let http = self.http().await?;
+        let (Some(session), _) = self.existing(&http, None).await? else {
+            return Ok(None);
+        };
+        let session = Arc::new(session);
+        state.session = Some((session.clone(), Instant::now()));
+        Ok(Some(session))
+    }
+
     async fn build(&self, lost: Option<&str>, request: &IssueRequest<'_>) -> Result<Session, IssueError> {
         let http = self.http().await?;
         for _ in 1..SAVE_TRIES {
@@ -115,40 +132,52 @@ impl Accounts {
         lost: Option<&str>,
         request: &IssueRequest<'_>,
     ) -> Result<Session, IssueError> {
-        let known = self.inventory.account(&self.issuer).await?;
-        let expect = known
-            .as_ref()
-            .map_or(Expect::Absent, |known| Expect::Revision(known.revision));
-        if let Some(Versioned { value: known, .. }) = known {
-            let session = match known.directory == self.config.directory {
-                true => Some(self.restore(http, &known).await?),
-                false => {
-                    tracing::info!(
-                        issuer = self.issuer,
-                        from = known.directory,
-                        to = self.config.directory,
-                        "the issuer's directory has changed; a new account is registered there"
-                    );
-                    None
-                }
-            };
-            match session {
-                Some(session) if lost == Some(session.account.id()) => {
-                    tracing::warn!(
-                        issuer = self.issuer,
-                        account = session.account.id(),
-                        "the CA has no such account any more; a new one is registered. CAA records that name \
-                         the old one (RFC 8657) have to be changed"
-                    );
-                }
-                Some(session) => return self.with_contact(session, known, expect).await,
-                None => {}
+        match self.existing(http, lost).await? {
+            (Some(session), _) => Ok(session),
+            (None, expect) => {
+                request
+                    .progress
+                    .step(&request.desired.name, Step::CreatingAccount);
+                self.register(http, expect).await
             }
         }
-        request
-            .progress
-            .step(&request.desired.name, Step::CreatingAccount);
-        self.register(http, expect).await
+    }
+
+    /// The session of the account in the inventory, where it is one to use; and what a new one may replace.
+    async fn existing(
+        &self,
+        http: &AcmeHttp,
+        lost: Option<&str>,
+    ) -> Result<(Option<Session>, Expect), IssueError> {
+        let Some(Versioned {
+            value: known,
+            revision,
+        }) = self.inventory.account(&self.issuer).await?
+        else {
+            return Ok((None, Expect::Absent));
+        };
+        let expect = Expect::Revision(revision);
+        if known.directory != self.config.directory {
+            tracing::info!(
+                issuer = self.issuer,
+                from = known.directory,
+                to = self.config.directory,
+                "the issuer's directory has changed; a new account is registered there"
+            );
+            return Ok((None, expect));
+        }
+        let session = self.restore(http, &known).await?;
+        if lost == Some(session.account.id()) {
+            tracing::warn!(
+                issuer = self.issuer,
+                account = session.account.id(),
+                "the CA has no such account any more; a new one is registered. CAA records that name \
+                 the old one (RFC 8657) have to be changed"
+            );
+            return Ok((None, expect));
+        }
+        let session = self.with_contact(session, known, expect).await?;
+        Ok((Some(session), expect))
     }
 
     async fn restore(&self, http: &AcmeHttp, known: &AccountRecord) -> Result<Session, IssueError> {

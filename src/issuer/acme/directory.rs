@@ -12,6 +12,8 @@ use crate::issuer::acme::http::RequestFailure;
 #[serde(rename_all = "camelCase")]
 pub(super) struct Directory {
     pub(super) new_nonce: String,
+    /// Where it says when to renew (RFC 9773 §3).
+    pub(super) renewal_info: Option<String>,
 }
 
 impl Session {

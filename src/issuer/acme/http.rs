@@ -23,8 +23,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
-pub(super) use self::header::{http_date, links};
-use self::header::{page, retry_after};
+use self::header::page;
+pub(super) use self::header::{http_date, links, retry_after};
 use crate::cause::with_causes;
 use crate::clock::{Clock, Timestamp};
 use crate::issuer::IssueError;

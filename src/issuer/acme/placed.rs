@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 use crate::inventory::OrderRecord;
 use crate::issuer::IssueError;
 use crate::issuer::acme::http::links;
-use crate::issuer::acme::pursuit::{Pursuit, identifiers};
+use crate::issuer::acme::placing::identifiers;
+use crate::issuer::acme::pursuit::Pursuit;
 use crate::issuer::acme::signed::Signer;
 use crate::issuer::acme::{during, lock};
 

@@ -1,13 +1,13 @@
 //! The end of an attempt, written into the record.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use certgate_store::{Expect, Lease};
 
 use crate::cause::with_causes;
 use crate::certificate::CredentialPem;
 use crate::inventory::{InventoryError, Versioned};
-use crate::issuer::FailureClass;
+use crate::issuer::{FailureClass, Issuer};
 use crate::renewal::agenda::Desired;
 use crate::renewal::attempt::Attempts;
 use crate::renewal::event::EventKind;
@@ -44,7 +44,15 @@ impl Attempts {
                 slots.choose(name, leaf, now, self.jitter)
             });
             let not_after = leaf.not_after;
-            let record = outcome::obtained(record, digest, leaf.clone(), issuer, now, renew_at);
+            let mut record = outcome::obtained(record, digest, leaf.clone(), issuer, now, renew_at);
+            let gives = |issuer: &Arc<dyn Issuer>| issuer.gives_renewal_info();
+            if let Some(current) = record
+                .current
+                .as_mut()
+                .filter(|_| self.issuers.load().get(issuer).is_some_and(gives))
+            {
+                current.ask_at = Some(now);
+            }
             match self
                 .inventory
                 .install(&record, pem, Expect::Revision(revision), lease)

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 
 use super::jws::Jws;
 use super::signing::Authority;
-use super::{Asked, Authorizations, Behaviour, Counts, Endpoint, Fault, Faults, OrderView, validation};
+use super::{
+    Asked, Authorizations, Behaviour, Counts, Endpoint, Fault, Faults, OrderView, Replacing, validation,
+};
 
 pub(super) struct Protocol {
     pub(super) base: String,
@@ -41,6 +43,7 @@ pub(super) struct Order {
     names: Vec<String>,
     authorizations: Vec<usize>,
     chain: Option<String>,
+    replaces: Option<String>,
 }
 
 pub(super) struct Authorization {
@@ -96,6 +99,7 @@ impl Protocol {
             url: format!("{}/order/{}", self.base, order.id),
             names: order.names.clone(),
             status: self.status(order),
+            replaces: order.replaces.clone(),
         };
         self.orders.iter().map(view).collect()
     }
@@ -272,6 +276,13 @@ impl Protocol {
     fn new_order(&mut self, account: usize, jws: &Jws) -> Reply {
         let names = names(&jws.payload);
         let behaviour = &self.behaviour;
+        let replaces = match (behaviour.replacing, jws.payload["replaces"].as_str()) {
+            (Replacing::Refused(status, kind), Some(_)) => {
+                return Err((status, kind, "scripted: not that one".to_owned()));
+            }
+            (Replacing::Understood, Some(replaced)) => Some(replaced.to_owned()),
+            (Replacing::Ignored, Some(_)) | (_, None) => None,
+        };
         let mut validated = match behaviour.authorizations {
             Authorizations::Empty => Vec::new(),
             Authorizations::Pending | Authorizations::Valid => names.clone(),
@@ -298,6 +309,7 @@ impl Protocol {
             names,
             authorizations: (first..self.authorizations.len()).collect(),
             chain: None,
+            replaces,
         });
         let mut answer = self.order(self.orders.len() - 1);
         *answer.status_mut() = http::StatusCode::CREATED;
@@ -314,6 +326,9 @@ impl Protocol {
             "authorizations": order.authorizations.iter().map(|index| format!("{base}/authorization/{index}")).collect::<Vec<_>>(),
             "finalize": format!("{base}/finalize/{}", order.id),
         });
+        if let Some(replaces) = &order.replaces {
+            object["replaces"] = json!(replaces);
+        }
         if status == "valid" {
             object["certificate"] = json!(format!("{base}/certificate/{}", order.id));
         }
@@ -339,6 +354,42 @@ impl Protocol {
             "identifier": {"type": "dns", "value": authorization.name},
             "challenges": challenges,
         })
+    }
+
+    fn directory(&self) -> Value {
+        let base = &self.base;
+        let mut directory = json!({
+            "newNonce": format!("{base}/new-nonce"),
+            "newAccount": format!("{base}/new-account"),
+            "newOrder": format!("{base}/new-order"),
+            "revokeCert": format!("{base}/revoke"),
+            "keyChange": format!("{base}/key-change"),
+        });
+        if self.behaviour.renewal_window.is_some() {
+            directory["renewalInfo"] = json!(format!("{base}/renewal-info"));
+        }
+        directory
+    }
+
+    fn renewal_info(&self) -> Response<Bytes> {
+        let at = |seconds| {
+            let seconds = self.clock.now().unix_seconds() + seconds;
+            certgate::clock::Timestamp::from_unix_seconds(seconds).to_string()
+        };
+        let window = self
+            .behaviour
+            .renewal_window
+            .unwrap_or(super::Window { start: 0, end: 0 });
+        let object = json!({
+            "suggestedWindow": {"start": at(window.start), "end": at(window.end)},
+            "explanationURL": "https://ca.example/why",
+        });
+        let mut answer = answer_json(200, &object);
+        if let Some(value) = &self.behaviour.ask_again {
+            let value = HeaderValue::from_str(value).unwrap();
+            answer.headers_mut().insert("retry-after", value);
+        }
+        answer
     }
 
     fn finalize(&mut self, position: usize, jws: &Jws) -> Reply {
@@ -379,8 +430,9 @@ pub(super) async fn answer(protocol: &Mutex<Protocol>, asked: Asked) -> Response
             let mut protocol = protocol.lock().unwrap();
             match (&asked.method, asked.path.as_str()) {
                 (&Method::GET, path) if path.starts_with("/directory") => {
-                    Ok(answer_json(200, &directory(&protocol.base)))
+                    Ok(answer_json(200, &protocol.directory()))
                 }
+                (&Method::GET, path) if path.starts_with("/renewal-info/") => Ok(protocol.renewal_info()),
                 (&Method::HEAD | &Method::GET, "/new-nonce") => Ok(Response::new(Bytes::new())),
                 _ => protocol.post(&asked),
             }
@@ -399,16 +451,6 @@ pub(super) fn problem(kind: &str, detail: &str) -> Value {
     json!({"type": format!("urn:ietf:params:acme:error:{kind}"), "detail": detail})
 }
 
-fn directory(base: &str) -> Value {
-    json!({
-        "newNonce": format!("{base}/new-nonce"),
-        "newAccount": format!("{base}/new-account"),
-        "newOrder": format!("{base}/new-order"),
-        "revokeCert": format!("{base}/revoke"),
-        "keyChange": format!("{base}/key-change"),
-    })
-}
-
 fn endpoint(path: &str) -> Option<Endpoint> {
     Some(match path.split(['/', '?']).nth(1)? {
         "account" => Endpoint::Account,
@@ -422,6 +464,7 @@ fn endpoint(path: &str) -> Option<Endpoint> {
         "new-order" => Endpoint::NewOrder,
         "order" => Endpoint::Order,
         "orders" => Endpoint::Orders,
+        "renewal-info" => Endpoint::RenewalInfo,
         _ => return None,
     })
 }

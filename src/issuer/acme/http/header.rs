@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc2822;
 use crate::clock::Timestamp;
 
 /// Reads a `Retry-After` of either form (RFC 9110 §10.2.3). No CA makes us wait longer than a week.
-pub(super) fn retry_after(value: &HeaderValue, now: Timestamp) -> Option<Timestamp> {
+pub(in crate::issuer::acme) fn retry_after(value: &HeaderValue, now: Timestamp) -> Option<Timestamp> {
     let text = value.to_str().ok()?.trim();
     let at = match text.parse::<u64>() {
         Ok(seconds) => now + Duration::from_secs(seconds.min(LONGEST_WAIT.as_secs())),

@@ -1,0 +1,118 @@
+//! Placing an order (RFC 8555 §7.4): the intent before, the URL after.
+
+use instant_acme::{CertificateIdentifier, Identifier, NewOrder, Order};
+
+use crate::certificate::{DesiredCertificate, PrivateKey};
+use crate::inventory::OrderRecord;
+use crate::issuer::acme::during;
+use crate::issuer::acme::pursuit::Pursuit;
+use crate::issuer::{IssueError, Step};
+
+impl Pursuit<'_> {
+    /// Writes that an order is about to be placed, and the key that it is for.
+    pub(super) async fn intend(&self) -> Result<OrderRecord, IssueError> {
+        let key_type = self.request.desired.key_type;
+        let generated = tokio::task::spawn_blocking(move || PrivateKey::generate(key_type)).await;
+        let key = generated.map_err(|error| IssueError::Garbled {
+            doing: "make a key",
+            reason: error.to_string(),
+        })??;
+        let record = OrderRecord {
+            issuer: self.issuer.name.clone(),
+            account_url: self.session.account.id().to_owned(),
+            order_url: None,
+            key,
+            digest: self.request.desired.digest(),
+            created_at: self.issuer.clock.now(),
+        };
+        self.save(&record).await?;
+        Ok(record)
+    }
+
+    /// Has the CA place the order for the intent in `record`.
+    pub(super) async fn place(&self, record: OrderRecord) -> Result<(Order, PrivateKey), IssueError> {
+        self.course.step(Step::PlacingOrder);
+        let identifiers = identifiers(self.request.desired);
+        let wanted = NewOrder::new(&identifiers);
+        let replaced = self.replaced().await?;
+        let placed = match replaced {
+            None => self.new_order(&wanted).await,
+            Some(replaced) => {
+                let replacing = NewOrder::new(&identifiers).replaces(replaced);
+                match self.new_order(&replacing).await {
+                    Err(error) if error.may_be_for_what_is_replaced() => {
+                        let name = self.name();
+                        tracing::info!(certificate = %name, %error, "the order is placed again, as one that replaces nothing");
+                        self.placed_after_all(&error, &record, &wanted).await
+                    }
+                    done => done,
+                }
+            }
+        };
+        match placed {
+            Ok(order) => self.note(record, order).await,
+            Err(error) => {
+                // A clear no leaves nothing behind. After anything else there may be an order to be found.
+                if error.is_clear_no() {
+                    self.end_journal().await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn new_order(&self, wanted: &NewOrder<'_>) -> Result<Order, IssueError> {
+        let placed = self.session.account.new_order(wanted).await;
+        placed.map_err(during("place the order"))
+    }
+
+    /// An order that replaces nothing. A CA that has no notion of it may have placed the one before.
+    async fn placed_after_all(
+        &self,
+        error: &IssueError,
+        record: &OrderRecord,
+        wanted: &NewOrder<'_>,
+    ) -> Result<Order, IssueError> {
+        if !error.is_clear_no()
+            && let Some(order) = self.find_placed(record).await?
+        {
+            return Ok(order);
+        }
+        self.new_order(wanted).await
+    }
+
+    /// The certificate that this order replaces, as the CA knows it (RFC 9773 §5); none where the CA does not ask.
+    async fn replaced(&self) -> Result<Option<CertificateIdentifier<'static>>, IssueError> {
+        let Some(replaced) = self.request.replaces else {
+            return Ok(None);
+        };
+        let directory = self.session.directory().await;
+        let directory = directory.map_err(|failure| failure.during("read the CA's directory"))?;
+        let identifier = CertificateIdentifier::try_from(replaced).ok();
+        Ok(identifier
+            .filter(|_| directory.renewal_info.is_some())
+            .map(CertificateIdentifier::into_owned))
+    }
+
+    /// Writes down where the order is.
+    pub(super) async fn note(
+        &self,
+        record: OrderRecord,
+        order: Order,
+    ) -> Result<(Order, PrivateKey), IssueError> {
+        let record = OrderRecord {
+            order_url: Some(order.url().to_owned()),
+            ..record
+        };
+        self.save(&record).await?;
+        Ok((order, record.key))
+    }
+}
+
+/// What an order is placed for (RFC 8555 §7.1.3), each name once.
+pub(super) fn identifiers(desired: &DesiredCertificate) -> Vec<Identifier> {
+    let mut names: Vec<_> = desired.domains.iter().map(ToString::to_string).collect();
+    names.sort();
+    names.dedup();
+    names.into_iter().map(Identifier::Dns).collect()
+}
