@@ -12,6 +12,7 @@ mod key;
 mod leaf;
 mod pem;
 mod renewal_window;
+mod revocation_reason;
 
 pub use ca_bundle::{
     CaBundle, CaBundleError, CaBundleProblem, CrlProblem, Revocation, RevocationList, RevocationLists,
@@ -23,3 +24,4 @@ pub use key::{KeyError, KeyType, PrivateKey};
 pub use leaf::{Leaf, LeafError};
 pub use pem::{CredentialPem, PemProblem};
 pub use renewal_window::RenewalWindow;
+pub use revocation_reason::RevocationReason;

@@ -6,6 +6,7 @@
 //! [`AcmeIssuer`] speaks RFC 8555 and journals its orders, so that a crash costs no second one; [`LocalCa`] signs
 //! itself. [`FileSource`] is no issuer: it watches files and imports what fits.
 
+mod account;
 mod acme;
 mod challenge;
 mod error;
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 use certgate_store::Lease;
 use rustls::pki_types::CertificateDer;
 
+pub use account::{Account, AccountInfo};
 pub use acme::{AcmeIssuer, Limits};
 pub use challenge::{Challenge, ChallengeSolver, SolveError};
 pub use error::{IssueError, ValidationFailure};
@@ -30,7 +32,7 @@ pub use renewal_info::RenewalInfo;
 
 use crate::certificate::{CertificateName, CredentialPem, DesiredCertificate};
 use crate::config::ChallengeType;
-use crate::name::DnsName;
+use crate::name::{DnsName, NamePattern};
 
 /// Signs certificates.
 #[async_trait]
@@ -44,6 +46,11 @@ pub trait Issuer: Send + Sync {
     /// # Errors
     /// [`IssueError`]; its [`class`](IssueError::class) says when to ask again.
     async fn issue(&self, request: &IssueRequest<'_>) -> Result<CredentialPem, IssueError>;
+
+    /// Its account at a CA; `None` for a CA of the gateway's own.
+    fn account(&self) -> Option<&dyn Account> {
+        None
+    }
 
     /// Whether it may have something to say of when to renew what it has signed.
     fn gives_renewal_info(&self) -> bool {
@@ -109,10 +116,16 @@ pub enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = error::challenge_name;
+        let shown = |domain: &DnsName| NamePattern::Exact(domain.clone());
         match self {
             Self::CreatingAccount => f.write_str("creating an account"),
             Self::Presenting { domain, challenge } => {
-                write!(f, "preparing to validate {domain} by {}", named(*challenge))
+                write!(
+                    f,
+                    "preparing to validate {} by {}",
+                    shown(domain),
+                    named(*challenge)
+                )
             }
             Self::PlacingOrder => f.write_str("placing an order"),
             Self::ResumingOrder => f.write_str("taking up the order begun earlier"),
@@ -120,10 +133,18 @@ impl fmt::Display for Step {
             Self::WaitingForCertificate => f.write_str("waiting for the certificate"),
             Self::WaitingForValidation { domains } => match domains.as_slice() {
                 [] => f.write_str("waiting for the CA to be ready"),
-                [(domain, kind)] => write!(f, "waiting for validation of {domain} by {}", named(*kind)),
+                [(domain, kind)] => {
+                    write!(
+                        f,
+                        "waiting for validation of {} by {}",
+                        shown(domain),
+                        named(*kind)
+                    )
+                }
                 [(domain, kind), more @ ..] => write!(
                     f,
-                    "waiting for validation of {domain} by {} and of {} more",
+                    "waiting for validation of {} by {} and of {} more",
+                    shown(domain),
                     named(*kind),
                     more.len()
                 ),

@@ -7,10 +7,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::certificate::{CertificateName, KeyType, RenewalWindow};
+use crate::certificate::{CertificateName, KeyType, RenewalWindow, RevocationReason};
 use crate::clock::Timestamp;
 use crate::name::NamePattern;
 
+pub use crate::admin::issuers::{Issuer, IssuerAccount, RevocationRequest};
 pub use crate::admin::resources::{
     ApplyReport, ApplyRequest, Drift, FileText, KeyChange, Resource, TableChange,
 };
@@ -113,6 +114,9 @@ pub struct Certificate {
     pub key: Option<String>,
     /// SHA-256 of it, in hex.
     pub fingerprint: Option<String>,
+    /// Why it was revoked, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<RevocationReason>,
     /// When the CA suggests to renew it (RFC 9773), if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suggested_window: Option<RenewalWindow>,

@@ -70,6 +70,7 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
             }
             show(&published(client, &name).await?, form)?;
         }
+        CertCommand::Revoke { name, reason, form } => show(&client.revoke(&name, reason).await?, form)?,
         CertCommand::Export { name, with_key, to } => {
             let exported = client.export(&name, with_key).await?;
             let key = exported.key_pem.unwrap_or_default();

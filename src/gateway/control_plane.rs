@@ -272,7 +272,10 @@ impl DnsGate for Gate {
         if let Some(IssuerConfig::LocalCa(_)) = self.config.load().issuers.get(issuer) {
             return DnsVerdict::Go;
         }
-        let verdicts = self.dns.load_full().check_all(&desired.domains).await;
+        // An address is where it is; DNS has nothing to say of it.
+        let domains = desired.domains.iter().filter(|domain| domain.address().is_none());
+        let domains: Vec<_> = domains.cloned().collect();
+        let verdicts = self.dns.load_full().check_all(&domains).await;
         let (mut reasons, mut remedy) = (Vec::new(), Vec::new());
         for verdict in &verdicts {
             let allows = verdict.verdict.allows_order();

@@ -197,7 +197,7 @@ impl Operations for ControlPlane {
     }
 
     async fn dns_check(&self, request: api::DnsCheckRequest) -> Result<Vec<api::DomainVerdict>, Problem> {
-        let names: Vec<NamePattern> = match request.names.as_slice() {
+        let mut names: Vec<NamePattern> = match request.names.as_slice() {
             [] => self
                 .desired()
                 .iter()
@@ -205,6 +205,7 @@ impl Operations for ControlPlane {
                 .collect(),
             names => names.to_vec(),
         };
+        names.retain(|name| name.address().is_none());
         Ok(self.dns.load_full().check_all(&names).await)
     }
 
@@ -364,6 +365,7 @@ impl ControlPlane {
             domains: request.domains,
             issuers: vec![issuer],
             key_type: request.key_type,
+            reuse_key: false,
             tags: request.tags,
         })
     }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::certificate::{CertificateName, Leaf, RenewalWindow};
+use crate::certificate::{CertificateName, Leaf, RenewalWindow, RevocationReason};
 use crate::clock::Timestamp;
 
 /// What is known of one certificate. Issued ones are changed by `renewal` only, but for
@@ -65,6 +65,9 @@ pub struct CurrentCertificate {
     /// When the CA is asked for its suggestion; `None` where it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ask_at: Option<Timestamp>,
+    /// Why it was revoked, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<RevocationReason>,
 }
 
 /// What is being done about a certificate.
@@ -134,6 +137,7 @@ impl CertificateRecord {
             renew_at: None,
             suggested: None,
             ask_at: None,
+            revoked: None,
         };
         Self {
             source,

@@ -4,6 +4,7 @@
 //! nothing else together. Nothing happens on the network before the first request.
 
 mod account;
+mod alternate;
 mod authorize;
 mod ca_clock;
 mod course;
@@ -14,6 +15,7 @@ mod placing;
 mod pursuit;
 mod renewal_info;
 mod signed;
+mod upkeep;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,11 +28,11 @@ use self::account::Accounts;
 use self::course::Course;
 use self::http::RequestFailure;
 use self::pursuit::Pursuit;
-use crate::certificate::{CertificateName, CredentialPem};
+use crate::certificate::{CertificateName, CredentialPem, RevocationReason};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{AcmeConfig, ChallengeType};
 use crate::inventory::Inventory;
-use crate::issuer::{ChallengeSolver, IssueError, IssueRequest, Issuer, RenewalInfo};
+use crate::issuer::{Account, AccountInfo, ChallengeSolver, IssueError, IssueRequest, Issuer, RenewalInfo};
 
 /// An account at a CA of RFC 8555, and everything needed to obtain certificates with it.
 pub struct AcmeIssuer {
@@ -178,12 +180,39 @@ impl Issuer for AcmeIssuer {
         result
     }
 
+    fn account(&self) -> Option<&dyn Account> {
+        Some(self)
+    }
+
     fn gives_renewal_info(&self) -> bool {
         true
     }
 
     async fn renewal_info(&self, certificate: &CertificateDer<'_>) -> Result<RenewalInfo, IssueError> {
         self.ask_renewal_info(certificate).await
+    }
+}
+
+#[async_trait]
+impl Account for AcmeIssuer {
+    async fn info(&self) -> Result<Option<AccountInfo>, IssueError> {
+        self.accounts.info().await
+    }
+
+    async fn roll_over(&self) -> Result<(), IssueError> {
+        self.accounts.roll_over().await
+    }
+
+    async fn deactivate(&self) -> Result<(), IssueError> {
+        self.accounts.deactivate().await
+    }
+
+    async fn revoke(
+        &self,
+        certificate: &CertificateDer<'_>,
+        reason: RevocationReason,
+    ) -> Result<(), IssueError> {
+        self.accounts.revoke(certificate, reason).await
     }
 }
 

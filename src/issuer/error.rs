@@ -18,6 +18,14 @@ use crate::name::DnsName;
 /// Why an issuer gave no certificate.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum IssueError {
+    /// The key of the external account cannot be read.
+    #[error("cannot read the key of the external account from {}: {reason}", file.display())]
+    ExternalAccount {
+        /// The configured file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The CA's answer is not what RFC 8555 says it is.
     #[error("cannot {doing}: the CA's answer makes no sense: {reason}")]
     Garbled {
@@ -37,6 +45,12 @@ pub enum IssueError {
     Key {
         /// What failed.
         source: Arc<KeyError>,
+    },
+    /// What only an account can do was asked before there was one.
+    #[error("the issuer `{issuer}` has no account at its CA yet; it is registered with the first order")]
+    NoAccount {
+        /// The issuer's name.
+        issuer: String,
     },
     /// A name that a local CA with constraints may not sign for.
     #[error(
@@ -72,6 +86,14 @@ pub enum IssueError {
         offered: Vec<String>,
         /// The configured ones.
         configured: Vec<ChallengeType>,
+    },
+    /// The CA has no such profile.
+    #[error("the CA has no profile `{wanted}`; it has {}", list(offered))]
+    NoSuchProfile {
+        /// The configured one.
+        wanted: String,
+        /// Those of the CA's directory.
+        offered: Vec<String>,
     },
     /// The order is invalid, and will stay so (RFC 8555 §7.1.6).
     #[error("the CA has declared order {order} invalid{}", reasons(failures, problem.as_deref()))]
@@ -168,9 +190,11 @@ impl IssueError {
     /// When to try again.
     pub fn class(&self) -> FailureClass {
         match self {
-            Self::NotPermitted { .. } | Self::NoUsableChallenge { .. } | Self::Trust { .. } => {
-                FailureClass::Stop
-            }
+            Self::ExternalAccount { .. }
+            | Self::NoSuchProfile { .. }
+            | Self::NotPermitted { .. }
+            | Self::NoUsableChallenge { .. }
+            | Self::Trust { .. } => FailureClass::Stop,
             Self::Refused {
                 retry_after: Some(at),
                 ..

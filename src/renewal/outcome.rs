@@ -52,6 +52,7 @@ pub(super) fn obtained(
             renew_at: Some(renew_at),
             suggested: None,
             ask_at: None,
+            revoked: None,
         }),
         state: CertificateState::Valid,
         pursued: digest.to_owned(),

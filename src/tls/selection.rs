@@ -6,7 +6,7 @@ use rustls::server::ClientHello;
 use rustls::{CipherSuite, NamedGroup, SignatureScheme};
 
 use super::table::{Candidate, CertificateTable, KeyKind, Lookup};
-use crate::certificate::{CertificateName, Credential};
+use crate::certificate::{CertificateName, Credential, KeyType};
 use crate::config::{CertificateSelector, UnknownSni};
 
 /// The part of the published certificates that a listener serves.
@@ -16,6 +16,8 @@ pub struct Selection {
     directories: Vec<String>,
     named: HashSet<CertificateName>,
     default: Option<CertificateSelector>,
+    /// The default's entry for its other kind of key.
+    companion: Option<CertificateName>,
     unknown_sni: UnknownSni,
 }
 
@@ -28,6 +30,7 @@ impl Selection {
             directories: Vec::new(),
             named: HashSet::new(),
             default: selectors.first().cloned(),
+            companion: None,
             unknown_sni,
         };
         for selector in selectors {
@@ -38,6 +41,14 @@ impl Selection {
                     selection.named.insert(name.clone());
                 }
             }
+        }
+        if let Some(CertificateSelector::Named(default)) = selectors.first() {
+            let companions =
+                [KeyType::Rsa2048, KeyType::EcdsaP256].map(|key_type| default.companion(key_type));
+            selection.companion = companions
+                .into_iter()
+                .flatten()
+                .find(|name| selection.named.contains(name));
         }
         selection
     }
@@ -76,7 +87,8 @@ impl Selection {
             },
             None => &[],
         };
-        Ok(entry.iter().map(AsRef::as_ref))
+        let companion = self.companion.as_ref().map_or(&[][..], |name| table.entry(name));
+        Ok(entry.iter().chain(companion).map(AsRef::as_ref))
     }
 }
 

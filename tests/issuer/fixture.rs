@@ -50,6 +50,9 @@ impl Gateway {
             contact: vec!["mailto:ops@example.com".to_owned()],
             challenges: vec![ChallengeType::TlsAlpn01, ChallengeType::Http01],
             root_ca_file: Some(root),
+            profile: None,
+            preferred_chain: None,
+            external_account: None,
         };
         Self {
             ca,
@@ -144,6 +147,7 @@ pub(crate) fn desired(name: &str, domains: &[&str]) -> DesiredCertificate {
             .collect(),
         issuers: vec!["double".to_owned()],
         key_type: KeyType::EcdsaP256,
+        reuse_key: false,
         tags: BTreeMap::new(),
     }
 }

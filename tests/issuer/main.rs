@@ -10,4 +10,7 @@ mod files;
 mod fixture;
 mod journal;
 mod local_ca;
+mod options;
 mod pebble;
+mod upkeep;
+mod world;

@@ -44,6 +44,9 @@ impl Scene {
             contact: Vec::new(),
             challenges: vec![ChallengeType::Http01],
             root_ca_file: Some(root),
+            profile: None,
+            preferred_chain: None,
+            external_account: None,
         };
         let limits = Limits {
             connect: Duration::from_millis(500),

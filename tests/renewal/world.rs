@@ -157,6 +157,7 @@ pub(crate) fn certificate(name: &str) -> DesiredCertificate {
         domains: vec![NamePattern::parse(&format!("{name}.example")).unwrap()],
         issuers: vec!["ca".into()],
         key_type: KeyType::EcdsaP256,
+        reuse_key: false,
         tags: BTreeMap::new(),
     }
 }

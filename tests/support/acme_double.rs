@@ -129,6 +129,8 @@ pub(crate) struct OrderView {
     pub status: &'static str,
     /// The certificate that it replaces (RFC 9773 §5).
     pub replaces: Option<String>,
+    /// The profile asked for.
+    pub profile: Option<String>,
 }
 
 impl AcmeDouble {

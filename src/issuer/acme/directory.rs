@@ -1,5 +1,7 @@
 //! The CA's directory (RFC 8555 §7.1.1), as far as instant-acme does not look at it.
 
+use std::collections::BTreeMap;
+
 use http::{Method, Request};
 use instant_acme::BodyWrapper;
 use serde::Deserialize;
@@ -14,6 +16,17 @@ pub(super) struct Directory {
     pub(super) new_nonce: String,
     /// Where it says when to renew (RFC 9773 §3).
     pub(super) renewal_info: Option<String>,
+    /// Where a key takes the place of another (RFC 8555 §7.3.5).
+    pub(super) key_change: Option<String>,
+    #[serde(default)]
+    pub(super) meta: Meta,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Meta {
+    /// What can be ordered, each with what it is (draft-aaron-acme-profiles §3).
+    #[serde(default)]
+    pub(super) profiles: BTreeMap<String, serde_json::Value>,
 }
 
 impl Session {

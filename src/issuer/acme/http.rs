@@ -24,7 +24,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
 use self::header::page;
-pub(super) use self::header::{http_date, links, retry_after};
+pub(super) use self::header::{absolute, http_date, links, retry_after};
 use crate::cause::with_causes;
 use crate::clock::{Clock, Timestamp};
 use crate::issuer::IssueError;

@@ -3,14 +3,16 @@
 //! The account's list of orders (RFC 8555 §7.1.2.1) is read with an own signed request, for instant-acme has none.
 //! A CA without such a list (Let's Encrypt) gives a pending order back when it is asked for the same names again.
 
-use http::{HeaderMap, Uri};
+use std::collections::BTreeSet;
+
+use http::HeaderMap;
 use instant_acme::{Identifier, Order};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::inventory::OrderRecord;
 use crate::issuer::IssueError;
-use crate::issuer::acme::http::links;
+use crate::issuer::acme::http::{absolute, links};
 use crate::issuer::acme::placing::identifiers;
 use crate::issuer::acme::pursuit::Pursuit;
 use crate::issuer::acme::signed::Signer;
@@ -81,17 +83,19 @@ impl ListedOrder {
     }
 
     fn is_for(&self, wanted: &[Identifier]) -> bool {
-        let mut names: Vec<_> = self
+        let listed: BTreeSet<_> = self
             .identifiers
             .iter()
             .map(|i| (i.kind.as_str(), i.value.to_lowercase()))
             .collect();
-        names.sort();
-        names.dedup();
-        names.len() == wanted.len()
-            && names.iter().zip(wanted).all(
-                |((kind, value), wanted)| matches!(wanted, Identifier::Dns(name) if *kind == "dns" && name == value),
-            )
+        let wanted: BTreeSet<_> = wanted
+            .iter()
+            .map(|wanted| match wanted {
+                Identifier::Dns(name) => ("dns", name.clone()),
+                other => ("ip", other.authorized(false).to_string()),
+            })
+            .collect();
+        listed == wanted
     }
 }
 
@@ -128,19 +132,9 @@ impl ListReader<'_> {
     }
 }
 
-/// The URL of the next page (RFC 8288), which may be relative to this one.
+/// The URL of the next page (RFC 8288).
 fn next_page(headers: &HeaderMap, base: &str) -> Option<String> {
-    let target = links(headers, "next").next()?;
-    if target.starts_with("https://") {
-        return Some(target.to_owned());
-    }
-    let base: Uri = base.parse().ok()?;
-    let path = match target.starts_with('?') {
-        true => format!("{}{target}", base.path()),
-        false => target.to_owned(),
-    };
-    let authority = base.authority().filter(|_| path.starts_with('/'))?;
-    Some(format!("https://{authority}{path}"))
+    absolute(links(headers, "next").next()?, base)
 }
 
 const LOOK: &str = "look for the order among the account's";

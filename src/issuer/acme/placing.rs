@@ -1,9 +1,13 @@
 //! Placing an order (RFC 8555 §7.4): the intent before, the URL after.
 
+use std::collections::BTreeMap;
+
 use instant_acme::{CertificateIdentifier, Identifier, NewOrder, Order};
+use rustls::pki_types::PrivateKeyDer;
 
 use crate::certificate::{DesiredCertificate, PrivateKey};
 use crate::inventory::OrderRecord;
+use crate::issuer::acme::directory::Directory;
 use crate::issuer::acme::during;
 use crate::issuer::acme::pursuit::Pursuit;
 use crate::issuer::{IssueError, Step};
@@ -11,12 +15,10 @@ use crate::issuer::{IssueError, Step};
 impl Pursuit<'_> {
     /// Writes that an order is about to be placed, and the key that it is for.
     pub(super) async fn intend(&self) -> Result<OrderRecord, IssueError> {
-        let key_type = self.request.desired.key_type;
-        let generated = tokio::task::spawn_blocking(move || PrivateKey::generate(key_type)).await;
-        let key = generated.map_err(|error| IssueError::Garbled {
-            doing: "make a key",
-            reason: error.to_string(),
-        })??;
+        let key = match self.kept_key().await? {
+            Some(key) => key,
+            None => self.new_key().await?,
+        };
         let record = OrderRecord {
             issuer: self.issuer.name.clone(),
             account_url: self.session.account.id().to_owned(),
@@ -29,25 +31,56 @@ impl Pursuit<'_> {
         Ok(record)
     }
 
+    /// The key of the present certificate, where it is to be kept and was not revoked.
+    async fn kept_key(&self) -> Result<Option<PrivateKey>, IssueError> {
+        let DesiredCertificate {
+            reuse_key, key_type, ..
+        } = self.request.desired;
+        if !reuse_key {
+            return Ok(None);
+        }
+        let inventory = &self.issuer.inventory;
+        let record = inventory.certificate(self.name()).await?;
+        let current = record.and_then(|record| record.value.current);
+        if !current.is_some_and(|current| current.leaf.key == key_type.label() && current.revoked.is_none()) {
+            return Ok(None);
+        }
+        let pem = inventory.credential(self.name()).await?;
+        Ok(pem.and_then(|pem| match pem.key() {
+            PrivateKeyDer::Pkcs8(key) => Some(PrivateKey::from_pkcs8(key.secret_pkcs8_der().to_vec())),
+            _ => None,
+        }))
+    }
+
+    async fn new_key(&self) -> Result<PrivateKey, IssueError> {
+        let key_type = self.request.desired.key_type;
+        let generated = tokio::task::spawn_blocking(move || PrivateKey::generate(key_type)).await;
+        Ok(generated.map_err(|error| IssueError::Garbled {
+            doing: "make a key",
+            reason: error.to_string(),
+        })??)
+    }
+
     /// Has the CA place the order for the intent in `record`.
     pub(super) async fn place(&self, record: OrderRecord) -> Result<(Order, PrivateKey), IssueError> {
         self.course.step(Step::PlacingOrder);
         let identifiers = identifiers(self.request.desired);
-        let wanted = NewOrder::new(&identifiers);
+        let profile = self.profile().await?;
+        let order = || match &profile {
+            Some(profile) => NewOrder::new(&identifiers).profile(profile),
+            None => NewOrder::new(&identifiers),
+        };
         let replaced = self.replaced().await?;
         let placed = match replaced {
-            None => self.new_order(&wanted).await,
-            Some(replaced) => {
-                let replacing = NewOrder::new(&identifiers).replaces(replaced);
-                match self.new_order(&replacing).await {
-                    Err(error) if error.may_be_for_what_is_replaced() => {
-                        let name = self.name();
-                        tracing::info!(certificate = %name, %error, "the order is placed again, as one that replaces nothing");
-                        self.placed_after_all(&error, &record, &wanted).await
-                    }
-                    done => done,
+            None => self.new_order(&order()).await,
+            Some(replaced) => match self.new_order(&order().replaces(replaced)).await {
+                Err(error) if error.may_be_for_what_is_replaced() => {
+                    let name = self.name();
+                    tracing::info!(certificate = %name, %error, "the order is placed again, as one that replaces nothing");
+                    self.placed_after_all(&error, &record, &order()).await
                 }
-            }
+                done => done,
+            },
         };
         match placed {
             Ok(order) => self.note(record, order).await,
@@ -81,13 +114,32 @@ impl Pursuit<'_> {
         self.new_order(wanted).await
     }
 
+    /// The configured profile, which a CA that does not have it might take for none.
+    async fn profile(&self) -> Result<Option<String>, IssueError> {
+        let Some(wanted) = &self.issuer.config.profile else {
+            return Ok(None);
+        };
+        let profiles = &self.directory().await?.meta.profiles;
+        match profiles.contains_key(wanted) {
+            true => Ok(Some(wanted.clone())),
+            false => Err(IssueError::NoSuchProfile {
+                wanted: wanted.clone(),
+                offered: profiles.keys().cloned().collect(),
+            }),
+        }
+    }
+
+    async fn directory(&self) -> Result<&Directory, IssueError> {
+        let directory = self.session.directory().await;
+        directory.map_err(|failure| failure.during("read the CA's directory"))
+    }
+
     /// The certificate that this order replaces, as the CA knows it (RFC 9773 §5); none where the CA does not ask.
     async fn replaced(&self) -> Result<Option<CertificateIdentifier<'static>>, IssueError> {
         let Some(replaced) = self.request.replaces else {
             return Ok(None);
         };
-        let directory = self.session.directory().await;
-        let directory = directory.map_err(|failure| failure.during("read the CA's directory"))?;
+        let directory = self.directory().await?;
         let identifier = CertificateIdentifier::try_from(replaced).ok();
         Ok(identifier
             .filter(|_| directory.renewal_info.is_some())
@@ -109,10 +161,19 @@ impl Pursuit<'_> {
     }
 }
 
-/// What an order is placed for (RFC 8555 §7.1.3), each name once.
+/// What an order is placed for (RFC 8555 §7.1.3, RFC 8738 §3), each name once.
 pub(super) fn identifiers(desired: &DesiredCertificate) -> Vec<Identifier> {
-    let mut names: Vec<_> = desired.domains.iter().map(ToString::to_string).collect();
-    names.sort();
-    names.dedup();
-    names.into_iter().map(Identifier::Dns).collect()
+    let names: BTreeMap<_, _> = desired
+        .domains
+        .iter()
+        .map(|domain| {
+            let text = domain.to_string();
+            let identifier = match domain.address() {
+                Some(address) => Identifier::Ip(address),
+                None => Identifier::Dns(text.clone()),
+            };
+            (text, identifier)
+        })
+        .collect();
+    names.into_values().collect()
 }

@@ -156,6 +156,7 @@ impl Pursuit<'_> {
                 }
             }
         };
+        let text = self.preferred(order, text).await;
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
         let chain = chain
             .ok()

@@ -37,6 +37,8 @@ pub(crate) struct Behaviour {
     pub ask_again: Option<String>,
     /// What is done about an order that says which certificate it replaces.
     pub replacing: Replacing,
+    /// The profiles that can be ordered.
+    pub profiles: Vec<&'static str>,
     /// So many seconds the server's clock is ahead of that of the client.
     pub ahead: i64,
 }
@@ -115,6 +117,7 @@ impl Default for Behaviour {
             renewal_window: None,
             ask_again: None,
             replacing: Replacing::Understood,
+            profiles: Vec::new(),
             ahead: 0,
         }
     }

@@ -39,6 +39,7 @@ pub(super) struct Order {
     authorizations: Vec<usize>,
     chain: Option<String>,
     replaces: Option<String>,
+    profile: Option<String>,
 }
 
 pub(super) struct Authorization {
@@ -95,6 +96,7 @@ impl Protocol {
             names: order.names.clone(),
             status: self.status(order),
             replaces: order.replaces.clone(),
+            profile: order.profile.clone(),
         };
         self.orders.iter().map(view).collect()
     }
@@ -250,6 +252,7 @@ impl Protocol {
             authorizations: (first..self.authorizations.len()).collect(),
             chain: None,
             replaces,
+            profile: jws.payload["profile"].as_str().map(ToOwned::to_owned),
         });
         let mut answer = self.order(self.orders.len() - 1);
         *answer.status_mut() = http::StatusCode::CREATED;
@@ -305,6 +308,9 @@ impl Protocol {
             "revokeCert": format!("{base}/revoke"),
             "keyChange": format!("{base}/key-change"),
         });
+        for profile in &self.behaviour.profiles {
+            directory["meta"]["profiles"][profile] = json!("https://ca.example/profiles");
+        }
         if self.behaviour.renewal_window.is_some() {
             directory["renewalInfo"] = json!(format!("{base}/renewal-info"));
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::header::LINK;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Uri};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
@@ -61,6 +61,20 @@ pub(in crate::issuer::acme) fn links<'h>(
         };
         parameters.split(';').any(is_it).then_some(target)
     })
+}
+
+/// The https URL of a link, which may be relative to `base`.
+pub(in crate::issuer::acme) fn absolute(target: &str, base: &str) -> Option<String> {
+    if target.starts_with("https://") {
+        return Some(target.to_owned());
+    }
+    let base: Uri = base.parse().ok()?;
+    let path = match target.starts_with('?') {
+        true => format!("{}{target}", base.path()),
+        false => target.to_owned(),
+    };
+    let authority = base.authority().filter(|_| path.starts_with('/'))?;
+    Some(format!("https://{authority}{path}"))
 }
 
 const LONGEST_WAIT: Duration = Duration::from_secs(7 * 86_400);

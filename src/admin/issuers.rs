@@ -1,0 +1,134 @@
+//! Issuers: their accounts at CAs, and the revocation of what they have signed.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::admin::route::Route;
+use crate::admin::{Operations, Problem, api};
+use crate::certificate::{CertificateName, RevocationReason};
+
+/// Who signs.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct Issuer {
+    /// Its name in the configuration.
+    pub name: String,
+    /// `acme` or `local-ca`.
+    pub kind: String,
+    /// The CA's directory; absent for a local CA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    /// The account there, once it is registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<IssuerAccount>,
+}
+
+/// An account at a CA.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct IssuerAccount {
+    /// Its URL, which a CAA record may name as `accounturi` (RFC 8657).
+    pub url: String,
+    /// Its contact URLs.
+    pub contact: Vec<String>,
+}
+
+/// `POST /v1/certificates/{name}/revoke`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevocationRequest {
+    /// Why.
+    #[serde(default)]
+    pub reason: RevocationReason,
+}
+
+/// What can be asked of issuers.
+#[async_trait]
+pub trait IssuerOperations: Send + Sync {
+    /// Every issuer, sorted by name.
+    async fn issuers(&self) -> Result<Vec<Issuer>, Problem>;
+
+    /// One of them.
+    async fn issuer(&self, name: &str) -> Result<Issuer, Problem>;
+
+    /// Gives the account a new key.
+    async fn roll_over(&self, issuer: &str) -> Result<(), Problem>;
+
+    /// Ends the account.
+    async fn deactivate(&self, issuer: &str) -> Result<(), Problem>;
+
+    /// Has a certificate revoked, and another obtained in its place where it is wanted still.
+    async fn revoke(
+        &self,
+        name: &CertificateName,
+        reason: RevocationReason,
+    ) -> Result<api::Certificate, Problem>;
+}
+
+/// The routes of issuers.
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/v1/issuers", "Who signs, sorted by name", list).answers::<Vec<Issuer>>(),
+        Route::get(
+            "/v1/issuers/{name}",
+            "One issuer, with its account at the CA",
+            one,
+        )
+        .answers::<Issuer>(),
+        Route::post(
+            "/v1/issuers/{name}/rollover",
+            "Give the account at the CA a new key",
+            roll_over,
+        )
+        .answers_nothing(204)
+        .refuses(&[409, 502]),
+        Route::post(
+            "/v1/issuers/{name}/deactivate",
+            "End the account at the CA for good; the next order registers another",
+            deactivate,
+        )
+        .answers_nothing(204)
+        .refuses(&[409, 502]),
+        Route::post(
+            "/v1/certificates/{name}/revoke",
+            "Have the CA revoke a certificate, and obtain another in its place",
+            revoke,
+        )
+        .takes::<RevocationRequest>()
+        .answers::<api::Certificate>()
+        .refuses(&[409, 502]),
+    ]
+}
+
+type Shared = State<Arc<dyn Operations>>;
+
+async fn list(State(operations): Shared) -> Result<Json<Vec<Issuer>>, Problem> {
+    operations.issuers().await.map(Json)
+}
+
+async fn one(State(operations): Shared, Path(name): Path<String>) -> Result<Json<Issuer>, Problem> {
+    operations.issuer(&name).await.map(Json)
+}
+
+async fn roll_over(State(operations): Shared, Path(name): Path<String>) -> Result<StatusCode, Problem> {
+    operations.roll_over(&name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn deactivate(State(operations): Shared, Path(name): Path<String>) -> Result<StatusCode, Problem> {
+    operations.deactivate(&name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn revoke(
+    State(operations): Shared,
+    Path(name): Path<String>,
+    Json(request): Json<RevocationRequest>,
+) -> Result<Json<api::Certificate>, Problem> {
+    let name = CertificateName::parse(&name).map_err(|error| Problem::bad_request(error.to_string()))?;
+    operations.revoke(&name, request.reason).await.map(Json)
+}

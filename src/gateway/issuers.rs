@@ -1,0 +1,129 @@
+//! What the admin API can ask of issuers.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::StatusCode;
+
+use crate::admin::{IssuerOperations, Operations, Problem, api};
+use crate::cause::with_causes;
+use crate::certificate::{CertificateName, RevocationReason};
+use crate::config::IssuerConfig;
+use crate::gateway::control_plane::ControlPlane;
+use crate::issuer::{Account, IssueError, Issuer};
+
+#[async_trait]
+impl IssuerOperations for ControlPlane {
+    async fn issuers(&self) -> Result<Vec<api::Issuer>, Problem> {
+        let names: Vec<_> = self.config.load().issuers.keys().cloned().collect();
+        let mut all = Vec::new();
+        for name in names {
+            all.push(self.issuer(&name).await?);
+        }
+        Ok(all)
+    }
+
+    async fn issuer(&self, name: &str) -> Result<api::Issuer, Problem> {
+        let config = self.config.load();
+        let config = config.issuers.get(name).ok_or_else(|| no_issuer(name))?;
+        let (kind, directory) = match config {
+            IssuerConfig::Acme(acme) => ("acme", Some(acme.directory.clone())),
+            IssuerConfig::LocalCa(_) => ("local-ca", None),
+        };
+        let issuer = self.known_issuer(name)?;
+        let account = match issuer.account() {
+            Some(account) => account.info().await.map_err(|error| Problem::internal(&error))?,
+            None => None,
+        };
+        Ok(api::Issuer {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            directory,
+            account: account.map(|account| api::IssuerAccount {
+                url: account.url,
+                contact: account.contact,
+            }),
+        })
+    }
+
+    async fn roll_over(&self, issuer: &str) -> Result<(), Problem> {
+        let known = self.known_issuer(issuer)?;
+        account(issuer, &known)?
+            .roll_over()
+            .await
+            .map_err(|error| refusal(issuer, &error))
+    }
+
+    async fn deactivate(&self, issuer: &str) -> Result<(), Problem> {
+        let known = self.known_issuer(issuer)?;
+        account(issuer, &known)?
+            .deactivate()
+            .await
+            .map_err(|error| refusal(issuer, &error))
+    }
+
+    async fn revoke(
+        &self,
+        name: &CertificateName,
+        reason: RevocationReason,
+    ) -> Result<api::Certificate, Problem> {
+        let shown = self.certificate(name).await?;
+        let record = self.inventory.certificate(name).await;
+        let record = record.map_err(|error| Problem::internal(&error))?;
+        let pem = self.inventory.credential(name).await;
+        let pem = pem.map_err(|error| Problem::internal(&error))?;
+        let current = record.and_then(|record| record.value.current);
+        let (Some(current), Some(leaf)) = (current, pem.as_ref().and_then(|pem| pem.chain().first())) else {
+            return Err(Problem::conflict(format!(
+                "there is no certificate `{name}` yet that could be revoked"
+            )));
+        };
+        let issuers = self.issuers.load_full();
+        let Some(issuer) = issuers.get(&current.issuer) else {
+            return Err(Problem::conflict(format!(
+                "certificate `{name}` comes from `{}`, which is no issuer here; have it revoked where it comes from",
+                shown.source
+            )));
+        };
+        account(&current.issuer, issuer)?
+            .revoke(leaf, reason)
+            .await
+            .map_err(|error| refusal(&current.issuer, &error))?;
+        tracing::warn!(certificate = %name, issuer = current.issuer, serial = current.leaf.serial, %reason, "the certificate was revoked");
+        let noted = self
+            .inventory
+            .note_revocation(name, &current.leaf.fingerprint, reason);
+        noted.await.map_err(|error| Problem::internal(&error))?;
+        self.certificate(name).await
+    }
+}
+
+impl ControlPlane {
+    fn known_issuer(&self, name: &str) -> Result<Arc<dyn Issuer>, Problem> {
+        let issuers = self.issuers.load();
+        issuers.get(name).cloned().ok_or_else(|| no_issuer(name))
+    }
+}
+
+fn account<'i>(name: &str, issuer: &'i Arc<dyn Issuer>) -> Result<&'i dyn Account, Problem> {
+    issuer.account().ok_or_else(|| {
+        Problem::conflict(format!(
+            "`{name}` is a CA of the gateway's own: it has no account, and its certificates are not revoked here"
+        ))
+    })
+}
+
+fn no_issuer(name: &str) -> Problem {
+    Problem::not_found(format!(
+        "there is no issuer `{name}`; `certgate issuer list` shows those there are"
+    ))
+}
+
+fn refusal(issuer: &str, error: &IssueError) -> Problem {
+    let detail = format!("issuer `{issuer}`: {}", with_causes(error));
+    match error {
+        IssueError::NoAccount { .. } => Problem::conflict(detail),
+        IssueError::Inventory { .. } | IssueError::Key { .. } => Problem::internal(error),
+        _ => Problem::of(StatusCode::BAD_GATEWAY, detail),
+    }
+}
