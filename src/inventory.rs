@@ -22,6 +22,7 @@ mod error;
 mod format;
 mod names;
 mod order;
+mod rate_limit;
 mod requested;
 mod resource;
 mod secret;

@@ -12,6 +12,7 @@ mod challenge;
 mod error;
 mod failure;
 mod files;
+pub mod ledger;
 mod local_ca;
 mod renewal_info;
 
@@ -21,7 +22,7 @@ use async_trait::async_trait;
 use certgate_store::Lease;
 use rustls::pki_types::CertificateDer;
 
-pub use account::{Account, AccountInfo};
+pub use account::{Account, AccountInfo, RateLimit};
 pub use acme::{AcmeIssuer, Limits};
 pub use challenge::{Challenge, ChallengeSolver, SolveError};
 pub use error::{IssueError, ValidationFailure};

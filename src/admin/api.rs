@@ -11,7 +11,7 @@ use crate::certificate::{CertificateName, KeyType, RenewalWindow, RevocationReas
 use crate::clock::Timestamp;
 use crate::name::NamePattern;
 
-pub use crate::admin::issuers::{Issuer, IssuerAccount, RevocationRequest};
+pub use crate::admin::issuers::{Issuer, IssuerAccount, RateLimit, RevocationRequest};
 pub use crate::admin::resources::{
     ApplyReport, ApplyRequest, Drift, FileText, KeyChange, Resource, TableChange,
 };
@@ -35,6 +35,9 @@ pub struct Status {
     pub certificates: Vec<Certificate>,
     /// The backends, sorted by group.
     pub server_groups: Vec<ServerGroup>,
+    /// Rate limits of CAs of which half is used, and more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rate_limits: Vec<RateLimit>,
     /// The outcome of the last reload, if there was one.
     pub last_reload: Option<Reload>,
     /// What is not in force as the file says.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::admin::route::Route;
 use crate::admin::{Operations, Problem, api};
 use crate::certificate::{CertificateName, RevocationReason};
+use crate::clock::Timestamp;
 
 /// Who signs.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -26,6 +27,24 @@ pub struct Issuer {
     /// The account there, once it is registered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<IssuerAccount>,
+    /// What was used of the CA's rate limits, by what was counted here; the scarcest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rate_limits: Vec<RateLimit>,
+}
+
+/// A rate limit of a CA that was used.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct RateLimit {
+    /// The issuer.
+    pub issuer: String,
+    /// What is limited, in words.
+    pub limit: String,
+    /// How many are left.
+    pub left: u32,
+    /// How many there are when none was used.
+    pub allowed: u32,
+    /// When there is one to use; now where there is one.
+    pub next_at: Timestamp,
 }
 
 /// An account at a CA.

@@ -180,6 +180,19 @@ pub struct AcmeConfig {
     pub preferred_chain: Option<String>,
     /// The customer that the account is bound to.
     pub external_account: Option<ExternalAccountConfig>,
+    /// What the CA allows.
+    pub rate_limits: RateLimits,
+}
+
+/// The published limits of a CA.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RateLimits {
+    /// Those of Let's Encrypt.
+    LetsEncrypt,
+    /// Those of its staging environment.
+    LetsEncryptStaging,
+    /// None are known; what the CA says is obeyed all the same.
+    None,
 }
 
 /// `external_account` of an ACME issuer (RFC 8555 §7.3.4).

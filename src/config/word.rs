@@ -7,7 +7,7 @@ use toml::de::DeValue;
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::reader::{Reader, Value};
 use crate::config::settings::{
-    AdminRights, AlpnMismatch, ChallengeType, ExpiredCrl, LogFormat, Protocol, UnknownSni,
+    AdminRights, AlpnMismatch, ChallengeType, ExpiredCrl, LogFormat, Protocol, RateLimits, UnknownSni,
 };
 use crate::config::source::Place;
 use crate::config::suggestion;
@@ -95,6 +95,9 @@ words! {
         "error" => Self::Error, "warn" => Self::Warn, "info" => Self::Info, "debug" => Self::Debug,
     };
     Protocol { "tls" => Self::Tls, "http" => Self::Http } later { "https" };
+    RateLimits {
+        "letsencrypt" => Self::LetsEncrypt, "letsencrypt-staging" => Self::LetsEncryptStaging, "none" => Self::None,
+    };
     UnknownSni { "default" => Self::Default, "refuse" => Self::Refuse };
 }
 

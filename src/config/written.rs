@@ -18,7 +18,7 @@ use crate::config::policy_part::Part;
 use crate::config::reader::{Key, Reader, Value, table};
 use crate::config::settings::{
     AdminRights, AlpnMismatch, CertificateSelector, ChallengeType, ExpiredCrl, LogFormat, Protocol,
-    UnknownSni,
+    RateLimits, UnknownSni,
 };
 use crate::config::text::{AdminAddress, Contact, Fingerprint, Resolver, ServerAddress, SubjectName};
 use crate::config::value::Integer;
@@ -152,6 +152,9 @@ table! {
         preferred_chain: String,
         /// acme: the customer of the CA that the account belongs to.
         external_account: ExternalAccount,
+        /// acme: whose published rate limits the CA has: "letsencrypt", "letsencrypt-staging" or "none". Default: those of
+        /// the directory, where it is one of Let's Encrypt.
+        rate_limits: RateLimits,
         /// local-ca: the root's common name. Default: "certgate NAME".
         common_name: String,
         /// local-ca: the only domains, with all below them, that it may sign for. Default: any.

@@ -10,7 +10,7 @@ use crate::cause::with_causes;
 use crate::certificate::{CertificateName, RevocationReason};
 use crate::config::IssuerConfig;
 use crate::gateway::control_plane::ControlPlane;
-use crate::issuer::{Account, IssueError, Issuer};
+use crate::issuer::{Account, IssueError, Issuer, RateLimit};
 
 #[async_trait]
 impl IssuerOperations for ControlPlane {
@@ -31,10 +31,12 @@ impl IssuerOperations for ControlPlane {
             IssuerConfig::LocalCa(_) => ("local-ca", None),
         };
         let issuer = self.known_issuer(name)?;
-        let account = match issuer.account() {
-            Some(account) => account.info().await.map_err(|error| Problem::internal(&error))?,
-            None => None,
+        let (account, limits) = match issuer.account() {
+            Some(account) => (account.info().await, account.used_limits().await),
+            None => (Ok(None), Ok(Vec::new())),
         };
+        let account = account.map_err(|error| Problem::internal(&error))?;
+        let limits = limits.map_err(|error| Problem::internal(&error))?;
         Ok(api::Issuer {
             name: name.to_owned(),
             kind: kind.to_owned(),
@@ -43,6 +45,7 @@ impl IssuerOperations for ControlPlane {
                 url: account.url,
                 contact: account.contact,
             }),
+            rate_limits: limits.into_iter().map(|limit| shown(name, limit)).collect(),
         })
     }
 
@@ -98,7 +101,24 @@ impl IssuerOperations for ControlPlane {
     }
 }
 
+fn shown(issuer: &str, limit: RateLimit) -> api::RateLimit {
+    api::RateLimit {
+        issuer: issuer.to_owned(),
+        limit: limit.limit,
+        left: limit.left,
+        allowed: limit.allowed,
+        next_at: limit.next_at,
+    }
+}
+
 impl ControlPlane {
+    /// The limits of which half is used, and more.
+    pub(super) async fn scarce_limits(&self) -> Result<Vec<api::RateLimit>, Problem> {
+        let all = self.issuers().await?;
+        let limits = all.into_iter().flat_map(|issuer| issuer.rate_limits);
+        Ok(limits.filter(|limit| limit.left <= limit.allowed / 2).collect())
+    }
+
     fn known_issuer(&self, name: &str) -> Result<Arc<dyn Issuer>, Problem> {
         let issuers = self.issuers.load();
         issuers.get(name).cloned().ok_or_else(|| no_issuer(name))

@@ -28,6 +28,7 @@ impl Operations for ControlPlane {
             listeners: self.listeners(),
             certificates: self.certificates().await?,
             server_groups: self.server_groups(),
+            rate_limits: self.scarce_limits().await?,
             last_reload: self.last_reload(),
             drift: resources::drift(&self.applied.load()),
             warnings: self.warnings(),

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use rustls::pki_types::CertificateDer;
 
 use crate::certificate::RevocationReason;
+use crate::clock::Timestamp;
 use crate::issuer::IssueError;
 
 /// An account at a CA, registered with the first order (RFC 8555 §7.3).
@@ -14,6 +15,12 @@ pub trait Account: Send + Sync {
     /// # Errors
     /// The inventory's.
     async fn info(&self) -> Result<Option<AccountInfo>, IssueError>;
+
+    /// What it has used of the CA's rate limits, the scarcest first. Nothing is asked of the CA.
+    ///
+    /// # Errors
+    /// The inventory's.
+    async fn used_limits(&self) -> Result<Vec<RateLimit>, IssueError>;
 
     /// Gives it a new key (RFC 8555 §7.3.5). One that is interrupted is settled at the next use.
     ///
@@ -45,4 +52,17 @@ pub struct AccountInfo {
     pub url: String,
     /// Its contact URLs.
     pub contact: Vec<String>,
+}
+
+/// A rate limit that was used.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RateLimit {
+    /// What is limited, in words.
+    pub limit: String,
+    /// How many are left.
+    pub left: u32,
+    /// How many there are when none was used.
+    pub allowed: u32,
+    /// When there is one to use; now where there is one.
+    pub next_at: Timestamp,
 }

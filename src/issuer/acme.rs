@@ -10,6 +10,7 @@ mod ca_clock;
 mod course;
 mod directory;
 mod http;
+mod limits;
 mod placed;
 mod placing;
 mod pursuit;
@@ -32,7 +33,9 @@ use crate::certificate::{CertificateName, CredentialPem, RevocationReason};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{AcmeConfig, ChallengeType};
 use crate::inventory::Inventory;
-use crate::issuer::{Account, AccountInfo, ChallengeSolver, IssueError, IssueRequest, Issuer, RenewalInfo};
+use crate::issuer::{
+    Account, AccountInfo, ChallengeSolver, IssueError, IssueRequest, Issuer, RateLimit, RenewalInfo,
+};
 
 /// An account at a CA of RFC 8555, and everything needed to obtain certificates with it.
 pub struct AcmeIssuer {
@@ -45,6 +48,8 @@ pub struct AcmeIssuer {
     accounts: Accounts,
     /// URLs of the orders that are being pursued, so that no two certificates with the same names share one.
     pursued: Mutex<HashSet<String>>,
+    /// Held while what is left of the CA's rate limits is changed: one attempt after the other.
+    counting: tokio::sync::Mutex<()>,
     /// The challenge that failed last for a certificate. It is tried after the others next time.
     failed: Mutex<HashMap<CertificateName, ChallengeType>>,
 }
@@ -92,6 +97,7 @@ impl AcmeIssuer {
             clock,
             limits,
             pursued: Mutex::default(),
+            counting: tokio::sync::Mutex::default(),
             failed: Mutex::default(),
         }
     }
@@ -197,6 +203,10 @@ impl Issuer for AcmeIssuer {
 impl Account for AcmeIssuer {
     async fn info(&self) -> Result<Option<AccountInfo>, IssueError> {
         self.accounts.info().await
+    }
+
+    async fn used_limits(&self) -> Result<Vec<RateLimit>, IssueError> {
+        AcmeIssuer::used_limits(self).await
     }
 
     async fn roll_over(&self) -> Result<(), IssueError> {

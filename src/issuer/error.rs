@@ -46,6 +46,16 @@ pub enum IssueError {
         /// What failed.
         source: Arc<KeyError>,
     },
+    /// The CA would refuse, by the limits that it publishes. Nothing was asked of it.
+    #[error(
+        "the CA's limit of {limit} is used up until {until}, by what was counted here; nothing is ordered before that"
+    )]
+    Limited {
+        /// What is limited.
+        limit: String,
+        /// When there is one to use again.
+        until: Timestamp,
+    },
     /// What only an account can do was asked before there was one.
     #[error("the issuer `{issuer}` has no account at its CA yet; it is registered with the first order")]
     NoAccount {
@@ -195,6 +205,7 @@ impl IssueError {
             | Self::NotPermitted { .. }
             | Self::NoUsableChallenge { .. }
             | Self::Trust { .. } => FailureClass::Stop,
+            Self::Limited { until, .. } => FailureClass::At(*until),
             Self::Refused {
                 retry_after: Some(at),
                 ..
@@ -234,10 +245,17 @@ impl IssueError {
         }
     }
 
-    /// Whether the CA itself has refused for good: nothing was done, and nothing is to be mended first.
+    /// Whether nothing was done for good: the CA itself has refused, or was not asked.
     pub(super) fn is_clear_no(&self) -> bool {
-        matches!(self, Self::Refused { status: 400..500, problem: Some(problem), .. }
-            if !matches!(kind(problem), "accountDoesNotExist" | "badNonce"))
+        match self {
+            Self::Limited { .. } | Self::NoSuchProfile { .. } => true,
+            Self::Refused {
+                status: 400..500,
+                problem: Some(problem),
+                ..
+            } => !matches!(kind(problem), "accountDoesNotExist" | "badNonce"),
+            _ => false,
+        }
     }
 
     /// Whether an order that said what it replaces may have been refused for that (RFC 9773 §5). An answer that makes

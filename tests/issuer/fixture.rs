@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use certgate::certificate::{CertificateName, CredentialPem, DesiredCertificate, KeyType};
 use certgate::clock::{Clock, ManualClock, Timestamp};
-use certgate::config::{AcmeConfig, ChallengeType};
+use certgate::config::{AcmeConfig, ChallengeType, RateLimits};
 use certgate::inventory::{Inventory, OrderRecord};
 use certgate::issuer::{
     AcmeIssuer, Challenge, ChallengeSolver, IssueError, IssueRequest, Issuer, Limits, Progress, SolveError,
@@ -53,6 +53,7 @@ impl Gateway {
             profile: None,
             preferred_chain: None,
             external_account: None,
+            rate_limits: RateLimits::None,
         };
         Self {
             ca,

@@ -9,6 +9,7 @@ mod challenges;
 mod files;
 mod fixture;
 mod journal;
+mod limits;
 mod local_ca;
 mod options;
 mod pebble;

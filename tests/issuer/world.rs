@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use certgate::certificate::CredentialPem;
 use certgate::clock::SystemClock;
-use certgate::config::{AcmeConfig, ChallengeType};
+use certgate::config::{AcmeConfig, ChallengeType, RateLimits};
 use certgate::inventory::Inventory;
 use certgate::issuer::{AcmeIssuer, IssueError, IssueRequest, Issuer, Limits};
 use certgate_store::MemoryStore;
@@ -54,6 +54,7 @@ impl World {
             profile: None,
             preferred_chain: None,
             external_account: None,
+            rate_limits: RateLimits::None,
         };
         Self {
             pebble,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use certgate::clock::Clock;
-use certgate::config::{AcmeConfig, ChallengeType};
+use certgate::config::{AcmeConfig, ChallengeType, RateLimits};
 use certgate::inventory::{CertificateRecord, CertificateState};
 use certgate::issuer::{AcmeIssuer, Challenge, ChallengeSolver, Limits, SolveError};
 use tempfile::TempDir;
@@ -47,6 +47,7 @@ impl Scene {
             profile: None,
             preferred_chain: None,
             external_account: None,
+            rate_limits: RateLimits::None,
         };
         let limits = Limits {
             connect: Duration::from_millis(500),

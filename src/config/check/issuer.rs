@@ -7,7 +7,7 @@ use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::period::Period;
 use crate::config::reader::Key;
 use crate::config::settings::{
-    AcmeConfig, ChallengeType, ExternalAccountConfig, IssuerConfig, LocalCaConfig,
+    AcmeConfig, ChallengeType, ExternalAccountConfig, IssuerConfig, LocalCaConfig, RateLimits,
 };
 use crate::config::source::Located;
 use crate::config::suggestion;
@@ -20,6 +20,7 @@ pub(super) struct Directory {
     url: &'static str,
     /// Whether it only takes accounts with an external account binding (RFC 8555 §7.3.4).
     bound_accounts: bool,
+    rate_limits: RateLimits,
 }
 
 /// Every such directory.
@@ -28,21 +29,25 @@ const DIRECTORIES: [Directory; 4] = [
         name: "letsencrypt",
         url: "https://acme-v02.api.letsencrypt.org/directory",
         bound_accounts: false,
+        rate_limits: RateLimits::LetsEncrypt,
     },
     Directory {
         name: "letsencrypt-staging",
         url: "https://acme-staging-v02.api.letsencrypt.org/directory",
         bound_accounts: false,
+        rate_limits: RateLimits::LetsEncryptStaging,
     },
     Directory {
         name: "zerossl",
         url: "https://acme.zerossl.com/v2/DV90",
         bound_accounts: true,
+        rate_limits: RateLimits::None,
     },
     Directory {
         name: "google",
         url: "https://dv.acme-v02.api.pki.goog/directory",
         bound_accounts: true,
+        rate_limits: RateLimits::None,
     },
 ];
 
@@ -81,6 +86,7 @@ impl Checker<'_> {
                     ("profile", issuer.profile.place()),
                     ("preferred_chain", issuer.preferred_chain.place()),
                     ("external_account", issuer.external_account.place()),
+                    ("rate_limits", issuer.rate_limits.place()),
                 ];
                 self.not_applicable(&keys, "kind = \"local-ca\"");
                 self.local_ca(name, issuer).map(IssuerConfig::LocalCa)
@@ -119,6 +125,7 @@ impl Checker<'_> {
             Key::Invalid => None,
             Key::Present(file, _) => self.file_with_certificate(file).map(Some),
         };
+        let limits = Directory::of(issuer).map_or(RateLimits::None, |known| known.rate_limits);
         let external_account = match &issuer.external_account {
             Key::Absent => Some(None),
             Key::Invalid => None,
@@ -136,6 +143,7 @@ impl Checker<'_> {
             profile: self.word("profile", &issuer.profile)?,
             preferred_chain: self.word("preferred_chain", &issuer.preferred_chain)?,
             external_account: external_account?,
+            rate_limits: issuer.rate_limits.or(limits)?,
         })
     }
 

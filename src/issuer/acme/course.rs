@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::config::ChallengeType;
 use crate::issuer::acme::lock;
+use crate::issuer::ledger::Bucket;
 use crate::issuer::{IssueError, IssueRequest, Step};
 
 /// How far an attempt has come; outlives the attempt when time runs out.
@@ -19,6 +20,7 @@ struct Reached {
     order: Option<String>,
     step: Option<Step>,
     challenge: Option<ChallengeType>,
+    spent: Vec<Bucket>,
 }
 
 impl<'a> Course<'a> {
@@ -47,6 +49,26 @@ impl<'a> Course<'a> {
     /// The kind of challenge that was answered in this attempt.
     pub(super) fn challenge(&self) -> Option<ChallengeType> {
         lock(&self.reached).challenge
+    }
+
+    /// Whether there is an order at the CA.
+    pub(super) fn has_order(&self) -> bool {
+        lock(&self.reached).order.is_some()
+    }
+
+    /// Takes note of what the order costs of the CA's rate limits.
+    pub(super) fn spent(&self, buckets: &[Bucket]) {
+        lock(&self.reached).spent = buckets.to_vec();
+    }
+
+    /// Whether that is paid.
+    pub(super) fn has_spent(&self) -> bool {
+        !lock(&self.reached).spent.is_empty()
+    }
+
+    /// What was paid in this attempt, to be given back.
+    pub(super) fn take_spent(&self) -> Vec<Bucket> {
+        std::mem::take(&mut lock(&self.reached).spent)
     }
 
     pub(super) fn unfinished(&self, after: Duration, retry_after: Option<Timestamp>) -> IssueError {

@@ -1,6 +1,6 @@
 //! Placing an order (RFC 8555 §7.4): the intent before, the URL after.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use instant_acme::{CertificateIdentifier, Identifier, NewOrder, Order};
 use rustls::pki_types::PrivateKeyDer;
@@ -10,6 +10,7 @@ use crate::inventory::OrderRecord;
 use crate::issuer::acme::directory::Directory;
 use crate::issuer::acme::during;
 use crate::issuer::acme::pursuit::Pursuit;
+use crate::issuer::ledger::OrderKind;
 use crate::issuer::{IssueError, Step};
 
 impl Pursuit<'_> {
@@ -64,28 +65,11 @@ impl Pursuit<'_> {
     /// Has the CA place the order for the intent in `record`.
     pub(super) async fn place(&self, record: OrderRecord) -> Result<(Order, PrivateKey), IssueError> {
         self.course.step(Step::PlacingOrder);
-        let identifiers = identifiers(self.request.desired);
-        let profile = self.profile().await?;
-        let order = || match &profile {
-            Some(profile) => NewOrder::new(&identifiers).profile(profile),
-            None => NewOrder::new(&identifiers),
-        };
-        let replaced = self.replaced().await?;
-        let placed = match replaced {
-            None => self.new_order(&order()).await,
-            Some(replaced) => match self.new_order(&order().replaces(replaced)).await {
-                Err(error) if error.may_be_for_what_is_replaced() => {
-                    let name = self.name();
-                    tracing::info!(certificate = %name, %error, "the order is placed again, as one that replaces nothing");
-                    self.placed_after_all(&error, &record, &order()).await
-                }
-                done => done,
-            },
-        };
-        match placed {
+        match self.placed(&record).await {
             Ok(order) => self.note(record, order).await,
             Err(error) => {
                 // A clear no leaves nothing behind. After anything else there may be an order to be found.
+                self.account_for(&error, error.is_clear_no()).await?;
                 if error.is_clear_no() {
                     self.end_journal().await?;
                 }
@@ -94,24 +78,50 @@ impl Pursuit<'_> {
         }
     }
 
+    async fn placed(&self, record: &OrderRecord) -> Result<Order, IssueError> {
+        let identifiers = identifiers(self.request.desired);
+        let profile = self.profile().await?;
+        let order = || match &profile {
+            Some(profile) => NewOrder::new(&identifiers).profile(profile),
+            None => NewOrder::new(&identifiers),
+        };
+        if let Some(replaced) = self.replaced().await? {
+            match self.new_order(&order().replaces(replaced)).await {
+                Err(error) if error.may_be_for_what_is_replaced() => {
+                    let name = self.name();
+                    tracing::info!(certificate = %name, %error, "the order is placed again, as one that replaces nothing");
+                    // A CA that has no notion of it may have placed the one before.
+                    if !error.is_clear_no()
+                        && let Some(order) = self.find_placed(record).await?
+                    {
+                        return Ok(order);
+                    }
+                }
+                done => return done,
+            }
+        }
+        self.spend(self.kind().await?).await?;
+        self.new_order(&order()).await
+    }
+
+    /// What an order that replaces nothing is to the CA's rate limits.
+    async fn kind(&self) -> Result<OrderKind, IssueError> {
+        let known = self.issuer.inventory.certificate(self.name()).await?;
+        let current = known.and_then(|known| known.value.current);
+        let wanted: BTreeSet<_> = self.request.desired.domains.iter().collect();
+        let is_same = current.is_some_and(|current| {
+            current.issuer == self.issuer.name && current.leaf.names.iter().collect::<BTreeSet<_>>() == wanted
+        });
+        Ok(if is_same {
+            OrderKind::SameNames
+        } else {
+            OrderKind::New
+        })
+    }
+
     async fn new_order(&self, wanted: &NewOrder<'_>) -> Result<Order, IssueError> {
         let placed = self.session.account.new_order(wanted).await;
         placed.map_err(during("place the order"))
-    }
-
-    /// An order that replaces nothing. A CA that has no notion of it may have placed the one before.
-    async fn placed_after_all(
-        &self,
-        error: &IssueError,
-        record: &OrderRecord,
-        wanted: &NewOrder<'_>,
-    ) -> Result<Order, IssueError> {
-        if !error.is_clear_no()
-            && let Some(order) = self.find_placed(record).await?
-        {
-            return Ok(order);
-        }
-        self.new_order(wanted).await
     }
 
     /// The configured profile, which a CA that does not have it might take for none.

@@ -48,10 +48,11 @@ impl Pursuit<'_> {
         let _claim = self.claim(order.url());
         self.course.at(order.url());
         let result = self.complete(&mut order, &key).await;
-        if let Err(error) = &result
-            && !error.leaves_order()
-        {
-            self.end_journal().await?;
+        if let Err(error) = &result {
+            self.account_for(error, !error.leaves_order()).await?;
+            if !error.leaves_order() {
+                self.end_journal().await?;
+            }
         }
         result
     }
