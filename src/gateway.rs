@@ -11,6 +11,7 @@ mod control_plane;
 mod data_plane;
 mod error;
 mod operations;
+mod recheck;
 mod resources;
 mod three_way;
 mod views;
@@ -126,6 +127,7 @@ impl Gateway {
             check,
             applied: ArcSwap::from_pointee(candidate.applied),
             turn: Default::default(),
+            rechecks: Default::default(),
             dns,
             issuers,
             solver,
