@@ -15,6 +15,7 @@ mod help;
 mod instructions;
 mod issuance;
 mod logging;
+mod many;
 mod mutual;
 mod mutual_sessions;
 mod pair;
