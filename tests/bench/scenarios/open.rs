@@ -41,7 +41,10 @@ pub(super) fn idle(proxy: &Proxy, testbed: &mut Testbed) -> Found {
     testbed.generator.idle(QUIET)?;
     let used = proxy.memory().saturating_sub(before);
     testbed.generator.close_all()?;
-    Ok(vec![(Measure::Idle, used as f64 / count as f64 / 1024.0)])
+    Ok(vec![
+        (Measure::Idle, used as f64 / count as f64 / 1024.0),
+        (Measure::IdleConnections, count as f64),
+    ])
 }
 
 fn open_with_traffic(proxy: &Proxy, testbed: &mut Testbed, count: usize) -> Result<(), String> {
