@@ -66,7 +66,7 @@ fn cryptography() -> Result<Vec<(Measure, f64)>, Unspecified> {
     let began = cpu::of_this_thread();
     for key in keys {
         let peer = UnparsedPublicKey::new(&X25519, peer.as_ref());
-        agreement::agree_ephemeral(key, &peer, Unspecified, |secret| {
+        agreement::agree_ephemeral(key, peer, Unspecified, |secret| {
             black_box(secret);
             Ok(())
         })?;
