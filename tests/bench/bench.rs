@@ -170,7 +170,8 @@ fn print_results(results: &Results) {
 fn conclusion(failed: usize, missing: &[String]) -> Result<(), String> {
     let mut wrong = Vec::new();
     if failed > 0 {
-        wrong.push(format!("{failed} scenarios failed"));
+        let plural = if failed == 1 { "" } else { "s" };
+        wrong.push(format!("{failed} scenario{plural} failed"));
     }
     wrong.extend(missing.iter().map(|line| format!("without {line}")));
     match wrong.is_empty() {
