@@ -35,7 +35,9 @@ pub(super) fn idle(proxy: &Proxy, testbed: &mut Testbed) -> Found {
     // What only the first connections cost, such as code that is read from the disk.
     open_with_traffic(proxy, testbed, 100)?;
     testbed.generator.close_all()?;
-    testbed.generator.idle(QUIET)?;
+    testbed
+        .generator
+        .idle(if testbed.quick { QUIET / 2 } else { QUIET })?;
     let before = proxy.memory();
     open_with_traffic(proxy, testbed, count)?;
     testbed.generator.idle(QUIET)?;
