@@ -77,7 +77,7 @@ async fn of_10000_certificates_any_is_served_at_once_in_bounded_memory_and_one_t
     assert_eq!(code, 0, "{errors}");
     gateway.published(&domain(CHANGED)).await;
     let (_, after) = client.ask(listen, &domain(CHANGED)).await.expect("served");
-    assert_ne!(before.serial, after.serial);
+    assert_ne!(before.fingerprint, after.fingerprint);
 }
 
 const COUNT: usize = 10_000;
