@@ -9,6 +9,8 @@
 //! | `orders/NAME` | [`OrderRecord`]: the journal of an order under way |
 //! | `accounts/ISSUER` | [`AccountRecord`] |
 //! | `local-cas/ISSUER` | [`LocalCaRecord`] |
+//! | `client-certificates/ISSUER/SERIAL` | [`ClientCertificateRecord`]: signed by a local CA for a client |
+//! | `crls/ISSUER` | [`CrlRecord`], written in the same batch as the revocation it is made for |
 //! | `requested/NAME` | [`DesiredCertificate`](crate::certificate::DesiredCertificate), asked for at run time |
 //! | `resources/KIND/NAME` | [`ResourceRecord`]: what is in force of a table of the configuration |
 //!
@@ -16,6 +18,7 @@
 
 mod authority;
 mod certificate;
+mod client_certificate;
 mod error;
 mod format;
 mod names;
@@ -34,6 +37,7 @@ use zeroize::Zeroizing;
 
 pub use authority::{AccountRecord, CaPair, LocalCaRecord};
 pub use certificate::{CertificateRecord, CertificateState, CurrentCertificate, Source};
+pub use client_certificate::{ClientCertificateRecord, CrlRecord, RevocationReason, Revoked};
 pub use error::InventoryError;
 pub use order::OrderRecord;
 pub use resource::{Changed, Live, ResourceRecord, ResourceRecords};
