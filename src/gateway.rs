@@ -7,6 +7,7 @@
 
 mod applied;
 mod ca_bundles;
+mod client_ca;
 mod control_plane;
 mod data_plane;
 mod error;
@@ -34,6 +35,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Files, StoreConfig};
 use crate::dns::DnsChecker;
 use crate::gateway::applied::Applied;
+use crate::gateway::ca_bundles::Bundles;
 use crate::gateway::control_plane::{ControlPlane, Gate, joined};
 use crate::gateway::data_plane::DataPlane;
 use crate::gateway::watched_files::WatchedFiles;
@@ -77,7 +79,8 @@ impl Gateway {
         );
         publisher.start(data_plane::defaults(&config)).await?;
 
-        let prepared = data_plane.prepare(&config)?;
+        let authorities = client_ca::authorities(&config, &inventory, &clock).await?;
+        let prepared = data_plane.prepare(&config, Bundles::load(&config, authorities)?)?;
         let files = WatchedFiles::watch(&config, &inventory, &clock);
         inventory.save_resources(&known, &candidate.applied.known).await?;
 
@@ -151,6 +154,7 @@ impl Gateway {
         tasks.spawn(renewed);
 
         tasks.spawn(ca_bundles::watch(control.clone(), stop.subscribe()));
+        tasks.spawn(client_ca::keep(control.clone(), stop.subscribe()));
 
         let announcing = control.clone();
         tasks.spawn(async move {

@@ -91,7 +91,8 @@ impl ControlPlane {
         }
         data_plane::check_fixed_parts(&self.config.load(), &candidate.config)?;
         let requested = self.inventory.requested().await?;
-        let prepared = self.data_plane.prepare(&candidate.config)?;
+        let bundles = self.bundles(&candidate.config).await?;
+        let prepared = self.data_plane.prepare(&candidate.config, bundles)?;
         let saved = self
             .inventory
             .save_resources(&before.known, &candidate.applied.known);
@@ -123,7 +124,8 @@ impl ControlPlane {
 
     async fn bring_about(&self, before: &Applied, known: ResourceRecords) -> Result<(), GatewayError> {
         let candidate = before.with_known(known).checked(&*self.check)?;
-        let prepared = self.data_plane.prepare(&candidate.config)?;
+        let bundles = self.bundles(&candidate.config).await?;
+        let prepared = self.data_plane.prepare(&candidate.config, bundles)?;
         let saved = self
             .inventory
             .save_resources(&before.known, &candidate.applied.known);
