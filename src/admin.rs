@@ -1,24 +1,37 @@
-//! The admin API: HTTP and JSON over a Unix socket that only the owner can open.
+//! The admin API: HTTP and JSON over a Unix socket that only the owner can open, and over TCP for who has a token.
 //!
-//! [`Operations`] is what a running gateway can be asked to do; [`Server`] puts it on the socket and [`Client`]
-//! is its other end, used by the command line. The bodies are in [`api`].
+//! [`Operations`] is what a running gateway can be asked to do; [`Server`] serves it and [`Client`] is its other end,
+//! used by the command line. The bodies are in [`api`]. A route is declared once, in `endpoints`: from that come the
+//! right it needs, its place in the [`AuditTrail`], and its part of the OpenAPI document.
 
+mod access;
 pub mod api;
+mod audit;
 mod client;
+mod endpoints;
+mod guard;
+mod openapi;
 mod problem;
 mod resource_client;
 pub(crate) mod resources;
+mod route;
 mod server;
+mod tls;
+mod transport;
 
 use std::path::Path;
 
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 
+pub use access::Admission;
+pub use audit::AuditTrail;
 pub use client::{Client, ClientError, Events};
 pub use problem::{Finding, Problem};
 pub use resources::{Edit, ResourceOperations};
 pub use server::{Server, ServerError};
+pub use tls::Tls;
+pub use transport::Credentials;
 
 use crate::certificate::CertificateName;
 

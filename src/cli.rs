@@ -2,6 +2,7 @@
 
 mod apply;
 mod arguments;
+mod audit;
 mod certificates;
 mod completion;
 mod demo;
@@ -78,6 +79,12 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Quick(quick) => quick::quick(&quick),
         Command::Run(run) => run::run(&run.config),
         Command::Schema => run::schema(),
+        Command::Audit {
+            after,
+            limit,
+            form,
+            gateway,
+        } => gateway.block_on(async |client| audit::audit(&client, after, limit, form.output).await),
         Command::Ca { command, gateway } => {
             let CaCommand::Export { name } = command;
             gateway.block_on(async |client| {

@@ -47,7 +47,6 @@ use crate::renewal::Renewal;
 /// A running gateway.
 pub struct Gateway {
     control: Arc<ControlPlane>,
-    // Held for their end: dropping them ends what they serve.
     _admin: admin::Server,
     tasks: JoinSet<()>,
     stop: watch::Sender<bool>,
@@ -80,7 +79,9 @@ impl Gateway {
         publisher.start(data_plane::defaults(&config)).await?;
 
         let authorities = client_ca::authorities(&config, &inventory, &clock).await?;
-        let prepared = data_plane.prepare(&config, Bundles::load(&config, authorities)?)?;
+        let bundles = Bundles::load(&config, authorities)?;
+        let admin_tls = data_plane::admin_tls(&config, &bundles, &data_plane.published)?;
+        let prepared = data_plane.prepare(&config, bundles)?;
         let files = WatchedFiles::watch(&config, &inventory, &clock);
         inventory.save_resources(&known, &candidate.applied.known).await?;
 
@@ -92,7 +93,10 @@ impl Gateway {
         let issuers = Arc::new(ArcSwap::from_pointee(issuers));
         let dns = Arc::new(ArcSwap::from_pointee(DnsChecker::new(config.gateway.as_ref())));
         let (desired, wanted) = watch::channel(joined(&config, inventory.requested().await?));
-        let socket = config.admin.socket.clone();
+        let trail = Arc::new(admin::AuditTrail::new(inventory.clone(), clock.clone()));
+        let admission = admin::Admission::default();
+        admission.replace(&config.admin.tokens, admin_tls);
+        let admin_config = config.admin.clone();
         let config = Arc::new(ArcSwap::from_pointee(config));
         let gate = Gate {
             dns: dns.clone(),
@@ -119,6 +123,7 @@ impl Gateway {
             clock,
             inventory,
             data_plane,
+            admission: admission.clone(),
             config,
             check,
             applied: ArcSwap::from_pointee(candidate.applied),
@@ -132,7 +137,7 @@ impl Gateway {
             ended: Default::default(),
             last_reload: Default::default(),
         });
-        let admin = admin::Server::start(&socket, control.clone()).await?;
+        let admin = admin::Server::start(&admin_config, admission, control.clone(), trail).await?;
         control.data_plane.commit(prepared);
 
         let stop = watch::Sender::new(false);

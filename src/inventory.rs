@@ -11,11 +11,13 @@
 //! | `local-cas/ISSUER` | [`LocalCaRecord`] |
 //! | `client-certificates/ISSUER/SERIAL` | [`ClientCertificateRecord`]: signed by a local CA for a client |
 //! | `crls/ISSUER` | [`CrlRecord`], written in the same batch as the revocation it is made for |
+//! | `audit/NUMBER` | [`AuditRecord`] |
 //! | `requested/NAME` | [`DesiredCertificate`](crate::certificate::DesiredCertificate), asked for at run time |
 //! | `resources/KIND/NAME` | [`ResourceRecord`]: what is in force of a table of the configuration |
 //!
 //! A record that does not parse, or that a newer certgate wrote, is reported and left as it is.
 
+mod audit;
 mod authority;
 mod certificate;
 mod client_certificate;
@@ -35,6 +37,7 @@ use std::time::Duration;
 use certgate_store::{Batch, Entry, Expect, Hints, Lease, Revision, Store};
 use zeroize::Zeroizing;
 
+pub use audit::{AUDIT_RECORDS, AuditLog, AuditOutcome, AuditRecord, Caller};
 pub use authority::{AccountRecord, CaPair, LocalCaRecord};
 pub use certificate::{CertificateRecord, CertificateState, CurrentCertificate, Source};
 pub use client_certificate::{ClientCertificateRecord, CrlRecord, RevocationReason, Revoked};

@@ -19,7 +19,9 @@ mod table;
 
 pub use challenge::{ACME_TLS_ALPN, ChallengeError, ChallengeProblem, ChallengeTable};
 pub use chosen::Chosen;
-pub use client_auth::{AuthenticationGeneration, Observation, Observations, RejectionReason, Verdict};
+pub use client_auth::{
+    AuthenticationGeneration, Observation, Observations, RejectionReason, Verdict, client_verifier,
+};
 pub use index::StoredNames;
 pub use published::{LookupRequest, PublishedCertificates};
 pub use selection::{Choice, ClientOffer, MatchedBy, Selection, select};

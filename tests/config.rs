@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use certgate::certificate::{CertificateName, KeyType};
 use certgate::config::{
-    self, AlpnMismatch, Authentication, CertificateSelector, ChallengeType, Code, Diagnostics, Environment,
-    IssuerConfig, Loaded, LogFormat, Protocol, Severity, UnknownSni,
+    self, AdminRights, AlpnMismatch, Authentication, CertificateSelector, ChallengeType, Code, Diagnostics,
+    Environment, IssuerConfig, Loaded, LogFormat, Protocol, Severity, UnknownSni,
 };
 
 /// Relative, so that no machine's paths are in what is expected: tests run in the package's directory.
@@ -22,6 +23,16 @@ fn load(path: impl AsRef<Path>) -> Result<Loaded, Diagnostics> {
         state_directory: None,
         cores: 4,
     };
+    // A checkout keeps no modes, and whether a token is private is one of the things that are looked at.
+    for (token, mode) in [
+        ("admin", 0o600),
+        ("board", 0o600),
+        ("open", 0o644),
+        ("weak", 0o600),
+    ] {
+        let path = format!("{FIXTURES}/tokens/{token}.token");
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
     config::load(path.as_ref(), &environment)
 }
 
@@ -138,7 +149,19 @@ fn every_key_means_what_it_says() {
         (config.log.format, config.log.connections),
         (LogFormat::Json, false)
     );
-    assert_eq!(config.admin.socket, Path::new("/run/certgate/admin.sock"));
+    assert_eq!(
+        config.admin.socket.as_deref(),
+        Some(Path::new("/run/certgate/admin.sock"))
+    );
+    assert_eq!(config.admin.addresses, ["0.0.0.0:9180".parse().unwrap()]);
+    assert_eq!(config.admin.certificate.unwrap().as_str(), "www");
+    assert_eq!(config.admin.client_ca.as_deref(), Some("partners"));
+    let tokens = config.admin.tokens.iter();
+    let tokens: Vec<_> = tokens.map(|token| (token.name.as_str(), token.rights)).collect();
+    assert_eq!(
+        tokens,
+        [("admin", AdminRights::Operate), ("board", AdminRights::Read)]
+    );
     let IssuerConfig::Acme(acme) = &config.issuers["letsencrypt"] else {
         panic!("{:?}", config.issuers)
     };
@@ -221,7 +244,10 @@ fn every_key_of_a_listener_means_what_it_says() {
 fn what_is_not_written_has_the_documented_default() {
     let config = load("tests/fixtures/config/valid/several-files").unwrap().config;
     assert_eq!(config.store.path, Path::new("./certgate-data"));
-    assert_eq!(config.admin.socket, Path::new("./certgate-data/admin.sock"));
+    assert_eq!(
+        config.admin.socket.as_deref(),
+        Some(Path::new("./certgate-data/admin.sock"))
+    );
     assert!(config.gateway.is_none());
     assert_eq!(
         (config.runtime.workers, config.runtime.drain_timeout),
@@ -396,7 +422,10 @@ fn file_keys(value: &toml::Value, path: &str, keys: &mut BTreeSet<String>) {
     let named = matches!(
         path,
         "issuers." | "certificates." | "certificate_directories." | "ca_bundles."
-    ) || matches!(path, "server_groups." | "listeners." | "policies.");
+    ) || matches!(
+        path,
+        "server_groups." | "listeners." | "policies." | "admin.tokens."
+    );
     match value {
         toml::Value::Table(_) if path.ends_with("tags.") => {}
         toml::Value::Table(table) => {

@@ -1,7 +1,9 @@
 //! The bodies of the admin API. Field names are part of the public surface.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -13,9 +15,10 @@ pub use crate::admin::resources::{
     ApplyReport, ApplyRequest, Drift, FileText, KeyChange, Resource, TableChange,
 };
 pub use crate::dns::DomainVerdict;
+pub use crate::inventory::{AuditOutcome, AuditRecord, Caller};
 
 /// `GET /v1/status`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Status {
     /// The version of the running program.
     pub version: String,
@@ -41,7 +44,8 @@ pub struct Status {
 }
 
 /// One listener.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[schemars(rename = "ListenerStatus")]
 pub struct Listener {
     /// Its name.
     pub name: String,
@@ -68,7 +72,7 @@ pub struct Listener {
 }
 
 /// Clients of one kind that would have been refused.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ObservedClient {
     /// Why, in the word that metrics have.
     pub reason: String,
@@ -83,7 +87,7 @@ pub struct ObservedClient {
 }
 
 /// One entry of the certificate store.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Certificate {
     /// Its name.
     pub name: CertificateName,
@@ -114,7 +118,8 @@ pub struct Certificate {
 }
 
 /// One server group.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[schemars(rename = "ServerGroupStatus")]
 pub struct ServerGroup {
     /// Its name.
     pub name: String,
@@ -123,7 +128,8 @@ pub struct ServerGroup {
 }
 
 /// One backend.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[schemars(rename = "ServerStatus")]
 pub struct Server {
     /// `host:port`.
     pub address: String,
@@ -134,7 +140,7 @@ pub struct Server {
 }
 
 /// The outcome of a reload.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Reload {
     /// When.
     pub at: Timestamp,
@@ -143,7 +149,7 @@ pub struct Reload {
 }
 
 /// `PUT /v1/certificates/{name}` with `domains`: obtain one.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateRequest {
     /// The names it must be valid for.
@@ -159,26 +165,41 @@ pub struct CertificateRequest {
 }
 
 /// `PUT /v1/certificates/{name}` with `certificate_pem`: take one in.
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateImport {
     /// The chain, end-entity certificate first; may hold the key as well.
+    #[schemars(with = "String")]
     pub certificate_pem: Zeroizing<String>,
     /// The private key. Secret.
+    #[schemars(with = "String")]
     pub key_pem: Zeroizing<String>,
 }
 
+/// The body of `PUT /v1/certificates/{name}`.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub(super) enum CertificateBody {
+    /// Obtain one.
+    #[expect(dead_code, reason = "for its schema")]
+    Request(CertificateRequest),
+    /// Take one in.
+    #[expect(dead_code, reason = "for its schema")]
+    Import(CertificateImport),
+}
+
 /// `GET /v1/certificates/{name}/export`.
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, JsonSchema, Serialize)]
 pub struct CertificateExport {
     /// The chain, end-entity certificate first.
     pub certificate_pem: String,
     /// The private key, if it was asked for. Secret.
+    #[schemars(with = "Option<String>")]
     pub key_pem: Option<Zeroizing<String>>,
 }
 
 /// `POST /v1/dns-checks`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DnsCheckRequest {
     /// The names to look at; empty: those of every certificate.
@@ -186,7 +207,7 @@ pub struct DnsCheckRequest {
 }
 
 /// One event of `GET /v1/events`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Event {
     /// When.
     pub at: Timestamp,
@@ -196,4 +217,35 @@ pub struct Event {
     pub kind: String,
     /// In words.
     pub detail: String,
+}
+
+/// `event: missed` of `GET /v1/events`: the reader was slow.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct Missed {
+    /// How many events it was not sent. What they told of is in `/v1/certificates` and `/v1/audit`.
+    pub missed: u64,
+}
+
+impl JsonSchema for Timestamp {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Timestamp".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
+impl JsonSchema for CertificateName {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "CertificateName".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "minLength": 1 })
+    }
 }

@@ -10,23 +10,33 @@ use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
 
-use crate::admin::{Problem, api};
+use crate::admin::transport::Transport;
+use crate::admin::{Credentials, Problem, api};
 use crate::certificate::CertificateName;
 
-/// Talks to a running gateway through its admin socket.
+/// Talks to a running gateway through its admin API.
 #[derive(Clone, Debug)]
 pub struct Client {
-    socket: PathBuf,
+    transport: Transport,
 }
 
 impl Client {
     /// A client for the gateway at `socket`. Nothing is opened yet.
     pub fn new(socket: &Path) -> Self {
         Self {
-            socket: socket.to_owned(),
+            transport: Transport::Socket(socket.to_owned()),
         }
+    }
+
+    /// A client for the gateway at `url`, as `https://host:port`; http is possible on the machine itself. Nothing is
+    /// opened yet.
+    ///
+    /// # Errors
+    /// [`ClientError::Unusable`] when the URL or a file of `credentials` cannot be used.
+    pub fn remote(url: &str, credentials: &Credentials) -> Result<Self, ClientError> {
+        let transport = Transport::remote(url, credentials)?;
+        Ok(Self { transport })
     }
 
     /// `GET /v1/status`.
@@ -124,6 +134,16 @@ impl Client {
         self.call(Method::POST, "/v1/dns-checks", Some(request)).await
     }
 
+    /// `GET /v1/audit`: records with a number above `after`, or the newest ones without it; oldest first.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn audit(&self, after: Option<u64>, limit: u16) -> Result<Vec<api::AuditRecord>, ClientError> {
+        let after = after.map_or_else(String::new, |after| format!("&after={after}"));
+        let path = format!("/v1/audit?limit={limit}{after}");
+        self.call(Method::GET, &path, None::<&()>).await
+    }
+
     /// `GET /v1/events`: what happens to certificates from now on.
     ///
     /// # Errors
@@ -179,13 +199,7 @@ impl Client {
         body: Option<&B>,
         condition: Option<&str>,
     ) -> Result<Response<Incoming>, ClientError> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(|source| {
-            let socket = self.socket.clone();
-            match source.kind() {
-                io::ErrorKind::PermissionDenied => ClientError::NotPermitted { socket, source },
-                _ => ClientError::NotRunning { socket, source },
-            }
-        })?;
+        let stream = self.transport.connect().await?;
         let broken = |error: hyper::Error| self.unintelligible(&error.to_string());
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
@@ -203,7 +217,9 @@ impl Client {
             .parse()
             .map_err(|_| self.unintelligible("the path is not valid"))?;
         let headers = request.headers_mut();
-        headers.insert(header::HOST, header::HeaderValue::from_static("certgate"));
+        headers.extend(self.transport.host().map(|host| (header::HOST, host)));
+        let authorization = self.transport.authorization();
+        headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
         headers.insert(
             header::CONTENT_TYPE,
             header::HeaderValue::from_static("application/json"),
@@ -238,7 +254,7 @@ impl Client {
 
     fn unintelligible(&self, found: &str) -> ClientError {
         ClientError::Unintelligible {
-            socket: self.socket.clone(),
+            address: self.transport.to_string(),
             found: found.to_owned(),
         }
     }
@@ -283,12 +299,11 @@ pub enum ClientError {
     },
     /// Nobody answers.
     #[error(
-        "no gateway answers at {}; is `certgate run` running? Its socket is admin.sock in the store's directory; name it with --admin or $CERTGATE_ADMIN",
-        socket.display()
+        "no gateway answers at {address}; is `certgate run` running? Its socket is admin.sock in the store's directory; name it with --admin or $CERTGATE_ADMIN"
     )]
     NotRunning {
-        /// The socket.
-        socket: PathBuf,
+        /// The socket, or the URL.
+        address: String,
         /// What the system said.
         source: io::Error,
     },
@@ -298,11 +313,27 @@ pub enum ClientError {
         /// Why.
         problem: Problem,
     },
+    /// The two do not trust each other.
+    #[error("no TLS connection to {address}; the CA of its certificate is named with --ca-file")]
+    Tls {
+        /// The URL.
+        address: String,
+        /// What was wrong.
+        source: io::Error,
+    },
+    /// It cannot be called so.
+    #[error("cannot call the gateway at {address}: {problem}")]
+    Unusable {
+        /// The URL.
+        address: String,
+        /// Why not.
+        problem: String,
+    },
     /// Somebody answers, but not as a gateway does.
-    #[error("the answer at {} makes no sense: {found}", socket.display())]
+    #[error("the answer at {address} makes no sense: {found}")]
     Unintelligible {
-        /// The socket.
-        socket: PathBuf,
+        /// The socket, or the URL.
+        address: String,
         /// What came.
         found: String,
     },

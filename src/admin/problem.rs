@@ -1,11 +1,12 @@
 //! Refusals as problem documents (RFC 9457).
 
-use axum::http::{StatusCode, header};
+use axum::body::to_bytes;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 /// A problem document. `title` says what kind of problem it is, `detail` what was found and what to do.
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, schemars::JsonSchema, Serialize, thiserror::Error)]
 #[error("{detail}")]
 pub struct Problem {
     /// The HTTP status.
@@ -20,7 +21,7 @@ pub struct Problem {
 }
 
 /// One thing that is wrong with a configuration.
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, schemars::JsonSchema, Serialize)]
 pub struct Finding {
     /// The word for its kind; stays the same from version to version.
     pub code: String,
@@ -58,19 +59,7 @@ impl Problem {
 
     /// It has changed since it was read (412).
     pub fn stale(detail: impl Into<String>) -> Self {
-        let title = "it has changed in the meantime";
-        Self::new(StatusCode::PRECONDITION_FAILED, title, detail)
-    }
-
-    /// The body is of a type that is not understood (415).
-    pub fn unsupported(detail: impl Into<String>) -> Self {
-        let title = "the body is of another type than expected";
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, title, detail)
-    }
-
-    /// The body could not be taken in, for a reason that has a status of its own.
-    pub fn rejected(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self::new(status, "the request is not valid", detail)
+        Self::of(StatusCode::PRECONDITION_FAILED, detail)
     }
 
     /// The gateway itself failed (500).
@@ -94,6 +83,47 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "there is no such thing", detail)
     }
 
+    /// The caller may not do this (403).
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::of(StatusCode::FORBIDDEN, detail)
+    }
+
+    /// It is not known who is calling (401).
+    pub fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::of(StatusCode::UNAUTHORIZED, detail)
+    }
+
+    /// It cannot be done at the moment (503).
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self::of(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
+    /// The problem that `status` tells of.
+    pub fn of(status: StatusCode, detail: impl Into<String>) -> Self {
+        let title = match status {
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => "the request is not valid",
+            StatusCode::CONFLICT => "the request collides with what is there",
+            StatusCode::FORBIDDEN => "the caller may not do this",
+            StatusCode::METHOD_NOT_ALLOWED => "the method is not allowed here",
+            StatusCode::NOT_FOUND => "there is no such thing",
+            StatusCode::PAYLOAD_TOO_LARGE => "the body is too large",
+            StatusCode::PRECONDITION_FAILED => "it has changed since it was read",
+            StatusCode::SERVICE_UNAVAILABLE => "this cannot be done now",
+            StatusCode::UNAUTHORIZED => "the caller is not known",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "the body is of the wrong kind",
+            status if status.is_server_error() => "the gateway could not do it",
+            _ => "the request was refused",
+        };
+        Self::new(status, title, detail)
+    }
+
+    /// This problem, told with what it means.
+    #[must_use]
+    pub fn because(mut self, what: &str) -> Self {
+        self.detail = format!("{what}: {}", self.detail);
+        self
+    }
+
     fn new(status: StatusCode, title: &str, detail: impl Into<String>) -> Self {
         Self {
             status: status.as_u16(),
@@ -108,6 +138,35 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_string(&self).unwrap_or_default();
-        (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+        let mut response = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response.extensions_mut().insert(self);
+        response
     }
 }
+
+/// `response`, as a problem document if it is a refusal: those of the framework are text.
+pub(super) async fn documented(response: Response) -> Response {
+    let status = response.status();
+    let is_refusal = status.is_client_error() || status.is_server_error();
+    if !is_refusal || response.extensions().get::<Problem>().is_some() {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let text = to_bytes(body, TEXT_BYTES).await.unwrap_or_default();
+    let problem = Problem::of(status, String::from_utf8_lossy(&text).trim());
+    // What the framework says beside it stays, as `Allow` does.
+    parts.headers.remove(header::CONTENT_TYPE);
+    parts.headers.remove(header::CONTENT_LENGTH);
+    let mut response = problem.into_response();
+    for (name, value) in &parts.headers {
+        response.headers_mut().append(name, value.clone());
+    }
+    response
+}
+
+const MEDIA_TYPE: &str = "application/problem+json";
+const TEXT_BYTES: usize = 16 << 10;

@@ -7,21 +7,22 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, JsonRejection};
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::admin::route::{JSON, MERGE_PATCH, Route};
 use crate::admin::{Operations, Problem};
 use crate::clock::Timestamp;
 use crate::config::{ResourceId, ResourceKind, ResourceTable};
+use crate::inventory::Caller;
 
 /// One resource as it is in force.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Resource {
     /// Its name.
     pub name: String,
@@ -34,7 +35,7 @@ pub struct Resource {
 }
 
 /// A resource that is not in force as the file says.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Drift {
     /// Which, as `listeners/web`.
     pub resource: String,
@@ -47,7 +48,7 @@ pub struct Drift {
 }
 
 /// `POST /v1/apply`: bring the gateway to these files.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApplyRequest {
     /// The files, in the order of their names.
@@ -61,7 +62,7 @@ pub struct ApplyRequest {
 }
 
 /// One file of a configuration.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileText {
     /// Its path; relative paths in it start at its directory.
@@ -71,7 +72,7 @@ pub struct FileText {
 }
 
 /// What files change.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ApplyReport {
     /// Whether it was done.
     pub applied: bool,
@@ -84,7 +85,7 @@ pub struct ApplyReport {
 }
 
 /// A table that changes.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct TableChange {
     /// Which, as `listeners/web` or `certificates.www`.
     pub table: String,
@@ -95,7 +96,7 @@ pub struct TableChange {
 }
 
 /// A key that changes.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct KeyChange {
     /// Its name.
     pub key: String,
@@ -139,40 +140,72 @@ pub trait ResourceOperations: Send + Sync + 'static {
 type Shared = State<Arc<dyn Operations>>;
 
 /// The routes.
-pub(super) fn router() -> Router<Arc<dyn Operations>> {
-    let mut router = Router::new().route(
+pub(super) fn routes() -> Vec<Route> {
+    let apply = Route::post(
         "/v1/apply",
-        post(apply).layer(DefaultBodyLimit::max(LARGEST_CONFIGURATION)),
-    );
-    for kind in ResourceKind::ALL {
-        let path = format!("/v1/{}", kind.path());
-        let list = async move |State(operations): Shared| Json(operations.resources(kind));
-        let show = async move |State(operations): Shared, Path(name): Path<String>| {
-            one(&operations, &ResourceId::new(kind, name)).map(shown)
-        };
-        let put = async move |State(operations): Shared,
-                              Path(name): Path<String>,
-                              headers: HeaderMap,
-                              body: Result<Bytes, BytesRejection>| {
-            let edit = Edit::Put(table(&headers, &[JSON], body)?);
-            change(operations, ResourceId::new(kind, name), edit, &headers).await
-        };
-        let patch = async move |State(operations): Shared,
-                                Path(name): Path<String>,
-                                headers: HeaderMap,
-                                body: Result<Bytes, BytesRejection>| {
-            let edit = Edit::Patch(table(&headers, &[JSON, MERGE_PATCH], body)?);
-            change(operations, ResourceId::new(kind, name), edit, &headers).await
-        };
-        let delete = async move |State(operations): Shared, Path(name): Path<String>, headers: HeaderMap| {
-            change(operations, ResourceId::new(kind, name), Edit::Delete, &headers).await
-        };
-        let each = get(show).put(put).patch(patch).delete(delete);
-        router = router
-            .route(&path, get(list))
-            .route(&format!("{path}/{{name}}"), each);
-    }
-    router
+        "Bring the gateway to files, or ask what that would change",
+        apply,
+    )
+    .takes::<ApplyRequest>()
+    .up_to(LARGEST_CONFIGURATION)
+    .answers::<ApplyReport>()
+    .refuses(&[409]);
+    let mut routes = vec![apply];
+    routes.extend(ResourceKind::ALL.into_iter().flat_map(of_kind));
+    routes
+}
+
+fn of_kind(kind: ResourceKind) -> [Route; 5] {
+    let all = format!("/v1/{}", kind.path());
+    let one = format!("{all}/{{name}}");
+    let id = move |name| ResourceId::new(kind, name);
+
+    let list = async move |State(operations): Shared| Json(operations.resources(kind));
+    let show = async move |State(operations): Shared, Path(name): Path<String>| {
+        found(&operations, &id(name)).map(shown)
+    };
+    let put = async move |State(operations): Shared,
+                          Path(name): Path<String>,
+                          Extension(caller): Extension<Caller>,
+                          headers: HeaderMap,
+                          body: Bytes| {
+        let edit = Edit::Put(table(&headers, &[JSON], &body)?);
+        change(operations, id(name), edit, &headers, caller).await
+    };
+    let patch = async move |State(operations): Shared,
+                            Path(name): Path<String>,
+                            Extension(caller): Extension<Caller>,
+                            headers: HeaderMap,
+                            body: Bytes| {
+        let edit = Edit::Patch(table(&headers, &[JSON, MERGE_PATCH], &body)?);
+        change(operations, id(name), edit, &headers, caller).await
+    };
+    let delete = async move |State(operations): Shared,
+                             Path(name): Path<String>,
+                             Extension(caller): Extension<Caller>,
+                             headers: HeaderMap| {
+        change(operations, id(name), Edit::Delete, &headers, caller).await
+    };
+    [
+        Route::get(all, "Those that are in force, sorted by name", list).answers::<Vec<Resource>>(),
+        Route::get(one.clone(), "One of them: its keys, as in the file", show)
+            .answers_schema(kind.schema())
+            .tagged(),
+        Route::put(one.clone(), "These are its keys, for the next handshake", put)
+            .takes_schema(kind.schema())
+            .answers_schema(kind.schema())
+            .refuses(&[409])
+            .tagged(),
+        Route::patch(one.clone(), "Some keys change, and those that are null go", patch)
+            .takes_patch()
+            .answers_schema(kind.schema())
+            .refuses(&[409])
+            .tagged(),
+        Route::delete(one, "It goes, unless something names it", delete)
+            .answers_nothing(204)
+            .refuses(&[409, 422])
+            .tagged(),
+    ]
 }
 
 async fn change(
@@ -180,31 +213,27 @@ async fn change(
     id: ResourceId,
     edit: Edit,
     headers: &HeaderMap,
+    caller: Caller,
 ) -> Result<Response, Problem> {
     let condition = match headers.get(header::IF_MATCH).map(|value| value.to_str()) {
         None => None,
         Some(Ok(tags)) => Some(tags.to_owned()),
         Some(Err(_)) => return Err(Problem::bad_request("If-Match holds no entity tags")),
     };
-    let changed = operations
-        .change(id, edit, condition, SOCKET_OWNER.to_owned())
-        .await?;
+    let changed = operations.change(id, edit, condition, caller.name).await?;
     Ok(changed.map_or_else(|| StatusCode::NO_CONTENT.into_response(), shown))
 }
 
 async fn apply(
     State(operations): Shared,
-    body: Result<Json<ApplyRequest>, JsonRejection>,
+    Json(request): Json<ApplyRequest>,
 ) -> Result<Json<ApplyReport>, Problem> {
-    let Json(request) =
-        body.map_err(|rejection| Problem::rejected(rejection.status(), rejection.body_text()))?;
     operations.apply(request).await.map(Json)
 }
 
-fn one(operations: &Arc<dyn Operations>, id: &ResourceId) -> Result<Resource, Problem> {
-    let mut found = operations.resources(id.kind).into_iter();
-    found
-        .find(|resource| resource.name == id.name)
+fn found(operations: &Arc<dyn Operations>, id: &ResourceId) -> Result<Resource, Problem> {
+    let mut all = operations.resources(id.kind).into_iter();
+    all.find(|resource| resource.name == id.name)
         .ok_or_else(|| absent(id))
 }
 
@@ -218,11 +247,7 @@ fn shown(resource: Resource) -> Response {
 }
 
 /// The body as the keys of a resource.
-fn table(
-    headers: &HeaderMap,
-    types: &[&str],
-    body: Result<Bytes, BytesRejection>,
-) -> Result<ResourceTable, Problem> {
+fn table(headers: &HeaderMap, types: &[&str], body: &[u8]) -> Result<ResourceTable, Problem> {
     let found = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
@@ -232,24 +257,21 @@ fn table(
         .trim();
     if !types.iter().any(|wanted| essence.eq_ignore_ascii_case(wanted)) {
         let found = found.unwrap_or("none");
-        return Err(Problem::unsupported(format!(
+        let detail = format!(
             "the body's Content-Type is {found}; {} is expected",
             types.join(" or ")
-        )));
+        );
+        return Err(Problem::of(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    let body = body.map_err(|rejection| Problem::rejected(rejection.status(), rejection.body_text()))?;
-    match serde_json::from_slice(&body) {
+    match serde_json::from_slice(body) {
         Ok(Value::Object(table)) => Ok(table),
-        Ok(_) => Err(Problem::bad_request(
+        Ok(_) => Err(Problem::of(
+            StatusCode::UNPROCESSABLE_ENTITY,
             "the body must be a JSON object with the resource's keys",
         )),
         Err(error) => Err(Problem::bad_request(format!("the body is not JSON: {error}"))),
     }
 }
 
-const JSON: &str = "application/json";
-const MERGE_PATCH: &str = "application/merge-patch+json";
 /// Octets; of tens of thousands of certificates.
 const LARGEST_CONFIGURATION: usize = 16 << 20;
-/// Whoever can open the socket.
-const SOCKET_OWNER: &str = "admin socket";

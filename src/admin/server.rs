@@ -1,75 +1,190 @@
 //! The API on its socket.
 
-use std::convert::Infallible;
 use std::fs::{self, Permissions};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Path as UrlPath, Query, State};
-use axum::http::{StatusCode, header};
-use axum::response::sse::{KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use futures_util::stream;
-use serde::Deserialize;
+use axum::Router;
+use axum::extract::FromRef;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::net::UnixListener;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::task::JoinHandle;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinSet;
 
-use crate::admin::{Operations, Problem, api};
-use crate::certificate::CertificateName;
-use crate::metrics::CONTENT_TYPE;
+use crate::admin::access::Origin;
+use crate::admin::guard::guarded;
+use crate::admin::{Admission, AuditTrail, Operations, endpoints};
+use crate::config::AdminConfig;
 
-/// A served admin socket. Dropping it closes the socket and removes its file.
+/// What every route can use.
+#[derive(Clone)]
+pub(super) struct Api {
+    pub(super) operations: Arc<dyn Operations>,
+    pub(super) trail: Arc<AuditTrail>,
+    pub(super) admission: Admission,
+}
+
+impl FromRef<Api> for Arc<dyn Operations> {
+    fn from_ref(api: &Api) -> Self {
+        api.operations.clone()
+    }
+}
+
+impl FromRef<Api> for Arc<AuditTrail> {
+    fn from_ref(api: &Api) -> Self {
+        api.trail.clone()
+    }
+}
+
+/// The served admin API. Dropping it closes what it listens on, and removes the socket's file.
 #[derive(Debug)]
 pub struct Server {
-    socket: PathBuf,
-    task: JoinHandle<()>,
+    socket: Option<PathBuf>,
+    _listening: JoinSet<()>,
 }
 
 impl Server {
-    /// Binds `socket` with mode 0600, replacing one that nobody answers at, and serves `operations` there.
+    /// Listens where `config` says, and serves `operations` there: on a Unix socket with mode 0600, which replaces one
+    /// that nobody answers at, and on TCP addresses, to whom `admission` lets in.
     ///
     /// # Errors
-    /// [`ServerError`] when another process answers at it, or it cannot be made.
-    pub async fn start(socket: &Path, operations: Arc<dyn Operations>) -> Result<Self, ServerError> {
-        if super::is_answered(socket).await {
-            return Err(ServerError::InUse {
-                socket: socket.to_owned(),
-            });
-        }
-        let fail = |source| ServerError::Bind {
-            socket: socket.to_owned(),
-            source,
+    /// [`ServerError`] when another process answers there, or it cannot be had.
+    pub async fn start(
+        config: &AdminConfig,
+        admission: Admission,
+        operations: Arc<dyn Operations>,
+        trail: Arc<AuditTrail>,
+    ) -> Result<Self, ServerError> {
+        let api = Api {
+            operations,
+            trail,
+            admission: admission.clone(),
         };
-        // Bound under another name and moved into place once it answers.
-        let unready = socket.with_extension(format!("{}.tmp", std::process::id()));
-        let _ = fs::remove_file(&unready);
-        let listener = private(&unready).and_then(answering).map_err(fail)?;
-        fs::rename(&unready, socket).map_err(fail)?;
-        let router = router(operations);
-        let task = tokio::spawn(async move {
-            // `axum::serve` handles accept errors itself and never returns.
-            let _ = axum::serve(listener, router).await;
-        });
+        let routes = TowerToHyperService::new(guarded(&endpoints::routes(), &api));
+        let mut addresses = Vec::new();
+        for address in &config.addresses {
+            let fail = |source| ServerError::Listen {
+                address: *address,
+                source,
+            };
+            addresses.push(TcpListener::bind(address).await.map_err(fail)?);
+        }
+        let mut listening = JoinSet::new();
+        if let Some(socket) = &config.socket {
+            listening.spawn(serve_socket(listen(socket).await?, routes.clone()));
+        }
+        for listener in addresses {
+            listening.spawn(serve_address(listener, admission.clone(), routes.clone()));
+        }
         Ok(Self {
-            socket: socket.to_owned(),
-            task,
+            socket: config.socket.clone(),
+            _listening: listening,
         })
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.task.abort();
-        let _ = fs::remove_file(&self.socket);
+        if let Some(socket) = &self.socket {
+            let _ = fs::remove_file(socket);
+        }
     }
+}
+
+type Routes = TowerToHyperService<Router>;
+
+async fn serve_socket(listener: UnixListener, routes: Routes) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = listener.accept().await.and_then(|(stream, _)| {
+            let peer = stream.peer_cred()?;
+            Ok((stream, peer))
+        });
+        let Ok((stream, peer)) = accepted else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let origin = Origin::Socket {
+            uid: peer.uid(),
+            gid: peer.gid(),
+            pid: peer.pid(),
+        };
+        connections.spawn(serve(stream, origin, routes.clone()));
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve_address(listener: TcpListener, admission: Admission, routes: Routes) {
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        if connections.len() >= CONNECTIONS {
+            connections.join_next().await;
+        }
+        let Ok((stream, address)) = listener.accept().await else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let (tls, routes) = (admission.tls(), routes.clone());
+        connections.spawn(async move {
+            let Some(tls) = tls else {
+                let certificate = None;
+                return serve(stream, Origin::Tcp { address, certificate }, routes).await;
+            };
+            match tls.accept(stream).await {
+                Ok((stream, certificate)) => {
+                    serve(stream, Origin::Tcp { address, certificate }, routes).await;
+                }
+                Err(error) => tracing::info!(%address, %error, "a TLS handshake at the admin API has failed"),
+            }
+        });
+    }
+}
+
+/// Serves one connection to its end.
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, origin: Origin, routes: Routes) {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(origin.clone());
+        routes.call(request)
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .max_buf_size(HEADER_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection to the admin API has ended early");
+    }
+}
+
+async fn listen(socket: &Path) -> Result<UnixListener, ServerError> {
+    if super::is_answered(socket).await {
+        return Err(ServerError::InUse {
+            socket: socket.to_owned(),
+        });
+    }
+    let fail = |source| ServerError::Bind {
+        socket: socket.to_owned(),
+        source,
+    };
+    // Bound under another name and moved into place once it answers.
+    let unready = socket.with_extension(format!("{}.tmp", std::process::id()));
+    let _ = fs::remove_file(&unready);
+    let listener = private(&unready).and_then(answering).map_err(fail)?;
+    fs::rename(&unready, socket).map_err(fail)?;
+    Ok(listener)
 }
 
 /// A socket that only its owner may open, and that nobody can open yet: whatever the umask lets through before the
@@ -104,135 +219,26 @@ pub enum ServerError {
         /// Its path.
         socket: PathBuf,
     },
+    /// A TCP address cannot be had.
+    #[error("cannot listen on {address} for the admin API")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
-type Shared = State<Arc<dyn Operations>>;
+/// Connections by TCP at a time; the next one waits to be accepted.
+const CONNECTIONS: usize = 256;
 
-fn router(operations: Arc<dyn Operations>) -> Router {
-    Router::new()
-        .route("/v1/status", get(status))
-        .route("/v1/certificates", get(certificates))
-        .route("/v1/certificates/{name}", get(certificate).put(put_certificate))
-        .route("/v1/certificates/{name}/renew", post(renew))
-        .route("/v1/certificates/{name}/export", get(export))
-        .route("/v1/issuers/{name}/root", get(root))
-        .route("/v1/dns-checks", post(dns_checks))
-        .route("/v1/events", get(events))
-        .merge(super::resources::router())
-        .route("/metrics", get(metrics))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
-        .fallback(|| async { Problem::not_found("the API has no such path") })
-        .layer(DefaultBodyLimit::max(1 << 20))
-        .with_state(operations)
-}
+/// For the head of a request.
+const HEADER_TIME: Duration = Duration::from_secs(30);
 
-async fn status(State(operations): Shared) -> Result<Json<api::Status>, Problem> {
-    operations.status().await.map(Json)
-}
+const HEADER_BYTES: usize = 32 << 10;
 
-async fn certificates(State(operations): Shared) -> Result<Json<Vec<api::Certificate>>, Problem> {
-    operations.certificates().await.map(Json)
-}
-
-async fn certificate(
-    State(operations): Shared,
-    UrlPath(name): UrlPath<String>,
-) -> Result<Json<api::Certificate>, Problem> {
-    operations.certificate(&checked(&name)?).await.map(Json)
-}
-
-async fn put_certificate(
-    State(operations): Shared,
-    UrlPath(name): UrlPath<String>,
-    body: Result<Json<serde_json::Value>, JsonRejection>,
-) -> Result<Json<api::Certificate>, Problem> {
-    let name = checked(&name)?;
-    let Json(body) = body.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    let refused = |error: serde_json::Error| Problem::bad_request(format!("certificate `{name}`: {error}"));
-    if body.get("certificate_pem").is_some() {
-        let import = serde_json::from_value(body).map_err(refused)?;
-        operations.import(&name, import).await.map(Json)
-    } else {
-        let request = serde_json::from_value(body).map_err(refused)?;
-        operations.request(&name, request).await.map(Json)
-    }
-}
-
-async fn renew(State(operations): Shared, UrlPath(name): UrlPath<String>) -> Result<StatusCode, Problem> {
-    operations.renew(&checked(&name)?).await?;
-    Ok(StatusCode::ACCEPTED)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExportQuery {
-    #[serde(default)]
-    with_key: bool,
-}
-
-async fn export(
-    State(operations): Shared,
-    UrlPath(name): UrlPath<String>,
-    query: Result<Query<ExportQuery>, QueryRejection>,
-) -> Result<Json<api::CertificateExport>, Problem> {
-    let Query(query) = query.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    operations
-        .export(&checked(&name)?, query.with_key)
-        .await
-        .map(Json)
-}
-
-async fn root(State(operations): Shared, UrlPath(name): UrlPath<String>) -> Result<Response, Problem> {
-    let pem = operations.local_ca_root(&name).await?;
-    Ok(([(header::CONTENT_TYPE, "application/pem-certificate-chain")], pem).into_response())
-}
-
-async fn dns_checks(
-    State(operations): Shared,
-    body: Result<Json<api::DnsCheckRequest>, JsonRejection>,
-) -> Result<Json<Vec<api::DomainVerdict>>, Problem> {
-    let Json(request) = body.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    operations.dns_check(request).await.map(Json)
-}
-
-async fn events(State(operations): Shared) -> Response {
-    let events = stream::unfold(operations.events(), |mut receiver| async move {
-        loop {
-            match receiver.recv().await {
-                Ok(event) => {
-                    let data = serde_json::to_string(&event).unwrap_or_default();
-                    let event = axum::response::sse::Event::default().event(event.kind).data(data);
-                    return Some((Ok::<_, Infallible>(event), receiver));
-                }
-                // A reader that fell behind goes on with what is new; the state itself is in /v1/certificates.
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return None,
-            }
-        }
-    });
-    Sse::new(events).keep_alive(KeepAlive::default()).into_response()
-}
-
-async fn metrics(State(operations): Shared) -> Response {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], operations.metrics().await).into_response()
-}
-
-async fn readyz(State(operations): Shared) -> Response {
-    if operations.is_ready().await {
-        "ready\n".into_response()
-    } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not ready: a listener has no certificate to serve yet\n",
-        )
-            .into_response()
-    }
-}
-
-fn checked(name: &str) -> Result<CertificateName, Problem> {
-    CertificateName::parse(name).map_err(|error| Problem::bad_request(error.to_string()))
-}
+/// After a failed accept, as without file descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Callers that may wait to be accepted.
 const BACKLOG: i32 = 128;

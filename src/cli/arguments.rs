@@ -1,7 +1,7 @@
 //! The commands, their flags and their help.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use super::policy::PolicyCommand;
 use super::resource_arguments::{ApplyFile, CaBundleCommand, DiffFile, ListenerCommand};
 use super::{Failure, environment};
-use crate::admin::Client;
+use crate::admin::{Client, Credentials};
 use crate::certificate::{CertificateName, KeyType};
 use crate::name::{DnsName, NamePattern};
 
@@ -93,6 +93,22 @@ pub(super) enum Command {
     CaBundle {
         #[command(subcommand)]
         command: CaBundleCommand,
+        #[command(flatten)]
+        gateway: Connection,
+    },
+    /// Show who asked for which change at run time, and what came of it.
+    ///
+    /// The newest records, oldest first; with --after, those that follow a number.
+    #[command(after_help = "Example: certgate audit\nExample: certgate audit --after 120 --output json")]
+    Audit {
+        /// Only records with a greater number.
+        #[arg(long, value_name = "NUMBER")]
+        after: Option<u64>,
+        /// At most so many, 1 to 1000.
+        #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+        #[command(flatten)]
+        form: Form,
         #[command(flatten)]
         gateway: Connection,
     },
@@ -306,7 +322,8 @@ pub(super) struct Form {
 /// How the running gateway is found.
 #[derive(Debug, Args)]
 pub(super) struct Connection {
-    /// The running gateway's admin socket [default: admin.sock in $STATE_DIRECTORY, or in ./certgate-data]
+    /// The running gateway's admin socket, or https://HOST:PORT [default: admin.sock in $STATE_DIRECTORY, or in
+    /// ./certgate-data]
     #[arg(
         long,
         global = true,
@@ -315,6 +332,21 @@ pub(super) struct Connection {
         hide_env_values = true
     )]
     admin: Option<PathBuf>,
+    /// With https: a file with the token.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "CERTGATE_TOKEN_FILE",
+        hide_env_values = true
+    )]
+    token_file: Option<PathBuf>,
+    /// With https: a PEM file with the CA of the gateway's certificate [default: the system's CAs]
+    #[arg(long, global = true, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// With https: a PEM file with your own certificate and key, where the gateway asks for one.
+    #[arg(long, global = true, value_name = "FILE")]
+    client_certificate: Option<PathBuf>,
 }
 
 impl Connection {
@@ -326,20 +358,26 @@ impl Connection {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let socket = match &self.admin {
-            Some(socket) => {
-                let text = socket.as_os_str().as_encoded_bytes();
-                match text
-                    .strip_prefix(b"unix:")
-                    .and_then(|path| std::str::from_utf8(path).ok())
-                {
-                    Some(path) => PathBuf::from(path),
-                    None => socket.clone(),
-                }
-            }
-            None => environment::with(|environment| environment.default_store()).join("admin.sock"),
+        let client = self.client()?;
+        runtime.block_on(call(client))
+    }
+
+    fn client(&self) -> Result<Client, Failure> {
+        let Some(admin) = &self.admin else {
+            let store = environment::with(|environment| environment.default_store());
+            return Ok(Client::new(&store.join("admin.sock")));
         };
-        runtime.block_on(call(Client::new(&socket)))
+        let text = admin.to_str().unwrap_or_default();
+        if text.starts_with("https://") || text.starts_with("http://") {
+            let credentials = Credentials {
+                token_file: self.token_file.clone(),
+                ca_file: self.ca_file.clone(),
+                certificate_file: self.client_certificate.clone(),
+            };
+            return Ok(Client::remote(text, &credentials)?);
+        }
+        let path = text.strip_prefix("unix:").map(Path::new);
+        Ok(Client::new(path.unwrap_or(admin)))
     }
 }
 

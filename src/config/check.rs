@@ -1,6 +1,7 @@
 //! From what was written to what it means: defaults filled in, names looked up, combinations checked. Each check
 //! reports and goes on, so that findings do not hide each other.
 
+mod admin;
 mod certificate;
 mod file;
 mod issuer;

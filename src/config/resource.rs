@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::{Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::config::written;
 
 /// What kind of thing a resource is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -62,6 +65,16 @@ impl ResourceKind {
             Self::Listener => "listeners",
             Self::Policy => "policies",
             Self::ServerGroup => "server-groups",
+        }
+    }
+
+    /// The JSON Schema of its keys.
+    pub const fn schema(self) -> fn(&mut SchemaGenerator) -> Schema {
+        match self {
+            Self::CaBundle => SchemaGenerator::subschema_for::<written::CaBundle>,
+            Self::Listener => SchemaGenerator::subschema_for::<written::Listener>,
+            Self::Policy => SchemaGenerator::subschema_for::<written::Policy>,
+            Self::ServerGroup => SchemaGenerator::subschema_for::<written::ServerGroup>,
         }
     }
 

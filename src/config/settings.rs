@@ -116,10 +116,38 @@ pub enum LogFormat {
 }
 
 /// `[admin]`.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct AdminConfig {
-    /// The Unix socket, mode 0600.
-    pub socket: PathBuf,
+    /// The Unix socket, mode 0600. Absent: the API is on TCP only.
+    pub socket: Option<PathBuf>,
+    /// TCP addresses. A token is needed there, and TLS where it is not an address of the machine alone.
+    pub addresses: Vec<SocketAddr>,
+    /// Who may call there.
+    pub tokens: Vec<AdminToken>,
+    /// The certificate shown there; absent: no TLS.
+    pub certificate: Option<CertificateName>,
+    /// The bundle that client certificates must come from as well.
+    pub client_ca: Option<String>,
+}
+
+/// `[admin.tokens.NAME]`; of the token itself only its digest is known.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AdminToken {
+    /// Its name.
+    pub name: String,
+    /// What its holder may do.
+    pub rights: AdminRights,
+    /// SHA-256 of it.
+    pub digest: [u8; 32],
+}
+
+/// What the holder of a token may do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AdminRights {
+    /// Everything.
+    Operate,
+    /// Look, and change nothing.
+    Read,
 }
 
 /// `[issuers.NAME]`.

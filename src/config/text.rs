@@ -1,5 +1,6 @@
 //! Strings with a grammar of their own: names, addresses, selectors.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -21,9 +22,21 @@ pub(super) struct ServerAddress(pub(super) String);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Resolver(pub(super) SocketAddr);
 
-/// `unix:` and a path.
+/// `unix:` and a path, or a TCP address and port.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct AdminAddress(pub(super) PathBuf);
+pub(super) enum AdminAddress {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl fmt::Display for AdminAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
 
 /// A contact URL of an ACME account (RFC 8555 §7.3); `mailto:` is what CAs take.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -103,7 +116,7 @@ macro_rules! parsed {
 }
 
 parsed! {
-    AdminAddress: { "type": "string", "pattern": "^unix:." }, parse_admin_address;
+    AdminAddress: { "type": "string", "pattern": "^unix:.|:[0-9]+$" }, parse_admin_address;
     CertificateSelector: { "type": "string", "minLength": 1 }, parse_selector;
     Contact: { "type": "string", "pattern": "^mailto:.+@.+" }, parse_contact;
     DnsName: { "type": "string", "minLength": 1 }, |text| Self::parse(text).map_err(Misfit::new);
@@ -159,15 +172,14 @@ fn parse_uri_pattern(text: &str) -> Result<UriPattern, Misfit> {
 
 fn parse_admin_address(text: &str) -> Result<AdminAddress, Misfit> {
     match text.strip_prefix("unix:") {
-        Some(path) if !path.is_empty() => Ok(AdminAddress(PathBuf::from(path))),
-        None if text.parse::<SocketAddr>().is_ok() => Err(Misfit {
-            code: Code::NotInThisVersion,
-            ..Misfit::new("this version of certgate has no admin API on TCP, only on a Unix socket")
+        Some(path) if !path.is_empty() => Ok(AdminAddress::Unix(PathBuf::from(path))),
+        None if text.parse::<SocketAddr>().is_ok_and(|address| address.port() > 0) => {
+            text.parse().map(AdminAddress::Tcp).map_err(Misfit::new)
         }
-        .help("write \"unix:\" and a path, as in \"unix:/run/certgate/admin.sock\"")),
         _ => Err(
-            Misfit::new(format!("`{text}` is not the address of a Unix socket"))
-                .help("write \"unix:\" and a path, as in \"unix:/run/certgate/admin.sock\""),
+            Misfit::new(format!("`{text}` is neither a Unix socket nor an address and a port")).help(
+                "write \"unix:\" and a path, as in \"unix:/run/certgate/admin.sock\", or as in \"127.0.0.1:9180\"",
+            ),
         ),
     }
 }

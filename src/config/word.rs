@@ -6,7 +6,9 @@ use toml::de::DeValue;
 
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::reader::{Reader, Value};
-use crate::config::settings::{AlpnMismatch, ChallengeType, ExpiredCrl, LogFormat, Protocol, UnknownSni};
+use crate::config::settings::{
+    AdminRights, AlpnMismatch, ChallengeType, ExpiredCrl, LogFormat, Protocol, UnknownSni,
+};
 use crate::config::source::Place;
 use crate::config::suggestion;
 
@@ -82,6 +84,7 @@ pub(super) enum LogLevel {
 words! {
     Algorithm { "round-robin" => Self::RoundRobin } later { "least-connections", "source-hash" };
     AlpnMismatch { "alert" => Self::Alert, "continue" => Self::Continue };
+    AdminRights { "read" => Self::Read, "operate" => Self::Operate };
     AuthenticationKind { "one-way" => Self::OneWay, "observe" => Self::Observe, "mutual" => Self::Mutual };
     ChallengeType { "tls-alpn-01" => Self::TlsAlpn01, "http-01" => Self::Http01 } later { "dns-01" };
     ConnectionLines { "off" => Self::Off, "info" => Self::Info };

@@ -17,7 +17,8 @@ use crate::config::period::Period;
 use crate::config::policy_part::Part;
 use crate::config::reader::{Key, Reader, Value, table};
 use crate::config::settings::{
-    AlpnMismatch, CertificateSelector, ChallengeType, ExpiredCrl, LogFormat, Protocol, UnknownSni,
+    AdminRights, AlpnMismatch, CertificateSelector, ChallengeType, ExpiredCrl, LogFormat, Protocol,
+    UnknownSni,
 };
 use crate::config::text::{AdminAddress, Contact, Fingerprint, Resolver, ServerAddress, SubjectName};
 use crate::config::value::Integer;
@@ -104,10 +105,29 @@ table! {
 table! {
     /// How the running gateway is reached.
     Admin {
-        /// A Unix socket, mode 0600: "unix:" and its path. Default: admin.sock in the store's directory.
-        listen: AdminAddress,
+        /// A Unix socket, mode 0600: "unix:" and its path; or an address and port, where callers need a token; or a
+        /// list of both. Default: admin.sock in the store's directory.
+        listen: OneOrMany<AdminAddress>,
+        /// The certificate to show on TCP, so that the API is reached by https. Needed unless all addresses are
+        /// loopback ones.
+        certificate: String,
+        /// The CA bundle that callers on TCP need a certificate of, beside their token.
+        client_ca: String,
+        /// A file, mode 0600, with a token that may do everything: the same as a token named "admin".
+        token_file: PathBuf,
+        /// Who may call on TCP.
+        tokens: Named<Token>,
     }
-    later token_file
+}
+
+table! {
+    /// A caller on TCP, known by a secret.
+    Token {
+        /// A file, mode 0600, with at least 32 random bytes as text, as `openssl rand -hex 32` makes them.
+        file: PathBuf = required("\"/etc/certgate/deploy.token\""),
+        /// "read" to look only, "operate" to change things as well.
+        rights: AdminRights = required("\"read\""),
+    }
 }
 
 table! {

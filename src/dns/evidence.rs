@@ -57,7 +57,7 @@ pub enum AddressAnswer {
 }
 
 /// Why a question was not answered. It says nothing about the name, so it is a reason to ask again.
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, schemars::JsonSchema, Serialize)]
 #[serde(tag = "failure", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum LookupFailure {
@@ -87,7 +87,9 @@ impl fmt::Display for LookupFailure {
 }
 
 /// The record types that decide where a name leads.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Deserialize, schemars::JsonSchema, Serialize,
+)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum RecordType {
     /// An IPv4 address (RFC 1035 §3.4.1).

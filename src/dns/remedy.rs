@@ -10,7 +10,7 @@ use super::evidence::{AddressAnswer, ChainEnd, Evidence, RecordType};
 use super::verdict::Target;
 
 /// A change to a zone.
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, schemars::JsonSchema, Serialize)]
 #[serde(tag = "change", content = "record", rename_all = "kebab-case")]
 pub enum Change {
     /// A record to add (RFC 1035 §5.1).

@@ -10,7 +10,7 @@ use super::verdict::{Target, Verdict, judge};
 use crate::name::{DnsName, NamePattern};
 
 /// The verdict on one name of a certificate.
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, schemars::JsonSchema, Serialize)]
 pub struct DomainVerdict {
     /// The name as it stands in the certificate.
     pub domain: NamePattern,
@@ -72,7 +72,7 @@ impl fmt::Display for DomainVerdict {
 }
 
 /// One record beside what it should be.
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, schemars::JsonSchema, Serialize)]
 pub struct Row {
     /// The record's owner.
     pub owner: String,
@@ -87,7 +87,7 @@ pub struct Row {
 }
 
 /// How a record compares with what it should be.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, schemars::JsonSchema, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RowState {
     /// There is no such record, and there need not be one, or another one does.

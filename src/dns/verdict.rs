@@ -20,7 +20,7 @@ pub struct Target {
 }
 
 /// Whether to order a certificate for a name.
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, schemars::JsonSchema, Serialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum Verdict {
     /// The name leads here.
@@ -85,7 +85,9 @@ impl fmt::Display for Verdict {
 }
 
 /// Why nothing was looked up.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize, thiserror::Error)]
+#[derive(
+    Clone, Copy, Debug, Eq, PartialEq, Deserialize, schemars::JsonSchema, Serialize, thiserror::Error,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum SkipReason {
     /// The configuration does not say where names should lead.
@@ -97,7 +99,7 @@ pub enum SkipReason {
 }
 
 /// One thing that stands in the way of an order.
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, schemars::JsonSchema, Serialize, thiserror::Error)]
 #[serde(tag = "problem", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Obstacle {

@@ -92,6 +92,7 @@ impl ControlPlane {
         data_plane::check_fixed_parts(&self.config.load(), &candidate.config)?;
         let requested = self.inventory.requested().await?;
         let bundles = self.bundles(&candidate.config).await?;
+        let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
         let prepared = self.data_plane.prepare(&candidate.config, bundles)?;
         let saved = self
             .inventory
@@ -99,6 +100,7 @@ impl ControlPlane {
         saved.await?;
 
         // No await between these: connections that come to a prepared socket are waiting.
+        self.admission.replace(&candidate.config.admin.tokens, admin_tls);
         let changed = self.adopt(candidate.config, requested);
         self.data_plane.commit(prepared);
         self.applied.store(Arc::new(candidate.applied));
@@ -125,11 +127,13 @@ impl ControlPlane {
     async fn bring_about(&self, before: &Applied, known: ResourceRecords) -> Result<(), GatewayError> {
         let candidate = before.with_known(known).checked(&*self.check)?;
         let bundles = self.bundles(&candidate.config).await?;
+        let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
         let prepared = self.data_plane.prepare(&candidate.config, bundles)?;
         let saved = self
             .inventory
             .save_resources(&before.known, &candidate.applied.known);
         saved.await?;
+        self.admission.replace(&candidate.config.admin.tokens, admin_tls);
         // Certificates and issuers are the files' still.
         self.config.store(Arc::new(candidate.config));
         self.data_plane.commit(prepared);

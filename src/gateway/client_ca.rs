@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use crate::cause::with_causes;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, IssuerConfig, Protocol};
-use crate::gateway::GatewayError;
 use crate::gateway::ca_bundles::{Authorities, Bundles};
 use crate::gateway::control_plane::ControlPlane;
+use crate::gateway::{GatewayError, data_plane};
 use crate::http::CrlTable;
 use crate::inventory::{ClientCertificateRecord, Inventory, RevocationReason};
 use crate::issuer::{ClientAuthority, ClientCaError, ClientRequest, IssuedClient, LocalCa};
@@ -88,7 +88,13 @@ impl ControlPlane {
     pub(super) async fn renew_bundles(&self) -> Result<(), GatewayError> {
         let config = self.config.load_full();
         let bundles = self.bundles(&config).await?;
-        let prepared = self.data_plane.prepare(&config, bundles)?;
+        self.verify_against(&config, bundles)
+    }
+
+    fn verify_against(&self, config: &Config, bundles: Bundles) -> Result<(), GatewayError> {
+        let admin_tls = data_plane::admin_tls(config, &bundles, &self.data_plane.published)?;
+        let prepared = self.data_plane.prepare(config, bundles)?;
+        self.admission.replace(&config.admin.tokens, admin_tls);
         self.data_plane.commit(prepared);
         Ok(())
     }
@@ -144,9 +150,7 @@ impl ControlPlane {
     fn publish_crl(&self, issuer: &str, authority: ClientAuthority) -> Result<(), GatewayError> {
         let config = self.config.load_full();
         let bundles = self.data_plane.bundles().with_crl(&config, issuer, authority)?;
-        let prepared = self.data_plane.prepare(&config, bundles)?;
-        self.data_plane.commit(prepared);
-        Ok(())
+        self.verify_against(&config, bundles)
     }
 
     /// When the first of the CRLs is due.

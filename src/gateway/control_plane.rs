@@ -10,7 +10,7 @@ use certgate_store::embedded::Recovery;
 use futures_util::FutureExt;
 use tokio::sync::{broadcast, watch};
 
-use crate::admin::api;
+use crate::admin::{Admission, api};
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, IssuerConfig};
@@ -30,6 +30,7 @@ pub(super) struct ControlPlane {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) inventory: Inventory,
     pub(super) data_plane: DataPlane,
+    pub(super) admission: Admission,
     pub(super) config: Arc<ArcSwap<Config>>,
     pub(super) check: Arc<Check>,
     pub(super) applied: ArcSwap<Applied>,

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
 
+use crate::admin;
 use crate::backend::ServerGroup;
 use crate::clock::Timestamp;
-use crate::config::{Config, ListenerConfig, Protocol, ServerGroupConfig};
+use crate::config::{AdminConfig, Config, ListenerConfig, Protocol, ServerGroupConfig};
 use crate::gateway::GatewayError;
 use crate::gateway::ca_bundles::{self, Bundles};
 use crate::http::{CrlTable, PublishedCrl, TokenTable};
@@ -337,6 +338,22 @@ pub(super) fn defaults(config: &Config) -> Vec<Lookup> {
         .collect()
 }
 
+/// TLS for the admin API, where a certificate is configured for it.
+pub(super) fn admin_tls(
+    config: &Config,
+    bundles: &Bundles,
+    published: &Arc<PublishedCertificates>,
+) -> Result<Option<admin::Tls>, GatewayError> {
+    let Some(certificate) = &config.admin.certificate else {
+        return Ok(None);
+    };
+    let client_ca = config.admin.client_ca.as_ref();
+    let client_ca = client_ca.and_then(|name| bundles.by_name.get(name));
+    admin::Tls::new(certificate.clone(), client_ca, published.clone())
+        .map(Some)
+        .map_err(|source| GatewayError::AdminTls { source })
+}
+
 /// Whether it is `running` that has `address`, or has it until `config` is in force: as part of all addresses, or the
 /// other way round.
 fn makes_room(running: &RunningListener, address: SocketAddr, config: &Config) -> bool {
@@ -375,13 +392,17 @@ fn is_unchanged(
 /// Refuses what can be changed only by a restart.
 pub(super) fn check_fixed_parts(before: &Config, wanted: &Config) -> Result<(), GatewayError> {
     let path = |path: &Path| path.display().to_string();
+    let listen = |admin: &AdminConfig| {
+        let socket = admin
+            .socket
+            .iter()
+            .map(|socket| format!("unix:{}", socket.display()));
+        let addresses = admin.addresses.iter().map(ToString::to_string);
+        socket.chain(addresses).collect::<Vec<_>>().join(", ")
+    };
     let parts = [
         ("store.path", path(&before.store.path), path(&wanted.store.path)),
-        (
-            "admin.listen",
-            path(&before.admin.socket),
-            path(&wanted.admin.socket),
-        ),
+        ("admin.listen", listen(&before.admin), listen(&wanted.admin)),
         (
             "runtime.workers",
             before.runtime.workers.to_string(),

@@ -20,6 +20,12 @@ pub enum GatewayError {
     /// The admin socket cannot be served.
     #[error(transparent)]
     Admin(#[from] ServerError),
+    /// The admin API cannot speak TLS.
+    #[error("the admin API cannot serve TLS")]
+    AdminTls {
+        /// Why.
+        source: rustls::Error,
+    },
     /// A listener's address cannot be had.
     #[error(transparent)]
     Bind {

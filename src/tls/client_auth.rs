@@ -67,6 +67,12 @@ impl Verdict {
     }
 }
 
+/// Demands a certificate that `bundle` vouches for, with its CRLs: as a mutual listener that allows everyone of them.
+pub fn client_verifier(bundle: &CaBundle) -> Arc<dyn ClientCertVerifier> {
+    let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+    Arc::new(ClientVerifier::demanding(bundle.clone(), algorithms))
+}
+
 /// Asks clients for a certificate and judges it.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
@@ -85,13 +91,22 @@ impl ClientVerifier {
         bundle: CaBundle,
         algorithms: WebPkiSupportedAlgorithms,
     ) -> Self {
+        Self {
+            allow: listener.allow_clients.clone(),
+            expired_crl: listener.expired_crl,
+            enforce: !matches!(listener.authentication, Authentication::Observe { .. }),
+            ..Self::demanding(bundle, algorithms)
+        }
+    }
+
+    fn demanding(bundle: CaBundle, algorithms: WebPkiSupportedAlgorithms) -> Self {
         let hints = bundle.roots().subjects();
         let size: usize = hints.iter().map(|hint| hint.as_ref().len() + 2).sum();
         Self {
             bundle,
-            allow: listener.allow_clients.clone(),
-            expired_crl: listener.expired_crl,
-            enforce: !matches!(listener.authentication, Authentication::Observe { .. }),
+            allow: None,
+            expired_crl: ExpiredCrl::Refuse,
+            enforce: true,
             algorithms,
             // They must fit into a message with others; without them a client chooses by itself.
             hints: if size <= MAX_HINTS { hints } else { Vec::new() },

@@ -1,5 +1,7 @@
 //! The program as its users run it: the real binary, real sockets, real servers around it.
 
+mod admin_api;
+mod admin_tcp;
 mod bad_pem;
 mod ca_faults;
 mod commands;

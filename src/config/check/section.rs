@@ -1,4 +1,4 @@
-//! `[store]`, `[admin]`, `[gateway]`, `[runtime]` and `[log]`.
+//! `[store]`, `[gateway]`, `[runtime]` and `[log]`.
 
 use std::time::Duration;
 
@@ -7,9 +7,8 @@ use crate::config::byte_size::ByteSize;
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::period::Period;
 use crate::config::reader::Key;
-use crate::config::settings::{AdminConfig, GatewayConfig, LogConfig, LogFormat, RuntimeConfig, StoreConfig};
+use crate::config::settings::{GatewayConfig, LogConfig, LogFormat, RuntimeConfig, StoreConfig};
 use crate::config::source::Located;
-use crate::config::text::AdminAddress;
 use crate::config::value::Integer;
 use crate::config::word::{ConnectionLines, LogLevel};
 
@@ -26,49 +25,6 @@ impl Checker<'_> {
             Key::Present(path, _) => self.sources.resolve(path),
         };
         Some(StoreConfig { path })
-    }
-
-    pub(super) fn admin(&mut self, store: &StoreConfig) -> Option<AdminConfig> {
-        let listen = match &self.document.admin {
-            Key::Absent => &Key::Absent,
-            Key::Invalid => return None,
-            Key::Present(admin, _) => &admin.value.listen,
-        };
-        let (socket, place) = match listen {
-            Key::Absent => {
-                let written = self
-                    .document
-                    .store
-                    .value()
-                    .and_then(|store| store.value.path.value());
-                (store.path.join("admin.sock"), written.map(|path| &path.place))
-            }
-            Key::Invalid => return None,
-            Key::Present(address, _) => {
-                let AdminAddress(path) = &address.value;
-                (
-                    self.sources.resolve(&address.with(path.clone())),
-                    Some(&address.place),
-                )
-            }
-        };
-        let length = socket.as_os_str().len();
-        if length <= SOCKET_PATH_MAX {
-            return Some(AdminConfig { socket });
-        }
-        let mut diagnostic = Diagnostic::new(
-            Code::OutOfRange,
-            format!(
-                "the admin socket's path `{}` has {length} octets; a Unix socket's path has {SOCKET_PATH_MAX} at most",
-                socket.display()
-            ),
-        )
-        .help("name a shorter path as `listen` in [admin]");
-        if let Some(place) = place {
-            diagnostic = diagnostic.at(place, "makes the socket's path too long");
-        }
-        self.report.push(diagnostic);
-        None
     }
 
     pub(super) fn gateway(&mut self) -> Option<Option<GatewayConfig>> {
@@ -153,6 +109,3 @@ impl Checker<'_> {
         })
     }
 }
-
-/// `sun_path` of unix(7) without its closing zero.
-const SOCKET_PATH_MAX: usize = 107;

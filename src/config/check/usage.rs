@@ -126,6 +126,15 @@ impl Checker<'_> {
             policies.extend(listener.policy.value().map(|policy| policy.value.as_str()));
             bundles.extend(listener.client_ca.value().map(|bundle| bundle.value.as_str()));
         }
+        if let Some(admin) = document.admin.value() {
+            bundles.extend(admin.value.client_ca.value().map(|bundle| bundle.value.as_str()));
+            if let Some(certificate) = admin.value.certificate.value() {
+                match certificate.value.split_once('/') {
+                    Some((directory, _)) => directories.insert(directory),
+                    None => certificates.insert(certificate.value.as_str()),
+                };
+            }
+        }
         if !all {
             let by = "no listener serves";
             self.unused_entries(&document.certificates, &certificates, by, "certificate");
