@@ -20,4 +20,4 @@ pub use credential::{Credential, CredentialError};
 pub use desired::{CertificateName, CertificateNameError, DesiredCertificate};
 pub use key::{KeyError, KeyType, PrivateKey};
 pub use leaf::{Leaf, LeafError};
-pub use pem::{CredentialPem, PemProblem};
+pub use pem::{CredentialPem, PemProblem, crl_to_pem};

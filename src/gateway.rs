@@ -11,6 +11,7 @@ mod client_ca;
 mod control_plane;
 mod data_plane;
 mod error;
+mod issuers;
 mod operations;
 mod resources;
 mod three_way;

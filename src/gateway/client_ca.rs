@@ -175,7 +175,7 @@ impl ControlPlane {
 }
 
 /// Where the CRL of `issuer` is found from outside: by the gateway's own name, on an `http` listener.
-fn crl_url(config: &Config, issuer: &str) -> Option<String> {
+pub(super) fn crl_url(config: &Config, issuer: &str) -> Option<String> {
     let hostname = config.gateway.as_ref()?.hostname.as_ref()?;
     let listeners = config.listeners.values();
     let plain = listeners.filter(|listener| listener.enabled && listener.protocol == Protocol::Http);

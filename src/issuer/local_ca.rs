@@ -22,7 +22,7 @@ pub use self::client::{ClientRequest, ClientRequestProblem};
 pub use self::clients::{ClientAuthority, ClientCaError, IssuedClient};
 
 use self::authority::Authority;
-use crate::certificate::{Credential, CredentialPem, PrivateKey};
+use crate::certificate::{Credential, CredentialPem, Leaf, PrivateKey};
 use crate::clock::Clock;
 use crate::config::LocalCaConfig;
 use crate::inventory::{Inventory, InventoryError, LocalCaRecord};
@@ -54,6 +54,17 @@ impl LocalCa {
     /// [`IssueError::Inventory`] and [`IssueError::Signing`].
     pub async fn root_pem(&self) -> Result<String, IssueError> {
         Ok(self.record(Wanted::Root).await?.root.certificate)
+    }
+
+    /// What the root says of itself; nothing before it is made.
+    ///
+    /// # Errors
+    /// [`IssueError::Inventory`], and [`IssueError::Garbled`] for a damaged one.
+    pub async fn root(&self) -> Result<Option<Leaf>, IssueError> {
+        match self.inventory.local_ca(&self.name).await? {
+            Some(known) => authority::facts(&known.value.root).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The root and an issuing CA that can sign for the whole configured lifetime from now, and the CA for clients

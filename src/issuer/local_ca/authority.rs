@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::certificate::{KeyType, PrivateKey};
+use crate::certificate::{KeyType, Leaf, PrivateKey};
 use crate::clock::Timestamp;
 use crate::config::LocalCaConfig;
 use crate::inventory::{CaPair, LocalCaRecord};
@@ -176,6 +176,11 @@ struct CaFacts {
     not_after: Timestamp,
     /// Sorted; empty: everything.
     permitted: Vec<String>,
+}
+
+/// What a CA's certificate says of itself.
+pub(super) fn facts(ca: &CaPair) -> Result<Leaf, IssueError> {
+    Leaf::parse(&der(ca)?).map_err(|_| damaged())
 }
 
 /// The last moment of a CA's validity.
