@@ -4,6 +4,7 @@ mod admin_api;
 mod admin_tcp;
 mod bad_pem;
 mod ca_faults;
+mod client_ca;
 mod commands;
 mod crash;
 mod dns;

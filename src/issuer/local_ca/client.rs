@@ -318,7 +318,7 @@ mod tests {
             ),
             (
                 ClientRequest {
-                    dns: request().dns.repeat(101),
+                    dns: vec![request().dns[0].clone(); 101],
                     uri: Vec::new(),
                     email: Vec::new(),
                     ..request()
