@@ -14,8 +14,8 @@ use crate::peer::backend;
 use crate::reload::config;
 
 /// A gateway with a mutual listener `web` for clients of its own CA, and a plain one.
-struct Stage {
-    home: Home,
+pub(crate) struct Stage {
+    pub(crate) home: Home,
     gateway: Gateway,
     web: SocketAddr,
     plain: SocketAddr,
@@ -23,7 +23,7 @@ struct Stage {
 }
 
 impl Stage {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let (home, web, plain) = (Home::new(), free_address(), free_address());
         let more = format!(
             "authentication = \"mutual\"\nclient_ca = \"staff\"\n\
@@ -56,24 +56,24 @@ impl Stage {
         run(&all).await
     }
 
-    async fn done(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn done(&self, arguments: &[&str]) -> String {
         let (code, output, errors) = self.command(arguments).await;
         assert_eq!(code, 0, "{arguments:?}: {errors}");
         output
     }
 
-    async fn refused(&self, arguments: &[&str], says: &str) {
+    pub(crate) async fn refused(&self, arguments: &[&str], says: &str) {
         let (code, output, errors) = self.command(arguments).await;
         assert_eq!((code, output.as_str()), (1, ""), "{arguments:?}");
         assert!(errors.contains(says), "{arguments:?}: {errors}");
     }
 
-    fn at(&self, file: &str) -> String {
+    pub(crate) fn at(&self, file: &str) -> String {
         self.home.path(file).display().to_string()
     }
 
     /// A certificate for `name`, in `name.pem` with its key; its serial number.
-    async fn issued(&self, name: &str) -> String {
+    pub(crate) async fn issued(&self, name: &str) -> String {
         let pem = self.at(&format!("{name}.pem"));
         let issue = [
             "ca",
@@ -94,7 +94,7 @@ impl Stage {
     }
 
     /// Whether curl gets through with these arguments.
-    async fn enters(&self, arguments: &[&str]) -> bool {
+    pub(crate) async fn enters(&self, arguments: &[&str]) -> bool {
         let connect = format!("localhost:{}:{}", self.web.port(), self.web.ip());
         let url = format!("https://localhost:{}/", self.web.port());
         let mut all = vec!["--silent", "--cacert", "root.pem", "--resolve", &connect, &url];
@@ -126,7 +126,7 @@ impl Stage {
         )
     }
 
-    async fn openssl(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn openssl(&self, arguments: &[&str]) -> String {
         let (success, output, errors) = self.tool("openssl", arguments).await;
         assert!(success, "{arguments:?}: {errors}");
         output
@@ -428,102 +428,4 @@ async fn a_bundle_made_at_run_time_lets_in_the_clients_of_the_local_ca() {
     assert!(stage.enters(&["--cert", "alice.pem"]).await);
     let bundles = stage.done(&["ca-bundle", "list"]).await;
     assert!(bundles.contains("internal"), "{bundles}");
-}
-
-#[tokio::test]
-async fn what_the_ca_should_not_sign_or_revoke_is_refused_and_nothing_is_noted() {
-    let stage = Stage::new().await;
-    let pem = stage.at("out.pem");
-    let issue = |more: &[&'static str]| -> Vec<String> {
-        let mut all: Vec<_> = ["ca", "issue", "internal", "--pem", &pem]
-            .map(str::to_owned)
-            .into();
-        all.extend(more.iter().map(ToString::to_string));
-        all
-    };
-    for (key, name) in [("rsa:1024", "weak"), ("rsa:2048", "good")] {
-        let (private, request) = (format!("{name}.key"), stage.at(&format!("{name}.csr")));
-        let subject = format!("/CN={name}");
-        stage
-            .openssl(&[
-                "req", "-new", "-newkey", key, "-nodes", "-keyout", &private, "-subj", &subject, "-out",
-                &request,
-            ])
-            .await;
-    }
-    // A signature of another request.
-    let good = std::fs::read_to_string(stage.at("good.csr")).expect("read");
-    stage
-        .openssl(&["req", "-in", "good.csr", "-outform", "DER", "-out", "good.der"])
-        .await;
-    let mut der = std::fs::read(stage.at("good.der")).expect("read");
-    let last = der.last_mut().expect("not empty");
-    *last ^= 1;
-    std::fs::write(stage.at("forged.der"), der).expect("written");
-    stage
-        .openssl(&["req", "-inform", "DER", "-in", "forged.der", "-out", "forged.csr"])
-        .await;
-    assert_ne!(
-        std::fs::read_to_string(stage.at("forged.csr")).expect("read"),
-        good
-    );
-
-    for (arguments, says) in [
-        (issue(&["--common-name", "a\u{7}b"]), "control characters"),
-        (issue(&["--common-name", ""]), "1 to 64 characters"),
-        (issue(&["--common-name", "a", "--uri", "no uri"]), "is no URI"),
-        (
-            issue(&["--common-name", "a", "--email", "nobody"]),
-            "no mail address",
-        ),
-        (issue(&["--common-name", "a", "--days", "0"]), "`days` is 0"),
-        (issue(&["--common-name", "a", "--days", "90000"]), "1 to 1826"),
-    ] {
-        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-        stage.refused(&arguments, says).await;
-    }
-    for (request, says) in [
-        ("weak.csr", "RSA of 1024 bits"),
-        ("forged.csr", "not by its own key"),
-        ("root.pem", "no `-----BEGIN CERTIFICATE REQUEST-----`"),
-    ] {
-        let file = stage.at(request);
-        let arguments = ["ca", "issue", "internal", "--common-name", "a", "--csr", &file];
-        stage.refused(&arguments, says).await;
-    }
-    stage
-        .refused(&["ca", "revoke", "internal", "0123"], "no client certificate")
-        .await;
-    stage
-        .refused(&["ca", "revoke", "internal", "../x"], "no client certificate")
-        .await;
-    stage
-        .refused(
-            &["ca", "revoke", "internal", "--common-name", "nobody"],
-            "still good",
-        )
-        .await;
-    stage
-        .refused(&["ca", "show", "nothing"], "there is no issuer `nothing`")
-        .await;
-    assert!(!stage.home.path("out.pem").exists());
-    let shown: Value =
-        serde_json::from_str(&stage.done(&["ca", "show", "internal", "--output", "json"]).await)
-            .expect("JSON");
-    assert_eq!(shown["certificates"], serde_json::json!([]));
-
-    let request = stage.at("good.csr");
-    let chain = stage
-        .done(&[
-            "ca",
-            "issue",
-            "internal",
-            "--common-name",
-            "carol",
-            "--csr",
-            &request,
-        ])
-        .await;
-    stage.home.write("carol.pem", &chain);
-    assert!(stage.enters(&["--cert", "carol.pem", "--key", "good.key"]).await);
 }

@@ -5,6 +5,7 @@ mod admin_tcp;
 mod bad_pem;
 mod ca_faults;
 mod client_ca;
+mod client_ca_bad_input;
 mod commands;
 mod crash;
 mod dns;
