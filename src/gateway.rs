@@ -13,6 +13,7 @@ mod data_plane;
 mod error;
 mod issuers;
 mod operations;
+mod recheck;
 mod resources;
 mod three_way;
 mod views;
@@ -129,6 +130,7 @@ impl Gateway {
             check,
             applied: ArcSwap::from_pointee(candidate.applied),
             turn: Default::default(),
+            rechecks: Default::default(),
             dns,
             issuers,
             solver,

@@ -8,6 +8,7 @@
 //! settings they began with.
 
 mod accept;
+mod admitted;
 mod bind;
 mod client_hello;
 mod connection;
@@ -20,6 +21,7 @@ mod scratch;
 mod socket;
 mod workers;
 
+pub use self::admitted::Admission;
 pub use self::bind::{BoundListener, ListenerError};
 pub use self::running::{ListenerSettings, RunningListener, Service};
 pub use self::workers::Workers;

@@ -69,12 +69,7 @@ pub(super) async fn keep(control: Arc<ControlPlane>, mut stop: watch::Receiver<b
             continue;
         }
         let _turn = control.turn.lock().await;
-        if let Err(error) = control.renew_crls(now).await {
-            tracing::error!(
-                "a CRL could not be renewed; it is tried again: {}",
-                with_causes(&error)
-            );
-        }
+        control.renew_crls(now).await;
     }
 }
 
@@ -160,17 +155,28 @@ impl ControlPlane {
         due.min().unwrap_or(now + LONGEST_PAUSE)
     }
 
-    async fn renew_crls(&self, now: Timestamp) -> Result<(), GatewayError> {
+    /// What fails is tried again with the next look.
+    async fn renew_crls(&self, now: Timestamp) {
         for (issuer, known) in self.data_plane.bundles().authorities {
             let Some(ca) = self.local_ca(&issuer).filter(|_| known.due(now) <= now) else {
                 continue;
             };
-            match ca.client_authority().await {
-                Ok(authority) => self.publish_crl(&issuer, authority)?,
-                Err(source) => return Err(GatewayError::ClientCa { issuer, source }),
+            let renewed = match ca.client_authority().await {
+                Ok(authority) => self.publish_crl(&issuer, authority),
+                Err(source) => Err(GatewayError::ClientCa {
+                    issuer: issuer.clone(),
+                    source,
+                }),
+            };
+            match renewed {
+                Ok(()) => tracing::info!(issuer, "the CRL of the local CA was signed anew"),
+                Err(error) => tracing::error!(
+                    issuer,
+                    "the CRL could not be renewed; it is tried again: {}",
+                    with_causes(&error)
+                ),
             }
         }
-        Ok(())
     }
 }
 

@@ -14,7 +14,7 @@ use crate::config::{AdminConfig, Config, ListenerConfig, Protocol, ServerGroupCo
 use crate::gateway::GatewayError;
 use crate::gateway::ca_bundles::{self, Bundles};
 use crate::http::{CrlTable, PublishedCrl, TokenTable};
-use crate::listener::{BoundListener, ListenerSettings, RunningListener, Service, Workers};
+use crate::listener::{Admission, BoundListener, ListenerSettings, RunningListener, Service, Workers};
 use crate::metrics::Metrics;
 use crate::policy::{self, Policy};
 use crate::tls::{ChallengeTable, Lookup, PublishedCertificates, Selection, ServerTls};
@@ -193,6 +193,28 @@ impl DataPlane {
     /// Calls `show` with each listener, in the order of their names.
     pub(super) fn for_each_listener(&self, mut show: impl FnMut(&RunningListener)) {
         self.running().listeners.values().for_each(&mut show);
+    }
+
+    /// How listener `name` treats the next client, and all connections under that name that are past their handshake;
+    /// nothing where there is no such listener, or it speaks no TLS.
+    pub(super) fn admissions(&self, name: &str) -> Option<(Arc<ServerTls>, Vec<Arc<Admission>>)> {
+        let running = self.running();
+        let listener = running.listeners.get(name)?;
+        let Service::Tls { tls, .. } = &listener.settings().service else {
+            return None;
+        };
+        let leaving = running.leaving.iter().map(Arc::as_ref);
+        let leaving = leaving.filter(|leaving| leaving.settings().config.name.as_ref() == name);
+        let open = leaving.chain([listener]).flat_map(RunningListener::admissions);
+        Some((tls.clone(), open.collect()))
+    }
+
+    /// How listener `name` treats the next client; nothing where there is none, or it speaks no TLS.
+    pub(super) fn tls(&self, name: &str) -> Option<Arc<ServerTls>> {
+        match &self.running().listeners.get(name)?.settings().service {
+            Service::Tls { tls, .. } => Some(tls.clone()),
+            Service::Http { .. } => None,
+        }
     }
 
     /// The server groups, in the order of their names.

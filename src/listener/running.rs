@@ -13,6 +13,8 @@ use crate::http::{CrlTable, TokenTable};
 use crate::metrics::{Limit, ListenerMetrics};
 use crate::tls::ServerTls;
 
+use super::admitted::{Admission, Admissions};
+
 /// A listener that accepts connections. When dropped it stops accepting; what is open goes on to its end.
 #[derive(Debug)]
 pub struct RunningListener {
@@ -31,6 +33,7 @@ impl RunningListener {
             settings: ArcSwap::from_pointee(settings),
             metrics,
             open: AtomicUsize::new(0),
+            admissions: Arc::default(),
             accepting: AtomicUsize::new(0),
             fewer: Notify::new(),
         });
@@ -60,6 +63,11 @@ impl RunningListener {
     /// Connections that are open.
     pub fn connections(&self) -> usize {
         self.shared.open.load(Ordering::Acquire)
+    }
+
+    /// The connections that are open and past their handshake.
+    pub fn admissions(&self) -> Vec<Arc<Admission>> {
+        self.shared.admissions.all()
     }
 
     /// Accepts what the system has queued already, then no more, and gives up the address. Open connections go on.
@@ -154,6 +162,7 @@ pub(super) struct Shared {
     pub(super) settings: ArcSwap<ListenerSettings>,
     pub(super) metrics: Arc<ListenerMetrics>,
     open: AtomicUsize,
+    pub(super) admissions: Arc<Admissions>,
     accepting: AtomicUsize,
     fewer: Notify,
 }

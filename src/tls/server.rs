@@ -1,19 +1,22 @@
 //! What a listener does with a ClientHello.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::{ClientHello, NoServerSessionStorage};
 use rustls::{AlertDescription, ServerConfig};
 
 use super::challenge::{ACME_TLS_ALPN, ChallengeTable, is_challenge};
 use super::chosen::{Chosen, Resolver};
-use super::client_auth::{AuthenticationGeneration, ClientVerifier, Observations, Place};
+use super::client_auth::{AuthenticationGeneration, ClientVerifier, Observations, Place, RejectionReason};
 use super::published::PublishedCertificates;
 use super::selection::{Choice, ClientOffer, Selection, select};
 use super::table::Lookup;
 use crate::certificate::CaBundle;
+use crate::clock::Timestamp;
 use crate::config::{AlpnMismatch, Authentication, ListenerConfig};
 use crate::policy::Policy;
 
@@ -28,7 +31,7 @@ pub struct ServerTls {
     selection: Selection,
     challenges: Arc<ChallengeTable>,
     generation: AuthenticationGeneration,
-    asks_clients: bool,
+    clients: Option<Arc<ClientVerifier>>,
     observed: Option<Arc<Observations>>,
     /// Versions, suites and groups: a session of other ones is not gone on with.
     rules: String,
@@ -66,10 +69,11 @@ impl ServerTls {
                 listener: listener.name.clone(),
             });
         }
-        let config = server_config(listener, policy, policy.provider(), client_ca)?;
+        let clients = client_verifier(listener, policy, client_ca)?;
+        let config = server_config(listener, policy, policy.provider(), clients.as_ref())?;
         let mut post_quantum = None;
         if let Some(provider) = policy.post_quantum_provider() {
-            let mut preferring = server_config(listener, policy, provider, client_ca)?;
+            let mut preferring = server_config(listener, policy, provider, clients.as_ref())?;
             // A client may offer other groups when it comes back.
             preferring.ticketer = config.ticketer.clone();
             post_quantum = Some(PostQuantum {
@@ -85,7 +89,7 @@ impl ServerTls {
             selection: Selection::new(&listener.certificates, listener.unknown_sni),
             challenges,
             generation: AuthenticationGeneration::of(listener, client_ca),
-            asks_clients: listener.authentication.client_ca().is_some(),
+            clients,
             observed: matches!(listener.authentication, Authentication::Observe { .. }).then(Arc::default),
             rules: rules(policy),
         })
@@ -116,6 +120,17 @@ impl ServerTls {
     /// Who would have been refused; only where clients are observed.
     pub fn observed(&self) -> Option<&Observations> {
         self.observed.as_deref()
+    }
+
+    /// Why a client that has shown `certificates`, its own first, would not be let in at `now`; nothing where it would.
+    pub fn rejection(&self, certificates: &[CertificateDer<'_>], now: Timestamp) -> Option<RejectionReason> {
+        let clients = self.clients.as_ref().filter(|clients| clients.enforces())?;
+        let seconds = now.unix_seconds().try_into().unwrap_or(0);
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        match certificates {
+            [] => Some(RejectionReason::NoCertificate),
+            [own, others @ ..] => clients.judge(own, others, now).rejection(),
+        }
     }
 
     /// Whether the certificate that the listener serves by default is published.
@@ -175,7 +190,7 @@ impl ServerTls {
             config: config.clone(),
             chosen: Chosen {
                 key: credential.certified_key().clone(),
-                client: self.asks_clients.then(Arc::<Place>::default),
+                client: self.clients.as_ref().map(|_| Arc::<Place>::default()),
             },
         }
     }
@@ -315,11 +330,29 @@ pub enum TlsError {
     },
 }
 
+fn client_verifier(
+    listener: &ListenerConfig,
+    policy: &Policy,
+    client_ca: Option<&CaBundle>,
+) -> Result<Option<Arc<ClientVerifier>>, TlsError> {
+    let Some(name) = listener.authentication.client_ca() else {
+        return Ok(None);
+    };
+    let bundle = client_ca.filter(|bundle| bundle.name() == name);
+    let bundle = bundle.ok_or_else(|| TlsError::MissingClientCa {
+        listener: listener.name.clone(),
+        client_ca: name.to_owned(),
+    })?;
+    let algorithms = policy.provider().signature_verification_algorithms;
+    let verifier = ClientVerifier::new(listener, bundle.clone(), algorithms);
+    Ok(Some(Arc::new(verifier)))
+}
+
 fn server_config(
     listener: &ListenerConfig,
     policy: &Policy,
     provider: Arc<CryptoProvider>,
-    client_ca: Option<&CaBundle>,
+    clients: Option<&Arc<ClientVerifier>>,
 ) -> Result<ServerConfig, TlsError> {
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(policy.protocol_versions())
@@ -328,26 +361,11 @@ fn server_config(
             policy: policy.name().to_owned(),
             source,
         })?;
-    let mut config = match listener.authentication.client_ca() {
-        Some(name) => {
-            let bundle = client_ca.filter(|bundle| bundle.name() == name);
-            let bundle = bundle.ok_or_else(|| TlsError::MissingClientCa {
-                listener: listener.name.clone(),
-                client_ca: name.to_owned(),
-            })?;
-            let algorithms = policy.provider().signature_verification_algorithms;
-            builder
-                .with_client_cert_verifier(Arc::new(ClientVerifier::new(
-                    listener,
-                    bundle.clone(),
-                    algorithms,
-                )))
-                .with_cert_resolver(Arc::new(Resolver))
-        }
-        None => builder
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Resolver)),
+    let builder = match clients {
+        Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
+        None => builder.with_no_client_auth(),
     };
+    let mut config = builder.with_cert_resolver(Arc::new(Resolver));
     config.ignore_client_order = policy.ignore_client_order();
     config.max_early_data_size = 0;
     // Sessions would be kept under a lock, and for one worker's clients only by chance.

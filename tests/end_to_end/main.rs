@@ -23,6 +23,7 @@ mod pair;
 mod peer;
 mod policies;
 mod policy_commands;
+mod recheck;
 mod reload;
 mod requests;
 mod runtime;
