@@ -115,7 +115,7 @@ fn recheck_text(name: &str, report: &api::Recheck, per_second: u16) -> Result<()
     Printed::table(&["REASON", "CONNECTIONS", "SUBJECTS"], rows, Surplus::Wrap)?;
     match report.closing {
         true => Printed::text(format!("they are being closed, {per_second} each second\n")),
-        false => Printed::text("nothing was closed; without --dry-run they are\n".to_owned()),
+        false => Printed::text("nothing was closed; without --dry-run they are\n"),
     }
 }
 
