@@ -5,12 +5,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use crate::gateway::{Gateway, Home, PATIENCE, free_address, run};
-use crate::peer::backend;
+use crate::peer::{TlsClient, backend};
 use crate::reload::config;
 
 /// A gateway with a mutual listener `web` for clients of its own CA, and a plain one.
@@ -29,6 +31,7 @@ impl Stage {
             "authentication = \"mutual\"\nclient_ca = \"staff\"\n\
              [listeners.plain]\nprotocol = \"http\"\naddress = \"{}\"\nport = {}\n\
              [ca_bundles.staff]\nissuer = \"internal\"\n\
+             [issuers.world]\nkind = \"acme\"\ndirectory = \"letsencrypt\"\nagree_to_terms = true\n\
              [gateway]\naddresses = [\"{}\"]\nhostname = \"gate.example\"\n",
             plain.ip(),
             plain.port(),
@@ -320,6 +323,28 @@ async fn a_session_from_before_the_revocation_is_worth_nothing() {
         stage.done(&["ca", "revoke", "internal", &alice]).await;
         assert!(!came(session).await, "{version}");
     }
+}
+
+#[tokio::test]
+async fn a_connection_of_a_revoked_client_goes_on_until_a_recheck() {
+    let stage = Stage::new().await;
+    let alice = stage.issued("alice").await;
+    let root = std::fs::read_to_string(stage.at("root.pem")).expect("read");
+    let pem = std::fs::read(stage.at("alice.pem")).expect("read");
+    let chain = CertificateDer::from_pem_slice(&pem).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_slice(&pem).expect("a key");
+    let client = TlsClient::presenting(&root, Some((chain, key)));
+    let mut open = client.connect(stage.web, "localhost").await.expect("let in");
+    stage.done(&["ca", "revoke", "internal", &alice]).await;
+    let recheck = stage.done(&["listener", "recheck", "web", "--dry-run"]).await;
+    assert!(
+        recheck.contains("revoked") && recheck.contains("CN=alice"),
+        "{recheck}"
+    );
+    open.write_all(b"GET / HTTP/1.0\r\n\r\n").await.expect("written");
+    let mut answer = String::new();
+    open.read_to_string(&mut answer).await.expect("it goes on");
+    assert!(answer.ends_with("let in"), "{answer}");
 }
 
 #[tokio::test]

@@ -80,6 +80,11 @@ async fn what_the_ca_should_not_sign_or_revoke_is_refused_and_nothing_is_noted()
     stage
         .refused(&["ca", "show", "nothing"], "there is no issuer `nothing`")
         .await;
+    for command in ["create", "crl"] {
+        stage
+            .refused(&["ca", command, "world"], "is a CA of the world")
+            .await;
+    }
     assert!(!stage.home.path("out.pem").exists());
     let shown: Value =
         serde_json::from_str(&stage.done(&["ca", "show", "internal", "--output", "json"]).await)
