@@ -13,7 +13,7 @@ use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::{GatewayError, data_plane};
 use crate::http::CrlTable;
 use crate::inventory::{ClientCertificateRecord, Inventory, RevocationReason};
-use crate::issuer::{ClientAuthority, ClientCaError, ClientRequest, IssuedClient, LocalCa};
+use crate::issuer::{ClientAuthority, ClientCaError, ClientRequest, IssuedClient, Issuer, LocalCa};
 
 /// The CAs for clients that `config` has, each with a CRL in date: made where a CA bundle names one. One that none names
 /// is not needed to serve, so what is wrong with it is only said.
@@ -112,7 +112,7 @@ impl ControlPlane {
         request: ClientRequest,
     ) -> Result<IssuedClient, ClientCaError> {
         let _turn = self.turn.lock().await;
-        let name = crate::issuer::Issuer::name(ca);
+        let name = ca.name();
         let issued = ca
             .issue_client(request, crl_url(&self.config.load(), name))
             .await?;
@@ -129,7 +129,8 @@ impl ControlPlane {
         Ok(issued)
     }
 
-    /// Has `ca` revoke a certificate: durable, and in force for the next handshake, when it returns.
+    /// Has `ca` revoke a certificate: durable, and in force for the next handshake, when it returns. The inner error is that of
+    /// one that is durable and not in force.
     pub(super) async fn revoke_client(
         &self,
         ca: &LocalCa,
@@ -138,7 +139,7 @@ impl ControlPlane {
     ) -> Result<Result<ClientCertificateRecord, GatewayError>, ClientCaError> {
         let _turn = self.turn.lock().await;
         let (record, authority) = ca.revoke_client(serial, reason).await?;
-        let published = self.publish_crl(crate::issuer::Issuer::name(ca), authority);
+        let published = self.publish_crl(ca.name(), authority);
         Ok(published.map(|()| record))
     }
 
