@@ -10,6 +10,8 @@ mod audit;
 mod client;
 mod endpoints;
 mod guard;
+mod issuer_client;
+mod issuers;
 mod openapi;
 mod problem;
 mod resource_client;
@@ -27,6 +29,7 @@ use tokio::sync::broadcast;
 pub use access::Admission;
 pub use audit::AuditTrail;
 pub use client::{Client, ClientError, Events};
+pub use issuers::IssuerOperations;
 pub use problem::{Finding, Problem};
 pub use resources::{Edit, ResourceOperations};
 pub use server::{Server, ServerError};
@@ -37,7 +40,7 @@ use crate::certificate::CertificateName;
 
 /// What a running gateway can be asked to do. Each answer is a body of [`api`], or a [`Problem`].
 #[async_trait]
-pub trait Operations: ResourceOperations {
+pub trait Operations: IssuerOperations + ResourceOperations {
     /// One screen: listeners, certificates, backends, last errors.
     async fn status(&self) -> Result<api::Status, Problem>;
 

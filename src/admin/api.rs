@@ -11,6 +11,10 @@ use crate::certificate::{CertificateName, KeyType};
 use crate::clock::Timestamp;
 use crate::name::NamePattern;
 
+pub use crate::admin::issuers::{
+    ClientCertificate, ClientCertificateRequest, Clients, IssuedClientCertificate, Issuer, LocalCa,
+    RevocationRequest,
+};
 pub use crate::admin::resources::{
     ApplyReport, ApplyRequest, Drift, FileText, KeyChange, Resource, TableChange,
 };

@@ -4,6 +4,8 @@ mod admin_api;
 mod admin_tcp;
 mod bad_pem;
 mod ca_faults;
+mod client_ca;
+mod client_ca_bad_input;
 mod commands;
 mod crash;
 mod dns;
