@@ -9,6 +9,7 @@ mod applied;
 mod ca_bundles;
 mod client_ca;
 mod control_plane;
+mod crl_urls;
 mod data_plane;
 mod error;
 mod issuers;
@@ -81,7 +82,7 @@ impl Gateway {
         publisher.start(data_plane::defaults(&config)).await?;
 
         let authorities = client_ca::authorities(&config, &inventory, &clock).await?;
-        let bundles = Bundles::load(&config, authorities)?;
+        let bundles = Bundles::load(&config, authorities).await?;
         let admin_tls = data_plane::admin_tls(&config, &bundles, &data_plane.published)?;
         let prepared = data_plane.prepare(&config, bundles)?;
         let files = WatchedFiles::watch(&config, &inventory, &clock);
@@ -131,6 +132,7 @@ impl Gateway {
             applied: ArcSwap::from_pointee(candidate.applied),
             turn: Default::default(),
             rechecks: Default::default(),
+            crl_problems: Default::default(),
             dns,
             issuers,
             solver,
@@ -163,6 +165,7 @@ impl Gateway {
 
         tasks.spawn(ca_bundles::watch(control.clone(), stop.subscribe()));
         tasks.spawn(client_ca::keep(control.clone(), stop.subscribe()));
+        tasks.spawn(crl_urls::keep(control.clone(), stop.subscribe()));
 
         let announcing = control.clone();
         tasks.spawn(async move {

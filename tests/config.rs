@@ -193,7 +193,16 @@ fn every_key_means_what_it_says() {
     assert!(bought.certificate_file.ends_with("bought.pem"));
     assert!(bought.key_file.as_ref().unwrap().ends_with("bought.key"));
     assert!(config.certificate_directories["sites"].ends_with("sites"));
-    assert!(config.ca_bundles["partners"].files[0].ends_with("root.pem"));
+    let partners = &config.ca_bundles["partners"];
+    assert!(partners.files[0].ends_with("root.pem") && partners.crl_files[0].ends_with("root.crl"));
+    assert!(
+        partners
+            .crls_pem
+            .as_ref()
+            .is_some_and(|crls| crls.contains("X509 CRL"))
+    );
+    assert_eq!(partners.crl_urls[1], "https://pki.example.com/other.crl");
+    assert_eq!(partners.crl_refresh, Duration::from_secs(1800));
     let servers = &config.server_groups["app"].servers;
     let weights: Vec<_> = servers
         .iter()

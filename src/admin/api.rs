@@ -21,6 +21,50 @@ pub use crate::admin::resources::{
 pub use crate::dns::DomainVerdict;
 pub use crate::inventory::{AuditOutcome, AuditRecord, Caller};
 
+/// `GET /v1/ca-bundles/{name}/contents`: what clients are verified against. Nothing of its files is passed over: a bundle
+/// is taken whole or not at all.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct CaBundleContents {
+    /// Its CA certificates.
+    pub certificates: Vec<CaCertificate>,
+    /// The CRLs that count.
+    pub crls: Vec<Crl>,
+    /// A CRL of its `crl_urls` could not be had yet, so that its clients are refused.
+    pub awaits_crl: bool,
+}
+
+/// A certificate of a CA bundle.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct CaCertificate {
+    /// Its subject.
+    pub subject: String,
+    /// Its issuer.
+    pub issuer: String,
+    /// Whether it is trusted for itself; otherwise as far as another one of the bundle says.
+    pub is_root: bool,
+    /// Its public key, for people.
+    pub key: String,
+    /// The first moment of its validity.
+    pub not_before: Timestamp,
+    /// The last one.
+    pub not_after: Timestamp,
+    /// SHA-256, in lower-case hex.
+    pub fingerprint: String,
+}
+
+/// A CRL of a CA bundle.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct Crl {
+    /// Whose.
+    pub issuer: String,
+    /// When it was made.
+    pub this_update: Timestamp,
+    /// When the next one is due; after that it refuses every client of its CA.
+    pub next_update: Timestamp,
+    /// How many certificates are on it.
+    pub entries: usize,
+}
+
 /// `POST /v1/listeners/{name}/recheck`.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Recheck {

@@ -53,6 +53,15 @@ impl Client {
             .map(drop)
     }
 
+    /// `GET /v1/ca-bundles/{name}/contents`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn ca_bundle_contents(&self, name: &str) -> Result<api::CaBundleContents, ClientError> {
+        let path = format!("/v1/ca-bundles/{}/contents", encoded(name));
+        self.call(Method::GET, &path, None::<&()>).await
+    }
+
     /// `POST /v1/listeners/{name}/recheck`: which open connections would not be let in now; unless `dry_run` they are
     /// closed, `per_second` each second.
     ///

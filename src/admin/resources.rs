@@ -134,6 +134,9 @@ pub trait ResourceOperations: Send + Sync + 'static {
         by: String,
     ) -> Result<Option<Resource>, Problem>;
 
+    /// The CA certificates and CRLs of a bundle that are in force.
+    fn ca_bundle_contents(&self, name: &str) -> Result<api::CaBundleContents, Problem>;
+
     /// Judges the open connections of a listener once more. Unless `dry_run`, those that would not be let in now are
     /// closed, so many each second.
     async fn recheck(
@@ -169,7 +172,13 @@ pub(super) fn routes() -> Vec<Route> {
     .query::<RecheckQuery>()
     .answers::<api::Recheck>()
     .refuses(&[409]);
-    let mut routes = vec![apply, recheck];
+    let contents = Route::get(
+        "/v1/ca-bundles/{name}/contents",
+        "The CA certificates and CRLs that are in force",
+        contents,
+    )
+    .answers::<api::CaBundleContents>();
+    let mut routes = vec![apply, recheck, contents];
     routes.extend(ResourceKind::ALL.into_iter().flat_map(of_kind));
     routes
 }
@@ -248,6 +257,13 @@ async fn apply(
     Json(request): Json<ApplyRequest>,
 ) -> Result<Json<ApplyReport>, Problem> {
     operations.apply(request).await.map(Json)
+}
+
+async fn contents(
+    State(operations): Shared,
+    Path(name): Path<String>,
+) -> Result<Json<api::CaBundleContents>, Problem> {
+    operations.ca_bundle_contents(&name).map(Json)
 }
 
 #[derive(Deserialize, JsonSchema)]

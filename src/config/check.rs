@@ -14,9 +14,11 @@ mod usage;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::collection::Named;
 use crate::config::diagnostic::{Code, Diagnostic, Report};
+use crate::config::period::Period;
 use crate::config::reader::Key;
 use crate::config::settings::{CaBundleConfig, Config, LogConfig, StoreConfig};
 use crate::config::source::{Located, Place, Sources};
@@ -60,6 +62,14 @@ pub(super) fn check(
             issuer: issuer?,
             certificates_pem,
             crl_files: crl_files.into_iter().collect::<Option<_>>()?,
+            crls_pem: checker.inline_crls(name, table)?,
+            crl_urls: table
+                .crl_urls
+                .items()
+                .iter()
+                .map(|url| url.value.0.clone())
+                .collect(),
+            crl_refresh: table.crl_refresh.or(Period(Duration::from_secs(3600)))?.0,
         }))
     });
     let policies = checker.policies();

@@ -227,6 +227,12 @@ pub struct CaBundleConfig {
     pub certificates_pem: Option<String>,
     /// Files with CRLs of those CAs.
     pub crl_files: Vec<PathBuf>,
+    /// CRLs as PEM text.
+    pub crls_pem: Option<String>,
+    /// http or https URLs of CRLs.
+    pub crl_urls: Vec<String>,
+    /// The longest time between two looks at one of those.
+    pub crl_refresh: Duration,
 }
 
 /// `[server_groups.NAME]`.

@@ -50,6 +50,10 @@ pub(super) struct Fingerprint(pub(super) String);
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct SubjectName(pub(super) String);
 
+/// An http or https URL, as it was written.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct WebUrl(pub(super) String);
+
 /// Why a text is not what its key holds, and what would be.
 struct Misfit {
     code: Code,
@@ -125,6 +129,7 @@ parsed! {
     Resolver: { "type": "string", "minLength": 1 }, parse_resolver;
     ServerAddress: { "type": "string", "pattern": ":[0-9]+$" }, parse_server_address;
     SubjectName: { "type": "string", "minLength": 1 }, parse_subject_name;
+    WebUrl: { "type": "string", "pattern": "^https?://" }, parse_web_url;
     UriPattern: { "type": "string", "pattern": "://" }, parse_uri_pattern;
 }
 
@@ -168,6 +173,18 @@ fn parse_uri_pattern(text: &str) -> Result<UriPattern, Misfit> {
             "write it as in \"spiffe://example.org/ns/*/sa/web\"; `**` at the end takes all that is below",
         )
     })
+}
+
+fn parse_web_url(text: &str) -> Result<WebUrl, Misfit> {
+    let url = text.parse::<http::Uri>().ok();
+    let is_web = url.as_ref().is_some_and(|url| {
+        matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some_and(|host| !host.is_empty())
+    });
+    match is_web {
+        true => Ok(WebUrl(text.to_owned())),
+        false => Err(Misfit::new(format!("`{text}` is no http or https URL"))
+            .help("write it as in \"http://pki.example.com/partners.crl\"")),
+    }
 }
 
 fn parse_admin_address(text: &str) -> Result<AdminAddress, Misfit> {

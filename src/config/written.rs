@@ -20,7 +20,7 @@ use crate::config::settings::{
     AdminRights, AlpnMismatch, CertificateSelector, ChallengeType, ExpiredCrl, LogFormat, Protocol,
     UnknownSni,
 };
-use crate::config::text::{AdminAddress, Contact, Fingerprint, Resolver, ServerAddress, SubjectName};
+use crate::config::text::{AdminAddress, Contact, Fingerprint, Resolver, ServerAddress, SubjectName, WebUrl};
 use crate::config::value::Integer;
 use crate::config::word::{Algorithm, AuthenticationKind, ConnectionLines, IssuerKind, LogLevel};
 use crate::name::{DnsName, NamePattern};
@@ -193,8 +193,13 @@ table! {
         issuer: String,
         /// Files with CRLs of these CAs, PEM or DER. A CA without one has revoked nothing.
         crl_files: List<PathBuf>,
+        /// CRLs themselves, as PEM text; beside `crl_files` or in their place.
+        crls_pem: String,
+        /// http or https URLs of CRLs, which are got again and again. A client is let in only when all of them are there.
+        crl_urls: List<WebUrl>,
+        /// How often at least; a CRL is got earlier when half of its time is over. Default: 1h.
+        crl_refresh: Period<10, 604_800>,
     }
-    later crls_pem
 }
 
 table! {

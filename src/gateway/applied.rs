@@ -91,6 +91,7 @@ impl ControlPlane {
         }
         data_plane::check_fixed_parts(&self.config.load(), &candidate.config)?;
         let requested = self.inventory.requested().await?;
+        self.fetch_new_crls(&candidate.config).await?;
         let bundles = self.bundles(&candidate.config).await?;
         let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
         let prepared = self.data_plane.prepare(&candidate.config, bundles)?;
@@ -126,6 +127,7 @@ impl ControlPlane {
 
     async fn bring_about(&self, before: &Applied, known: ResourceRecords) -> Result<(), GatewayError> {
         let candidate = before.with_known(known).checked(&*self.check)?;
+        self.fetch_new_crls(&candidate.config).await?;
         let bundles = self.bundles(&candidate.config).await?;
         let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
         let prepared = self.data_plane.prepare(&candidate.config, bundles)?;

@@ -2,7 +2,7 @@
 //! CAs; and an alarm before a CRL is out of date.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,11 +11,11 @@ use rustls::pki_types::pem::PemObject;
 use tokio::sync::watch;
 
 use crate::cause::with_causes;
-use crate::certificate::{CaBundle, CaBundleError, RevocationList};
+use crate::certificate::{CaBundle, CaBundleError, CaBundleSources, RevocationList};
 use crate::clock::Timestamp;
 use crate::config::{CaBundleConfig, Config};
-use crate::gateway::GatewayError;
 use crate::gateway::control_plane::ControlPlane;
+use crate::gateway::{GatewayError, crl_urls};
 use crate::issuer::ClientAuthority;
 
 /// Looks at the bundles' files and CRLs until told to stop.
@@ -50,13 +50,26 @@ pub(super) struct Bundles {
 pub(super) type Authorities = BTreeMap<String, Arc<ClientAuthority>>;
 
 impl Bundles {
-    /// Reads the bundles of `config`, of which some hold `authorities`.
-    pub(super) fn load(config: &Config, authorities: Authorities) -> Result<Self, GatewayError> {
+    /// Reads the bundles of `config`, of which some hold `authorities`. Elsewhere: large ones take their time.
+    pub(super) async fn load(config: &Config, authorities: Authorities) -> Result<Self, GatewayError> {
+        let (bundles, store) = (config.ca_bundles.clone(), config.store.path.clone());
+        let loading = tokio::task::spawn_blocking(move || Self::read(&bundles, &store, authorities));
+        loading
+            .await
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    fn read(
+        bundles: &BTreeMap<String, Arc<CaBundleConfig>>,
+        store: &Path,
+        authorities: Authorities,
+    ) -> Result<Self, GatewayError> {
         let load = |(name, config): (&String, &Arc<CaBundleConfig>)| {
-            let bundle = load(config, &authorities).map_err(|source| GatewayError::CaBundle { source })?;
+            let bundle =
+                load(config, &authorities, store).map_err(|source| GatewayError::CaBundle { source })?;
             Ok::<_, GatewayError>((name.clone(), bundle))
         };
-        let by_name = config.ca_bundles.iter().map(load).collect::<Result<_, _>>()?;
+        let by_name = bundles.iter().map(load).collect::<Result<_, _>>()?;
         Ok(Self { by_name, authorities })
     }
 
@@ -83,24 +96,34 @@ impl Bundles {
     }
 }
 
-fn load(config: &CaBundleConfig, authorities: &Authorities) -> Result<CaBundle, CaBundleError> {
+fn load(config: &CaBundleConfig, authorities: &Authorities, store: &Path) -> Result<CaBundle, CaBundleError> {
     let authority = config.issuer.as_ref().and_then(|issuer| authorities.get(issuer));
     let inline = config.certificates_pem.as_deref();
-    let Some(authority) = authority else {
-        return CaBundle::load(&config.name, &config.files, inline, &config.crl_files);
+    let with_authority = authority.map(|authority| {
+        let parts = [
+            inline.unwrap_or_default(),
+            &authority.root_pem,
+            &authority.certificate_pem,
+        ];
+        parts.join("\n")
+    });
+    let fetched = crl_urls::files(config, store);
+    let (fetched, missing): (Vec<_>, Vec<_>) = fetched.partition(|file| file.exists());
+    let crl_files = [config.crl_files.as_slice(), &fetched].concat();
+    let sources = CaBundleSources {
+        files: &config.files,
+        certificates_pem: with_authority.as_deref().or(inline),
+        crl_files: &crl_files,
+        crls_pem: config.crls_pem.as_deref(),
     };
-    let pem = [
-        inline.unwrap_or_default(),
-        &authority.root_pem,
-        &authority.certificate_pem,
-    ];
-    let bundle = CaBundle::load(
-        &config.name,
-        &config.files,
-        Some(&pem.join("\n")),
-        &config.crl_files,
-    )?;
-    with_crl_of(&bundle, authority)
+    let mut bundle = CaBundle::load(&config.name, &sources)?;
+    if !missing.is_empty() {
+        bundle = bundle.awaiting_crl();
+    }
+    match authority {
+        Some(authority) => with_crl_of(&bundle, authority),
+        None => Ok(bundle),
+    }
 }
 
 fn with_crl_of(bundle: &CaBundle, authority: &ClientAuthority) -> Result<CaBundle, CaBundleError> {
@@ -137,10 +160,17 @@ fn tell(control: &ControlPlane, told: &mut BTreeSet<String>) {
 
 /// What is to be said of the CRLs of `bundle` at `now`, a line for each.
 pub(super) fn alarms(bundle: &CaBundle, now: Timestamp) -> impl Iterator<Item = String> {
-    bundle
-        .revocation()
-        .iter()
+    let awaiting = bundle.revocation().is_awaiting().then(|| {
+        format!(
+            "CA bundle `{}`: a CRL of its `crl_urls` could not be had yet; clients are refused until then, unless the \
+             listener has `expired_crl = \"accept\"`",
+            bundle.name()
+        )
+    });
+    let lists = bundle.revocation().iter();
+    lists
         .filter_map(move |list| alarm(bundle.name(), list, now))
+        .chain(awaiting)
 }
 
 /// A CRL that is out of date refuses every client of its CA; a quarter of its time before that somebody should know.
@@ -165,14 +195,14 @@ fn alarm(bundle: &str, list: &RevocationList, now: Timestamp) -> Option<String> 
 type States = BTreeMap<PathBuf, Option<(SystemTime, u64)>>;
 
 fn states(config: &Config) -> States {
-    let files = config
-        .ca_bundles
-        .values()
-        .flat_map(|bundle| bundle.files.iter().chain(&bundle.crl_files));
-    let state = |file: &PathBuf| {
-        let metadata = std::fs::metadata(file).ok();
+    let files = config.ca_bundles.values().flat_map(|bundle| {
+        let written = bundle.files.iter().chain(&bundle.crl_files).cloned();
+        written.chain(crl_urls::files(bundle, &config.store.path))
+    });
+    let state = |file: PathBuf| {
+        let metadata = std::fs::metadata(&file).ok();
         let written = metadata.and_then(|metadata| Some((metadata.modified().ok()?, metadata.len())));
-        (file.clone(), written)
+        (file, written)
     };
     files.map(state).collect()
 }

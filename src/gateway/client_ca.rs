@@ -76,7 +76,7 @@ pub(super) async fn keep(control: Arc<ControlPlane>, mut stop: watch::Receiver<b
 impl ControlPlane {
     /// The bundles of `config` as they are now, files and CAs of the gateway's own.
     pub(super) async fn bundles(&self, config: &Config) -> Result<Bundles, GatewayError> {
-        Bundles::load(config, authorities(config, &self.inventory, &self.clock).await?)
+        Bundles::load(config, authorities(config, &self.inventory, &self.clock).await?).await
     }
 
     /// Has the next handshakes verified against what bundles hold now. For whoever has the turn.

@@ -16,6 +16,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, IssuerConfig};
 use crate::dns::DnsChecker;
 use crate::gateway::applied::{Applied, Check};
+use crate::gateway::crl_urls;
 use crate::gateway::data_plane::DataPlane;
 use crate::gateway::watched_files::WatchedFiles;
 use crate::inventory::{Inventory, InventoryError};
@@ -38,6 +39,7 @@ pub(super) struct ControlPlane {
     pub(super) turn: tokio::sync::Mutex<()>,
     /// Listeners of which connections are being closed that are no longer admitted.
     pub(super) rechecks: Mutex<BTreeSet<String>>,
+    pub(super) crl_problems: Mutex<crl_urls::Problems>,
     pub(super) dns: Arc<ArcSwap<DnsChecker>>,
     pub(super) issuers: Arc<Issuers>,
     pub(super) solver: Arc<dyn ChallengeSolver>,
@@ -144,6 +146,7 @@ impl ControlPlane {
         let problems = self.publisher.borrow().clone();
         warnings.extend(self.files.load().problems());
         warnings.extend(self.data_plane.crl_alarms(self.clock.now()));
+        warnings.extend(self.crl_problems());
         let unfit = problems.certificates.iter().map(|(name, problem)| {
             format!(
                 "certificate `{name}`, since {}: {}",

@@ -8,6 +8,7 @@ use certgate_store::StoreError;
 use crate::admin::ServerError;
 use crate::certificate::CaBundleError;
 use crate::config::Diagnostics;
+use crate::gateway::crl_urls::CrlFetchError;
 use crate::inventory::InventoryError;
 use crate::issuer::IssueError;
 use crate::listener::ListenerError;
@@ -25,6 +26,16 @@ pub enum GatewayError {
     AdminTls {
         /// Why.
         source: rustls::Error,
+    },
+    /// A CRL cannot be had that a CA bundle has a URL for.
+    #[error("CA bundle `{bundle}`: its CRL cannot be had from {url}")]
+    Crl {
+        /// The bundle.
+        bundle: String,
+        /// The URL.
+        url: String,
+        /// Why not.
+        source: CrlFetchError,
     },
     /// A listener's address cannot be had.
     #[error(transparent)]

@@ -14,7 +14,7 @@ use crate::config::{Diagnostics, Files, ResourceId, ResourceKind, ResourceTable}
 use crate::gateway::applied::{Applied, said};
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::recheck::recheck;
-use crate::gateway::{GatewayError, data_plane, three_way};
+use crate::gateway::{GatewayError, data_plane, three_way, views};
 use crate::inventory::{Changed, Live, ResourceRecord, ResourceRecords};
 
 #[async_trait]
@@ -52,6 +52,13 @@ impl ResourceOperations for ControlPlane {
             }
         });
         finished(work).await
+    }
+
+    fn ca_bundle_contents(&self, name: &str) -> Result<api::CaBundleContents, Problem> {
+        let bundles = self.data_plane.bundles();
+        let bundle = bundles.by_name.get(name);
+        let bundle = bundle.ok_or_else(|| absent(&ResourceId::new(ResourceKind::CaBundle, name)))?;
+        Ok(views::ca_bundle(bundle))
     }
 
     async fn recheck(

@@ -1,7 +1,7 @@
 //! Records as the admin API shows them.
 
 use crate::admin::api;
-use crate::certificate::{CertificateName, DesiredCertificate, Leaf};
+use crate::certificate::{CaBundle, CertificateName, DesiredCertificate, Leaf};
 use crate::inventory::{CertificateRecord, CertificateState, Source};
 use crate::tls::CertificateTable;
 
@@ -91,5 +91,29 @@ fn reason(state: &CertificateState, step: Option<&str>) -> Option<String> {
             Some(format!("{reason}; {}", remedy.join("; ")))
         }
         _ => Some(reason.to_owned()),
+    }
+}
+
+/// What a CA bundle has in force.
+pub(super) fn ca_bundle(bundle: &CaBundle) -> api::CaBundleContents {
+    let certificates = bundle.authorities().map(|authority| api::CaCertificate {
+        subject: authority.subject,
+        issuer: authority.leaf.issuer,
+        is_root: authority.is_root,
+        key: authority.leaf.key,
+        not_before: authority.leaf.not_before,
+        not_after: authority.leaf.not_after,
+        fingerprint: authority.leaf.fingerprint,
+    });
+    let crls = bundle.revocation().iter().map(|list| api::Crl {
+        issuer: list.issuer.clone(),
+        this_update: list.this_update,
+        next_update: list.next_update,
+        entries: list.entries,
+    });
+    api::CaBundleContents {
+        certificates: certificates.collect(),
+        crls: crls.collect(),
+        awaits_crl: bundle.revocation().is_awaiting(),
     }
 }

@@ -8,6 +8,7 @@ mod client_ca;
 mod client_ca_bad_input;
 mod commands;
 mod crash;
+mod crl_urls;
 mod dns;
 mod examples;
 mod files;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use certgate::certificate::{CaBundle, KeyType, PrivateKey, Revocation};
+use certgate::certificate::{CaBundle, CaBundleSources, KeyType, PrivateKey, Revocation};
 use certgate::clock::{Clock, ManualClock, Timestamp};
 use certgate::config::LocalCaConfig;
 use certgate::inventory::{Inventory, RevocationReason};
@@ -199,7 +199,11 @@ async fn a_bundle_takes_the_newer_crl_of_the_local_ca_and_no_older_one() {
     let client = world.issue("alice.example", 10).await.unwrap();
     let before = world.ca().client_authority().await.unwrap();
     let pem = format!("{}{}", before.root_pem, before.certificate_pem);
-    let bundle = CaBundle::load("staff", &[], Some(&pem), &[]).unwrap();
+    let sources = CaBundleSources {
+        certificates_pem: Some(&pem),
+        ..CaBundleSources::default()
+    };
+    let bundle = CaBundle::load("staff", &sources).unwrap();
     let issuer = der(&before.certificate_pem).remove(0);
     let bundle = bundle.with_crl(&before.crl.der, &issuer).unwrap();
     let after = world.revoke(&client).await;

@@ -8,14 +8,16 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use webpki::OwnedCertRevocationList;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
-use super::error::{CaBundleError, CrlProblem};
+use super::error::CrlProblem;
 use super::{digest_of, labels, signed_by};
 use crate::clock::Timestamp;
 
 /// What the CAs of a bundle have revoked. A CA that has given no CRL has revoked nothing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RevocationLists {
     lists: Vec<Arc<RevocationList>>,
+    /// One that has not been had yet could name anybody.
+    is_awaiting: bool,
     digest: [u8; 32],
 }
 
@@ -28,6 +30,8 @@ pub struct RevocationList {
     pub this_update: Timestamp,
     /// When the next one is due; after that it says nothing of what is still good.
     pub next_update: Timestamp,
+    /// How many certificates are on it.
+    pub entries: usize,
     list: webpki::CertRevocationList<'static>,
     number: Option<Vec<u8>>,
     key: Vec<u8>,
@@ -45,21 +49,20 @@ pub enum Revocation {
     Revoked,
 }
 
-/// Why a file of CRLs was not taken.
-pub(super) enum Unread {
-    Unusable(CrlProblem),
-    Bundle(CaBundleError),
-}
-
 impl RevocationLists {
     /// Whether there is none at all.
     pub fn is_empty(&self) -> bool {
-        self.lists.is_empty()
+        self.lists.is_empty() && !self.is_awaiting
     }
 
     /// Each CRL that counts.
     pub fn iter(&self) -> impl Iterator<Item = &RevocationList> {
         self.lists.iter().map(Arc::as_ref)
+    }
+
+    /// Whether there is a CRL that has not been had yet.
+    pub fn is_awaiting(&self) -> bool {
+        self.is_awaiting
     }
 
     /// SHA-256 over the CRLs that count.
@@ -70,7 +73,10 @@ impl RevocationLists {
     /// What is said of the certificate with this `serial`, by the CA with this name and key, at `now`. All
     /// three are the content of their DER, without tag and length; `key` is that of the SubjectPublicKeyInfo.
     pub fn status(&self, issuer: &[u8], key: &[u8], serial: &[u8], now: Timestamp) -> Revocation {
-        let mut status = Revocation::Good;
+        let mut status = match self.is_awaiting {
+            true => Revocation::Expired(now),
+            false => Revocation::Good,
+        };
         for list in &self.lists {
             if list.list.issuer() != issuer || list.key != key {
                 continue;
@@ -85,39 +91,38 @@ impl RevocationLists {
         status
     }
 
-    /// Adds the CRLs of `file`, of which each must be signed by one of `authorities`.
-    pub(super) fn read(
+    /// Adds the CRLs in `content`, of which each must be signed by one of `authorities`.
+    pub(super) fn add(
         &mut self,
-        file: &Path,
+        content: &[u8],
         authorities: &[CertificateDer<'static>],
-        content: impl FnOnce() -> Result<Vec<u8>, CaBundleError>,
-    ) -> Result<(), Unread> {
-        if let Ok(metadata) = std::fs::metadata(file)
-            && metadata.len() > LIMIT
-        {
-            return Err(Unread::Unusable(CrlProblem::TooLarge {
-                size: metadata.len(),
-                limit: LIMIT,
-            }));
-        }
-        let content = content().map_err(Unread::Bundle)?;
-        let found = split(&content).map_err(Unread::Unusable)?;
-        for (index, der) in found.iter().enumerate() {
-            let list = RevocationList::verify(index + 1, der, authorities).map_err(Unread::Unusable)?;
+    ) -> Result<(), CrlProblem> {
+        for (index, der) in split(content)?.iter().enumerate() {
+            let list = RevocationList::verify(index + 1, der, authorities)?;
             self.lists.push(Arc::new(list));
         }
         Ok(())
     }
 
+    /// These and `others`; the newest of each CA counts.
+    pub(super) fn joined(&self, others: &Self) -> Self {
+        let mut all = self.clone();
+        all.lists.extend(others.lists.iter().cloned());
+        all.settle();
+        all
+    }
+
+    /// From now on there is one that has not been had yet.
+    pub(super) fn await_more(&mut self) {
+        self.is_awaiting = true;
+        self.settle();
+    }
+
     /// These, and the CRL `der`, which must be signed by `issuer`.
     pub(super) fn with(&self, der: &[u8], issuer: &CertificateDer<'static>) -> Result<Self, CrlProblem> {
         let list = RevocationList::verify(1, der, std::slice::from_ref(issuer))?;
-        let mut lists = self.lists.clone();
-        lists.push(Arc::new(list));
-        let mut all = Self {
-            lists,
-            ..Self::default()
-        };
+        let mut all = self.clone();
+        all.lists.push(Arc::new(list));
         all.settle();
         Ok(all)
     }
@@ -131,7 +136,9 @@ impl RevocationLists {
         self.lists = kept.filter(|(_, gone)| !gone).map(|(list, _)| list).collect();
         self.lists.sort_by_key(|list| list.der_digest);
         self.lists.dedup_by_key(|list| list.der_digest);
-        self.digest = digest_of(self.lists.iter().map(|list| &list.der_digest[..]));
+        let awaiting: Option<&[u8]> = self.is_awaiting.then_some(b"awaiting");
+        let lists = self.lists.iter().map(|list| &list.der_digest[..]);
+        self.digest = digest_of(lists.chain(awaiting));
     }
 }
 
@@ -179,6 +186,7 @@ impl RevocationList {
                 issuer,
                 this_update: Timestamp::from_unix_seconds(parsed.last_update().timestamp()),
                 next_update: Timestamp::from_unix_seconds(next_update.timestamp()),
+                entries: parsed.iter_revoked_certificates().count(),
                 list: list.into(),
                 number: parsed.crl_number().map(|number| number.to_bytes_be()),
                 key: anchor.subject_public_key_info.as_ref().to_vec(),
@@ -198,6 +206,18 @@ impl RevocationList {
             _ => self.this_update > other.this_update,
         };
         same && is_later
+    }
+}
+
+/// Whether a file of CRLs is small enough to be read.
+pub(super) fn check_size(file: &Path) -> Result<(), CrlProblem> {
+    let size = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
+    match size > MAX_CRL_BYTES {
+        true => Err(CrlProblem::TooLarge {
+            size,
+            limit: MAX_CRL_BYTES,
+        }),
+        false => Ok(()),
     }
 }
 
@@ -228,4 +248,4 @@ fn split(content: &[u8]) -> Result<Vec<Vec<u8>>, CrlProblem> {
 }
 
 /// Bytes of a file of CRLs: half a million entries.
-const LIMIT: u64 = 32 * 1024 * 1024;
+pub const MAX_CRL_BYTES: u64 = 32 * 1024 * 1024;

@@ -79,6 +79,28 @@ impl Checker<'_> {
         None
     }
 
+    /// The CRLs that a CA bundle holds itself. Who has signed them is looked at when the bundle is made.
+    pub(super) fn inline_crls(
+        &mut self,
+        name: &Located<String>,
+        bundle: &CaBundle,
+    ) -> Option<Option<String>> {
+        let written = match &bundle.crls_pem {
+            Key::Absent => return Some(None),
+            Key::Invalid => return None,
+            Key::Present(written, _) => written,
+        };
+        if written.value.contains("-----BEGIN X509 CRL-----") {
+            return Some(Some(written.value.clone()));
+        }
+        self.report.push(
+            Diagnostic::new(Code::InvalidValue, "`crls_pem` holds no CRL")
+                .at(&name.place, "has no CRL in `crls_pem`")
+                .help("put the text of a PEM file with `-----BEGIN X509 CRL-----` here"),
+        );
+        None
+    }
+
     /// A directory that can be listed.
     pub(super) fn directory(&mut self, written: &Located<PathBuf>) -> Option<PathBuf> {
         let path = self.sources.resolve(written);
