@@ -109,7 +109,11 @@ impl ControlPlane {
                 Ok(known) => fetch(&wanted.store.path, known, &url).await,
                 Err(gone) => Err(gone),
             };
-            fetched.map_err(|source| GatewayError::Crl { bundle, url, source })?;
+            fetched.map_err(|source| GatewayError::Crl {
+                bundle,
+                url,
+                source: Box::new(source),
+            })?;
         }
         Ok(())
     }

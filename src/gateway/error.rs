@@ -35,7 +35,7 @@ pub enum GatewayError {
         /// The URL.
         url: String,
         /// Why not.
-        source: CrlFetchError,
+        source: Box<CrlFetchError>,
     },
     /// A listener's address cannot be had.
     #[error(transparent)]
