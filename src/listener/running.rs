@@ -11,7 +11,9 @@ use crate::backend::ServerGroup;
 use crate::config::ListenerConfig;
 use crate::http::TokenTable;
 use crate::metrics::{Limit, ListenerMetrics};
-use crate::tls::ServerTls;
+use crate::tls::{Counts, ServerTls};
+
+use super::tallies::Tallies;
 
 /// A listener that accepts connections. When dropped it stops accepting; what is open goes on to its end.
 #[derive(Debug)]
@@ -26,10 +28,12 @@ impl RunningListener {
         local_addr: SocketAddr,
         settings: ListenerSettings,
         metrics: Arc<ListenerMetrics>,
+        workers: usize,
     ) -> (Self, Arc<Shared>) {
         let shared = Arc::new(Shared {
             settings: ArcSwap::from_pointee(settings),
             metrics,
+            tallies: Tallies::new(workers),
             open: AtomicUsize::new(0),
             accepting: AtomicUsize::new(0),
             fewer: Notify::new(),
@@ -60,6 +64,11 @@ impl RunningListener {
     /// Connections that are open.
     pub fn connections(&self) -> usize {
         self.shared.open.load(Ordering::Acquire)
+    }
+
+    /// What the clients of the latest handshakes offered.
+    pub fn hellos(&self) -> Counts {
+        self.shared.tallies.counts()
     }
 
     /// Accepts what the system has queued already, then no more, and gives up the address. Open connections go on.
@@ -151,6 +160,7 @@ pub(super) enum Stage {
 pub(super) struct Shared {
     pub(super) settings: ArcSwap<ListenerSettings>,
     pub(super) metrics: Arc<ListenerMetrics>,
+    pub(super) tallies: Tallies,
     open: AtomicUsize,
     accepting: AtomicUsize,
     fewer: Notify,

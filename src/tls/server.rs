@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::{ClientHello, NoServerSessionStorage};
 use rustls::{AlertDescription, ServerConfig};
 
 use super::challenge::{ACME_TLS_ALPN, ChallengeTable, is_challenge};
 use super::chosen::{Chosen, Resolver};
-use super::client_auth::{AuthenticationGeneration, ClientVerifier, Observations, Place};
+use super::client_auth::{AuthenticationGeneration, ClientVerifier, Observations, Place, Verdict};
 use super::published::PublishedCertificates;
 use super::selection::{Choice, ClientOffer, Selection, select};
 use super::table::Lookup;
@@ -22,13 +23,15 @@ use crate::policy::Policy;
 #[derive(Debug)]
 pub struct ServerTls {
     configs: Configs,
-    post_quantum: Option<PostQuantum>,
+    /// For clients that can do what the policy prefers.
+    post_quantum: Option<Configs>,
+    policy: Policy,
     alpn_mismatch: AlpnMismatch,
     published: Arc<PublishedCertificates>,
     selection: Selection,
     challenges: Arc<ChallengeTable>,
     generation: AuthenticationGeneration,
-    asks_clients: bool,
+    verifier: Option<Arc<ClientVerifier>>,
     observed: Option<Arc<Observations>>,
     /// Versions, suites and groups: a session of other ones is not gone on with.
     rules: String,
@@ -39,13 +42,6 @@ pub struct ServerTls {
 struct Configs {
     with_alpn: Arc<ServerConfig>,
     without_alpn: Arc<ServerConfig>,
-}
-
-/// For clients that can do what the policy prefers.
-#[derive(Debug)]
-struct PostQuantum {
-    policy: Policy,
-    configs: Configs,
 }
 
 impl ServerTls {
@@ -66,26 +62,25 @@ impl ServerTls {
                 listener: listener.name.clone(),
             });
         }
-        let config = server_config(listener, policy, policy.provider(), client_ca)?;
+        let verifier = verifier(listener, policy, client_ca)?;
+        let config = server_config(listener, policy, policy.provider(), verifier.as_ref())?;
         let mut post_quantum = None;
         if let Some(provider) = policy.post_quantum_provider() {
-            let mut preferring = server_config(listener, policy, provider, client_ca)?;
+            let mut preferring = server_config(listener, policy, provider, verifier.as_ref())?;
             // A client may offer other groups when it comes back.
             preferring.ticketer = config.ticketer.clone();
-            post_quantum = Some(PostQuantum {
-                policy: policy.clone(),
-                configs: Configs::new(preferring, &listener.alpn),
-            });
+            post_quantum = Some(Configs::new(preferring, &listener.alpn));
         }
         Ok(Self {
             configs: Configs::new(config, &listener.alpn),
             post_quantum,
+            policy: policy.clone(),
             alpn_mismatch: listener.alpn_mismatch,
             published,
             selection: Selection::new(&listener.certificates, listener.unknown_sni),
             challenges,
             generation: AuthenticationGeneration::of(listener, client_ca),
-            asks_clients: listener.authentication.client_ca().is_some(),
+            verifier,
             observed: matches!(listener.authentication, Authentication::Observe { .. }).then(Arc::default),
             rules: rules(policy),
         })
@@ -98,8 +93,7 @@ impl ServerTls {
         if self.generation != before.generation || self.rules != before.rules {
             return self;
         }
-        let preferring = self.post_quantum.as_mut().map(|preferred| &mut preferred.configs);
-        for configs in preferring.into_iter().chain([&mut self.configs]) {
+        for configs in self.post_quantum.iter_mut().chain([&mut self.configs]) {
             for config in [&mut configs.with_alpn, &mut configs.without_alpn] {
                 Arc::make_mut(config).ticketer = before.configs.with_alpn.ticketer.clone();
             }
@@ -116,6 +110,21 @@ impl ServerTls {
     /// Who would have been refused; only where clients are observed.
     pub fn observed(&self) -> Option<&Observations> {
         self.observed.as_deref()
+    }
+
+    /// The policy by which handshakes are done.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The verdict on a client that would show `chain`, its own certificate first, at `now`. Nothing where none is asked
+    /// for. That the client has the key of it cannot be told.
+    pub fn judge(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Option<Verdict> {
+        let verifier = self.verifier.as_ref()?;
+        Some(match chain {
+            [] => Verdict::of_no_certificate(),
+            [end_entity, sent @ ..] => verifier.judge(end_entity, sent, now),
+        })
     }
 
     /// Whether the certificate that the listener serves by default is published.
@@ -156,14 +165,19 @@ impl ServerTls {
             };
         }
         let table = self.published.load();
-        let credential = match select(&table, &self.selection, &ClientOffer::from(hello)) {
-            Choice::Certificate { credential, .. } => credential,
+        let (candidate, by, is_verifiable) = match select(&table, &self.selection, &ClientOffer::from(hello))
+        {
+            Choice::Certificate {
+                candidate,
+                by,
+                is_verifiable,
+            } => (candidate, by, is_verifiable),
             Choice::Missing(lookup) => return Decision::LookUp(lookup),
             Choice::NothingYet => return Decision::Refuse(Refusal::NothingPublished),
             Choice::UnknownName => return Decision::Refuse(Refusal::UnknownName),
         };
         let configs = match &self.post_quantum {
-            Some(preferred) if preferred.is_offered_by(hello) => &preferred.configs,
+            Some(preferred) if self.can_be_post_quantum(hello) => preferred,
             _ => &self.configs,
         };
         let config = match self.alpn_mismatch {
@@ -174,10 +188,17 @@ impl ServerTls {
         Decision::Handshake {
             config: config.clone(),
             chosen: Chosen {
-                key: credential.certified_key().clone(),
-                client: self.asks_clients.then(Arc::<Place>::default),
+                candidate: candidate.clone(),
+                by,
+                is_verifiable,
+                client: self.verifier.as_ref().map(|_| Arc::<Place>::default()),
             },
         }
+    }
+
+    fn can_be_post_quantum(&self, hello: &ClientHello<'_>) -> bool {
+        let groups = hello.named_groups().unwrap_or_default();
+        self.policy.can_be_post_quantum(hello.cipher_suites(), groups)
     }
 
     /// Whether ALPN gives an answer both sides can live with: a common protocol, or one side that does not ask.
@@ -203,13 +224,6 @@ impl Configs {
     }
 }
 
-impl PostQuantum {
-    fn is_offered_by(&self, hello: &ClientHello<'_>) -> bool {
-        let groups = hello.named_groups().unwrap_or_default();
-        self.policy.can_be_post_quantum(hello.cipher_suites(), groups)
-    }
-}
-
 /// What to do with a client.
 #[derive(Clone, Debug)]
 pub enum Decision {
@@ -229,7 +243,7 @@ pub enum Decision {
 }
 
 /// Why a client is refused before the handshake.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// It offers `acme-tls/1` and nothing else, but no challenge is pending for its server name.
     #[error("no tls-alpn-01 challenge is pending for the server name")]
@@ -319,7 +333,7 @@ fn server_config(
     listener: &ListenerConfig,
     policy: &Policy,
     provider: Arc<CryptoProvider>,
-    client_ca: Option<&CaBundle>,
+    verifier: Option<&Arc<ClientVerifier>>,
 ) -> Result<ServerConfig, TlsError> {
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(policy.protocol_versions())
@@ -328,26 +342,11 @@ fn server_config(
             policy: policy.name().to_owned(),
             source,
         })?;
-    let mut config = match listener.authentication.client_ca() {
-        Some(name) => {
-            let bundle = client_ca.filter(|bundle| bundle.name() == name);
-            let bundle = bundle.ok_or_else(|| TlsError::MissingClientCa {
-                listener: listener.name.clone(),
-                client_ca: name.to_owned(),
-            })?;
-            let algorithms = policy.provider().signature_verification_algorithms;
-            builder
-                .with_client_cert_verifier(Arc::new(ClientVerifier::new(
-                    listener,
-                    bundle.clone(),
-                    algorithms,
-                )))
-                .with_cert_resolver(Arc::new(Resolver))
-        }
-        None => builder
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Resolver)),
+    let builder = match verifier {
+        Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
+        None => builder.with_no_client_auth(),
     };
+    let mut config = builder.with_cert_resolver(Arc::new(Resolver));
     config.ignore_client_order = policy.ignore_client_order();
     config.max_early_data_size = 0;
     // Sessions would be kept under a lock, and for one worker's clients only by chance.
@@ -366,6 +365,28 @@ fn server_config(
         }
     }
     Ok(config)
+}
+
+/// Who looks at the certificates of the listener's clients, where it asks for them.
+fn verifier(
+    listener: &ListenerConfig,
+    policy: &Policy,
+    client_ca: Option<&CaBundle>,
+) -> Result<Option<Arc<ClientVerifier>>, TlsError> {
+    let Some(name) = listener.authentication.client_ca() else {
+        return Ok(None);
+    };
+    let bundle = client_ca.filter(|bundle| bundle.name() == name);
+    let bundle = bundle.ok_or_else(|| TlsError::MissingClientCa {
+        listener: listener.name.clone(),
+        client_ca: name.to_owned(),
+    })?;
+    let algorithms = policy.provider().signature_verification_algorithms;
+    Ok(Some(Arc::new(ClientVerifier::new(
+        listener,
+        bundle.clone(),
+        algorithms,
+    ))))
 }
 
 /// What a policy says of sessions.

@@ -59,8 +59,8 @@ fn lookup(criterion: &mut Criterion, many: &Many) {
             bencher.iter(|| {
                 let name = asked_for.next().expect("a cycle");
                 match select(&table, &selection, &offer(black_box(name))) {
-                    Choice::Certificate { by, credential, .. } if by == expected => {
-                        black_box(credential);
+                    Choice::Certificate { by, candidate, .. } if by == expected => {
+                        black_box(candidate);
                     }
                     other => panic!("{name}: {other:?}"),
                 }
