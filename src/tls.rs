@@ -13,6 +13,7 @@ mod chosen;
 mod client_auth;
 mod index;
 mod offer;
+mod preview;
 mod published;
 mod selection;
 mod server;
@@ -25,7 +26,8 @@ pub use client_auth::{
     AuthenticationGeneration, Observation, Observations, RejectionReason, Verdict, client_verifier,
 };
 pub use index::StoredNames;
-pub use offer::{Misfit, Offer};
+pub use offer::{Misfit, Offer, client_hello};
+pub use preview::{Preview, Reason};
 pub use published::{LookupRequest, PublishedCertificates};
 pub use selection::{Choice, ClientOffer, MatchedBy, Selection, select};
 pub use server::{Decision, Refusal, ServerTls, TlsError, alert_record};

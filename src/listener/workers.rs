@@ -67,7 +67,8 @@ impl Workers {
         metrics: &Metrics,
     ) -> RunningListener {
         let metrics = metrics.listener(&settings.config.name);
-        let (running, shared) = RunningListener::new(bound.local_addr(), settings, metrics, self.workers.len());
+        let (running, shared) =
+            RunningListener::new(bound.local_addr(), settings, metrics, self.workers.len());
         for (worker, socket) in self.workers.iter().zip(bound.into_sockets()) {
             let accepting = shared.accepting();
             let stage = running.stage();

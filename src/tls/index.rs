@@ -131,11 +131,7 @@ impl NameIndex {
         self.find(true, parent(name))
     }
 
-    fn find<'t>(
-        &'t self,
-        wildcard: bool,
-        base: &'t str,
-    ) -> Option<impl Iterator<Item = &'t Arc<Candidate>>> {
+    fn find<'t>(&'t self, wildcard: bool, base: &'t str) -> Option<impl Iterator<Item = &'t Arc<Candidate>>> {
         let holds = move |candidate: &&Arc<Candidate>| {
             let mut names = candidate.credential.leaf().names.iter();
             names.any(|pattern| pattern.is_wildcard() == wildcard && pattern.base().as_str() == base)

@@ -3,10 +3,12 @@
 //! Nothing here tells one client from another of its kind: no server name, no random value, no session, no address, no
 //! order and no unknown value. So a count of offers may be kept and shown.
 
+mod hello;
 mod known;
 
 use rustls::SignatureScheme;
 
+pub use self::hello::client_hello;
 use self::known::{CIPHER_SUITES, GROUPS, Known, Numbers, PROTOCOLS, SIGNATURE_SCHEMES, VERSIONS};
 use super::KeyKind;
 use super::selection::RSA;

@@ -10,6 +10,7 @@ pub(super) struct Known {
     page_of: [u8; 256],
     pages: Vec<[u16; 256]>,
     names: Vec<&'static str>,
+    values: Vec<u16>,
 }
 
 /// Cipher suites. What only signals something is none.
@@ -32,6 +33,7 @@ impl Known {
             // The page of everything that is not known.
             pages: vec![[UNKNOWN; 256]],
             names: Vec::new(),
+            values: Vec::new(),
         };
         for value in 0..=u16::MAX {
             let Some(name) = name(value) else { continue };
@@ -43,6 +45,7 @@ impl Known {
             }
             known.pages[usize::from(*page)][usize::from(low)] = known.names.len() as u16;
             known.names.push(name);
+            known.values.push(value);
         }
         known
     }
@@ -53,6 +56,12 @@ impl Known {
         let page = self.pages.get(usize::from(self.page_of[usize::from(high)]))?;
         let number = page[usize::from(low)];
         (number != UNKNOWN).then_some(usize::from(number))
+    }
+
+    /// The value of a name.
+    pub(super) fn value(&self, name: &str) -> Option<u16> {
+        let number = self.names.iter().position(|known| *known == name)?;
+        self.values.get(number).copied()
     }
 
     /// The name of a number.
