@@ -7,6 +7,7 @@ mod certificates;
 mod completion;
 mod demo;
 mod environment;
+mod explain;
 mod log;
 mod output;
 mod policy;
@@ -99,6 +100,9 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
             gateway.block_on(async |client| resources::ca_bundle(&client, command).await)
         }
         Command::Diff { diff, gateway } => gateway.block_on(async |client| apply::diff(&client, &diff).await),
+        Command::Explain { explain, gateway } => {
+            gateway.block_on(async |client| explain::explain(&client, &explain).await)
+        }
         Command::Listener { command, gateway } => {
             gateway.block_on(async |client| resources::listener(&client, command).await)
         }

@@ -10,6 +10,7 @@ mod ca_bundles;
 mod control_plane;
 mod data_plane;
 mod error;
+mod handshakes;
 mod operations;
 mod resources;
 mod three_way;

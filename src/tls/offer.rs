@@ -71,29 +71,29 @@ impl Offer {
 
     /// The protocol versions as OpenSSL writes them, the newest first. A client without the extension of TLS 1.3 names
     /// its newest only.
-    pub fn versions(&self) -> impl Iterator<Item = &'static str> {
+    pub fn versions(&self) -> impl Iterator<Item = &'static str> + use<> {
         let versions = self.versions.iter().rev();
         versions.filter_map(|number| VERSIONS.get(number).copied())
     }
 
     /// The cipher suites.
-    pub fn cipher_suites(&self) -> impl Iterator<Item = &'static str> {
+    pub fn cipher_suites(&self) -> impl Iterator<Item = &'static str> + use<> {
         self.cipher_suites.iter().map(|number| CIPHER_SUITES.name(number))
     }
 
     /// The key exchange groups.
-    pub fn groups(&self) -> impl Iterator<Item = &'static str> {
+    pub fn groups(&self) -> impl Iterator<Item = &'static str> + use<> {
         self.groups.iter().map(|number| GROUPS.name(number))
     }
 
     /// The signature schemes that it verifies.
-    pub fn signature_schemes(&self) -> impl Iterator<Item = &'static str> {
+    pub fn signature_schemes(&self) -> impl Iterator<Item = &'static str> + use<> {
         let schemes = self.signature_schemes.iter();
         schemes.map(|number| SIGNATURE_SCHEMES.name(number))
     }
 
     /// The application protocols.
-    pub fn protocols(&self) -> impl Iterator<Item = &'static str> {
+    pub fn protocols(&self) -> impl Iterator<Item = &'static str> + use<> {
         let protocols = self.protocols.iter();
         protocols.filter_map(|number| PROTOCOLS.get(number).copied())
     }

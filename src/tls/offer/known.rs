@@ -119,7 +119,7 @@ impl<const WORDS: usize> Numbers<WORDS> {
     }
 
     /// In ascending order.
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = usize> {
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = usize> + use<WORDS> {
         let words = self.0;
         (0..64 * WORDS).filter(move |number| words[number / 64] >> (number % 64) & 1 == 1)
     }
