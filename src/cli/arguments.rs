@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::explain::Explain;
+use super::explain::Asked;
 use super::policy::PolicyCommand;
 use super::resource_arguments::{ApplyFile, CaBundleCommand, DiffFile, ListenerCommand};
 use super::{Failure, environment};
@@ -87,11 +87,11 @@ pub(super) enum Command {
     ///
     /// Asks the running gateway: it takes a ClientHello the way of a live one, up to its first answer, and sends nothing.
     #[command(after_help = "Example: certgate explain web --sni www.example.com\n\
-                      Example: certgate explain web --sni www.example.com --client 'Java 8' --alpn h2\n\
+                      Example: certgate explain web --sni www.example.com --client firefox --alpn h2\n\
                       Example: certgate explain web --sni www.example.com --client-certificate client.pem")]
     Explain {
         #[command(flatten)]
-        explain: Explain,
+        asked: Asked,
         #[command(flatten)]
         gateway: Connection,
     },

@@ -11,7 +11,7 @@ use super::output::Printed;
 use crate::admin::{Client, api};
 
 #[derive(Debug, Args)]
-pub(super) struct Explain {
+pub(super) struct Asked {
     /// The listener.
     listener: String,
     /// The server name that the client asks for; without it, it asks for none.
@@ -31,16 +31,16 @@ pub(super) struct Explain {
     form: Form,
 }
 
-pub(super) async fn explain(client: &Client, explain: &Explain) -> Result<ExitCode, Failure> {
-    let certificates = explain.client_certificate.as_deref().map(certificates);
+pub(super) async fn explain(client: &Client, asked: &Asked) -> Result<ExitCode, Failure> {
+    let certificates = asked.client_certificate.as_deref().map(certificates);
     let request = api::ExplainRequest {
-        server_name: explain.sni.clone(),
-        client: explain.client.clone(),
-        alpn: explain.alpn.clone(),
+        server_name: asked.sni.clone(),
+        client: asked.client.clone(),
+        alpn: asked.alpn.clone(),
         client_certificate_pem: certificates.transpose()?,
     };
-    let explanation = client.explain(&explain.listener, &request).await?;
-    match explain.form.output {
+    let explanation = client.explain(&asked.listener, &request).await?;
+    match asked.form.output {
         OutputFormat::Json => Printed::json(&explanation)?,
         OutputFormat::Text => print(&explanation)?,
     }
