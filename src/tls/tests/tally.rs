@@ -29,10 +29,7 @@ fn an_offer_is_what_rustls_reads_too() {
     let accepted = acceptor.accept().ok().flatten().unwrap();
     let read = accepted.client_hello();
     let offer = Offer::read(&bytes[5..]).unwrap();
-    fn same<'a>(
-        ours: impl Iterator<Item = &'static str>,
-        theirs: impl Iterator<Item = Option<&'static str>>,
-    ) {
+    fn same(ours: impl Iterator<Item = &'static str>, theirs: impl Iterator<Item = Option<&'static str>>) {
         let mut ours: Vec<_> = ours.collect();
         let mut theirs: Vec<_> = theirs.flatten().filter(|name| !name.ends_with("_SCSV")).collect();
         ours.sort_unstable();
