@@ -12,6 +12,7 @@ mod data_plane;
 mod error;
 mod handshakes;
 mod operations;
+mod recheck;
 mod resources;
 mod three_way;
 mod views;
@@ -127,6 +128,7 @@ impl Gateway {
             check,
             applied: ArcSwap::from_pointee(candidate.applied),
             turn: Default::default(),
+            rechecks: Default::default(),
             dns,
             issuers,
             solver,

@@ -8,6 +8,7 @@
 //! settings they began with.
 
 mod accept;
+mod admitted;
 mod bind;
 mod client_hello;
 mod connection;
@@ -22,6 +23,7 @@ mod socket;
 mod tallies;
 mod workers;
 
+pub use self::admitted::Admission;
 pub use self::bind::{BoundListener, ListenerError};
 pub use self::rehearsal::{Agreed, Rehearsal, rehearse};
 pub use self::running::{ListenerSettings, RunningListener, Service};

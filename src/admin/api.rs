@@ -21,6 +21,30 @@ pub use crate::admin::resources::{
 pub use crate::dns::DomainVerdict;
 pub use crate::inventory::{AuditOutcome, AuditRecord, Caller};
 
+/// `POST /v1/listeners/{name}/recheck`.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct Recheck {
+    /// Connections that are open and past their handshake.
+    pub connections: usize,
+    /// Those of them that would not be let in now.
+    pub no_longer_admitted: usize,
+    /// Why not.
+    pub reasons: Vec<RecheckReason>,
+    /// Whether they are being closed.
+    pub closing: bool,
+}
+
+/// Connections that would not be let in now for the same reason.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct RecheckReason {
+    /// As in `certgate_client_certificate_rejections_total`.
+    pub reason: String,
+    /// How many.
+    pub connections: usize,
+    /// Subjects of their certificates, the first ten.
+    pub subjects: Vec<String>,
+}
+
 /// `GET /v1/status`.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Status {

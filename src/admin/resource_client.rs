@@ -53,6 +53,22 @@ impl Client {
             .map(drop)
     }
 
+    /// `POST /v1/listeners/{name}/recheck`: which open connections would not be let in now; unless `dry_run` they are
+    /// closed, `per_second` each second.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn recheck(
+        &self,
+        listener: &str,
+        dry_run: bool,
+        per_second: u16,
+    ) -> Result<api::Recheck, ClientError> {
+        let listener = encoded(listener);
+        let path = format!("/v1/listeners/{listener}/recheck?dry_run={dry_run}&per_second={per_second}");
+        self.call(Method::POST, &path, None::<&()>).await
+    }
+
     /// `POST /v1/apply`: bring the gateway to files, or ask what that would change.
     ///
     /// # Errors

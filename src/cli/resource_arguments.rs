@@ -40,6 +40,25 @@ pub(super) enum ListenerCommand {
         #[arg(long, value_name = "BUNDLE")]
         client_ca: Option<String>,
     },
+    /// Judge open connections once more, and close those that would not be let in now.
+    ///
+    /// For after a CA, a CRL or `allow_clients` has changed, or a client certificate has expired: open connections are
+    /// not touched by that. They are closed at a pace, so that not all come back at once.
+    #[command(
+        after_help = "Example: certgate listener recheck web --dry-run\nExample: certgate listener recheck web --per-second 20"
+    )]
+    Recheck {
+        /// The listener.
+        name: String,
+        /// Only say which, and why.
+        #[arg(long)]
+        dry_run: bool,
+        /// How many to close each second, 1 to 10000.
+        #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10000))]
+        per_second: u16,
+        #[command(flatten)]
+        form: Form,
+    },
     /// Accept connections again.
     #[command(after_help = "Example: certgate listener enable web")]
     Enable {

@@ -39,6 +39,18 @@ pub(super) async fn listener(client: &Client, command: ListenerCommand) -> Resul
                 "listener `{name}` is {mode}{against}, from the next handshake on\n"
             ))?;
         }
+        ListenerCommand::Recheck {
+            name,
+            dry_run,
+            per_second,
+            form,
+        } => {
+            let report = client.recheck(&name, dry_run, per_second).await?;
+            match form.output {
+                OutputFormat::Json => Printed::json(&report)?,
+                OutputFormat::Text => recheck_text(&name, &report, per_second)?,
+            }
+        }
         ListenerCommand::Enable { name } => {
             patch(client, &name, &table(json!({ "enabled": true }))).await?;
             Printed::text(format!("listener `{name}` accepts connections\n"))?;
@@ -82,6 +94,29 @@ pub(super) async fn ca_bundle(client: &Client, command: CaBundleCommand) -> Resu
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn recheck_text(name: &str, report: &api::Recheck, per_second: u16) -> Result<(), Failure> {
+    let api::Recheck {
+        connections,
+        no_longer_admitted,
+        ..
+    } = report;
+    Printed::text(format!(
+        "listener `{name}`: {connections} open connections, {no_longer_admitted} of them would not be let in now\n"
+    ))?;
+    if report.reasons.is_empty() {
+        return Ok(());
+    }
+    let rows = report.reasons.iter().map(|reason| {
+        let subjects = reason.subjects.join("; ");
+        vec![reason.reason.clone(), reason.connections.to_string(), subjects]
+    });
+    Printed::table(&["REASON", "CONNECTIONS", "SUBJECTS"], rows, Surplus::Wrap)?;
+    match report.closing {
+        true => Printed::text(format!("they are being closed, {per_second} each second\n")),
+        false => Printed::text("nothing was closed; without --dry-run they are\n"),
+    }
 }
 
 async fn add(client: &Client, name: &str, pem: &str) -> Result<(), Failure> {

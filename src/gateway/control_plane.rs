@@ -36,6 +36,8 @@ pub(super) struct ControlPlane {
     pub(super) applied: ArcSwap<Applied>,
     /// Held by whoever changes the configuration, or has listeners prepared and swapped.
     pub(super) turn: tokio::sync::Mutex<()>,
+    /// Listeners of which connections are being closed that are no longer admitted.
+    pub(super) rechecks: Mutex<BTreeSet<String>>,
     pub(super) dns: Arc<ArcSwap<DnsChecker>>,
     pub(super) issuers: Arc<Issuers>,
     pub(super) solver: Arc<dyn ChallengeSolver>,

@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::config::{AdminConfig, CaBundleConfig, Config, ListenerConfig, Protocol, ServerGroupConfig};
 use crate::gateway::{GatewayError, ca_bundles};
 use crate::http::TokenTable;
-use crate::listener::{BoundListener, ListenerSettings, RunningListener, Service, Workers};
+use crate::listener::{Admission, BoundListener, ListenerSettings, RunningListener, Service, Workers};
 use crate::metrics::Metrics;
 use crate::policy::{self, Policy};
 use crate::tls::{ChallengeTable, Lookup, PublishedCertificates, Selection, ServerTls};
@@ -197,6 +197,28 @@ impl DataPlane {
     /// The names of the configuration's own policies.
     pub(super) fn own_policies(&self) -> Vec<String> {
         self.running().policies.keys().cloned().collect()
+    }
+
+    /// How listener `name` treats the next client, and all connections under that name that are past their handshake;
+    /// nothing where there is no such listener, or it speaks no TLS.
+    pub(super) fn admissions(&self, name: &str) -> Option<(Arc<ServerTls>, Vec<Arc<Admission>>)> {
+        let running = self.running();
+        let listener = running.listeners.get(name)?;
+        let Service::Tls { tls, .. } = &listener.settings().service else {
+            return None;
+        };
+        let leaving = running.leaving.iter().map(Arc::as_ref);
+        let leaving = leaving.filter(|leaving| leaving.settings().config.name.as_ref() == name);
+        let open = leaving.chain([listener]).flat_map(RunningListener::admissions);
+        Some((tls.clone(), open.collect()))
+    }
+
+    /// How listener `name` treats the next client; nothing where there is none, or it speaks no TLS.
+    pub(super) fn tls(&self, name: &str) -> Option<Arc<ServerTls>> {
+        match &self.running().listeners.get(name)?.settings().service {
+            Service::Tls { tls, .. } => Some(tls.clone()),
+            Service::Http { .. } => None,
+        }
     }
 
     /// The server groups, in the order of their names.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rustls::AlertDescription;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::admin::{HandshakeOperations, Problem, api};
 use crate::backend::ServerGroup;
+use crate::clock::Timestamp;
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::operations::servers;
 use crate::listener::{ListenerSettings, Rehearsal, Service, rehearse};
@@ -73,9 +74,7 @@ impl HandshakeOperations for ControlPlane {
         let hello = client_hello(client, server_name.as_ref(), &protocols)
             .map_err(|error| Problem::internal(&error))?;
         let rehearsal = rehearse(&listening.tls, hello).await;
-        let now = u64::try_from(self.clock.now().unix_seconds()).unwrap_or_default();
-        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now));
-        let authentication = listening.authentication(&shown, now);
+        let authentication = listening.authentication(&shown, self.clock.now());
         let policy = listening.tls.policy();
         let mut explanation = api::Explanation {
             listener: listener.to_owned(),
@@ -170,7 +169,7 @@ impl ControlPlane {
         })
     }
 
-    fn since(&self, counts: &Counts) -> Option<crate::clock::Timestamp> {
+    fn since(&self, counts: &Counts) -> Option<Timestamp> {
         let since = counts.since?;
         Some(self.clock.now() - since.elapsed())
     }
@@ -184,7 +183,7 @@ struct Listening {
 }
 
 impl Listening {
-    fn authentication(&self, shown: &[CertificateDer<'_>], now: UnixTime) -> api::ExplainedAuthentication {
+    fn authentication(&self, shown: &[CertificateDer<'_>], now: Timestamp) -> api::ExplainedAuthentication {
         let authentication = &self.settings.config.authentication;
         let verdict = self.tls.judge(shown, now);
         let rejection = verdict.as_ref().and_then(|verdict| verdict.rejection());

@@ -13,6 +13,7 @@ use crate::cause::with_causes;
 use crate::config::{Diagnostics, Files, ResourceId, ResourceKind, ResourceTable};
 use crate::gateway::applied::{Applied, said};
 use crate::gateway::control_plane::ControlPlane;
+use crate::gateway::recheck::recheck;
 use crate::gateway::{GatewayError, data_plane, three_way};
 use crate::inventory::{Changed, Live, ResourceRecord, ResourceRecords};
 
@@ -51,6 +52,15 @@ impl ResourceOperations for ControlPlane {
             }
         });
         finished(work).await
+    }
+
+    async fn recheck(
+        self: Arc<Self>,
+        listener: String,
+        dry_run: bool,
+        per_second: u16,
+    ) -> Result<api::Recheck, Problem> {
+        recheck(&self, listener, dry_run, per_second).await
     }
 
     async fn apply(self: Arc<Self>, request: api::ApplyRequest) -> Result<api::ApplyReport, Problem> {

@@ -65,7 +65,7 @@ async fn open(
     let deadline = settings.config.handshake_timeout;
     let handshake = shake_hands(&mut client, settings, shared, report);
     match timeout(deadline, handshake).await {
-        Ok(Ok(Session::Forward(session))) => forward(client, session, settings, report).await,
+        Ok(Ok(Session::Forward(session))) => forward(client, session, settings, shared, report).await,
         Ok(Ok(Session::Challenge(mut session))) => {
             report.ended(Outcome::Challenge);
             let mut last_words = session.unsent;
@@ -140,6 +140,7 @@ async fn forward(
     client: TcpStream,
     established: Established,
     settings: &ListenerSettings,
+    shared: &Shared,
     report: &mut Report,
 ) -> Option<Box<Link>> {
     let ListenerSettings { config, service } = settings;
@@ -150,7 +151,8 @@ async fn forward(
     match server_group.connect(config.connect_timeout).await {
         Ok(connected) => {
             report.forwarded_to(connected.server.address().clone());
-            Some(Link::new(client, established, Peer::new(connected.stream)))
+            let backend = Peer::new(connected.stream);
+            Some(Link::new(client, established, backend, &shared.admissions))
         }
         Err(error) => {
             // The client sees a reset, as it would if it had come to the backend itself. A `close_notify` would
@@ -182,6 +184,10 @@ async fn close(mut link: Box<Link>, end: End, report: &mut Report) {
         End::ClientReset(error) => report.failed(Outcome::ClientReset, &error),
         End::ClientTruncated => report.ended(Outcome::ClientTruncated),
         End::IdleTimeout => report.ended(Outcome::IdleTimeout),
+        End::NoLongerAdmitted(reason) => {
+            report.failed(Outcome::NoLongerAdmitted, &reason);
+            part_from_client(link, Some(RecordError::NoLongerAdmitted)).await;
+        }
     }
 }
 

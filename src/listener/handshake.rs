@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use rustls::pki_types::CertificateDer;
 use rustls::server::{Accepted, AcceptedAlert, Acceptor, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
 use rustls::{AlertDescription, CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion, ServerConfig};
@@ -108,6 +109,8 @@ impl Greeted {
 pub(super) struct Established {
     pub(super) session: Box<Session>,
     pub(super) negotiated: Negotiated,
+    /// What the client has shown, its own certificate first.
+    pub(super) certificates: Box<[CertificateDer<'static>]>,
     /// Records that have not been looked at yet.
     pub(super) received: Vec<u8>,
     /// The client's first data, if it came with the end of the handshake.
@@ -193,7 +196,10 @@ impl Handshake {
             group: tls.negotiated_key_exchange_group().map(|group| group.name()),
             resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
         };
+        let shown = tls.peer_certificates().unwrap_or_default();
+        let shown = shown.iter().map(|certificate| certificate.clone().into_owned());
         Ok(Established {
+            certificates: shown.collect(),
             session: Box::new(Session::new(self.tls).map_err(without_alert)?),
             negotiated,
             received: self.received,

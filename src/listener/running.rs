@@ -13,6 +13,7 @@ use crate::http::TokenTable;
 use crate::metrics::{Limit, ListenerMetrics};
 use crate::tls::{Counts, ServerTls};
 
+use super::admitted::{Admission, Admissions};
 use super::tallies::Tallies;
 
 /// A listener that accepts connections. When dropped it stops accepting; what is open goes on to its end.
@@ -35,6 +36,7 @@ impl RunningListener {
             metrics,
             tallies: Tallies::new(workers),
             open: AtomicUsize::new(0),
+            admissions: Arc::default(),
             accepting: AtomicUsize::new(0),
             fewer: Notify::new(),
         });
@@ -69,6 +71,11 @@ impl RunningListener {
     /// What the clients of the latest handshakes offered.
     pub fn hellos(&self) -> Counts {
         self.shared.tallies.counts()
+    }
+
+    /// The connections that are open and past their handshake.
+    pub fn admissions(&self) -> Vec<Arc<Admission>> {
+        self.shared.admissions.all()
     }
 
     /// Accepts what the system has queued already, then no more, and gives up the address. Open connections go on.
@@ -162,6 +169,7 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<ListenerMetrics>,
     pub(super) tallies: Tallies,
     open: AtomicUsize,
+    pub(super) admissions: Arc<Admissions>,
     accepting: AtomicUsize,
     fewer: Notify,
 }

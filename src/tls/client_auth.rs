@@ -121,6 +121,11 @@ impl ClientVerifier {
         }
     }
 
+    /// Whether verdicts count.
+    pub(super) fn enforces(&self) -> bool {
+        self.enforce
+    }
+
     /// What `verified` means for a client whose `certificate` it is about.
     fn proven(
         &self,

@@ -1,6 +1,7 @@
 //! What a listener does with a ClientHello.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::Ticketer;
@@ -10,11 +11,14 @@ use rustls::{AlertDescription, ServerConfig};
 
 use super::challenge::{ACME_TLS_ALPN, ChallengeTable, is_challenge};
 use super::chosen::{Chosen, Resolver};
-use super::client_auth::{AuthenticationGeneration, ClientVerifier, Observations, Place, Verdict};
+use super::client_auth::{
+    AuthenticationGeneration, ClientVerifier, Observations, Place, RejectionReason, Verdict,
+};
 use super::published::PublishedCertificates;
 use super::selection::{Choice, ClientOffer, Selection, select};
 use super::table::Lookup;
 use crate::certificate::CaBundle;
+use crate::clock::Timestamp;
 use crate::config::{AlpnMismatch, Authentication, ListenerConfig};
 use crate::policy::Policy;
 
@@ -31,7 +35,7 @@ pub struct ServerTls {
     selection: Selection,
     challenges: Arc<ChallengeTable>,
     generation: AuthenticationGeneration,
-    verifier: Option<Arc<ClientVerifier>>,
+    clients: Option<Arc<ClientVerifier>>,
     observed: Option<Arc<Observations>>,
     /// Versions, suites and groups: a session of other ones is not gone on with.
     rules: String,
@@ -62,11 +66,11 @@ impl ServerTls {
                 listener: listener.name.clone(),
             });
         }
-        let verifier = verifier(listener, policy, client_ca)?;
-        let config = server_config(listener, policy, policy.provider(), verifier.as_ref())?;
+        let clients = client_verifier(listener, policy, client_ca)?;
+        let config = server_config(listener, policy, policy.provider(), clients.as_ref())?;
         let mut post_quantum = None;
         if let Some(provider) = policy.post_quantum_provider() {
-            let mut preferring = server_config(listener, policy, provider, verifier.as_ref())?;
+            let mut preferring = server_config(listener, policy, provider, clients.as_ref())?;
             // A client may offer other groups when it comes back.
             preferring.ticketer = config.ticketer.clone();
             post_quantum = Some(Configs::new(preferring, &listener.alpn));
@@ -80,7 +84,7 @@ impl ServerTls {
             selection: Selection::new(&listener.certificates, listener.unknown_sni),
             challenges,
             generation: AuthenticationGeneration::of(listener, client_ca),
-            verifier,
+            clients,
             observed: matches!(listener.authentication, Authentication::Observe { .. }).then(Arc::default),
             rules: rules(policy),
         })
@@ -117,14 +121,22 @@ impl ServerTls {
         &self.policy
     }
 
-    /// The verdict on a client that would show `chain`, its own certificate first, at `now`. Nothing where none is asked
-    /// for. That the client has the key of it cannot be told.
-    pub fn judge(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Option<Verdict> {
-        let verifier = self.verifier.as_ref()?;
-        Some(match chain {
+    /// The verdict on a client that shows `certificates`, its own first, at `now`; nothing where none is asked for. That
+    /// the client has the key of it cannot be told.
+    pub fn judge(&self, certificates: &[CertificateDer<'_>], now: Timestamp) -> Option<Verdict> {
+        let clients = self.clients.as_ref()?;
+        let seconds = now.unix_seconds().try_into().unwrap_or(0);
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        Some(match certificates {
             [] => Verdict::of_no_certificate(),
-            [end_entity, sent @ ..] => verifier.judge(end_entity, sent, now),
+            [own, others @ ..] => clients.judge(own, others, now),
         })
+    }
+
+    /// Why a client that has shown `certificates`, its own first, would not be let in at `now`; nothing where it would.
+    pub fn rejection(&self, certificates: &[CertificateDer<'_>], now: Timestamp) -> Option<RejectionReason> {
+        self.clients.as_ref().filter(|clients| clients.enforces())?;
+        self.judge(certificates, now)?.rejection()
     }
 
     /// Whether the certificate that the listener serves by default is published.
@@ -191,7 +203,7 @@ impl ServerTls {
                 candidate: candidate.clone(),
                 by,
                 is_verifiable,
-                client: self.verifier.as_ref().map(|_| Arc::<Place>::default()),
+                client: self.clients.as_ref().map(|_| Arc::<Place>::default()),
             },
         }
     }
@@ -329,11 +341,29 @@ pub enum TlsError {
     },
 }
 
+fn client_verifier(
+    listener: &ListenerConfig,
+    policy: &Policy,
+    client_ca: Option<&CaBundle>,
+) -> Result<Option<Arc<ClientVerifier>>, TlsError> {
+    let Some(name) = listener.authentication.client_ca() else {
+        return Ok(None);
+    };
+    let bundle = client_ca.filter(|bundle| bundle.name() == name);
+    let bundle = bundle.ok_or_else(|| TlsError::MissingClientCa {
+        listener: listener.name.clone(),
+        client_ca: name.to_owned(),
+    })?;
+    let algorithms = policy.provider().signature_verification_algorithms;
+    let verifier = ClientVerifier::new(listener, bundle.clone(), algorithms);
+    Ok(Some(Arc::new(verifier)))
+}
+
 fn server_config(
     listener: &ListenerConfig,
     policy: &Policy,
     provider: Arc<CryptoProvider>,
-    verifier: Option<&Arc<ClientVerifier>>,
+    clients: Option<&Arc<ClientVerifier>>,
 ) -> Result<ServerConfig, TlsError> {
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(policy.protocol_versions())
@@ -342,7 +372,7 @@ fn server_config(
             policy: policy.name().to_owned(),
             source,
         })?;
-    let builder = match verifier {
+    let builder = match clients {
         Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
         None => builder.with_no_client_auth(),
     };
@@ -365,28 +395,6 @@ fn server_config(
         }
     }
     Ok(config)
-}
-
-/// Who looks at the certificates of the listener's clients, where it asks for them.
-fn verifier(
-    listener: &ListenerConfig,
-    policy: &Policy,
-    client_ca: Option<&CaBundle>,
-) -> Result<Option<Arc<ClientVerifier>>, TlsError> {
-    let Some(name) = listener.authentication.client_ca() else {
-        return Ok(None);
-    };
-    let bundle = client_ca.filter(|bundle| bundle.name() == name);
-    let bundle = bundle.ok_or_else(|| TlsError::MissingClientCa {
-        listener: listener.name.clone(),
-        client_ca: name.to_owned(),
-    })?;
-    let algorithms = policy.provider().signature_verification_algorithms;
-    Ok(Some(Arc::new(ClientVerifier::new(
-        listener,
-        bundle.clone(),
-        algorithms,
-    ))))
 }
 
 /// What a policy says of sessions.

@@ -23,6 +23,7 @@ mod peer;
 mod policies;
 mod policy_commands;
 mod policy_preview;
+mod recheck;
 mod reload;
 mod requests;
 mod runtime;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::{Command as Script, Stdio};
 use std::time::{Duration, Instant};
 
+use certgate::admin::api::{ApplyRequest, FileText};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -110,6 +111,24 @@ impl Scene {
         assert_eq!(reloaded(&self.gateway).await, None);
     }
 
+    /// As [`becomes`](Self::becomes), where less is asked of clients: no reload does that.
+    async fn is_lowered(&self, from: &str, to: &str) {
+        assert!(self.file.contains(from));
+        self.home.configure(&self.file.replacen(from, to, 1));
+        let path = self.home.path("certgate.toml");
+        let file = FileText {
+            text: std::fs::read_to_string(&path).expect("it was written"),
+            path: path.display().to_string(),
+        };
+        let request = ApplyRequest {
+            files: vec![file],
+            allow_downgrade: true,
+            dry_run: false,
+        };
+        let report = self.gateway.client().apply(&request).await;
+        assert!(report.expect("it is allowed").applied);
+    }
+
     /// Waits until a client comes to `expected`: bundles' files are taken over a moment after they change.
     async fn comes_to(&self, client: &str, expected: Came) {
         let start = Instant::now();
@@ -168,13 +187,13 @@ async fn a_saved_session_is_worth_nothing_after_a_toggle_and_something_after_any
             Came::Full,
             "{version}"
         );
-        scene.becomes("idle_timeout = \"60s\"\n", OBSERVE).await;
+        scene.is_lowered("idle_timeout = \"60s\"\n", OBSERVE).await;
         assert_eq!(
             scene.call(web, version, None, &USE).await,
             Came::Full,
             "{version}"
         );
-        scene.becomes("60s", "60s").await;
+        scene.is_lowered("60s", "60s").await;
         assert_eq!(
             scene.call(web, version, None, &USE).await,
             Came::Full,
