@@ -61,8 +61,9 @@ pub(super) enum PolicyCommand {
     Import(Import),
     /// Tell how many of a listener's latest handshakes a policy would have refused, and why.
     ///
-    /// Each listener counts what its clients offer, some 100,000 handshakes back and without anything that tells one
-    /// client from another. It forgets that with a restart.
+    /// Each listener counts what its clients offer, 50,000 to 100,000 handshakes back on each worker, and without anything
+    /// that tells one client from another. A policy of your own must be in the configuration that runs. Counts begin anew
+    /// with a restart.
     #[command(
         after_help = "Example: certgate policy preview web modern\nExample: certgate policy preview web house --output json"
     )]
