@@ -11,6 +11,8 @@ mod client;
 mod endpoints;
 mod guard;
 pub(crate) mod handshakes;
+mod issuer_client;
+mod issuers;
 mod openapi;
 mod problem;
 mod resource_client;
@@ -29,6 +31,7 @@ pub use access::Admission;
 pub use audit::AuditTrail;
 pub use client::{Client, ClientError, Events};
 pub use handshakes::HandshakeOperations;
+pub use issuers::IssuerOperations;
 pub use problem::{Finding, Problem};
 pub use resources::{Edit, ResourceOperations};
 pub use server::{Server, ServerError};
@@ -39,7 +42,7 @@ use crate::certificate::CertificateName;
 
 /// What a running gateway can be asked to do. Each answer is a body of [`api`], or a [`Problem`].
 #[async_trait]
-pub trait Operations: HandshakeOperations + ResourceOperations {
+pub trait Operations: HandshakeOperations + IssuerOperations + ResourceOperations {
     /// One screen: listeners, certificates, backends, last errors.
     async fn status(&self) -> Result<api::Status, Problem>;
 

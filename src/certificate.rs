@@ -11,6 +11,7 @@ mod desired;
 mod key;
 mod leaf;
 mod pem;
+mod pkcs12;
 
 pub use ca_bundle::{
     CaBundle, CaBundleError, CaBundleProblem, CrlProblem, Revocation, RevocationList, RevocationLists,
@@ -20,4 +21,5 @@ pub use credential::{Credential, CredentialError};
 pub use desired::{CertificateName, CertificateNameError, DesiredCertificate};
 pub use key::{KeyError, KeyType, PrivateKey};
 pub use leaf::{Leaf, LeafError};
-pub use pem::{CredentialPem, PemProblem};
+pub use pem::{CredentialPem, PemProblem, crl_to_pem};
+pub use pkcs12::{Pkcs12Error, Pkcs12Salts};

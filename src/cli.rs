@@ -3,6 +3,8 @@
 mod apply;
 mod arguments;
 mod audit;
+mod ca;
+mod ca_arguments;
 mod certificates;
 mod completion;
 mod demo;
@@ -24,8 +26,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use self::arguments::{Arguments, CaCommand, Command, DnsCommand};
-use self::output::Printed;
+use self::arguments::{Arguments, Command, DnsCommand};
 use crate::cause::with_causes;
 use crate::config::{Diagnostics, Severity};
 
@@ -86,13 +87,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
             form,
             gateway,
         } => gateway.block_on(async |client| audit::audit(&client, after, limit, form.output).await),
-        Command::Ca { command, gateway } => {
-            let CaCommand::Export { name } = command;
-            gateway.block_on(async |client| {
-                Printed::text(client.local_ca_root(&name).await?)?;
-                Ok(ExitCode::SUCCESS)
-            })
-        }
+        Command::Ca { command, gateway } => gateway.block_on(async |client| ca::run(&client, command).await),
         Command::Apply { apply, gateway } => {
             gateway.block_on(async |client| apply::apply(&client, &apply).await)
         }

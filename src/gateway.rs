@@ -7,10 +7,12 @@
 
 mod applied;
 mod ca_bundles;
+mod client_ca;
 mod control_plane;
 mod data_plane;
 mod error;
 mod handshakes;
+mod issuers;
 mod operations;
 mod recheck;
 mod resources;
@@ -36,6 +38,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Files, StoreConfig};
 use crate::dns::DnsChecker;
 use crate::gateway::applied::Applied;
+use crate::gateway::ca_bundles::Bundles;
 use crate::gateway::control_plane::{ControlPlane, Gate, joined};
 use crate::gateway::data_plane::DataPlane;
 use crate::gateway::watched_files::WatchedFiles;
@@ -78,7 +81,10 @@ impl Gateway {
         );
         publisher.start(data_plane::defaults(&config)).await?;
 
-        let prepared = data_plane.prepare(&config)?;
+        let authorities = client_ca::authorities(&config, &inventory, &clock).await?;
+        let bundles = Bundles::load(&config, authorities)?;
+        let admin_tls = data_plane::admin_tls(&config, &bundles, &data_plane.published)?;
+        let prepared = data_plane.prepare(&config, bundles)?;
         let files = WatchedFiles::watch(&config, &inventory, &clock);
         inventory.save_resources(&known, &candidate.applied.known).await?;
 
@@ -92,10 +98,7 @@ impl Gateway {
         let (desired, wanted) = watch::channel(joined(&config, inventory.requested().await?));
         let trail = Arc::new(admin::AuditTrail::new(inventory.clone(), clock.clone()));
         let admission = admin::Admission::default();
-        admission.replace(
-            &config.admin.tokens,
-            data_plane::admin_tls(&config, &data_plane.published)?,
-        );
+        admission.replace(&config.admin.tokens, admin_tls);
         let admin_config = config.admin.clone();
         let config = Arc::new(ArcSwap::from_pointee(config));
         let gate = Gate {
@@ -160,6 +163,7 @@ impl Gateway {
         tasks.spawn(renewed);
 
         tasks.spawn(ca_bundles::watch(control.clone(), stop.subscribe()));
+        tasks.spawn(client_ca::keep(control.clone(), stop.subscribe()));
 
         let announcing = control.clone();
         tasks.spawn(async move {

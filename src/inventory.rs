@@ -9,6 +9,8 @@
 //! | `orders/NAME` | [`OrderRecord`]: the journal of an order under way |
 //! | `accounts/ISSUER` | [`AccountRecord`] |
 //! | `local-cas/ISSUER` | [`LocalCaRecord`] |
+//! | `client-certificates/ISSUER/SERIAL` | [`ClientCertificateRecord`]: signed by a local CA for a client |
+//! | `crls/ISSUER` | [`CrlRecord`], written in the same batch as the revocation it is made for |
 //! | `audit/NUMBER` | [`AuditRecord`] |
 //! | `requested/NAME` | [`DesiredCertificate`](crate::certificate::DesiredCertificate), asked for at run time |
 //! | `resources/KIND/NAME` | [`ResourceRecord`]: what is in force of a table of the configuration |
@@ -18,6 +20,7 @@
 mod audit;
 mod authority;
 mod certificate;
+mod client_certificate;
 mod error;
 mod format;
 mod names;
@@ -37,6 +40,7 @@ use zeroize::Zeroizing;
 pub use audit::{AUDIT_RECORDS, AuditLog, AuditOutcome, AuditRecord, Caller};
 pub use authority::{AccountRecord, CaPair, LocalCaRecord};
 pub use certificate::{CertificateRecord, CertificateState, CurrentCertificate, Source};
+pub use client_certificate::{ClientCertificateRecord, CrlRecord, RevocationReason, Revoked};
 pub use error::InventoryError;
 pub use order::OrderRecord;
 pub use resource::{Changed, Live, ResourceRecord, ResourceRecords};

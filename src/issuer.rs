@@ -21,7 +21,9 @@ pub use acme::{AcmeIssuer, Limits};
 pub use challenge::{Challenge, ChallengeSolver, SolveError};
 pub use error::{FailureClass, IssueError, ValidationFailure};
 pub use files::{FileProblem, FileSource};
-pub use local_ca::LocalCa;
+pub use local_ca::{
+    ClientAuthority, ClientCaError, ClientRequest, ClientRequestProblem, IssuedClient, LocalCa,
+};
 
 use crate::certificate::{CertificateName, CredentialPem, DesiredCertificate};
 use crate::config::ChallengeType;

@@ -15,6 +15,10 @@ pub use crate::admin::handshakes::{
     ClientHellos, ExplainRequest, ExplainedAuthentication, ExplainedBackend, ExplainedCertificate,
     ExplainedPolicy, Explanation, Offered, OfferedTogether, PolicyPreview, PreviewReason,
 };
+pub use crate::admin::issuers::{
+    ClientCertificate, ClientCertificateRequest, Clients, IssuedClientCertificate, Issuer, LocalCa,
+    RevocationRequest,
+};
 pub use crate::admin::resources::{
     ApplyReport, ApplyRequest, Drift, FileText, KeyChange, Resource, TableChange,
 };

@@ -118,8 +118,11 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn local_ca_root(&self, issuer: &str) -> Result<String, ClientError> {
-        let path = format!("/v1/issuers/{}/root", encoded(issuer));
-        let body = self.send(Method::GET, &path, None::<&()>, None).await?;
+        self.text(&format!("/v1/issuers/{}/root", encoded(issuer))).await
+    }
+
+    pub(super) async fn text(&self, path: &str) -> Result<String, ClientError> {
+        let body = self.send(Method::GET, path, None::<&()>, None).await?;
         String::from_utf8(self.collect(body).await?).map_err(|_| self.unintelligible("not text"))
     }
 

@@ -16,7 +16,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::admin::access::Right;
 use crate::admin::route::Route;
-use crate::admin::{AuditTrail, Operations, Problem, api, handshakes, openapi, resources};
+use crate::admin::{AuditTrail, Operations, Problem, api, handshakes, issuers, openapi, resources};
 use crate::certificate::CertificateName;
 use crate::metrics::CONTENT_TYPE;
 
@@ -99,6 +99,7 @@ pub(super) fn routes() -> Vec<Route> {
         .answers_text(&[TEXT])
         .refuses(&[503]),
     ];
+    routes.extend(issuers::routes());
     routes.extend(resources::routes());
     routes.extend(handshakes::routes());
     routes

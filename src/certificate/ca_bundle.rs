@@ -100,6 +100,24 @@ impl CaBundle {
         })
     }
 
+    /// The same bundle with one more CRL, in DER, of the CA whose certificate is `issuer`; where it has one of that CA already,
+    /// the newer counts. Reads no file.
+    ///
+    /// # Errors
+    /// [`CaBundleError::UnusableCrl`] when it is not a CRL that this CA has signed.
+    pub fn with_crl(&self, der: &[u8], issuer: &CertificateDer<'static>) -> Result<Self, CaBundleError> {
+        let revocation = self.revocation.with(der, issuer);
+        let revocation = revocation.map_err(|problem| CaBundleError::UnusableCrl {
+            bundle: self.name.clone(),
+            file: "of the local CA".into(),
+            problem,
+        })?;
+        Ok(Self {
+            revocation: Arc::new(revocation),
+            ..self.clone()
+        })
+    }
+
     /// The bundle's name.
     pub fn name(&self) -> &str {
         &self.name

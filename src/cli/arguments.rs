@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::ca_arguments::CaCommand;
 use super::explain::Asked;
 use super::policy::PolicyCommand;
 use super::resource_arguments::{ApplyFile, CaBundleCommand, DiffFile, ListenerCommand};
@@ -132,7 +133,7 @@ pub(super) enum Command {
         #[command(flatten)]
         gateway: Connection,
     },
-    /// Get the root of one of the gateway's own CAs.
+    /// Give clients certificates of the gateway's own CAs, and revoke them.
     Ca {
         #[command(subcommand)]
         command: CaCommand,
@@ -289,16 +290,6 @@ pub(super) enum CertCommand {
         /// Write to this new file, mode 0600, instead of standard output.
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum CaCommand {
-    /// Print the root certificate of a local CA, for clients to trust.
-    #[command(after_help = "Example: certgate ca export internal > internal-root.pem")]
-    Export {
-        /// The issuer.
-        name: String,
     },
 }
 

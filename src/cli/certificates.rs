@@ -75,7 +75,7 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
             let key = exported.key_pem.unwrap_or_default();
             let text = Zeroizing::new(format!("{}{}", exported.certificate_pem, key.as_str()));
             match to {
-                Some(path) => write_private(&path, &text)?,
+                Some(path) => write_private(&path, text.as_bytes())?,
                 None => Printed::text(&*text)?,
             }
         }
@@ -184,7 +184,7 @@ fn read_import(certificate: &Path, key: Option<&Path>) -> Result<api::Certificat
     })
 }
 
-fn read_pem(path: &Path) -> Result<Zeroizing<String>, Failure> {
+pub(super) fn read_pem(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let fail = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
     let mut bytes = Zeroizing::new(Vec::new());
     let file = File::open(path).map_err(fail)?;
@@ -209,7 +209,8 @@ fn read_pem(path: &Path) -> Result<Zeroizing<String>, Failure> {
 /// More than any chain and key have.
 const MAX_PEM: u64 = 256 << 10;
 
-fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
+/// Writes a new file that only its owner may read.
+pub(super) fn write_private(path: &Path, content: &[u8]) -> Result<(), Failure> {
     let fail = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
     let mut file = OpenOptions::new()
         .write(true)
@@ -217,7 +218,7 @@ fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
         .mode(0o600)
         .open(path)
         .map_err(fail)?;
-    file.write_all(text.as_bytes()).map_err(fail)?;
+    file.write_all(content).map_err(fail)?;
     file.sync_all().map_err(fail)?;
     Ok(())
 }

@@ -232,6 +232,7 @@ fn listener_table(listeners: &[api::Resource]) -> Result<(), Failure> {
 
 fn ca_bundle_table(bundles: &[api::Resource], listeners: &[api::Resource]) -> Result<(), Failure> {
     let rows = bundles.iter().map(|bundle| {
+        let issuer = bundle.keys.get("issuer").and_then(Value::as_str);
         let files = bundle
             .keys
             .get("files")
@@ -248,6 +249,7 @@ fn ca_bundle_table(bundles: &[api::Resource], listeners: &[api::Resource]) -> Re
         let users: Vec<_> = users.map(|listener| listener.name.as_str()).collect();
         vec![
             bundle.name.clone(),
+            issuer.unwrap_or("-").to_owned(),
             files.to_string(),
             inline.matches("-----BEGIN CERTIFICATE-----").count().to_string(),
             if users.is_empty() {
@@ -262,7 +264,14 @@ fn ca_bundle_table(bundles: &[api::Resource], listeners: &[api::Resource]) -> Re
                 .to_owned(),
         ]
     });
-    let header = ["CA BUNDLE", "FILES", "CERTIFICATES", "LISTENERS", "DRIFT"];
+    let header = [
+        "CA BUNDLE",
+        "LOCAL CA",
+        "FILES",
+        "CERTIFICATES",
+        "LISTENERS",
+        "DRIFT",
+    ];
     Printed::table(&header, rows, Surplus::Cut)
 }
 

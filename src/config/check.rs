@@ -52,10 +52,12 @@ pub(super) fn check(
         let files: Vec<_> = files.map(|file| checker.file_with_certificate(file)).collect();
         let crl_files = table.crl_files.items().iter();
         let crl_files: Vec<_> = crl_files.map(|file| checker.file(file)).collect();
+        let issuer = checker.client_issuer(table);
         let certificates_pem = checker.inline_certificates(name, table)?;
         Some(Arc::new(CaBundleConfig {
             name: name.value.clone(),
             files: files.into_iter().collect::<Option<_>>()?,
+            issuer: issuer?,
             certificates_pem,
             crl_files: crl_files.into_iter().collect::<Option<_>>()?,
         }))

@@ -219,7 +219,9 @@ pub struct CertificateFiles {
 pub struct CaBundleConfig {
     /// The bundle's name.
     pub name: String,
-    /// PEM files with the CA certificates; may be empty where `certificates_pem` is there.
+    /// A local CA whose root and CRL belong to it.
+    pub issuer: Option<String>,
+    /// PEM files with the CA certificates; may be empty where `certificates_pem` or `issuer` is there.
     pub files: Vec<PathBuf>,
     /// CA certificates as PEM text.
     pub certificates_pem: Option<String>,

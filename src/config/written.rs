@@ -188,6 +188,9 @@ table! {
         files: List<PathBuf>,
         /// CA certificates themselves, as PEM text; beside `files` or in their place.
         certificates_pem: String,
+        /// A local CA whose clients are let in: its root and its CRL belong to the bundle, always the newest. Beside `files` or
+        /// in their place.
+        issuer: String,
         /// Files with CRLs of these CAs, PEM or DER. A CA without one has revoked nothing.
         crl_files: List<PathBuf>,
     }

@@ -91,8 +91,9 @@ impl ControlPlane {
         }
         data_plane::check_fixed_parts(&self.config.load(), &candidate.config)?;
         let requested = self.inventory.requested().await?;
-        let admin_tls = data_plane::admin_tls(&candidate.config, &self.data_plane.published)?;
-        let prepared = self.data_plane.prepare(&candidate.config)?;
+        let bundles = self.bundles(&candidate.config).await?;
+        let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
+        let prepared = self.data_plane.prepare(&candidate.config, bundles)?;
         let saved = self
             .inventory
             .save_resources(&before.known, &candidate.applied.known);
@@ -125,8 +126,9 @@ impl ControlPlane {
 
     async fn bring_about(&self, before: &Applied, known: ResourceRecords) -> Result<(), GatewayError> {
         let candidate = before.with_known(known).checked(&*self.check)?;
-        let admin_tls = data_plane::admin_tls(&candidate.config, &self.data_plane.published)?;
-        let prepared = self.data_plane.prepare(&candidate.config)?;
+        let bundles = self.bundles(&candidate.config).await?;
+        let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
+        let prepared = self.data_plane.prepare(&candidate.config, bundles)?;
         let saved = self
             .inventory
             .save_resources(&before.known, &candidate.applied.known);

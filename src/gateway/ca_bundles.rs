@@ -1,18 +1,22 @@
-//! The files of CA bundles, taken over when they change, and an alarm before a CRL is out of date.
+//! What client certificates are verified against: bundles of files, taken over when those change, and the gateway's own
+//! CAs; and an alarm before a CRL is out of date.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tokio::sync::watch;
 
 use crate::cause::with_causes;
-use crate::certificate::{CaBundle, RevocationList};
+use crate::certificate::{CaBundle, CaBundleError, RevocationList};
 use crate::clock::Timestamp;
-use crate::config::Config;
+use crate::config::{CaBundleConfig, Config};
+use crate::gateway::GatewayError;
 use crate::gateway::control_plane::ControlPlane;
-use crate::gateway::data_plane;
+use crate::issuer::ClientAuthority;
 
 /// Looks at the bundles' files and CRLs until told to stop.
 pub(super) async fn watch(control: Arc<ControlPlane>, mut stop: watch::Receiver<bool>) {
@@ -34,17 +38,83 @@ pub(super) async fn watch(control: Arc<ControlPlane>, mut stop: watch::Receiver<
     }
 }
 
+/// What clients are verified against, by the names of bundles; and the gateway's own CAs that have signed for clients, by
+/// the names of issuers.
+#[derive(Clone, Default)]
+pub(super) struct Bundles {
+    pub(super) by_name: BTreeMap<String, CaBundle>,
+    pub(super) authorities: Authorities,
+}
+
+/// The gateway's own CAs for clients, by the names of issuers.
+pub(super) type Authorities = BTreeMap<String, Arc<ClientAuthority>>;
+
+impl Bundles {
+    /// Reads the bundles of `config`, of which some hold `authorities`.
+    pub(super) fn load(config: &Config, authorities: Authorities) -> Result<Self, GatewayError> {
+        let load = |(name, config): (&String, &Arc<CaBundleConfig>)| {
+            let bundle = load(config, &authorities).map_err(|source| GatewayError::CaBundle { source })?;
+            Ok::<_, GatewayError>((name.clone(), bundle))
+        };
+        let by_name = config.ca_bundles.iter().map(load).collect::<Result<_, _>>()?;
+        Ok(Self { by_name, authorities })
+    }
+
+    /// The same bundles with a newer CRL of `issuer`. Reads no files: whatever has become of those, what was revoked is
+    /// refused.
+    pub(super) fn with_crl(
+        mut self,
+        config: &Config,
+        issuer: &str,
+        authority: ClientAuthority,
+    ) -> Result<Self, GatewayError> {
+        for (name, bundle) in &mut self.by_name {
+            let of = config
+                .ca_bundles
+                .get(name)
+                .and_then(|bundle| bundle.issuer.as_deref());
+            if of == Some(issuer) {
+                let newer = with_crl_of(bundle, &authority);
+                *bundle = newer.map_err(|source| GatewayError::CaBundle { source })?;
+            }
+        }
+        self.authorities.insert(issuer.to_owned(), Arc::new(authority));
+        Ok(self)
+    }
+}
+
+fn load(config: &CaBundleConfig, authorities: &Authorities) -> Result<CaBundle, CaBundleError> {
+    let authority = config.issuer.as_ref().and_then(|issuer| authorities.get(issuer));
+    let inline = config.certificates_pem.as_deref();
+    let Some(authority) = authority else {
+        return CaBundle::load(&config.name, &config.files, inline, &config.crl_files);
+    };
+    let pem = [
+        inline.unwrap_or_default(),
+        &authority.root_pem,
+        &authority.certificate_pem,
+    ];
+    let bundle = CaBundle::load(
+        &config.name,
+        &config.files,
+        Some(&pem.join("\n")),
+        &config.crl_files,
+    )?;
+    with_crl_of(&bundle, authority)
+}
+
+fn with_crl_of(bundle: &CaBundle, authority: &ClientAuthority) -> Result<CaBundle, CaBundleError> {
+    // What does not parse has signed nothing, and that is said.
+    let issuer = CertificateDer::from_pem_slice(authority.certificate_pem.as_bytes());
+    let issuer = issuer.unwrap_or_else(|_| CertificateDer::from(Vec::new()));
+    bundle.with_crl(&authority.crl.der, &issuer)
+}
+
 /// Has the next handshakes verified against what the files hold now; keeps what there is when that cannot be used.
 async fn take_over(control: &ControlPlane) {
     let _alone = control.turn.lock().await;
-    let config = control.config.load_full();
-    let admin_tls = data_plane::admin_tls(&config, &control.data_plane.published);
-    match admin_tls.and_then(|admin_tls| Ok((admin_tls, control.data_plane.prepare(&config)?))) {
-        Ok((admin_tls, prepared)) => {
-            control.admission.replace(&config.admin.tokens, admin_tls);
-            control.data_plane.commit(prepared);
-            tracing::info!("the files of the CA bundles have changed and were taken over");
-        }
+    match control.renew_bundles().await {
+        Ok(()) => tracing::info!("the files of the CA bundles have changed and were taken over"),
         Err(error) => tracing::error!(
             "the files of the CA bundles have changed and cannot be used; clients are verified as before: {}",
             with_causes(&error)

@@ -9,11 +9,11 @@ use futures_util::FutureExt;
 
 use crate::admin;
 use crate::backend::ServerGroup;
-use crate::certificate::CaBundle;
 use crate::clock::Timestamp;
-use crate::config::{AdminConfig, CaBundleConfig, Config, ListenerConfig, Protocol, ServerGroupConfig};
-use crate::gateway::{GatewayError, ca_bundles};
-use crate::http::TokenTable;
+use crate::config::{AdminConfig, Config, ListenerConfig, Protocol, ServerGroupConfig};
+use crate::gateway::GatewayError;
+use crate::gateway::ca_bundles::{self, Bundles};
+use crate::http::{CrlTable, PublishedCrl, TokenTable};
 use crate::listener::{Admission, BoundListener, ListenerSettings, RunningListener, Service, Workers};
 use crate::metrics::Metrics;
 use crate::policy::{self, Policy};
@@ -25,6 +25,7 @@ pub(super) struct DataPlane {
     pub(super) published: Arc<PublishedCertificates>,
     pub(super) challenges: Arc<ChallengeTable>,
     pub(super) tokens: Arc<TokenTable>,
+    crls: Arc<CrlTable>,
     pub(super) metrics: Arc<Metrics>,
     running: Mutex<Running>,
 }
@@ -33,7 +34,7 @@ pub(super) struct DataPlane {
 struct Running {
     listeners: BTreeMap<Arc<str>, RunningListener>,
     groups: BTreeMap<String, (Arc<ServerGroupConfig>, Arc<ServerGroup>)>,
-    bundles: BTreeMap<String, CaBundle>,
+    bundles: Bundles,
     policies: BTreeMap<String, Arc<Policy>>,
     /// Listeners that accept no more but have connections open.
     leaving: Vec<Arc<RunningListener>>,
@@ -45,7 +46,7 @@ pub(super) struct Prepared {
     replaced: Vec<ListenerSettings>,
     kept: Vec<Arc<str>>,
     groups: BTreeMap<String, (Arc<ServerGroupConfig>, Arc<ServerGroup>)>,
-    bundles: BTreeMap<String, CaBundle>,
+    bundles: Bundles,
     policies: BTreeMap<String, Arc<Policy>>,
 }
 
@@ -57,21 +58,22 @@ impl DataPlane {
             published: Arc::new(PublishedCertificates::cold()),
             challenges: Arc::new(ChallengeTable::new()),
             tokens: Arc::new(TokenTable::new()),
+            crls: Arc::default(),
             metrics: Arc::new(Metrics::new()),
             running: Mutex::default(),
         })
     }
 
-    /// Builds and binds what `config` asks for. What did not change is kept as it is: sockets, tickets, and what is
-    /// known of servers.
-    pub(super) fn prepare(&self, config: &Config) -> Result<Prepared, GatewayError> {
+    /// Builds and binds what `config` asks for, with clients verified against `bundles`. What did not change is kept as it
+    /// is: sockets, tickets, and what is known of servers.
+    pub(super) fn prepare(&self, config: &Config, bundles: Bundles) -> Result<Prepared, GatewayError> {
         let running = self.running();
         let mut prepared = Prepared {
             fresh: Vec::new(),
             replaced: Vec::new(),
             kept: Vec::new(),
             groups: self.groups(config, &running),
-            bundles: bundles(&config.ca_bundles)?,
+            bundles,
             policies: config.policies.clone(),
         };
         let (mut free, mut ours) = (Vec::new(), Vec::new());
@@ -152,10 +154,16 @@ impl DataPlane {
             .leaving
             .retain(|listener| listener.drained().now_or_never().is_none());
         running.groups = groups;
-        self.metrics.crls(bundles.iter().flat_map(|(name, bundle)| {
-            let lists = bundle.revocation().iter();
-            lists.map(|list| (name.as_str(), list.issuer.as_str(), list.next_update))
-        }));
+        let published = bundles.authorities.iter().map(|(issuer, authority)| {
+            let crl = &authority.crl;
+            (issuer.clone(), PublishedCrl::new(crl.number, crl.der.clone()))
+        });
+        self.crls.replace(published.collect());
+        self.metrics
+            .crls(bundles.by_name.iter().flat_map(|(name, bundle)| {
+                let lists = bundle.revocation().iter();
+                lists.map(|list| (name.as_str(), list.issuer.as_str(), list.next_update))
+            }));
         running.bundles = bundles;
         running.policies = policies;
     }
@@ -163,10 +171,15 @@ impl DataPlane {
     /// What is to be said of CRLs at `now`: those that are out of date or soon will be.
     pub(super) fn crl_alarms(&self, now: Timestamp) -> Vec<String> {
         let running = self.running();
-        let bundles = running.bundles.values();
+        let bundles = running.bundles.by_name.values();
         bundles
             .flat_map(|bundle| ca_bundles::alarms(bundle, now))
             .collect()
+    }
+
+    /// What clients are verified against.
+    pub(super) fn bundles(&self) -> Bundles {
+        self.running().bundles.clone()
     }
 
     /// Waits until listeners that are no longer wanted have given up their addresses.
@@ -289,6 +302,7 @@ impl DataPlane {
         let service = match listener.protocol {
             Protocol::Http => Service::Http {
                 tokens: self.tokens.clone(),
+                crls: self.crls.clone(),
             },
             Protocol::Tls => {
                 let inconsistent = |what: &'static str| GatewayError::Inconsistent {
@@ -300,7 +314,7 @@ impl DataPlane {
                     .or_else(|| policy::built_in(&listener.policy))
                     .ok_or_else(|| inconsistent("its policy is missing"))?;
                 let bundle = listener.authentication.client_ca();
-                let bundle = bundle.and_then(|name| prepared.bundles.get(name));
+                let bundle = bundle.and_then(|name| prepared.bundles.by_name.get(name));
                 let tls = ServerTls::build(
                     listener,
                     policy,
@@ -366,13 +380,14 @@ pub(super) fn defaults(config: &Config) -> Vec<Lookup> {
 /// TLS for the admin API, where a certificate is configured for it.
 pub(super) fn admin_tls(
     config: &Config,
+    bundles: &Bundles,
     published: &Arc<PublishedCertificates>,
 ) -> Result<Option<admin::Tls>, GatewayError> {
     let Some(certificate) = &config.admin.certificate else {
         return Ok(None);
     };
-    let bundles = bundles(&config.ca_bundles)?;
-    let client_ca = config.admin.client_ca.as_ref().and_then(|name| bundles.get(name));
+    let client_ca = config.admin.client_ca.as_ref();
+    let client_ca = client_ca.and_then(|name| bundles.by_name.get(name));
     admin::Tls::new(certificate.clone(), client_ca, published.clone())
         .map(Some)
         .map_err(|source| GatewayError::AdminTls { source })
@@ -406,24 +421,11 @@ fn is_unchanged(
             .is_some_and(|(_, group)| Arc::ptr_eq(group, server_group)),
     };
     let same_bundle = match wanted.authentication.client_ca() {
-        Some(client_ca) => prepared.bundles.get(client_ca) == running.bundles.get(client_ca),
+        Some(client_ca) => prepared.bundles.by_name.get(client_ca) == running.bundles.by_name.get(client_ca),
         None => true,
     };
     let same_policy = prepared.policies.get(&wanted.policy) == running.policies.get(&wanted.policy);
     before.config == *wanted && same_group && same_bundle && same_policy
-}
-
-fn bundles(
-    configured: &BTreeMap<String, Arc<CaBundleConfig>>,
-) -> Result<BTreeMap<String, CaBundle>, GatewayError> {
-    let load = |(name, config): (&String, &Arc<CaBundleConfig>)| {
-        let pem = config.certificates_pem.as_deref();
-        match CaBundle::load(name, &config.files, pem, &config.crl_files) {
-            Ok(bundle) => Ok((name.clone(), bundle)),
-            Err(source) => Err(GatewayError::CaBundle { source }),
-        }
-    };
-    configured.iter().map(load).collect()
 }
 
 /// Refuses what can be changed only by a restart.

@@ -9,6 +9,7 @@ use crate::admin::ServerError;
 use crate::certificate::CaBundleError;
 use crate::config::Diagnostics;
 use crate::inventory::InventoryError;
+use crate::issuer::IssueError;
 use crate::listener::ListenerError;
 use crate::tls::TlsError;
 
@@ -36,6 +37,14 @@ pub enum GatewayError {
     CaBundle {
         /// The bundle and the reason.
         source: CaBundleError,
+    },
+    /// A CA of the gateway's own that a CA bundle names cannot be used.
+    #[error("the local CA `{issuer}` cannot be used")]
+    ClientCa {
+        /// The issuer.
+        issuer: String,
+        /// Why.
+        source: IssueError,
     },
     /// The configuration is not valid, alone or with what was changed at run time.
     #[error("{0}")]

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::config::ListenerConfig;
-use crate::http::{TokenTable, serve_connection};
+use crate::http::{CrlTable, TokenTable, serve_connection};
 use crate::metrics::Outcome;
 use crate::record::RecordError;
 use crate::tls::{Decision, Fate, Refusal};
@@ -31,7 +31,9 @@ pub(super) async fn run(
     let config = &settings.config;
     let mut report = Report::new(config.name.clone(), shared.metrics.clone(), source, permit);
     match &settings.service {
-        Service::Http { tokens } => Box::pin(serve_http(client, config, tokens, &mut report)).await,
+        Service::Http { tokens, crls } => {
+            Box::pin(serve_http(client, config, tokens, crls, &mut report)).await;
+        }
         Service::Tls { .. } => {
             let link = Box::pin(open(client, &mut settings, &shared, &mut report)).await;
             drop(shared);
@@ -46,9 +48,11 @@ async fn serve_http(
     client: TcpStream,
     config: &ListenerConfig,
     tokens: &Arc<TokenTable>,
+    crls: &Arc<CrlTable>,
     report: &mut Report,
 ) {
-    match timeout(config.handshake_timeout, serve_connection(client, tokens.clone())).await {
+    let served = serve_connection(client, tokens.clone(), crls.clone());
+    match timeout(config.handshake_timeout, served).await {
         Ok(Ok(())) => report.ended(Outcome::Closed),
         Ok(Err(error)) => report.failed(Outcome::ClientProtocolError, &error),
         Err(_) => report.ended(Outcome::IdleTimeout),

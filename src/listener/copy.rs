@@ -41,8 +41,6 @@ pub(super) struct Link {
     downward: Held,
     /// The session's tickets, which are the first thing to be said but wait for company.
     tickets: Vec<u8>,
-    /// The client had said at once that it will send no more.
-    is_last: bool,
     /// Why the backend takes no more.
     refusal: Option<io::Error>,
     /// The backend's connection broke after what has been read.
@@ -62,10 +60,9 @@ impl Link {
             backend,
             admitted: open.admit(established.certificates),
             received: established.received,
-            upward: Held::from(established.plaintext),
+            upward: Held::default(),
             downward: Held::default(),
             tickets: established.unsent,
-            is_last: established.is_last,
             refusal: None,
             reset: None,
         })
@@ -74,13 +71,8 @@ impl Link {
     /// Copies until both directions have ended, or the connection has.
     pub(super) async fn copy(&mut self, idle_timeout: Duration, report: &mut Report) -> End {
         let mut idle = pin!(sleep(idle_timeout.min(DOZE)));
-        report.received(self.upward.rest().len());
         let mut copying = Copying {
-            upward: if self.is_last {
-                Direction::Ending
-            } else {
-                Direction::Open
-            },
+            upward: Direction::Open,
             downward: Direction::Open,
             has_unread: !self.received.is_empty(),
             link: self,

@@ -98,9 +98,8 @@ impl Greeted {
         Ok(Handshake {
             tls,
             received: self.received,
+            shown: 0,
             unsent: Vec::new(),
-            plaintext: Vec::new(),
-            is_last: false,
         })
     }
 }
@@ -113,10 +112,6 @@ pub(super) struct Established {
     pub(super) certificates: Box<[CertificateDer<'static>]>,
     /// Records that have not been looked at yet.
     pub(super) received: Vec<u8>,
-    /// The client's first data, if it came with the end of the handshake.
-    pub(super) plaintext: Vec<u8>,
-    /// Whether the client will send no more.
-    pub(super) is_last: bool,
     /// Session tickets; they can wait for the first data that goes the same way.
     pub(super) unsent: Vec<u8>,
 }
@@ -134,40 +129,59 @@ pub(super) struct Negotiated {
 pub(super) struct Handshake {
     pub(super) tls: UnbufferedServerConnection,
     received: Vec<u8>,
+    /// So much of it rustls may look at: whole records, and none after the last one of the handshake.
+    shown: usize,
     pub(super) unsent: Vec<u8>,
-    plaintext: Vec<u8>,
-    is_last: bool,
 }
 
 impl Handshake {
     /// Takes in what was received, as far as it goes; true when the handshake is complete.
     pub(super) fn advance(&mut self) -> Result<bool, HandshakeError> {
         loop {
-            let UnbufferedStatus { mut discard, state } = self.tls.process_tls_records(&mut self.received);
+            let UnbufferedStatus { discard, state } =
+                self.tls.process_tls_records(&mut self.received[..self.shown]);
             let mut next = None;
             match state {
                 Ok(ConnectionState::EncodeTlsData(message)) => encode(message, &mut self.unsent),
                 Ok(ConnectionState::TransmitTlsData(message)) => message.done(),
-                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                    while let Some(record) = traffic.next_record() {
-                        let record = record.map_err(without_alert)?;
-                        discard += record.discard;
-                        self.plaintext.extend_from_slice(record.payload);
-                    }
-                }
-                Ok(ConnectionState::PeerClosed) => self.is_last = true,
                 Ok(ConnectionState::BlockedHandshake) => next = Some(Ok(false)),
                 Ok(ConnectionState::WriteTraffic(_)) => next = Some(Ok(true)),
-                Ok(ConnectionState::Closed) => next = Some(Err(HandshakeError::Abandoned)),
+                Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
+                    next = Some(Err(HandshakeError::Abandoned));
+                }
                 // Early data is not accepted, and there is nothing else.
                 Ok(_) => next = Some(Err(without_alert(rustls::Error::HandshakeNotComplete))),
                 Err(error) => return Err(self.failed(error)),
             }
             self.received.drain(..discard);
-            if let Some(next) = next {
-                return next;
+            self.shown -= discard;
+            match next {
+                Some(Ok(false)) if self.show_more() => {}
+                Some(next) => return next,
+                None => {}
             }
         }
+    }
+
+    /// Lets rustls look at one more record, if there is one. What follows the handshake is not for it: our own records
+    /// have their own answers to what clients do.
+    fn show_more(&mut self) -> bool {
+        let unseen = &self.received[self.shown..];
+        let whole = match unseen {
+            [] => return false,
+            // RFC 8446 §5.1 and §5.2; what is no record, rustls refuses at once.
+            [20..=23, 3, _, high, low, rest @ ..] => {
+                let length = usize::from(u16::from_be_bytes([*high, *low]));
+                if length <= LARGEST_RECORD && rest.len() < length {
+                    return false;
+                }
+                unseen.len().min(5 + length)
+            }
+            [20..=23] | [20..=23, 3, ..] => return false,
+            _ => unseen.len(),
+        };
+        self.shown += whole;
+        true
     }
 
     /// Whether what is left to be said is only tickets: in TLS 1.3 the server's part of the handshake ends before the
@@ -203,8 +217,6 @@ impl Handshake {
             session: Box::new(Session::new(self.tls).map_err(without_alert)?),
             negotiated,
             received: self.received,
-            plaintext: self.plaintext,
-            is_last: self.is_last,
             unsent: self.unsent,
         })
     }
@@ -215,7 +227,11 @@ impl Handshake {
         // No further: it would look at the record that failed once more, and fail once more.
         while self.tls.wants_write() {
             // It remembers places in what was received, so it has to see that again.
-            match self.tls.process_tls_records(&mut self.received).state {
+            match self
+                .tls
+                .process_tls_records(&mut self.received[..self.shown])
+                .state
+            {
                 Ok(ConnectionState::EncodeTlsData(message)) => encode(message, &mut alert),
                 _ => break,
             }
@@ -338,6 +354,8 @@ fn without_alert(error: rustls::Error) -> HandshakeError {
     }
 }
 
+/// Of a record's payload with all that protects it (RFC 5246 §6.2.3).
+const LARGEST_RECORD: usize = (1 << 14) + 2048;
 /// Read at once; a handshake is rarely more.
 const CHUNK: usize = 4096;
 const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\

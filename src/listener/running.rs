@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::backend::ServerGroup;
 use crate::config::ListenerConfig;
-use crate::http::TokenTable;
+use crate::http::{CrlTable, TokenTable};
 use crate::metrics::{Limit, ListenerMetrics};
 use crate::tls::{Counts, ServerTls};
 
@@ -140,10 +140,12 @@ pub struct ListenerSettings {
 /// What a listener speaks, with what it needs for that.
 #[derive(Clone, Debug)]
 pub enum Service {
-    /// Plain HTTP: challenges and redirects.
+    /// Plain HTTP: challenges, CRLs and redirects.
     Http {
         /// The challenges that are pending.
         tokens: Arc<TokenTable>,
+        /// The CRLs of the gateway's own CAs.
+        crls: Arc<CrlTable>,
     },
     /// TLS, ended here.
     Tls {

@@ -1,6 +1,7 @@
 //! Certificate revocation lists (RFC 5280 §5), checked once when they are read and asked at each handshake.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
@@ -14,7 +15,7 @@ use crate::clock::Timestamp;
 /// What the CAs of a bundle have revoked. A CA that has given no CRL has revoked nothing.
 #[derive(Debug, Default)]
 pub struct RevocationLists {
-    lists: Vec<RevocationList>,
+    lists: Vec<Arc<RevocationList>>,
     digest: [u8; 32],
 }
 
@@ -58,7 +59,7 @@ impl RevocationLists {
 
     /// Each CRL that counts.
     pub fn iter(&self) -> impl Iterator<Item = &RevocationList> {
-        self.lists.iter()
+        self.lists.iter().map(Arc::as_ref)
     }
 
     /// SHA-256 over the CRLs that count.
@@ -103,15 +104,28 @@ impl RevocationLists {
         let found = split(&content).map_err(Unread::Unusable)?;
         for (index, der) in found.iter().enumerate() {
             let list = RevocationList::verify(index + 1, der, authorities).map_err(Unread::Unusable)?;
-            self.lists.push(list);
+            self.lists.push(Arc::new(list));
         }
         Ok(())
+    }
+
+    /// These, and the CRL `der`, which must be signed by `issuer`.
+    pub(super) fn with(&self, der: &[u8], issuer: &CertificateDer<'static>) -> Result<Self, CrlProblem> {
+        let list = RevocationList::verify(1, der, std::slice::from_ref(issuer))?;
+        let mut lists = self.lists.clone();
+        lists.push(Arc::new(list));
+        let mut all = Self {
+            lists,
+            ..Self::default()
+        };
+        all.settle();
+        Ok(all)
     }
 
     /// Keeps the newest of each CA and each scope, in the order of their content.
     pub(super) fn settle(&mut self) {
         let lists = std::mem::take(&mut self.lists);
-        let is_superseded = |list: &RevocationList| lists.iter().any(|other| other.supersedes(list));
+        let is_superseded = |list: &Arc<RevocationList>| lists.iter().any(|other| other.supersedes(list));
         let superseded: Vec<bool> = lists.iter().map(is_superseded).collect();
         let kept = lists.into_iter().zip(superseded);
         self.lists = kept.filter(|(_, gone)| !gone).map(|(list, _)| list).collect();

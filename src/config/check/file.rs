@@ -55,9 +55,8 @@ impl Checker<'_> {
         bundle: &CaBundle,
     ) -> Option<Option<String>> {
         let written = match &bundle.certificates_pem {
-            Key::Absent if bundle.files.is_absent() => {
-                let help =
-                    "add files = [\"roots.pem\"], or the certificates themselves as `certificates_pem`";
+            Key::Absent if bundle.files.is_absent() && bundle.issuer.is_absent() => {
+                let help = "add files = [\"roots.pem\"], the certificates themselves as `certificates_pem`, or a local CA as `issuer`";
                 self.missing("files", &format!("ca_bundles.{}", name.value), &name.place, help);
                 return None;
             }

@@ -10,7 +10,7 @@ use crate::config::settings::{AcmeConfig, ChallengeType, IssuerConfig, LocalCaCo
 use crate::config::source::Located;
 use crate::config::suggestion;
 use crate::config::word::IssuerKind;
-use crate::config::written::Issuer;
+use crate::config::written::{CaBundle, Issuer};
 
 /// An ACME directory that goes by a name.
 pub(super) struct Directory {
@@ -194,6 +194,36 @@ impl Checker<'_> {
                 .at(place, label)
                 .help("read the CA's terms of service; if you agree, write agree_to_terms = true"),
         );
+    }
+
+    /// The local CA that a CA bundle names, if it names one.
+    pub(super) fn client_issuer(&mut self, bundle: &CaBundle) -> Option<Option<String>> {
+        let written = match &bundle.issuer {
+            Key::Absent => return Some(None),
+            Key::Invalid => return None,
+            Key::Present(written, _) => written,
+        };
+        let issuers = &self.document.issuers;
+        if !self.refers(issuers, "issuers", "issuer", &written.value, &written.place) {
+            return None;
+        }
+        let issuer = issuers
+            .entry(&written.value)
+            .and_then(|entry| entry.table.as_ref());
+        let kind = issuer.and_then(|issuer| issuer.kind.value());
+        if kind.is_some_and(|kind| kind.value != IssuerKind::LocalCa) {
+            let message = format!(
+                "the issuer `{}` is no local CA, so it has no clients",
+                written.value
+            );
+            self.report.push(
+                Diagnostic::new(Code::NotApplicable, message)
+                    .at(&written.place, "not a local CA")
+                    .help("name an issuer with kind = \"local-ca\", or the CA's certificates with `files`"),
+            );
+            return None;
+        }
+        Some(Some(written.value.clone()))
     }
 
     fn local_ca(&mut self, name: &Located<String>, issuer: &Issuer) -> Option<LocalCaConfig> {

@@ -1,0 +1,216 @@
+//! What the admin API can ask of issuers, and of what the gateway's own CAs sign for clients.
+
+use async_trait::async_trait;
+use axum::http::StatusCode;
+
+use crate::admin::{IssuerOperations, Problem, api};
+use crate::cause::with_causes;
+use crate::certificate::crl_to_pem;
+use crate::clock::Timestamp;
+use crate::config::{IssuerConfig, LocalCaConfig};
+use crate::gateway::client_ca::crl_url;
+use crate::gateway::control_plane::ControlPlane;
+use crate::inventory::{ClientCertificateRecord, RevocationReason};
+use crate::issuer::{ClientCaError, ClientRequest, IssueError, LocalCa};
+
+#[async_trait]
+impl IssuerOperations for ControlPlane {
+    async fn issuers(&self) -> Result<Vec<api::Issuer>, Problem> {
+        let config = self.config.load_full();
+        let mut all = Vec::new();
+        for (name, issuer) in &config.issuers {
+            all.push(self.shown(name, issuer).await?);
+        }
+        Ok(all)
+    }
+
+    async fn issuer(&self, name: &str) -> Result<api::Issuer, Problem> {
+        let config = self.config.load_full();
+        match config.issuers.get(name) {
+            Some(issuer) => self.shown(name, issuer).await,
+            None => Err(unknown(name)),
+        }
+    }
+
+    async fn create_local_ca(&self, issuer: &str) -> Result<api::Issuer, Problem> {
+        let ca = self.asked(issuer)?;
+        ca.root_pem().await.map_err(|error| ca_problem(&error))?;
+        self.issuer(issuer).await
+    }
+
+    async fn client_certificates(&self, issuer: &str) -> Result<Vec<api::ClientCertificate>, Problem> {
+        self.asked(issuer)?;
+        let now = self.clock.now();
+        let mut all = self.records(issuer).await?;
+        all.sort_by_key(|record| record.issued_at);
+        Ok(all.into_iter().map(|record| shown(record, now)).collect())
+    }
+
+    async fn issue_client_certificate(
+        &self,
+        issuer: &str,
+        request: api::ClientCertificateRequest,
+    ) -> Result<api::IssuedClientCertificate, Problem> {
+        let ca = self.asked(issuer)?;
+        let request = ClientRequest {
+            csr_pem: request.csr_pem,
+            common_name: request.common_name,
+            dns: request.dns,
+            uri: request.uri,
+            email: request.email,
+            days: request.days,
+        };
+        let issued = self.issue_client(&ca, request).await;
+        let issued = issued.map_err(|error| client_problem(&error))?;
+        Ok(api::IssuedClientCertificate {
+            certificate: shown(issued.record, self.clock.now()),
+            certificate_pem: issued.chain_pem,
+        })
+    }
+
+    async fn revoke_client_certificate(
+        &self,
+        issuer: &str,
+        serial: &str,
+        reason: RevocationReason,
+    ) -> Result<api::ClientCertificate, Problem> {
+        let ca = self.asked(issuer)?;
+        // As people copy it from elsewhere; and what is no such number is no key of the store either.
+        let serial: String = serial.chars().filter(|c| *c != ':').collect();
+        let serial = serial.to_ascii_lowercase();
+        if serial.len() > SERIAL_DIGITS || !serial.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            let (issuer, serial) = (issuer.to_owned(), serial);
+            return Err(client_problem(&ClientCaError::Unknown { issuer, serial }));
+        }
+        let revoked = self.revoke_client(&ca, &serial, reason).await;
+        match revoked.map_err(|error| client_problem(&error))? {
+            Ok(record) => Ok(shown(record, self.clock.now())),
+            Err(error) => Err(Problem::internal(&error).because(
+                "the certificate is revoked for good, but that is not in force yet; do it again once this is mended",
+            )),
+        }
+    }
+
+    async fn crl(&self, issuer: &str) -> Result<String, Problem> {
+        self.asked(issuer)?;
+        let known = self.inventory.crl(issuer).await;
+        match known.map_err(|error| Problem::internal(&error))? {
+            Some(crl) => Ok(crl_to_pem(&crl.value.der)),
+            None => Err(Problem::not_found(format!(
+                "the local CA `{issuer}` has no CRL: it has signed nothing for clients, and no CA bundle names it"
+            ))),
+        }
+    }
+}
+
+impl ControlPlane {
+    /// The local CA called `name`.
+    fn asked(&self, name: &str) -> Result<LocalCa, Problem> {
+        if let Some(ca) = self.local_ca(name) {
+            return Ok(ca);
+        }
+        match self.config.load().issuers.contains_key(name) {
+            true => Err(Problem::conflict(format!(
+                "issuer `{name}` is a CA of the world; only a local CA signs for clients here"
+            ))),
+            false => Err(unknown(name)),
+        }
+    }
+
+    async fn shown(&self, name: &str, issuer: &IssuerConfig) -> Result<api::Issuer, Problem> {
+        let (kind, local_ca) = match issuer {
+            IssuerConfig::Acme(_) => ("acme", None),
+            IssuerConfig::LocalCa(local) => ("local-ca", Some(self.shown_local(name, local).await?)),
+        };
+        Ok(api::Issuer {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            local_ca,
+        })
+    }
+
+    async fn shown_local(&self, name: &str, config: &LocalCaConfig) -> Result<api::LocalCa, Problem> {
+        let ca = LocalCa::new(name, config, self.inventory.clone(), self.clock.clone());
+        let root = ca.root().await.map_err(|error| ca_problem(&error))?;
+        let crl = self.inventory.crl(name).await;
+        let crl = crl.map_err(|error| Problem::internal(&error))?;
+        let now = self.clock.now();
+        let clients = match crl {
+            None => None,
+            Some(crl) => {
+                let all = self.records(name).await?;
+                let count = |wanted| all.iter().filter(|record| state(record, now) == wanted).count();
+                Some(api::Clients {
+                    valid: count("valid"),
+                    revoked: count("revoked"),
+                    expired: count("expired"),
+                    crl_number: crl.value.number,
+                    crl_this_update: crl.value.this_update,
+                    crl_next_update: crl.value.next_update,
+                    crl_url: crl_url(&self.config.load(), name),
+                })
+            }
+        };
+        Ok(api::LocalCa {
+            common_name: config.common_name.clone(),
+            root_fingerprint: root.as_ref().map(|root| root.fingerprint.clone()),
+            root_not_after: root.map(|root| root.not_after),
+            clients,
+        })
+    }
+
+    async fn records(&self, issuer: &str) -> Result<Vec<ClientCertificateRecord>, Problem> {
+        let all = self.inventory.client_certificates(issuer).await;
+        all.map_err(|error| Problem::internal(&error))
+    }
+}
+
+fn shown(record: ClientCertificateRecord, now: Timestamp) -> api::ClientCertificate {
+    let (revoked_at, revocation_reason) = record.revoked.map(|revoked| (revoked.at, revoked.reason)).unzip();
+    api::ClientCertificate {
+        state: state(&record, now).to_owned(),
+        serial: record.serial,
+        common_name: record.common_name,
+        dns: record.dns,
+        uri: record.uri,
+        email: record.email,
+        fingerprint: record.fingerprint,
+        issued_at: record.issued_at,
+        not_after: record.not_after,
+        revoked_at,
+        revocation_reason,
+    }
+}
+
+fn state(record: &ClientCertificateRecord, now: Timestamp) -> &'static str {
+    match record.revoked {
+        Some(_) => "revoked",
+        None if record.not_after < now => "expired",
+        None => "valid",
+    }
+}
+
+fn unknown(name: &str) -> Problem {
+    Problem::not_found(format!(
+        "there is no issuer `{}`; declare it as [issuers.NAME] with kind = \"local-ca\", and `certgate apply` the file",
+        name.escape_debug()
+    ))
+}
+
+fn client_problem(error: &ClientCaError) -> Problem {
+    match error {
+        ClientCaError::Ca(error) => ca_problem(error),
+        ClientCaError::Request(_) => Problem::of(StatusCode::UNPROCESSABLE_ENTITY, with_causes(error)),
+        ClientCaError::Unknown { .. } => Problem::not_found(error.to_string()),
+    }
+}
+
+fn ca_problem(error: &IssueError) -> Problem {
+    match error {
+        IssueError::NotPermitted { .. } => Problem::of(StatusCode::UNPROCESSABLE_ENTITY, with_causes(error)),
+        error => Problem::internal(error),
+    }
+}
+
+/// Twice the octets that a serial number may have (RFC 5280 §4.1.2.2).
+const SERIAL_DIGITS: usize = 40;
