@@ -10,6 +10,7 @@ mod audit;
 mod client;
 mod endpoints;
 mod guard;
+pub(crate) mod handshakes;
 mod issuer_client;
 mod issuers;
 mod openapi;
@@ -29,6 +30,7 @@ use tokio::sync::broadcast;
 pub use access::Admission;
 pub use audit::AuditTrail;
 pub use client::{Client, ClientError, Events};
+pub use handshakes::HandshakeOperations;
 pub use issuers::IssuerOperations;
 pub use problem::{Finding, Problem};
 pub use resources::{Edit, ResourceOperations};
@@ -40,7 +42,7 @@ use crate::certificate::CertificateName;
 
 /// What a running gateway can be asked to do. Each answer is a body of [`api`], or a [`Problem`].
 #[async_trait]
-pub trait Operations: IssuerOperations + ResourceOperations {
+pub trait Operations: HandshakeOperations + IssuerOperations + ResourceOperations {
     /// One screen: listeners, certificates, backends, last errors.
     async fn status(&self) -> Result<api::Status, Problem>;
 

@@ -9,6 +9,7 @@ mod certificates;
 mod completion;
 mod demo;
 mod environment;
+mod explain;
 mod log;
 mod output;
 mod policy;
@@ -94,6 +95,9 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
             gateway.block_on(async |client| resources::ca_bundle(&client, command).await)
         }
         Command::Diff { diff, gateway } => gateway.block_on(async |client| apply::diff(&client, &diff).await),
+        Command::Explain { asked, gateway } => {
+            gateway.block_on(async |client| explain::explain(&client, &asked).await)
+        }
         Command::Listener { command, gateway } => {
             gateway.block_on(async |client| resources::listener(&client, command).await)
         }

@@ -12,6 +12,7 @@ mod control_plane;
 mod crl_urls;
 mod data_plane;
 mod error;
+mod handshakes;
 mod issuers;
 mod operations;
 mod recheck;

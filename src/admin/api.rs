@@ -11,6 +11,10 @@ use crate::certificate::{CertificateName, KeyType};
 use crate::clock::Timestamp;
 use crate::name::NamePattern;
 
+pub use crate::admin::handshakes::{
+    ClientHellos, ExplainRequest, ExplainedAuthentication, ExplainedBackend, ExplainedCertificate,
+    ExplainedPolicy, Explanation, Offered, OfferedTogether, PolicyPreview, PreviewReason,
+};
 pub use crate::admin::issuers::{
     ClientCertificate, ClientCertificateRequest, Clients, IssuedClientCertificate, Issuer, LocalCa,
     RevocationRequest,

@@ -16,7 +16,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::admin::access::Right;
 use crate::admin::route::Route;
-use crate::admin::{AuditTrail, Operations, Problem, api, issuers, openapi, resources};
+use crate::admin::{AuditTrail, Operations, Problem, api, handshakes, issuers, openapi, resources};
 use crate::certificate::CertificateName;
 use crate::metrics::CONTENT_TYPE;
 
@@ -101,6 +101,7 @@ pub(super) fn routes() -> Vec<Route> {
     ];
     routes.extend(issuers::routes());
     routes.extend(resources::routes());
+    routes.extend(handshakes::routes());
     routes
 }
 
@@ -323,6 +324,9 @@ mod tests {
         assert_eq!(with(Right::Open), ["GET /healthz", "GET /readyz"]);
         let mut changing = with(Right::Read);
         changing.retain(|route| !route.starts_with("GET "));
-        assert_eq!(changing, ["POST /v1/dns-checks"]);
+        assert_eq!(
+            changing,
+            ["POST /v1/dns-checks", "POST /v1/listeners/{name}/explain"]
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The typed client's calls about resources and files.
+//! The typed client's calls about resources, files and handshakes.
 
 use hyper::Method;
 
@@ -85,6 +85,41 @@ impl Client {
     pub async fn apply(&self, request: &api::ApplyRequest) -> Result<api::ApplyReport, ClientError> {
         self.call(Method::POST, "/v1/apply", Some(request)).await
     }
+
+    /// `GET /v1/listeners/{name}/client-hellos`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn client_hellos(&self, listener: &str) -> Result<api::ClientHellos, ClientError> {
+        let path = about(listener, "client-hellos");
+        self.call(Method::GET, &path, None::<&()>).await
+    }
+
+    /// `GET /v1/listeners/{name}/preview`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn preview(&self, listener: &str, policy: &str) -> Result<api::PolicyPreview, ClientError> {
+        let path = format!("{}?policy={}", about(listener, "preview"), encoded(policy));
+        self.call(Method::GET, &path, None::<&()>).await
+    }
+
+    /// `POST /v1/listeners/{name}/explain`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn explain(
+        &self,
+        listener: &str,
+        request: &api::ExplainRequest,
+    ) -> Result<api::Explanation, ClientError> {
+        self.call(Method::POST, &about(listener, "explain"), Some(request))
+            .await
+    }
+}
+
+fn about(listener: &str, what: &str) -> String {
+    format!("/v1/listeners/{}/{what}", encoded(listener))
 }
 
 fn path(id: &ResourceId) -> String {

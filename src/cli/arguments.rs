@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::ca_arguments::CaCommand;
+use super::explain::Asked;
 use super::policy::PolicyCommand;
 use super::resource_arguments::{ApplyFile, CaBundleCommand, DiffFile, ListenerCommand};
 use super::{Failure, environment};
@@ -83,6 +84,18 @@ pub(super) enum Command {
         #[command(flatten)]
         gateway: Connection,
     },
+    /// Tell what a handshake with a listener would get, and why.
+    ///
+    /// Asks the running gateway: it takes a ClientHello the way of a live one, up to its first answer, and sends nothing.
+    #[command(after_help = "Example: certgate explain web --sni www.example.com\n\
+                      Example: certgate explain web --sni www.example.com --client firefox --alpn h2\n\
+                      Example: certgate explain web --sni www.example.com --client-certificate client.pem")]
+    Explain {
+        #[command(flatten)]
+        asked: Asked,
+        #[command(flatten)]
+        gateway: Connection,
+    },
     /// Change listeners while they serve: who shows a certificate, and whether they accept.
     Listener {
         #[command(subcommand)]
@@ -134,7 +147,7 @@ pub(super) enum Command {
         #[command(flatten)]
         gateway: Connection,
     },
-    /// List and explain TLS security policies, and import those of cloud load balancers.
+    /// List, explain and try out TLS security policies, and import those of cloud load balancers.
     Policy {
         #[command(subcommand)]
         command: PolicyCommand,
@@ -337,7 +350,7 @@ pub(super) struct Connection {
     ca_file: Option<PathBuf>,
     /// With https: a PEM file with your own certificate and key, where the gateway asks for one.
     #[arg(long, global = true, value_name = "FILE")]
-    client_certificate: Option<PathBuf>,
+    admin_certificate: Option<PathBuf>,
 }
 
 impl Connection {
@@ -363,7 +376,7 @@ impl Connection {
             let credentials = Credentials {
                 token_file: self.token_file.clone(),
                 ca_file: self.ca_file.clone(),
-                certificate_file: self.client_certificate.clone(),
+                certificate_file: self.admin_certificate.clone(),
             };
             return Ok(Client::remote(text, &credentials)?);
         }

@@ -195,6 +195,23 @@ impl DataPlane {
         self.running().listeners.values().for_each(&mut show);
     }
 
+    /// What `look` sees in the listener `name`; nothing when it does not run.
+    pub(super) fn listener<T>(&self, name: &str, look: impl FnOnce(&RunningListener) -> T) -> Option<T> {
+        self.running().listeners.get(name).map(look)
+    }
+
+    /// The policy that a listener with `policy = name` has.
+    pub(super) fn policy(&self, name: &str) -> Option<Policy> {
+        let running = self.running();
+        let own = running.policies.get(name).map(Arc::as_ref);
+        own.or_else(|| policy::built_in(name)).cloned()
+    }
+
+    /// The names of the configuration's own policies.
+    pub(super) fn own_policies(&self) -> Vec<String> {
+        self.running().policies.keys().cloned().collect()
+    }
+
     /// How listener `name` treats the next client, and all connections under that name that are past their handshake;
     /// nothing where there is no such listener, or it speaks no TLS.
     pub(super) fn admissions(&self, name: &str) -> Option<(Arc<ServerTls>, Vec<Arc<Admission>>)> {

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 use crate::admin::{Operations, Problem, api};
+use crate::backend::ServerGroup;
 use crate::certificate::{CertificateName, Credential, CredentialPem, DesiredCertificate};
 use crate::config::{IssuerConfig, ListenerConfig, Protocol};
 use crate::gateway::control_plane::ControlPlane;
@@ -279,17 +280,9 @@ impl ControlPlane {
     }
 
     fn server_groups(&self) -> Vec<api::ServerGroup> {
-        let show = |group: &crate::backend::ServerGroup| api::ServerGroup {
+        let show = |group: &ServerGroup| api::ServerGroup {
             name: group.name().to_owned(),
-            servers: group
-                .servers()
-                .into_iter()
-                .map(|server| api::Server {
-                    address: server.address.to_string(),
-                    up: server.is_up,
-                    error: server.last_error,
-                })
-                .collect(),
+            servers: servers(group),
         };
         self.data_plane
             .server_groups()
@@ -388,6 +381,18 @@ impl ControlPlane {
             _ => Ok(()),
         }
     }
+}
+
+/// The servers of a group as they stand.
+pub(super) fn servers(group: &ServerGroup) -> Vec<api::Server> {
+    let servers = group.servers().into_iter();
+    servers
+        .map(|server| api::Server {
+            address: server.address.to_string(),
+            up: server.is_up,
+            error: server.last_error,
+        })
+        .collect()
 }
 
 fn owned_by_files(name: &CertificateName) -> Problem {

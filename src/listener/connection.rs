@@ -10,7 +10,7 @@ use crate::config::ListenerConfig;
 use crate::http::{CrlTable, TokenTable, serve_connection};
 use crate::metrics::Outcome;
 use crate::record::RecordError;
-use crate::tls::{Decision, Refusal};
+use crate::tls::{Decision, Fate, Refusal};
 
 use super::copy::{End, Link};
 use super::handshake::{Established, Greeted, HandshakeError};
@@ -103,7 +103,8 @@ async fn shake_hands(
     shared: &Shared,
     report: &mut Report,
 ) -> Result<Session, HandshakeError> {
-    let greeted = Greeted::read(client).await?;
+    let unacceptable = |hello: &[u8]| shared.tallies.note(hello, Fate::Unacceptable);
+    let greeted = Greeted::read(client, unacceptable).await?;
     // A handshake begins here. Whoever connected early and waited must not get what held at that time.
     *settings = shared.settings.load_full();
     let Service::Tls { tls, .. } = &settings.service else {
@@ -114,6 +115,9 @@ async fn shake_hands(
         report.greeted(hello.server_name());
         tls.decide_loaded(&hello).await
     };
+    if let Some(fate) = Fate::of(&decision) {
+        shared.tallies.note(greeted.received(), fate);
+    }
     match decision {
         Decision::Challenge(challenge) => {
             let session = greeted.finish(client, challenge, None).await?;

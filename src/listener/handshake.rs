@@ -26,18 +26,42 @@ pub(super) struct Greeted {
 }
 
 impl Greeted {
-    /// Reads the ClientHello. What is held until then is bounded by the largest one allowed.
-    pub(super) async fn read(client: &mut TcpStream) -> Result<Self, HandshakeError> {
+    /// Reads the ClientHello. What is held until then is bounded by the largest one allowed. One that rustls does not
+    /// take is given to `unacceptable`.
+    pub(super) async fn read(
+        client: &mut TcpStream,
+        unacceptable: impl FnOnce(&[u8]),
+    ) -> Result<Self, HandshakeError> {
         let mut gate = HelloGate::default();
         let mut acceptor = Acceptor::default();
         let mut received = Vec::new();
         loop {
             let new = receive(client, &mut received).await?;
             gate.push(&received[new..])?;
-            if let Some(accepted) = feed(&mut acceptor, &received[new..])? {
-                return Ok(Self { accepted, received });
+            match feed(&mut acceptor, &received[new..]) {
+                Ok(Some(accepted)) => return Ok(Self { accepted, received }),
+                Ok(None) => {}
+                Err(error) => {
+                    unacceptable(&received);
+                    return Err(error);
+                }
             }
         }
+    }
+
+    /// Takes `hello` for all that a client has sent.
+    pub(super) fn with(hello: Vec<u8>) -> Result<Self, HandshakeError> {
+        HelloGate::default().push(&hello)?;
+        let accepted = feed(&mut Acceptor::default(), &hello)?;
+        Ok(Self {
+            accepted: accepted.ok_or(HandshakeError::Abandoned)?,
+            received: hello,
+        })
+    }
+
+    /// All that the client has sent.
+    pub(super) fn received(&self) -> &[u8] {
+        &self.received
     }
 
     /// Completes the handshake with the configuration for this client, and the certificate unless `config` has its
@@ -48,17 +72,7 @@ impl Greeted {
         config: Arc<ServerConfig>,
         chosen: Option<&Chosen>,
     ) -> Result<Established, HandshakeError> {
-        // The ClientHello is read once more: there is no other way to a connection without buffers.
-        let tls = UnbufferedServerConnection::new(config).map_err(|error| HandshakeError::Tls {
-            error,
-            alert: alert_record(AlertDescription::InternalError).into(),
-        })?;
-        let mut handshake = Handshake {
-            tls,
-            received: self.received,
-            shown: 0,
-            unsent: Vec::new(),
-        };
+        let mut handshake = self.begin(config)?;
         loop {
             let is_complete = match chosen {
                 Some(chosen) => chosen.during(|| handshake.advance())?,
@@ -72,6 +86,21 @@ impl Greeted {
             }
             receive(client, &mut handshake.received).await?;
         }
+    }
+
+    /// The handshake before its first step.
+    pub(super) fn begin(self, config: Arc<ServerConfig>) -> Result<Handshake, HandshakeError> {
+        // The ClientHello is read once more: there is no other way to a connection without buffers.
+        let tls = UnbufferedServerConnection::new(config).map_err(|error| HandshakeError::Tls {
+            error,
+            alert: alert_record(AlertDescription::InternalError).into(),
+        })?;
+        Ok(Handshake {
+            tls,
+            received: self.received,
+            shown: 0,
+            unsent: Vec::new(),
+        })
     }
 }
 
@@ -97,17 +126,17 @@ pub(super) struct Negotiated {
 }
 
 /// Between the ClientHello and the session.
-struct Handshake {
-    tls: UnbufferedServerConnection,
+pub(super) struct Handshake {
+    pub(super) tls: UnbufferedServerConnection,
     received: Vec<u8>,
     /// So much of it rustls may look at: whole records, and none after the last one of the handshake.
     shown: usize,
-    unsent: Vec<u8>,
+    pub(super) unsent: Vec<u8>,
 }
 
 impl Handshake {
     /// Takes in what was received, as far as it goes; true when the handshake is complete.
-    fn advance(&mut self) -> Result<bool, HandshakeError> {
+    pub(super) fn advance(&mut self) -> Result<bool, HandshakeError> {
         loop {
             let UnbufferedStatus { discard, state } =
                 self.tls.process_tls_records(&mut self.received[..self.shown]);

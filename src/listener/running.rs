@@ -11,9 +11,10 @@ use crate::backend::ServerGroup;
 use crate::config::ListenerConfig;
 use crate::http::{CrlTable, TokenTable};
 use crate::metrics::{Limit, ListenerMetrics};
-use crate::tls::ServerTls;
+use crate::tls::{Counts, ServerTls};
 
 use super::admitted::{Admission, Admissions};
+use super::tallies::Tallies;
 
 /// A listener that accepts connections. When dropped it stops accepting; what is open goes on to its end.
 #[derive(Debug)]
@@ -28,10 +29,12 @@ impl RunningListener {
         local_addr: SocketAddr,
         settings: ListenerSettings,
         metrics: Arc<ListenerMetrics>,
+        workers: usize,
     ) -> (Self, Arc<Shared>) {
         let shared = Arc::new(Shared {
             settings: ArcSwap::from_pointee(settings),
             metrics,
+            tallies: Tallies::new(workers),
             open: AtomicUsize::new(0),
             admissions: Arc::default(),
             accepting: AtomicUsize::new(0),
@@ -63,6 +66,11 @@ impl RunningListener {
     /// Connections that are open.
     pub fn connections(&self) -> usize {
         self.shared.open.load(Ordering::Acquire)
+    }
+
+    /// What the clients of the latest handshakes offered.
+    pub fn hellos(&self) -> Counts {
+        self.shared.tallies.counts()
     }
 
     /// The connections that are open and past their handshake.
@@ -161,6 +169,7 @@ pub(super) enum Stage {
 pub(super) struct Shared {
     pub(super) settings: ArcSwap<ListenerSettings>,
     pub(super) metrics: Arc<ListenerMetrics>,
+    pub(super) tallies: Tallies,
     open: AtomicUsize,
     pub(super) admissions: Arc<Admissions>,
     accepting: AtomicUsize,

@@ -45,6 +45,14 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// That of a client that shows none.
+    pub(super) fn of_no_certificate() -> Self {
+        Self::Rejected {
+            reason: RejectionReason::NoCertificate,
+            claimed: None,
+        }
+    }
+
     /// What the certificate says; proven only when it was verified.
     pub fn identity(&self) -> Option<&Arc<ClientIdentity>> {
         match self {

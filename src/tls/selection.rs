@@ -1,12 +1,13 @@
 //! Which certificate a client is served: a pure function of the table, the listener and the ClientHello.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use rustls::server::ClientHello;
 use rustls::{CipherSuite, NamedGroup, SignatureScheme};
 
 use super::table::{Candidate, CertificateTable, KeyKind, Lookup};
-use crate::certificate::{CertificateName, Credential};
+use crate::certificate::CertificateName;
 use crate::config::{CertificateSelector, UnknownSni};
 
 /// The part of the published certificates that a listener serves.
@@ -61,7 +62,7 @@ impl Selection {
     pub(super) fn default<'t>(
         &self,
         table: &'t CertificateTable,
-    ) -> Result<impl Iterator<Item = &'t Candidate>, Lookup> {
+    ) -> Result<impl Iterator<Item = &'t Arc<Candidate>>, Lookup> {
         let first = |prefix: &str| {
             table
                 .first_entry(prefix)
@@ -76,7 +77,7 @@ impl Selection {
             },
             None => &[],
         };
-        Ok(entry.iter().map(AsRef::as_ref))
+        Ok(entry.iter())
     }
 }
 
@@ -109,12 +110,12 @@ impl<'a> From<&'a ClientHello<'a>> for ClientOffer<'a> {
 pub enum Choice<'t> {
     /// This certificate.
     Certificate {
-        /// Its entry in the table.
-        name: &'t CertificateName,
-        /// Chain and key.
-        credential: &'t Credential,
+        /// Its entry in the table, chain and key.
+        candidate: &'t Arc<Candidate>,
         /// Why this one.
         by: MatchedBy,
+        /// Whether the client says that it can verify it.
+        is_verifiable: bool,
     },
     /// That cannot be told before the table has been given this.
     Missing(Lookup),
@@ -140,7 +141,7 @@ pub enum MatchedBy {
 /// RSA, then the one that is valid longest, then by the entry's name. If the client can verify none, the first is
 /// chosen all the same, and the handshake says to the client what was missing.
 pub fn select<'t>(table: &'t CertificateTable, selection: &Selection, offer: &ClientOffer<'t>) -> Choice<'t> {
-    let served = |candidate: &&Candidate| selection.contains(&candidate.certificate);
+    let served = |candidate: &&Arc<Candidate>| selection.contains(candidate.certificate());
     let name = offer.server_name.unwrap_or_default();
     let by_name = (table.names().exact(name), table.names().wildcard(name));
     let (Some(exact), Some(wildcard)) = by_name else {
@@ -157,25 +158,42 @@ pub fn select<'t>(table: &'t CertificateTable, selection: &Selection, offer: &Cl
         },
         found => found,
     };
-    let Some((candidate, by)) = chosen else {
+    let Some(Found {
+        candidate,
+        by,
+        is_verifiable,
+    }) = chosen
+    else {
         return Choice::NothingYet;
     };
     candidate.use_it();
     Choice::Certificate {
-        name: &candidate.certificate,
-        credential: &candidate.credential,
+        candidate,
         by,
+        is_verifiable,
     }
+}
+
+struct Found<'t> {
+    candidate: &'t Arc<Candidate>,
+    by: MatchedBy,
+    is_verifiable: bool,
 }
 
 /// The first that the client can verify, else the first.
 fn first_verifiable<'t>(
-    candidates: impl Iterator<Item = (&'t Candidate, MatchedBy)>,
+    candidates: impl Iterator<Item = (&'t Arc<Candidate>, MatchedBy)>,
     offer: &ClientOffer<'_>,
-) -> Option<(&'t Candidate, MatchedBy)> {
+) -> Option<Found<'t>> {
     let mut first = None;
-    for found in candidates {
-        if can_verify(offer, found.0.key) {
+    for (candidate, by) in candidates {
+        let is_verifiable = can_verify(offer, candidate.key());
+        let found = Found {
+            candidate,
+            by,
+            is_verifiable,
+        };
+        if is_verifiable {
             return Some(found);
         }
         first = first.or(Some(found));
@@ -226,7 +244,7 @@ const ECDHE_RSA: [CipherSuite; 3] = [
     CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
     CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 ];
-const RSA: [SignatureScheme; 6] = [
+pub(super) const RSA: [SignatureScheme; 6] = [
     SignatureScheme::RSA_PSS_SHA256,
     SignatureScheme::RSA_PSS_SHA384,
     SignatureScheme::RSA_PSS_SHA512,

@@ -11,7 +11,9 @@ use rustls::{AlertDescription, ServerConfig};
 
 use super::challenge::{ACME_TLS_ALPN, ChallengeTable, is_challenge};
 use super::chosen::{Chosen, Resolver};
-use super::client_auth::{AuthenticationGeneration, ClientVerifier, Observations, Place, RejectionReason};
+use super::client_auth::{
+    AuthenticationGeneration, ClientVerifier, Observations, Place, RejectionReason, Verdict,
+};
 use super::published::PublishedCertificates;
 use super::selection::{Choice, ClientOffer, Selection, select};
 use super::table::Lookup;
@@ -25,7 +27,9 @@ use crate::policy::Policy;
 #[derive(Debug)]
 pub struct ServerTls {
     configs: Configs,
-    post_quantum: Option<PostQuantum>,
+    /// For clients that can do what the policy prefers.
+    post_quantum: Option<Configs>,
+    policy: Policy,
     alpn_mismatch: AlpnMismatch,
     published: Arc<PublishedCertificates>,
     selection: Selection,
@@ -42,13 +46,6 @@ pub struct ServerTls {
 struct Configs {
     with_alpn: Arc<ServerConfig>,
     without_alpn: Arc<ServerConfig>,
-}
-
-/// For clients that can do what the policy prefers.
-#[derive(Debug)]
-struct PostQuantum {
-    policy: Policy,
-    configs: Configs,
 }
 
 impl ServerTls {
@@ -76,14 +73,12 @@ impl ServerTls {
             let mut preferring = server_config(listener, policy, provider, clients.as_ref())?;
             // A client may offer other groups when it comes back.
             preferring.ticketer = config.ticketer.clone();
-            post_quantum = Some(PostQuantum {
-                policy: policy.clone(),
-                configs: Configs::new(preferring, &listener.alpn),
-            });
+            post_quantum = Some(Configs::new(preferring, &listener.alpn));
         }
         Ok(Self {
             configs: Configs::new(config, &listener.alpn),
             post_quantum,
+            policy: policy.clone(),
             alpn_mismatch: listener.alpn_mismatch,
             published,
             selection: Selection::new(&listener.certificates, listener.unknown_sni),
@@ -102,8 +97,7 @@ impl ServerTls {
         if self.generation != before.generation || self.rules != before.rules {
             return self;
         }
-        let preferring = self.post_quantum.as_mut().map(|preferred| &mut preferred.configs);
-        for configs in preferring.into_iter().chain([&mut self.configs]) {
+        for configs in self.post_quantum.iter_mut().chain([&mut self.configs]) {
             for config in [&mut configs.with_alpn, &mut configs.without_alpn] {
                 Arc::make_mut(config).ticketer = before.configs.with_alpn.ticketer.clone();
             }
@@ -122,15 +116,27 @@ impl ServerTls {
         self.observed.as_deref()
     }
 
-    /// Why a client that has shown `certificates`, its own first, would not be let in at `now`; nothing where it would.
-    pub fn rejection(&self, certificates: &[CertificateDer<'_>], now: Timestamp) -> Option<RejectionReason> {
-        let clients = self.clients.as_ref().filter(|clients| clients.enforces())?;
+    /// The policy by which handshakes are done.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The verdict on a client that shows `certificates`, its own first, at `now`; nothing where none is asked for. That
+    /// the client has the key of it cannot be told.
+    pub fn judge(&self, certificates: &[CertificateDer<'_>], now: Timestamp) -> Option<Verdict> {
+        let clients = self.clients.as_ref()?;
         let seconds = now.unix_seconds().try_into().unwrap_or(0);
         let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
-        match certificates {
-            [] => Some(RejectionReason::NoCertificate),
-            [own, others @ ..] => clients.judge(own, others, now).rejection(),
-        }
+        Some(match certificates {
+            [] => Verdict::of_no_certificate(),
+            [own, others @ ..] => clients.judge(own, others, now),
+        })
+    }
+
+    /// Why a client that has shown `certificates`, its own first, would not be let in at `now`; nothing where it would.
+    pub fn rejection(&self, certificates: &[CertificateDer<'_>], now: Timestamp) -> Option<RejectionReason> {
+        self.clients.as_ref().filter(|clients| clients.enforces())?;
+        self.judge(certificates, now)?.rejection()
     }
 
     /// Whether the certificate that the listener serves by default is published.
@@ -171,14 +177,19 @@ impl ServerTls {
             };
         }
         let table = self.published.load();
-        let credential = match select(&table, &self.selection, &ClientOffer::from(hello)) {
-            Choice::Certificate { credential, .. } => credential,
+        let (candidate, by, is_verifiable) = match select(&table, &self.selection, &ClientOffer::from(hello))
+        {
+            Choice::Certificate {
+                candidate,
+                by,
+                is_verifiable,
+            } => (candidate, by, is_verifiable),
             Choice::Missing(lookup) => return Decision::LookUp(lookup),
             Choice::NothingYet => return Decision::Refuse(Refusal::NothingPublished),
             Choice::UnknownName => return Decision::Refuse(Refusal::UnknownName),
         };
         let configs = match &self.post_quantum {
-            Some(preferred) if preferred.is_offered_by(hello) => &preferred.configs,
+            Some(preferred) if self.can_be_post_quantum(hello) => preferred,
             _ => &self.configs,
         };
         let config = match self.alpn_mismatch {
@@ -189,10 +200,17 @@ impl ServerTls {
         Decision::Handshake {
             config: config.clone(),
             chosen: Chosen {
-                key: credential.certified_key().clone(),
+                candidate: candidate.clone(),
+                by,
+                is_verifiable,
                 client: self.clients.as_ref().map(|_| Arc::<Place>::default()),
             },
         }
+    }
+
+    fn can_be_post_quantum(&self, hello: &ClientHello<'_>) -> bool {
+        let groups = hello.named_groups().unwrap_or_default();
+        self.policy.can_be_post_quantum(hello.cipher_suites(), groups)
     }
 
     /// Whether ALPN gives an answer both sides can live with: a common protocol, or one side that does not ask.
@@ -218,13 +236,6 @@ impl Configs {
     }
 }
 
-impl PostQuantum {
-    fn is_offered_by(&self, hello: &ClientHello<'_>) -> bool {
-        let groups = hello.named_groups().unwrap_or_default();
-        self.policy.can_be_post_quantum(hello.cipher_suites(), groups)
-    }
-}
-
 /// What to do with a client.
 #[derive(Clone, Debug)]
 pub enum Decision {
@@ -244,7 +255,7 @@ pub enum Decision {
 }
 
 /// Why a client is refused before the handshake.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// It offers `acme-tls/1` and nothing else, but no challenge is pending for its server name.
     #[error("no tls-alpn-01 challenge is pending for the server name")]

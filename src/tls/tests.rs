@@ -8,6 +8,7 @@ mod mutual;
 mod select;
 mod sessions;
 mod swap;
+mod tally;
 mod verdicts;
 
 use std::future::poll_fn;
