@@ -183,15 +183,17 @@ impl Pki {
 /// A web server with one file, or none.
 struct Web {
     url: String,
-    content: Arc<Mutex<Option<Vec<u8>>>>,
+    content: Content,
     asked: Arc<Mutex<usize>>,
 }
+
+type Content = Arc<Mutex<Option<Vec<u8>>>>;
 
 impl Web {
     async fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address: SocketAddr = listener.local_addr().expect("bound");
-        let (content, asked): (Arc<Mutex<Option<Vec<u8>>>>, Arc<Mutex<usize>>) = Default::default();
+        let (content, asked) = (Content::default(), Arc::<Mutex<usize>>::default());
         let web = Self {
             url: format!("http://{address}/authority.crl"),
             content: content.clone(),
