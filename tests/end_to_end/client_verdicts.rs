@@ -38,7 +38,7 @@ async fn for_each_certificate_that_openssl_shows_the_right_reason_is_counted() {
     assert_eq!(counted, expected);
 }
 
-/// Each with what it comes to; see tests/fixtures/client_certificates.sh. One that may not sign, openssl does not show.
+/// Each with what it comes to; see tests/fixtures/client_certificates.sh. A CA's own, openssl does not show.
 const CLIENTS: [(&str, &str); 21] = [
     ("valid", "verified"),
     ("over-intermediate", "verified"),
@@ -52,7 +52,7 @@ const CLIENTS: [(&str, &str); 21] = [
     ("missing-intermediate", "unknown-ca"),
     ("namesake", "bad-signature"),
     ("wrong-usage", "wrong-usage"),
-    ("ca-as-client", "wrong-usage"),
+    ("no-signing", "wrong-usage"),
     ("self-signed", "self-signed"),
     ("self-signed-ca", "self-signed"),
     ("revoked", "revoked"),
