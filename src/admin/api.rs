@@ -162,6 +162,17 @@ pub struct CertificateRequest {
     /// The operator's own labels.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+    /// What is not to hold the first order back; logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub even_if: Option<Objection>,
+}
+
+/// What an operator may pass over, once.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Objection {
+    /// The look at DNS before an order.
+    Dns,
 }
 
 /// `PUT /v1/certificates/{name}` with `certificate_pem`: take one in.
@@ -204,6 +215,9 @@ pub struct CertificateExport {
 pub struct DnsCheckRequest {
     /// The names to look at; empty: those of every certificate.
     pub names: Vec<NamePattern>,
+    /// Whose CAA identity and challenges count; absent: those of the certificate's issuer, or of the only one there is.
+    #[serde(default)]
+    pub issuer: Option<String>,
 }
 
 /// One event of `GET /v1/events`.
@@ -213,7 +227,7 @@ pub struct Event {
     pub at: Timestamp,
     /// The certificate it is about.
     pub certificate: CertificateName,
-    /// `step`, `obtained`, `failed` or `blocked`.
+    /// `step`, `obtained`, `failed`, `blocked`, `drifted` or `restored`.
     pub kind: String,
     /// In words.
     pub detail: String,

@@ -32,6 +32,7 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
             domains,
             issuer,
             key_type,
+            even_if,
             no_wait,
             form,
         } => {
@@ -40,6 +41,7 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
                 issuer,
                 key_type,
                 tags: Default::default(),
+                even_if,
             };
             let mut progress = Progress::subscribe(client).await?;
             let mut certificate = client.request(&name, &request).await?;
@@ -62,9 +64,17 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
             let import = read_import(&certificate, key.as_deref())?;
             show(&client.import(&name, &import).await?, form)?;
         }
-        CertCommand::Renew { name, no_wait, form } => {
+        CertCommand::Renew {
+            name,
+            even_if,
+            no_wait,
+            form,
+        } => {
             let mut progress = Progress::subscribe(client).await?;
-            client.renew(&name).await?;
+            match even_if {
+                Some(objection) => client.renew_even_if(&name, objection).await?,
+                None => client.renew(&name).await?,
+            }
             if !no_wait {
                 progress.wait_for(&name).await?;
             }

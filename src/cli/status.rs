@@ -56,9 +56,10 @@ pub(super) async fn status(client: &Client, format: OutputFormat) -> Result<Exit
 pub(super) async fn dns_check(
     client: &Client,
     names: Vec<NamePattern>,
+    issuer: Option<String>,
     format: OutputFormat,
 ) -> Result<ExitCode, Failure> {
-    let checks = client.dns_check(&api::DnsCheckRequest { names }).await?;
+    let checks = client.dns_check(&api::DnsCheckRequest { names, issuer }).await?;
     if format == OutputFormat::Json {
         Printed::json(&checks)?;
     } else {
@@ -69,9 +70,10 @@ pub(super) async fn dns_check(
                 row.found.clone(),
                 row.expected.clone(),
                 row.state.to_string(),
+                row.said_by.join(", "),
             ]
         });
-        let header = ["NAME", "TYPE", "FOUND", "EXPECTED", "STATE"];
+        let header = ["NAME", "TYPE", "FOUND", "EXPECTED", "STATE", "SAID BY"];
         Printed::table(&header, rows, Surplus::Wrap)?;
         for check in &checks {
             let text = check.to_string();

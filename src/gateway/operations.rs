@@ -99,7 +99,15 @@ impl Operations for ControlPlane {
                 "certificate `{name}` was imported; request under another name, so that it is not replaced"
             )));
         }
+        let even_if = request.even_if;
         let desired = self.checked(name, request)?;
+        if let Some(api::Objection::Dns) = even_if {
+            tracing::warn!(certificate = %name, "requested whatever DNS says of its names");
+            self.inventory
+                .request_renewal_despite_dns(name)
+                .await
+                .map_err(|error| Problem::internal(&error))?;
+        }
         self.inventory
             .save_requested(&desired)
             .await
@@ -139,7 +147,7 @@ impl Operations for ControlPlane {
         self.certificate(name).await
     }
 
-    async fn renew(&self, name: &CertificateName) -> Result<(), Problem> {
+    async fn renew(&self, name: &CertificateName, even_if: Option<api::Objection>) -> Result<(), Problem> {
         let desired = self.desired();
         let Some(desired) = desired.iter().find(|desired| desired.name == *name) else {
             return Err(match self.certificate(name).await {
@@ -151,11 +159,14 @@ impl Operations for ControlPlane {
             });
         };
         self.may_be_asked(desired).await?;
-        self.inventory
-            .request_renewal(name)
-            .await
-            .map(drop)
-            .map_err(|error| Problem::internal(&error))
+        let requested = match even_if {
+            Some(api::Objection::Dns) => {
+                tracing::warn!(certificate = %name, "to be renewed whatever DNS says of its names");
+                self.inventory.request_renewal_despite_dns(name).await
+            }
+            None => self.inventory.request_renewal(name).await,
+        };
+        requested.map(drop).map_err(|error| Problem::internal(&error))
     }
 
     async fn export(
@@ -197,15 +208,23 @@ impl Operations for ControlPlane {
     }
 
     async fn dns_check(&self, request: api::DnsCheckRequest) -> Result<Vec<api::DomainVerdict>, Problem> {
+        let desired = self.desired();
+        if let Some(issuer) = &request.issuer
+            && !self.config.load().issuers.contains_key(issuer)
+        {
+            return Err(Problem::bad_request(format!("there is no issuer `{issuer}`")));
+        }
         let names: Vec<NamePattern> = match request.names.as_slice() {
-            [] => self
-                .desired()
+            [] => desired
                 .iter()
                 .flat_map(|desired| desired.domains.clone())
                 .collect(),
             names => names.to_vec(),
         };
-        Ok(self.dns.load_full().check_all(&names).await)
+        self.lookout
+            .check_names(&names, request.issuer.as_deref(), &desired)
+            .await
+            .map_err(|error| Problem::internal(&error))
     }
 
     async fn metrics(&self) -> String {

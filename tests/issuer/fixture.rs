@@ -50,6 +50,7 @@ impl Gateway {
             contact: vec!["mailto:ops@example.com".to_owned()],
             challenges: vec![ChallengeType::TlsAlpn01, ChallengeType::Http01],
             root_ca_file: Some(root),
+            caa_identities: Vec::new(),
         };
         Self {
             ca,
@@ -94,6 +95,7 @@ impl Gateway {
         let request = IssueRequest {
             desired,
             lease: &lease,
+            challenges: &Default::default(),
             progress: &self.steps,
         };
         let result = issuer.issue(&request).await;
@@ -113,6 +115,7 @@ impl Gateway {
         let request = IssueRequest {
             desired,
             lease: &lease,
+            challenges: &Default::default(),
             progress: &self.steps,
         };
         tokio::select! {

@@ -237,7 +237,7 @@ fn dns_that_says_no_is_asked_ever_more_seldom_and_counts_no_failure() {
     let mut at = now();
     let mut pauses = Vec::new();
     for _ in 0..12 {
-        record = outcome::blocked(record, &www.digest, "elsewhere".into(), vec![], at, JITTER);
+        record = outcome::blocked(record, &www.digest, "elsewhere".into(), vec![], None, at, JITTER);
         assert_eq!(reason(&www, Some(&record), at), None);
         let next = wake(&www, Some(&record), at).unwrap();
         assert_eq!(reason(&www, Some(&record), next), Some(Reason::Retry));
@@ -317,7 +317,7 @@ fn a_current_certificate_stays_current_through_every_failure() {
         FailureClass::At(now() + DAY),
     ] {
         record = fail(record, &www, class, now());
-        record = outcome::blocked(record, &www.digest, "no".into(), vec![], now(), JITTER);
+        record = outcome::blocked(record, &www.digest, "no".into(), vec![], None, now(), JITTER);
         assert_eq!(
             (&record.current, record.digest.as_str()),
             (&current, www.digest.as_str())
