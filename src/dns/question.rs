@@ -108,8 +108,9 @@ async fn by_udp(server: SocketAddr, request: DnsRequest) -> Result<DnsResponse, 
 }
 
 async fn by_tcp(server: SocketAddr, request: DnsRequest) -> Result<DnsResponse, NetError> {
+    // The connection lives as long as this.
     let provider = TokioRuntimeProvider::default();
-    let exchange = TcpClientStream::exchange(server, None, PATIENCE, None, provider).await?;
+    let exchange = TcpClientStream::exchange(server, None, PATIENCE, None, provider.clone()).await?;
     let answer = exchange.send(request).next().await;
     answer.unwrap_or(Err(NetError::Timeout))
 }

@@ -48,43 +48,57 @@ impl Steps {
 
     /// All steps as one verdict: what has to be changed first, then what has to be waited for.
     pub(super) fn verdict(self) -> Verdict {
-        let mut stop = (Vec::new(), Vec::new(), Vec::new());
-        let mut wait = (Vec::new(), None);
+        let (mut wrong, mut remedy, mut other_remedy) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut open, mut until) = (Vec::new(), None);
         for verdict in [self.owned, self.pointed, self.issuable].into_iter().flatten() {
             match verdict {
                 Verdict::Go | Verdict::Skipped { .. } => {}
                 Verdict::Stop {
                     obstacles,
-                    remedy,
+                    remedy: changes,
                     alternative,
                 } => {
-                    // Another way for one of them only is no other way for all.
-                    let other = if alternative.is_empty() {
-                        remedy.clone()
-                    } else {
-                        alternative
+                    // Another way for one step only is, with the one way of the others, another way for all.
+                    let other = match alternative.is_empty() {
+                        true => changes.clone(),
+                        false => alternative,
                     };
-                    stop.0.extend(obstacles);
-                    stop.1.extend(remedy);
-                    stop.2.extend(other);
+                    merge(&mut wrong, obstacles);
+                    merge(&mut remedy, changes);
+                    merge(&mut other_remedy, other);
                 }
-                Verdict::Wait { obstacles, until } => {
-                    wait.0.extend(obstacles);
-                    wait.1 = wait.1.max(until);
+                Verdict::Wait {
+                    obstacles,
+                    until: end,
+                } => {
+                    merge(&mut open, obstacles);
+                    until = until.max(end);
                 }
             }
         }
-        match (stop.0.is_empty(), wait.0.is_empty()) {
+        match (wrong.is_empty(), open.is_empty()) {
             (false, _) => Verdict::Stop {
-                alternative: if stop.2 == stop.1 { Vec::new() } else { stop.2 },
-                obstacles: stop.0,
-                remedy: stop.1,
+                alternative: match other_remedy == remedy {
+                    true => Vec::new(),
+                    false => other_remedy,
+                },
+                obstacles: wrong,
+                remedy,
             },
             (true, false) => Verdict::Wait {
-                obstacles: wait.0,
-                until: wait.1,
+                obstacles: open,
+                until,
             },
             (true, true) => Verdict::Go,
+        }
+    }
+}
+
+/// Two steps may meet the same.
+fn merge<T: PartialEq>(all: &mut Vec<T>, new: Vec<T>) {
+    for item in new {
+        if !all.contains(&item) {
+            all.push(item);
         }
     }
 }

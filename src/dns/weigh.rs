@@ -132,9 +132,9 @@ fn is_refusal(obstacle: &Obstacle) -> bool {
     matches!(
         obstacle,
         Obstacle::Unanswered {
-            failure: LookupFailure::ResponseCode { .. },
+            failure: LookupFailure::ResponseCode { code, .. },
             ..
-        }
+        } if code == "SERVFAIL"
     )
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Zone {
 /// One address of a server of a zone.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct NameServer {
-    /// Its name in the NS record; absent where the configuration says the address.
+    /// Its name in the zone's NS record; absent where the configuration names a server that the zone does not.
     pub(super) name: Option<String>,
     pub(super) address: SocketAddr,
 }
@@ -40,15 +40,22 @@ impl fmt::Display for NameServer {
 impl Questions {
     /// The zone that `name` is in; `None` where that cannot be found out.
     pub(super) async fn zone(&self, name: &Name) -> Option<Zone> {
-        if let Some(configured) = self.configured_zone(name) {
-            return Some(configured);
-        }
-        let apex = self.apex(name).await?;
+        let configured = self.configured_apex(name);
+        let apex = match configured {
+            Some((apex, _)) => apex.clone(),
+            None => self.apex(name).await?,
+        };
         let known = self.zones().get(&apex).cloned();
         if let Some(known) = known {
             return known;
         }
-        let servers = self.servers(&apex).await;
+        let mut servers = self.servers(&apex).await;
+        if let Some((_, addresses)) = configured {
+            servers = addresses
+                .iter()
+                .map(|address| named(*address, &servers))
+                .collect();
+        }
         let zone = (!servers.is_empty()).then(|| Zone {
             apex: apex.clone(),
             servers,
@@ -57,19 +64,11 @@ impl Questions {
         zone
     }
 
-    /// The one of `[gateway]` that is nearest.
-    fn configured_zone(&self, name: &Name) -> Option<Zone> {
+    /// The nearest zone of `[gateway]`.
+    fn configured_apex(&self, name: &Name) -> Option<(&Name, &Vec<SocketAddr>)> {
         let holds = |(apex, _): &(&Name, &Vec<SocketAddr>)| apex.zone_of(name);
         let found = self.name_servers.iter().filter(holds);
-        let (apex, addresses) = found.max_by_key(|(apex, _)| apex.num_labels())?;
-        let server = |address: &SocketAddr| NameServer {
-            name: None,
-            address: *address,
-        };
-        Some(Zone {
-            apex: apex.clone(),
-            servers: addresses.iter().map(server).collect(),
-        })
+        found.max_by_key(|(apex, _)| apex.num_labels())
     }
 
     /// The owner of the SOA record that answers for `name`.
@@ -142,6 +141,15 @@ impl Questions {
             })
         });
         select_ok(asked).await.map(|(reply, _)| reply)
+    }
+}
+
+/// A configured server under the name that the zone has for it, if it has one.
+fn named(address: SocketAddr, known: &[NameServer]) -> NameServer {
+    let known = known.iter().find(|server| server.address.ip() == address.ip());
+    NameServer {
+        name: known.and_then(|server| server.name.clone()),
+        address,
     }
 }
 
