@@ -14,7 +14,7 @@ use crate::name::NamePattern;
 pub use crate::admin::resources::{
     ApplyReport, ApplyRequest, Drift, FileText, KeyChange, Resource, TableChange,
 };
-pub use crate::dns::DomainVerdict;
+pub use crate::dns::{DomainState, DomainVerdict};
 pub use crate::inventory::{AuditOutcome, AuditRecord, Caller};
 
 /// `GET /v1/status`.
@@ -115,6 +115,22 @@ pub struct Certificate {
     pub fingerprint: Option<String>,
     /// Whether this very one is published to the listeners; a moment after it was obtained, or not yet valid, it is not.
     pub published: bool,
+    /// Its names as the last look at DNS found them; empty where there was none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<DomainStatus>,
+}
+
+/// A name of a certificate in DNS.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct DomainStatus {
+    /// The name.
+    pub domain: NamePattern,
+    /// How far it has come.
+    pub state: DomainState,
+    /// What stands in its way; empty where nothing does.
+    pub reason: String,
+    /// When it was looked at.
+    pub checked_at: Timestamp,
 }
 
 /// One server group.

@@ -149,6 +149,7 @@ fn show(certificate: &api::Certificate, form: Form) -> Result<(), Failure> {
     let domains: Vec<_> = certificate.domains.iter().map(ToString::to_string).collect();
     let moment = |time: Timestamp| format!("{time} ({})", time_left(now, time));
     let published = if certificate.published { "yes" } else { "no" };
+    let in_dns: Vec<_> = certificate.dns.iter().map(in_dns).collect();
     let facts = [
         ("certificate", Some(certificate.name.to_string())),
         ("names", Some(domains.join(", "))),
@@ -166,12 +167,21 @@ fn show(certificate: &api::Certificate, form: Form) -> Result<(), Failure> {
         ("key", certificate.key.clone()),
         ("sha-256", certificate.fingerprint.clone()),
         ("published", Some(published.to_owned())),
+        ("dns", (!in_dns.is_empty()).then(|| in_dns.join("; "))),
     ];
     Printed::labelled(
         facts
             .into_iter()
             .filter_map(|(fact, value)| Some((fact.to_owned(), value?))),
     )
+}
+
+/// A name's state, and what stands in its way.
+pub(super) fn in_dns(status: &api::DomainStatus) -> String {
+    match status.reason.is_empty() {
+        true => format!("{} {}", status.domain, status.state),
+        false => format!("{} {}: {}", status.domain, status.state, status.reason),
+    }
 }
 
 /// Why nothing is done about `certificate` for now, and when that ends.

@@ -1,6 +1,7 @@
 //! Looks at names that have a certificate, on and on, so that what breaks the next order is known long before it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -130,13 +131,10 @@ impl Rounds {
 
 /// A number from 0 to 1 that is the certificate's own.
 fn fraction(name: &CertificateName) -> f64 {
-    let hash = name
-        .as_str()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-    f64::from(u32::try_from(hash >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    let hash = u32::try_from(hasher.finish() >> 32).unwrap_or(u32::MAX);
+    f64::from(hash) / f64::from(u32::MAX)
 }
 
 /// Certificates looked at side by side.

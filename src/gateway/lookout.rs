@@ -106,6 +106,8 @@ impl Lookout {
             let mut verdicts = self.look(&patterns, &conditions).await;
             if let Some(certificate) = certificate {
                 verdicts = self.with_certificates(certificate, verdicts).await?;
+                // What an operator has put right is right at once, and not with the next round.
+                self.note(certificate, &verdicts);
             }
             found.extend(places.into_iter().zip(verdicts));
         }
@@ -166,10 +168,6 @@ impl Lookout {
     }
 
     fn note(&self, certificate: &CertificateName, verdicts: &[DomainVerdict]) {
-        let sighting = Sighting {
-            at: self.clock.now(),
-            verdicts: verdicts.to_vec(),
-        };
         for verdict in verdicts {
             let (certificate, domain) = (certificate.as_str(), verdict.domain.to_string());
             let states = DomainState::ALL.map(|state| (state.word(), state == verdict.state));
@@ -177,8 +175,7 @@ impl Lookout {
                 .dns_checked(certificate, &domain, verdict.verdict.allows_order());
             self.metrics.domain_state(certificate, &domain, &states);
         }
-        let before = self.sightings().insert(certificate.clone(), sighting);
-        let before = before.map(|sighting| sighting.verdicts).unwrap_or_default();
+        let before = self.remember(certificate, verdicts);
         let drifted = |verdicts: &[DomainVerdict], domain: &NamePattern| {
             let mut all = verdicts.iter();
             all.any(|verdict| verdict.domain == *domain && verdict.state == DomainState::Drifted)
@@ -199,6 +196,30 @@ impl Lookout {
                 _ => {}
             }
         }
+    }
+
+    /// Puts `verdicts` in the place of what was found of the same names before, and gives that back.
+    fn remember(&self, certificate: &CertificateName, verdicts: &[DomainVerdict]) -> Vec<DomainVerdict> {
+        let at = self.clock.now();
+        let mut sightings = self.sightings();
+        let Some(known) = sightings.get_mut(certificate) else {
+            let verdicts = verdicts.to_vec();
+            sightings.insert(certificate.clone(), Sighting { at, verdicts });
+            return Vec::new();
+        };
+        let before = known.verdicts.clone();
+        for verdict in verdicts {
+            match known
+                .verdicts
+                .iter_mut()
+                .find(|other| other.domain == verdict.domain)
+            {
+                Some(other) => other.clone_from(verdict),
+                None => known.verdicts.push(verdict.clone()),
+            }
+        }
+        known.at = at;
+        before
     }
 
     fn tell(&self, certificate: &CertificateName, kind: &str, detail: String) {
@@ -231,6 +252,9 @@ impl Lookout {
                         .forget_domain(name.as_str(), &verdict.domain.to_string(), &words);
                 }
             }
+            sighting
+                .verdicts
+                .retain(|verdict| domains.is_some_and(|domains| domains.contains(&verdict.domain)));
             domains.is_some()
         });
     }

@@ -42,10 +42,12 @@ impl Operations for ControlPlane {
         let desired = self.desired();
         let published = self.data_plane.published.load();
         let steps = self.steps().clone();
+        let sightings = self.lookout.sightings().clone();
         let mut wanted: BTreeMap<_, _> = desired.iter().map(|desired| (&desired.name, desired)).collect();
         let view = |name: &CertificateName, desired, record: Option<&CertificateRecord>| {
             let step = steps.get(name).map(String::as_str);
-            views::certificate(name, desired, record, &published, step)
+            let sighting = sightings.get(name);
+            views::certificate(name, desired, record, &published, step, sighting)
         };
         let mut all = Vec::new();
         self.inventory
@@ -81,7 +83,11 @@ impl Operations for ControlPlane {
         let record = record.as_ref().map(|record| &record.value);
         let steps = self.steps();
         let step = steps.get(name).map(String::as_str);
-        Ok(views::certificate(name, desired, record, &published, step))
+        let sightings = self.lookout.sightings();
+        let sighting = sightings.get(name);
+        Ok(views::certificate(
+            name, desired, record, &published, step, sighting,
+        ))
     }
 
     async fn request(

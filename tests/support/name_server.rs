@@ -40,8 +40,13 @@ pub(crate) struct State {
 impl NameServer {
     /// A server at 127.0.0.`host` that speaks for the zone `example.com` and has no record but the SOA.
     pub(crate) async fn authority(host: u8) -> Self {
+        Self::of("example.com", host).await
+    }
+
+    /// The same for another zone.
+    pub(crate) async fn of(zone: &str, host: u8) -> Self {
         let server = Self::start(host).await;
-        server.add("example.com SOA 1");
+        server.add(&format!("{zone} SOA 1"));
         server
     }
 
