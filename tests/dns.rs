@@ -1,6 +1,8 @@
 //! The dns room against a real name server on loopback.
 
 mod support;
+#[path = "dns/world.rs"]
+mod world;
 #[path = "dns/zones.rs"]
 mod zones;
 

@@ -18,7 +18,7 @@ use crate::name::{DnsName, NamePattern};
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct ServerAddress(pub(super) String);
 
-/// A resolver's address; port 53 where none is written.
+/// The address of a DNS server; port 53 where none is written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Resolver(pub(super) SocketAddr);
 
@@ -245,7 +245,7 @@ fn parse_resolver(text: &str) -> Result<Resolver, Misfit> {
         .or_else(|| bare_address(text).map(|address| SocketAddr::new(address, 53)))
         .map(Resolver)
         .ok_or_else(|| {
-            Misfit::new(format!("`{text}` is not the address of a resolver"))
+            Misfit::new(format!("`{text}` is not the address of a DNS server"))
                 .help("allowed: an IP address with or without a port, such as `127.0.0.1:53` or `[::1]:53`")
         })
 }

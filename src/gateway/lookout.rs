@@ -89,8 +89,7 @@ impl Lookout {
         issuer: Option<&str>,
         desired: &[DesiredCertificate],
     ) -> Result<Vec<DomainVerdict>, InventoryError> {
-        let mut groups: BTreeMap<(Option<&CertificateName>, Option<String>), Vec<(usize, NamePattern)>> =
-            BTreeMap::new();
+        let mut groups = BTreeMap::<_, Vec<_>>::new();
         for (place, name) in names.iter().enumerate() {
             let of = desired.iter().find(|desired| desired.domains.contains(name));
             let issuer = issuer.map(ToOwned::to_owned).or_else(|| self.issuer_of(of));

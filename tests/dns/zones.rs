@@ -1,101 +1,15 @@
 //! Verdicts on zones that the test serves: the zone's own servers beside a resolver.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use certgate::config::{ChallengeType, GatewayConfig};
-use certgate::dns::{
-    CaIdentity, Conditions, DnsChecker, DomainState, DomainVerdict, Door, Doors, Obstacle, Verdict,
-};
-use certgate::name::{DnsName, NamePattern};
+use certgate::config::ChallengeType;
+use certgate::dns::{DnsChecker, DomainState, Obstacle, Verdict};
+use certgate::name::DnsName;
 use hickory_resolver::proto::rr::RecordType;
 
 use crate::support::name_server::NameServer;
-use crate::{NOW, OURS, OURS_V6, obstacles, remedy};
-
-const WWW: &str = "www.example.com";
-const ACCOUNT: &str = "https://ca.example/acct/7";
-
-/// Two servers of `example.com` and one resolver.
-struct World {
-    ns1: NameServer,
-    ns2: NameServer,
-    resolver: NameServer,
-    ownership: Option<&'static str>,
-}
-
-impl World {
-    async fn new() -> Self {
-        let world = Self {
-            ns1: NameServer::authority(11).await,
-            ns2: NameServer::authority(12).await,
-            resolver: NameServer::resolver(13).await,
-            ownership: None,
-        };
-        for record in [
-            "example.com NS ns1.example.com",
-            "example.com NS ns2.example.com",
-            "ns1.example.com A 127.0.0.11",
-            "ns2.example.com A 127.0.0.12",
-        ] {
-            world.add(record);
-        }
-        world
-    }
-
-    /// Everybody knows the records.
-    async fn with(records: &[&str]) -> Self {
-        let world = Self::new().await;
-        for record in records {
-            world.add(record);
-        }
-        world
-    }
-
-    fn add(&self, record: &str) {
-        for server in [&self.ns1, &self.ns2, &self.resolver] {
-            server.add(record);
-        }
-    }
-
-    fn gateway(&self) -> GatewayConfig {
-        let zone = DnsName::parse("example.com").unwrap();
-        GatewayConfig {
-            addresses: vec![OURS.parse().unwrap(), OURS_V6.parse().unwrap()],
-            hostname: Some(DnsName::parse("edge.example.com").unwrap()),
-            resolvers: vec![self.resolver.address()],
-            name_servers: BTreeMap::from([(zone, vec![self.ns1.address(), self.ns2.address()])]),
-            ..GatewayConfig::default()
-        }
-    }
-
-    fn conditions(&self) -> Conditions {
-        Conditions {
-            ca: Some(CaIdentity {
-                domains: vec!["ca.example".to_owned()],
-                account: Some(ACCOUNT.to_owned()),
-            }),
-            challenges: Some(vec![ChallengeType::TlsAlpn01, ChallengeType::Http01]),
-            doors: Doors {
-                http: Door::Standard,
-                tls: Door::Standard,
-            },
-            ownership: self.ownership.map(ToOwned::to_owned),
-            off: false,
-        }
-    }
-
-    async fn check(&self) -> DomainVerdict {
-        self.check_name(WWW).await
-    }
-
-    async fn check_name(&self, name: &str) -> DomainVerdict {
-        let checker = DnsChecker::new(Some(&self.gateway()));
-        let names = [NamePattern::parse(name).unwrap()];
-        let mut verdicts = checker.check_all(&names, &self.conditions(), NOW).await;
-        verdicts.pop().unwrap()
-    }
-}
+use crate::world::{WWW, World};
+use crate::{NOW, OURS, obstacles, remedy};
 
 #[tokio::test]
 async fn each_zone_has_its_verdict_its_reason_and_the_record_to_change() {
@@ -396,7 +310,7 @@ async fn a_silent_server_is_named_and_holds_up_nobody() {
 #[tokio::test]
 async fn signatures_that_do_not_verify_are_told_from_other_failures() {
     let world = World::with(&["www.example.com A 203.0.113.10", "example.com DS -"]).await;
-    world.resolver.change(|state| state.bogus = true);
+    world.resolver.change(|state| state.bogus = Some("example.com"));
     let found = world.check().await;
     assert_eq!(found.verdict.to_string(), "stop", "{found}");
     assert!(

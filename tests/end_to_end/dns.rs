@@ -175,7 +175,11 @@ async fn no_order_reaches_the_ca_for_any_name_that_dns_is_against() {
         "refusing.example.com A OURS",
         "long.example.com CNAME c0.example.com",
         "c9.example.com A OURS",
+        "bogus.example.com A OURS",
     ]);
+    zones
+        .resolver
+        .change(|state| state.bogus = Some("bogus.example.com"));
     for link in 0..9 {
         zones.add(&[&format!("c{link}.example.com CNAME c{}.example.com", link + 1)]);
     }
@@ -211,6 +215,10 @@ async fn no_order_reaches_the_ca_for_any_name_that_dns_is_against() {
         ("method", "tls-alpn-01: CAA records allow dns-01 only"),
         ("refusing", "answered SERVFAIL"),
         ("long", "longer than 8 records"),
+        (
+            "bogus",
+            "the signatures of the zone example.com do not verify (signature expired",
+        ),
         (
             "delegated",
             "none of the servers that delegated.lame.test is delegated to speaks",

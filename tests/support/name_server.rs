@@ -31,8 +31,8 @@ pub(crate) struct State {
     pub(crate) truncates: bool,
     /// Answers SERVFAIL to these.
     pub(crate) failing: BTreeSet<(String, RecordType)>,
-    /// Holds these for wrongly signed: hands them out only to who does not want them checked.
-    pub(crate) bogus: bool,
+    /// Holds the names that end so for wrongly signed: hands them out only to who does not want them checked.
+    pub(crate) bogus: Option<&'static str>,
     /// Questions so far.
     pub(crate) questions: Vec<(String, RecordType)>,
 }
@@ -121,7 +121,7 @@ impl State {
             answer.metadata.response_code = ResponseCode::Refused;
             return Some(answer);
         }
-        if self.bogus && !query.metadata.checking_disabled {
+        if self.bogus.is_some_and(|end| text.ends_with(end)) && !query.metadata.checking_disabled {
             answer.metadata.response_code = ResponseCode::ServFail;
             let mut edns = Edns::new();
             edns.options_mut()

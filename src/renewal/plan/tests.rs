@@ -250,6 +250,26 @@ fn dns_that_says_no_is_asked_ever_more_seldom_and_counts_no_failure() {
 }
 
 #[test]
+fn dns_that_will_be_right_at_a_known_time_is_asked_then_within_reason() {
+    let www = www();
+    for (until, expected) in [(-60, 10), (5, 10), (300, 300), (86_400, 3600)] {
+        let record = CertificateRecord::wanted(www.certificate.name.clone());
+        let until = Timestamp::from_unix_seconds(now().unix_seconds() + until);
+        let record = outcome::blocked(
+            record,
+            &www.digest,
+            "stale".into(),
+            vec![],
+            Some(until),
+            now(),
+            JITTER,
+        );
+        let next = wake(&www, Some(&record), now()).unwrap();
+        assert_eq!(next.since(now()).as_secs(), expected);
+    }
+}
+
+#[test]
 fn before_certgate_was_written_nothing_is_ordered() {
     for now in [0, 1_577_836_800, 1_767_225_599].map(Timestamp::from_unix_seconds) {
         let plan = plan_at(&www(), None, now);
