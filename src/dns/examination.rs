@@ -16,9 +16,9 @@ use super::report::DomainVerdict;
 use super::row::{Row, RowState, caa_row, ownership_rows, rows};
 use super::state::Steps;
 use super::verdict::{Target, Verdict, judge};
-use super::view::{Questions, View, name_of, written};
+use super::view::{Questions, View, is_silence, name_of, written};
 use super::weigh::{Heard, weigh};
-use super::zone::Zone;
+use super::zone::{NameServer, Zone};
 use crate::clock::Timestamp;
 use crate::config::{ChallengeType, GatewayConfig};
 use crate::name::{DnsName, NamePattern};
@@ -338,8 +338,16 @@ impl Examination<'_> {
     /// What there is to say about servers of a zone that others stand in for.
     fn troubles(&self, zone: &Zone) -> Vec<String> {
         let troubles = self.questions.troubles();
+        let stands_in = |server: &NameServer| {
+            let mut others = zone.servers.iter().filter(|other| other.name == server.name);
+            server.name.is_some() && others.any(|other| !troubles.contains_key(&other.address))
+        };
         let failed = zone.servers.iter().filter_map(|server| {
             let failure = troubles.get(&server.address)?;
+            // A machine without IPv6 reaches the server by its other address.
+            if is_silence(failure) && stands_in(server) {
+                return None;
+            }
             let change = match failure {
                 LookupFailure::Lame { .. } => undelegate(zone, server),
                 _ => None,
@@ -360,7 +368,7 @@ struct Found {
     records: String,
 }
 
-fn undelegate(zone: &Zone, server: &super::zone::NameServer) -> Option<Change> {
+fn undelegate(zone: &Zone, server: &NameServer) -> Option<Change> {
     let name = server.name.as_ref()?;
     Some(Change::Remove(format!("{}. IN NS {name}.", written(&zone.apex))))
 }

@@ -187,7 +187,8 @@ impl Questions {
     }
 }
 
-fn is_silence(failure: &LookupFailure) -> bool {
+/// Whether there was no answer at all.
+pub(super) fn is_silence(failure: &LookupFailure) -> bool {
     matches!(
         failure,
         LookupFailure::TimedOut | LookupFailure::Unreachable { .. }

@@ -175,6 +175,9 @@ impl Lookout {
             self.metrics.domain_state(certificate, &domain, &states);
         }
         let before = self.remember(certificate, verdicts);
+        if !self.is_enforced(certificate) {
+            return;
+        }
         let drifted = |verdicts: &[DomainVerdict], domain: &NamePattern| {
             let mut all = verdicts.iter();
             all.any(|verdict| verdict.domain == *domain && verdict.state == DomainState::Drifted)
@@ -195,6 +198,11 @@ impl Lookout {
                 _ => {}
             }
         }
+    }
+
+    /// Whether a renewal will be held back by what DNS says. Elsewhere nothing of it is worth an alarm.
+    fn is_enforced(&self, certificate: &CertificateName) -> bool {
+        self.config.load().dns_checks(certificate).0 == DnsChecks::Enforce
     }
 
     /// Puts `verdicts` in the place of what was found of the same names before, and gives that back.
@@ -261,7 +269,8 @@ impl Lookout {
     /// What an operator should see to long before a renewal fails.
     pub(super) fn warnings(&self) -> Vec<String> {
         let sightings = self.sightings();
-        let drifted = sightings.iter().flat_map(|(name, sighting)| {
+        let alarming = sightings.iter().filter(|(name, _)| self.is_enforced(name));
+        let drifted = alarming.flat_map(|(name, sighting)| {
             let drifted = sighting.verdicts.iter();
             drifted
                 .filter(|verdict| verdict.state == DomainState::Drifted)
