@@ -70,7 +70,7 @@ pub trait Operations: HandshakeOperations + IssuerOperations + ResourceOperation
     ) -> Result<api::Certificate, Problem>;
 
     /// Asks for a new certificate now.
-    async fn renew(&self, name: &CertificateName) -> Result<(), Problem>;
+    async fn renew(&self, name: &CertificateName, even_if: Option<api::Objection>) -> Result<(), Problem>;
 
     /// The chain, and the private key if asked for; the latter is logged.
     async fn export(&self, name: &CertificateName, with_key: bool)

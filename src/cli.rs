@@ -105,8 +105,8 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
             gateway.block_on(async |client| certificates::run(&client, command).await)
         }
         Command::Dns { command, gateway } => {
-            let DnsCommand::Check { names, form } = command;
-            gateway.block_on(async |client| status::dns_check(&client, names, form.output).await)
+            let DnsCommand::Check { names, issuer, form } = command;
+            gateway.block_on(async |client| status::dns_check(&client, names, issuer, form.output).await)
         }
         Command::Policy { command } => policy::run(command),
         Command::Status { form, gateway } => {

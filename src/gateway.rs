@@ -11,9 +11,11 @@ mod client_ca;
 mod control_plane;
 mod crl_urls;
 mod data_plane;
+mod dns_rounds;
 mod error;
 mod handshakes;
 mod issuers;
+mod lookout;
 mod operations;
 mod recheck;
 mod resources;
@@ -37,11 +39,11 @@ use crate::admin;
 use crate::cause::with_causes;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Files, StoreConfig};
-use crate::dns::DnsChecker;
 use crate::gateway::applied::Applied;
 use crate::gateway::ca_bundles::Bundles;
-use crate::gateway::control_plane::{ControlPlane, Gate, joined};
+use crate::gateway::control_plane::{ControlPlane, joined};
 use crate::gateway::data_plane::DataPlane;
+use crate::gateway::lookout::{Gate, Lookout};
 use crate::gateway::watched_files::WatchedFiles;
 use crate::inventory::Inventory;
 use crate::issuer::ChallengeSolver;
@@ -95,24 +97,27 @@ impl Gateway {
         ));
         let issuers = control_plane::issuers(&config, &inventory, &solver, &clock);
         let issuers = Arc::new(ArcSwap::from_pointee(issuers));
-        let dns = Arc::new(ArcSwap::from_pointee(DnsChecker::new(config.gateway.as_ref())));
         let (desired, wanted) = watch::channel(joined(&config, inventory.requested().await?));
         let trail = Arc::new(admin::AuditTrail::new(inventory.clone(), clock.clone()));
         let admission = admin::Admission::default();
         admission.replace(&config.admin.tokens, admin_tls);
         let admin_config = config.admin.clone();
         let config = Arc::new(ArcSwap::from_pointee(config));
-        let gate = Gate {
-            dns: dns.clone(),
+        let events = broadcast::Sender::new(1024);
+        let lookout = Arc::new(Lookout {
             config: config.clone(),
+            inventory: inventory.clone(),
+            clock: clock.clone(),
             metrics: data_plane.metrics.clone(),
-        };
+            events: events.clone(),
+            sightings: Default::default(),
+        });
         let seed = control_plane::seed(&clock);
         let renewal = Renewal::new(
             inventory.clone(),
             wanted,
             issuers.clone(),
-            Arc::new(gate),
+            Arc::new(Gate(lookout.clone())),
             clock.clone(),
             seed,
         );
@@ -134,11 +139,11 @@ impl Gateway {
             turn: Default::default(),
             rechecks: Default::default(),
             crl_problems: Default::default(),
-            dns,
+            lookout,
             issuers,
             solver,
             desired,
-            events: broadcast::Sender::new(1024),
+            events,
             steps: Default::default(),
             ended: Default::default(),
             last_reload: Default::default(),
@@ -163,6 +168,13 @@ impl Gateway {
             .clone()
             .alarmed("renewal of certificates", renewal.run(stopped()));
         tasks.spawn(renewed);
+
+        let rounds = dns_rounds::watch_domains(
+            control.lookout.clone(),
+            control.desired.subscribe(),
+            stop.subscribe(),
+        );
+        tasks.spawn(control.clone().alarmed("looking after names in DNS", rounds));
 
         tasks.spawn(ca_bundles::watch(control.clone(), stop.subscribe()));
         tasks.spawn(client_ca::keep(control.clone(), stop.subscribe()));

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use certgate_store::Lease;
 
 pub use acme::{AcmeIssuer, Limits};
-pub use challenge::{Challenge, ChallengeSolver, SolveError};
+pub use challenge::{Challenge, ChallengeChoices, ChallengeSolver, SolveError};
 pub use error::{FailureClass, IssueError, ValidationFailure};
 pub use files::{FileProblem, FileSource};
 pub use local_ca::{
@@ -50,6 +50,8 @@ pub struct IssueRequest<'a> {
     pub desired: &'a DesiredCertificate,
     /// The lease on it; everything that is written about it is written under this lease.
     pub lease: &'a Lease,
+    /// The challenges that can work, as far as that is known before the CA is asked.
+    pub challenges: &'a ChallengeChoices,
     /// Who is told of each step.
     pub progress: &'a dyn Progress,
 }

@@ -22,7 +22,7 @@ pub use crate::admin::issuers::{
 pub use crate::admin::resources::{
     ApplyReport, ApplyRequest, Drift, FileText, KeyChange, Resource, TableChange,
 };
-pub use crate::dns::DomainVerdict;
+pub use crate::dns::{DomainState, DomainVerdict};
 pub use crate::inventory::{AuditOutcome, AuditRecord, Caller};
 
 /// `GET /v1/ca-bundles/{name}/contents`: what clients are verified against. Nothing of its files is passed over: a bundle
@@ -191,6 +191,22 @@ pub struct Certificate {
     pub fingerprint: Option<String>,
     /// Whether this very one is published to the listeners; a moment after it was obtained, or not yet valid, it is not.
     pub published: bool,
+    /// Its names as the last look at DNS found them; empty where there was none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<DomainStatus>,
+}
+
+/// A name of a certificate in DNS.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct DomainStatus {
+    /// The name.
+    pub domain: NamePattern,
+    /// How far it has come.
+    pub state: DomainState,
+    /// What stands in its way; empty where nothing does.
+    pub reason: String,
+    /// When it was looked at.
+    pub checked_at: Timestamp,
 }
 
 /// One server group.
@@ -238,6 +254,17 @@ pub struct CertificateRequest {
     /// The operator's own labels.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+    /// What is not to hold the first order back; logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub even_if: Option<Objection>,
+}
+
+/// What an operator may pass over, once.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Objection {
+    /// The look at DNS before an order.
+    Dns,
 }
 
 /// `PUT /v1/certificates/{name}` with `certificate_pem`: take one in.
@@ -280,6 +307,9 @@ pub struct CertificateExport {
 pub struct DnsCheckRequest {
     /// The names to look at; empty: those of every certificate.
     pub names: Vec<NamePattern>,
+    /// Whose CAA identity and challenges count; absent: those of the certificate's issuer, or of the only one there is.
+    #[serde(default)]
+    pub issuer: Option<String>,
 }
 
 /// One event of `GET /v1/events`.
@@ -289,7 +319,7 @@ pub struct Event {
     pub at: Timestamp,
     /// The certificate it is about.
     pub certificate: CertificateName,
-    /// `step`, `obtained`, `failed` or `blocked`.
+    /// `step`, `obtained`, `failed`, `blocked`, `drifted` or `restored`.
     pub kind: String,
     /// In words.
     pub detail: String,

@@ -95,7 +95,25 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn renew(&self, name: &CertificateName) -> Result<(), ClientError> {
-        self.send(Method::POST, &certificate_path(name, "/renew"), None::<&()>, None)
+        self.renew_at(name, "/renew").await
+    }
+
+    /// The same, and once in spite of `objection`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn renew_even_if(
+        &self,
+        name: &CertificateName,
+        objection: api::Objection,
+    ) -> Result<(), ClientError> {
+        match objection {
+            api::Objection::Dns => self.renew_at(name, "/renew?even_if=dns").await,
+        }
+    }
+
+    async fn renew_at(&self, name: &CertificateName, action: &str) -> Result<(), ClientError> {
+        self.send(Method::POST, &certificate_path(name, action), None::<&()>, None)
             .await
             .map(drop)
     }

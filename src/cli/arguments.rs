@@ -12,6 +12,7 @@ use super::explain::Asked;
 use super::policy::PolicyCommand;
 use super::resource_arguments::{ApplyFile, CaBundleCommand, DiffFile, ListenerCommand};
 use super::{Failure, environment};
+use crate::admin::api;
 use crate::admin::{Client, Credentials};
 use crate::certificate::{CertificateName, KeyType};
 use crate::name::{DnsName, NamePattern};
@@ -240,6 +241,9 @@ pub(super) enum CertCommand {
         /// The kind of its key: ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072 or rsa-4096.
         #[arg(long, value_name = "TYPE", default_value_t = KeyType::default())]
         key_type: KeyType,
+        /// Order it once whatever the look at DNS brings; the gateway logs it.
+        #[arg(long, value_enum, value_name = "OBJECTION")]
+        even_if: Option<api::Objection>,
         /// Do not wait until it is there.
         #[arg(long)]
         no_wait: bool,
@@ -267,10 +271,15 @@ pub(super) enum CertCommand {
         form: Form,
     },
     /// Obtain a new one now, whatever time the present one has left.
-    #[command(after_help = "Example: certgate cert renew www")]
+    #[command(
+        after_help = "Example: certgate cert renew www\nExample: certgate cert renew www --even-if dns"
+    )]
     Renew {
         /// The certificate.
         name: CertificateName,
+        /// Order it once whatever the look at DNS brings; the gateway logs it.
+        #[arg(long, value_enum, value_name = "OBJECTION")]
+        even_if: Option<api::Objection>,
         /// Do not wait until it is there.
         #[arg(long)]
         no_wait: bool,
@@ -295,14 +304,17 @@ pub(super) enum CertCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DnsCommand {
-    /// Compare names in DNS with what the gateway's file says in `[gateway]`.
+    /// Look at names as a CA would: ownership, addresses and aliases, CAA records, challenges.
     ///
-    /// Exits with 1 when no certificate would be ordered for one of them.
+    /// Asks the zone's own servers and the resolvers, and compares with what the file says in `[gateway]`. Exits with 1 when no certificate would be ordered for one of them.
     #[command(after_help = "Example: certgate dns check www.example.com")]
     Check {
         /// The names; without any: those of every certificate.
         #[arg(value_name = "NAME")]
         names: Vec<NamePattern>,
+        /// The issuer whose CAA records and challenges count, where it is not clear from the name.
+        #[arg(long)]
+        issuer: Option<String>,
         #[command(flatten)]
         form: Form,
     },

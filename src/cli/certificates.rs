@@ -32,6 +32,7 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
             domains,
             issuer,
             key_type,
+            even_if,
             no_wait,
             form,
         } => {
@@ -40,6 +41,7 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
                 issuer,
                 key_type,
                 tags: Default::default(),
+                even_if,
             };
             let mut progress = Progress::subscribe(client).await?;
             let mut certificate = client.request(&name, &request).await?;
@@ -62,9 +64,17 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
             let import = read_import(&certificate, key.as_deref())?;
             show(&client.import(&name, &import).await?, form)?;
         }
-        CertCommand::Renew { name, no_wait, form } => {
+        CertCommand::Renew {
+            name,
+            even_if,
+            no_wait,
+            form,
+        } => {
             let mut progress = Progress::subscribe(client).await?;
-            client.renew(&name).await?;
+            match even_if {
+                Some(objection) => client.renew_even_if(&name, objection).await?,
+                None => client.renew(&name).await?,
+            }
             if !no_wait {
                 progress.wait_for(&name).await?;
             }
@@ -139,6 +149,7 @@ fn show(certificate: &api::Certificate, form: Form) -> Result<(), Failure> {
     let domains: Vec<_> = certificate.domains.iter().map(ToString::to_string).collect();
     let moment = |time: Timestamp| format!("{time} ({})", time_left(now, time));
     let published = if certificate.published { "yes" } else { "no" };
+    let in_dns: Vec<_> = certificate.dns.iter().map(in_dns).collect();
     let facts = [
         ("certificate", Some(certificate.name.to_string())),
         ("names", Some(domains.join(", "))),
@@ -156,12 +167,21 @@ fn show(certificate: &api::Certificate, form: Form) -> Result<(), Failure> {
         ("key", certificate.key.clone()),
         ("sha-256", certificate.fingerprint.clone()),
         ("published", Some(published.to_owned())),
+        ("dns", (!in_dns.is_empty()).then(|| in_dns.join("; "))),
     ];
     Printed::labelled(
         facts
             .into_iter()
             .filter_map(|(fact, value)| Some((fact.to_owned(), value?))),
     )
+}
+
+/// A name's state, and what stands in its way.
+pub(super) fn in_dns(status: &api::DomainStatus) -> String {
+    match status.reason.is_empty() {
+        true => format!("{} {}", status.domain, status.state),
+        false => format!("{} {}: {}", status.domain, status.state, status.reason),
+    }
 }
 
 /// Why nothing is done about `certificate` for now, and when that ends.

@@ -46,6 +46,7 @@ pub(super) fn check(
     let log = checker.log();
     let issuers = checker.each(&document.issuers, Checker::issuer);
     let (certificates, certificate_files) = checker.certificates();
+    let certificate_dns = checker.certificate_dns();
     let certificate_directories = checker.each(&document.certificate_directories, |checker, _, table| {
         checker.directory(table.path.value()?)
     });
@@ -92,6 +93,7 @@ pub(super) fn check(
         admin: admin?,
         issuers: issuers?,
         certificates: certificates?,
+        certificate_dns: certificate_dns?,
         certificate_files: certificate_files?,
         certificate_directories: certificate_directories?,
         ca_bundles: ca_bundles?,

@@ -12,15 +12,17 @@ use toml::de::DeValue;
 use crate::certificate::{KeyType, UriPattern};
 use crate::config::alpn::Alpn;
 use crate::config::byte_size::ByteSize;
-use crate::config::collection::{List, Named, OneOrMany, Tags};
+use crate::config::collection::{List, Named, OneOrMany, Tags, Zones};
 use crate::config::period::Period;
 use crate::config::policy_part::Part;
 use crate::config::reader::{Key, Reader, Value, table};
 use crate::config::settings::{
-    AdminRights, AlpnMismatch, CertificateSelector, ChallengeType, ExpiredCrl, LogFormat, Protocol,
-    UnknownSni,
+    AdminRights, AlpnMismatch, CertificateSelector, ChallengeType, DnsChecks, ExpiredCrl, LogFormat,
+    Protocol, UnknownSni,
 };
-use crate::config::text::{AdminAddress, Contact, Fingerprint, Resolver, ServerAddress, SubjectName, WebUrl};
+use crate::config::text::{
+    AdminAddress, Contact, Fingerprint, OwnershipText, Resolver, ServerAddress, SubjectName, WebUrl,
+};
 use crate::config::value::Integer;
 use crate::config::word::{Algorithm, AuthenticationKind, ConnectionLines, IssuerKind, LogLevel};
 use crate::name::{DnsName, NamePattern};
@@ -74,6 +76,15 @@ table! {
         hostname: DnsName,
         /// The resolvers to ask, port 53 unless another is written. Default: the system's.
         resolvers: List<Resolver>,
+        /// Servers of zones that are not to be found in the world's DNS, or not as CAs see it: for each zone, a list
+        /// of addresses, port 53 unless another is written. Default: those that the resolvers know.
+        name_servers: Zones,
+        /// "enforce": nothing is ordered that DNS is against. "advisory": it is told, and nothing is held back, as
+        /// behind a CDN. "off": DNS is not asked. Default: "enforce".
+        dns_checks: DnsChecks,
+        /// A text that must stand in a TXT record at _certgate.NAME, or at _certgate before a name above it, before
+        /// NAME is ordered. Default: none is asked for.
+        ownership: OwnershipText,
     }
 }
 
@@ -145,6 +156,8 @@ table! {
         challenges: List<ChallengeType>,
         /// acme: PEM file with the root of a private directory. Default: the system's roots.
         root_ca_file: PathBuf,
+        /// acme: the names by which CAA records mean the CA. Default: known for directories that go by a name.
+        caa_identities: List<DnsName>,
         /// local-ca: the root's common name. Default: "certgate NAME".
         common_name: String,
         /// local-ca: the only domains, with all below them, that it may sign for. Default: any.
@@ -168,6 +181,10 @@ table! {
         certificate_file: PathBuf,
         /// A PEM file with the key.
         key_file: PathBuf,
+        /// What a DNS check of its names does: "enforce", "advisory" or "off". Default: as in [gateway].
+        dns_checks: DnsChecks,
+        /// The text that owners of its names show in a TXT record. Default: as in [gateway].
+        ownership: OwnershipText,
         /// Your own labels.
         tags: Tags,
     }

@@ -2,17 +2,21 @@
 
 use crate::admin::api;
 use crate::certificate::{CaBundle, CertificateName, DesiredCertificate, Leaf};
+use crate::dns::DomainVerdict;
+use crate::gateway::lookout::Sighting;
 use crate::inventory::{CertificateRecord, CertificateState, Source};
 use crate::tls::CertificateTable;
 
 /// A certificate as an operator sees it: what is wanted, what there is, and what happens next. `step` is how far the
-/// attempt under way has come, if there is one. `published` is what the listeners serve from.
+/// attempt under way has come, if there is one. `sighting` is the last look at its names in DNS. `published` is what the listeners serve
+/// from.
 pub(super) fn certificate(
     name: &CertificateName,
     desired: Option<&DesiredCertificate>,
     record: Option<&CertificateRecord>,
     published: &CertificateTable,
     step: Option<&str>,
+    sighting: Option<&Sighting>,
 ) -> api::Certificate {
     let current = record.and_then(|record| record.current.as_ref());
     let leaf = current.map(|current| &current.leaf);
@@ -56,7 +60,28 @@ pub(super) fn certificate(
         key: leaf.map(|leaf| leaf.key.clone()),
         fingerprint: leaf.map(|leaf| leaf.fingerprint.clone()),
         published: is_published,
+        dns: sighting
+            .map(|sighting| domains_in_dns(sighting, leaf))
+            .unwrap_or_default(),
     }
+}
+
+fn domains_in_dns(sighting: &Sighting, leaf: Option<&Leaf>) -> Vec<api::DomainStatus> {
+    let status = |verdict: &DomainVerdict| {
+        // The certificate may have come after the look.
+        let has_certificate = leaf.is_some_and(|leaf| leaf.names.contains(&verdict.domain));
+        let state = match has_certificate {
+            true => verdict.clone().with_certificate().state,
+            false => verdict.state,
+        };
+        api::DomainStatus {
+            domain: verdict.domain.clone(),
+            state,
+            reason: verdict.reason_text.clone(),
+            checked_at: sighting.at,
+        }
+    };
+    sighting.verdicts.iter().map(status).collect()
 }
 
 /// Whether the state of `record` tells of something else than what is wanted now, which is obtained at once.

@@ -31,6 +31,9 @@ pub struct CertificateRecord {
     pub held_until: BTreeMap<String, Timestamp>,
     /// An operator wants a new one at once. Cleared by the attempt that this causes.
     pub renew_requested: bool,
+    /// That one is to be ordered whatever DNS says. Cleared by the attempt that this causes.
+    #[serde(default)]
+    pub despite_dns: bool,
 }
 
 /// Where a certificate comes from.
@@ -112,6 +115,7 @@ impl CertificateRecord {
             failures: 0,
             held_until: BTreeMap::new(),
             renew_requested: false,
+            despite_dns: false,
         }
     }
 

@@ -296,10 +296,7 @@ pub(super) fn describe(problem: &Problem) -> String {
 
 /// The challenge's name in RFC 8555 §8 and in the configuration.
 pub(super) const fn challenge_name(kind: ChallengeType) -> &'static str {
-    match kind {
-        ChallengeType::Http01 => "http-01",
-        ChallengeType::TlsAlpn01 => "tls-alpn-01",
-    }
+    kind.word()
 }
 
 fn kind(problem: &Problem) -> &str {

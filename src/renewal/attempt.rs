@@ -12,7 +12,7 @@ use crate::cause::with_causes;
 use crate::certificate::{CertificateName, CredentialPem, DesiredCertificate};
 use crate::clock::Clock;
 use crate::inventory::{CertificateRecord, Inventory, InventoryError, Versioned};
-use crate::issuer::{FailureClass, IssueRequest, Progress, Step};
+use crate::issuer::{ChallengeChoices, FailureClass, IssueRequest, Progress, Step};
 use crate::renewal::agenda::Desired;
 use crate::renewal::event::{Event, EventKind};
 use crate::renewal::fit::{Unfit, fit};
@@ -127,14 +127,33 @@ impl Attempts {
                 .await
                 .map(drop);
         }
-        if let DnsVerdict::No { reason, remedy } = self.ask_dns(certificate, &next.issuer).await {
-            let blocked = outcome::blocked(record, digest, reason, remedy, self.clock.now(), self.jitter);
-            self.inventory
-                .save_certificate(&blocked, expect, Some(lease))
-                .await?;
-            self.tell_state(&blocked, &next.issuer);
-            return Ok(());
-        }
+        let challenges = match self.ask_dns(certificate, &next.issuer).await {
+            DnsVerdict::Go { challenges } => challenges,
+            DnsVerdict::No { reason, .. } if record.despite_dns => {
+                tracing::warn!(certificate = %certificate.name, reason, "ordered all the same: an operator asked for it");
+                ChallengeChoices::new()
+            }
+            DnsVerdict::No {
+                reason,
+                remedy,
+                until,
+            } => {
+                let blocked = outcome::blocked(
+                    record,
+                    digest,
+                    reason,
+                    remedy,
+                    until,
+                    self.clock.now(),
+                    self.jitter,
+                );
+                self.inventory
+                    .save_certificate(&blocked, expect, Some(lease))
+                    .await?;
+                self.tell_state(&blocked, &next.issuer);
+                return Ok(());
+            }
+        };
         let obtaining = outcome::obtaining(record, digest, self.clock.now());
         self.inventory
             .save_certificate(&obtaining, expect, Some(lease))
@@ -146,7 +165,7 @@ impl Attempts {
                 reason,
             },
         );
-        match self.issue(lease, desired, &next.issuer).await {
+        match self.issue(lease, desired, &next.issuer, &challenges).await {
             Ok(pem) => self.install(lease, desired, &next.issuer, &pem).await,
             Err(failure) => self.record_failure(lease, desired, &failure).await,
         }
@@ -174,10 +193,17 @@ impl Attempts {
                 self.limits.dns_deadline.as_secs()
             ),
             remedy: Vec::new(),
+            until: None,
         })
     }
 
-    async fn issue(&self, lease: &Lease, desired: &Desired, issuer: &str) -> Result<CredentialPem, Failure> {
+    async fn issue(
+        &self,
+        lease: &Lease,
+        desired: &Desired,
+        issuer: &str,
+        challenges: &ChallengeChoices,
+    ) -> Result<CredentialPem, Failure> {
         let failure = |error: String, class| Failure {
             issuer: issuer.to_owned(),
             error,
@@ -190,6 +216,7 @@ impl Attempts {
         let request = IssueRequest {
             desired: &desired.certificate,
             lease,
+            challenges,
             progress: self,
         };
         // A panic in there is a failed attempt like another: the state is written, and the next one waits.

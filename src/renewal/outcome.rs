@@ -1,5 +1,7 @@
 //! What an attempt leaves in the record: pure transitions, each of which tells the next wake-up.
 
+use std::time::Duration;
+
 use crate::certificate::Leaf;
 use crate::clock::Timestamp;
 use crate::inventory::{CertificateRecord, CertificateState, CurrentCertificate, Source};
@@ -51,6 +53,7 @@ pub(super) fn obtained(
         pursued: digest.to_owned(),
         failures: 0,
         renew_requested: false,
+        despite_dns: false,
         ..record
     }
 }
@@ -87,6 +90,7 @@ pub(super) fn failed(
     CertificateRecord {
         pursued: desired.digest.clone(),
         renew_requested: false,
+        despite_dns: false,
         ..record
     }
 }
@@ -98,6 +102,7 @@ pub(super) fn blocked(
     digest: &str,
     reason: String,
     remedy: Vec<String>,
+    until: Option<Timestamp>,
     now: Timestamp,
     jitter: Jitter,
 ) -> CertificateRecord {
@@ -106,11 +111,15 @@ pub(super) fn blocked(
         _ => 1,
     };
     let fraction = jitter.fraction(&record.name, now, checks);
+    let next_check = now + back_off::after_dns_check(checks, validity(&record, now), fraction);
     record.state = CertificateState::Blocked {
         reason,
         remedy,
         checks,
-        next_check: now + back_off::after_dns_check(checks, validity(&record, now), fraction),
+        // Before, it would be the same.
+        next_check: until.map_or(next_check, |until| {
+            until.clamp(now + SHORTEST_MEMORY, now + LONGEST_MEMORY)
+        }),
     };
     CertificateRecord {
         pursued: digest.to_owned(),
@@ -128,6 +137,10 @@ pub(super) fn settled(record: CertificateRecord) -> CertificateRecord {
         ..record
     }
 }
+
+/// How long resolvers may remember a record is told by the record, so it can be anything.
+const SHORTEST_MEMORY: Duration = Duration::from_secs(10);
+const LONGEST_MEMORY: Duration = Duration::from_secs(3600);
 
 fn validity(record: &CertificateRecord, now: Timestamp) -> Option<Validity> {
     record.current.as_ref().map(|current| Validity::of(current, now))

@@ -12,8 +12,8 @@ use certgate::clock::{Clock, ManualClock, Timestamp};
 use certgate::config::{AcmeConfig, ChallengeType};
 use certgate::inventory::{Inventory, OrderRecord};
 use certgate::issuer::{
-    AcmeIssuer, Challenge, ChallengeSolver, IssueError, IssueRequest, Issuer, Limits, Progress, SolveError,
-    Step,
+    AcmeIssuer, Challenge, ChallengeChoices, ChallengeSolver, IssueError, IssueRequest, Issuer, Limits,
+    Progress, SolveError, Step,
 };
 use certgate::name::NamePattern;
 use certgate_store::{Lease, MemoryStore};
@@ -35,6 +35,8 @@ pub(crate) struct Gateway {
     pub solver: Arc<Answers>,
     pub steps: Steps,
     pub config: AcmeConfig,
+    /// What is known to work before the CA is asked.
+    pub choices: ChallengeChoices,
     files: tempfile::TempDir,
 }
 
@@ -50,6 +52,7 @@ impl Gateway {
             contact: vec!["mailto:ops@example.com".to_owned()],
             challenges: vec![ChallengeType::TlsAlpn01, ChallengeType::Http01],
             root_ca_file: Some(root),
+            caa_identities: Vec::new(),
         };
         Self {
             ca,
@@ -58,6 +61,7 @@ impl Gateway {
             solver: Arc::default(),
             steps: Steps::default(),
             config,
+            choices: ChallengeChoices::new(),
             files,
         }
     }
@@ -94,6 +98,7 @@ impl Gateway {
         let request = IssueRequest {
             desired,
             lease: &lease,
+            challenges: &self.choices,
             progress: &self.steps,
         };
         let result = issuer.issue(&request).await;
@@ -113,6 +118,7 @@ impl Gateway {
         let request = IssueRequest {
             desired,
             lease: &lease,
+            challenges: &self.choices,
             progress: &self.steps,
         };
         tokio::select! {

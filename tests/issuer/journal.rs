@@ -236,6 +236,7 @@ async fn whoever_lost_the_lease_places_no_order() {
     let request = certgate::issuer::IssueRequest {
         desired: &desired,
         lease: &lease,
+        challenges: &Default::default(),
         progress: &gateway.steps,
     };
     let error = certgate::issuer::Issuer::issue(&issuer, &request)

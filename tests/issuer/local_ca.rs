@@ -55,6 +55,7 @@ impl World {
         let request = IssueRequest {
             desired: wanted,
             lease: &lease,
+            challenges: &Default::default(),
             progress: &Steps::default(),
         };
         let result = self.ca().issue(&request).await;

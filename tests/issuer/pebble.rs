@@ -44,6 +44,7 @@ impl World {
             contact: vec!["mailto:ops@example.com".to_owned()],
             challenges: vec![ChallengeType::Http01],
             root_ca_file: Some(pebble.https_ca_file()),
+            caa_identities: Vec::new(),
         };
         Self {
             pebble,
@@ -81,6 +82,7 @@ impl World {
         let request = IssueRequest {
             desired,
             lease: &lease,
+            challenges: &Default::default(),
             progress: &self.steps,
         };
         let result = issuer.issue(&request).await;
@@ -203,6 +205,7 @@ async fn pebble_is_asked_for_no_second_order_when_the_url_of_the_first_was_lost(
     let request = IssueRequest {
         desired: &wanted,
         lease: &lease,
+        challenges: &Default::default(),
         progress: &world.steps,
     };
     let pem = world.issuer().issue(&request).await.unwrap();

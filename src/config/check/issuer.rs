@@ -11,11 +11,14 @@ use crate::config::source::Located;
 use crate::config::suggestion;
 use crate::config::word::IssuerKind;
 use crate::config::written::{CaBundle, Issuer};
+use crate::name::DnsName;
 
 /// An ACME directory that goes by a name.
 pub(super) struct Directory {
     name: &'static str,
     url: &'static str,
+    /// The name by which CAA records mean the CA.
+    caa_identity: &'static str,
     /// Whether it only takes accounts with an external account binding (RFC 8555 §7.3.4).
     bound_accounts: bool,
 }
@@ -25,21 +28,25 @@ const DIRECTORIES: [Directory; 4] = [
     Directory {
         name: "letsencrypt",
         url: "https://acme-v02.api.letsencrypt.org/directory",
+        caa_identity: "letsencrypt.org",
         bound_accounts: false,
     },
     Directory {
         name: "letsencrypt-staging",
         url: "https://acme-staging-v02.api.letsencrypt.org/directory",
+        caa_identity: "letsencrypt.org",
         bound_accounts: false,
     },
     Directory {
         name: "zerossl",
         url: "https://acme.zerossl.com/v2/DV90",
+        caa_identity: "sectigo.com",
         bound_accounts: true,
     },
     Directory {
         name: "google",
         url: "https://dv.acme-v02.api.pki.goog/directory",
+        caa_identity: "pki.goog",
         bound_accounts: true,
     },
 ];
@@ -76,6 +83,7 @@ impl Checker<'_> {
                     ("agree_to_terms", issuer.agree_to_terms.place()),
                     ("challenges", issuer.challenges.place()),
                     ("root_ca_file", issuer.root_ca_file.place()),
+                    ("caa_identities", issuer.caa_identities.place()),
                 ];
                 self.not_applicable(&keys, "kind = \"local-ca\"");
                 self.local_ca(name, issuer).map(IssuerConfig::LocalCa)
@@ -105,10 +113,14 @@ impl Checker<'_> {
             contact.iter().map(|item| (&item.value.0, &item.place)),
         );
         let challenges = issuer.challenges.items();
-        let words = challenges
-            .iter()
-            .map(|item| (challenge_word(item.value), &item.place));
+        let words = challenges.iter().map(|item| (item.value.word(), &item.place));
         self.no_repetition("`challenges`", words);
+        let identities = issuer.caa_identities.items();
+        self.no_repetition(
+            "`caa_identities`",
+            identities.iter().map(|item| (&item.value, &item.place)),
+        );
+        let known = Directory::of(issuer).and_then(|known| DnsName::parse(known.caa_identity).ok());
         let root_ca_file = match &issuer.root_ca_file {
             Key::Absent => Some(None),
             Key::Invalid => None,
@@ -123,6 +135,10 @@ impl Checker<'_> {
                 challenges.iter().map(|item| item.value).collect()
             },
             root_ca_file: root_ca_file?,
+            caa_identities: match identities {
+                [] => known.into_iter().collect(),
+                written => written.iter().map(|item| item.value.clone()).collect(),
+            },
         })
     }
 
@@ -256,14 +272,6 @@ impl Checker<'_> {
             permitted_domains: permitted.iter().map(|item| item.value.clone()).collect(),
             certificate_lifetime: lifetime.0,
         })
-    }
-}
-
-/// The word of a challenge in configuration and RFCs.
-pub(super) fn challenge_word(challenge: ChallengeType) -> &'static str {
-    match challenge {
-        ChallengeType::Http01 => "http-01",
-        ChallengeType::TlsAlpn01 => "tls-alpn-01",
     }
 }
 
