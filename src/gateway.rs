@@ -138,6 +138,7 @@ impl Gateway {
             applied: ArcSwap::from_pointee(candidate.applied),
             turn: Default::default(),
             rechecks: Default::default(),
+            bundle_problem: Default::default(),
             crl_problems: Default::default(),
             lookout,
             issuers,

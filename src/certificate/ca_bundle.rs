@@ -31,6 +31,9 @@ pub struct CaBundleSources<'a> {
     pub crl_files: &'a [PathBuf],
     /// CRLs.
     pub crls_pem: Option<&'a str>,
+    /// Files with CRLs that were got from elsewhere, and must be there. What is in them of CAs that have left the bundle
+    /// meanwhile is passed over.
+    pub fetched_crls: &'a [PathBuf],
 }
 
 /// A certificate of a bundle, for people.
@@ -73,6 +76,7 @@ impl CaBundle {
             certificates_pem,
             crl_files,
             crls_pem,
+            fetched_crls,
         } = *sources;
         let mut authorities = Vec::new();
         for file in files {
@@ -122,6 +126,10 @@ impl CaBundle {
             let added = revocation.add(text.as_bytes(), &authorities);
             added.map_err(|problem| unusable(Path::new("crls_pem"), problem))?;
         }
+        for file in fetched_crls {
+            let content = std::fs::read(file).unwrap_or_default();
+            revocation.add_known(&content, &authorities);
+        }
         revocation.settle();
         Ok(Self {
             name: name.to_owned(),
@@ -151,40 +159,22 @@ impl CaBundle {
         })
     }
 
-    /// The CRLs in `content`, PEM or DER, which were had from `origin`. Reads no file.
+    /// The newest CRL of each CA in `new`, PEM or DER, which was had from `origin`, and in `known`, which was had there before;
+    /// as PEM. In `known`, what is of no CA of the bundle is passed over. Reads no file.
     ///
     /// # Errors
-    /// [`CaBundleError::UnusableCrl`] when one of them is not signed by a CA of the bundle.
-    pub fn crls(&self, content: &[u8], origin: &str) -> Result<RevocationLists, CaBundleError> {
-        let mut found = RevocationLists::default();
-        let added = found.add(content, &self.certificates);
-        added.map_err(|problem| CaBundleError::UnusableCrl {
+    /// [`CaBundleError::UnusableCrl`] when one of `new` is not signed by a CA of the bundle.
+    pub fn newest_crls(
+        &self,
+        new: &[u8],
+        known: &[u8],
+        origin: &str,
+    ) -> Result<(String, RevocationLists), CaBundleError> {
+        revocation::newest(new, known, &self.certificates).map_err(|problem| CaBundleError::UnusableCrl {
             bundle: self.name.clone(),
             file: origin.into(),
             problem,
-        })?;
-        found.settle();
-        Ok(found)
-    }
-
-    /// The same bundle with these CRLs as well; the newest of each CA counts.
-    #[must_use]
-    pub fn with_crls(&self, crls: &RevocationLists) -> Self {
-        Self {
-            revocation: Arc::new(self.revocation.joined(crls)),
-            ..self.clone()
-        }
-    }
-
-    /// The same bundle, of which a CRL is still to come: until then it is not known who is revoked.
-    #[must_use]
-    pub fn awaiting_crl(&self) -> Self {
-        let mut revocation = RevocationLists::clone(&self.revocation);
-        revocation.await_more();
-        Self {
-            revocation: Arc::new(revocation),
-            ..self.clone()
-        }
+        })
     }
 
     /// Every certificate of it, roots and intermediates, in the order of their content.

@@ -22,6 +22,7 @@ pub(super) async fn status(client: &Client, format: OutputFormat) -> Result<Exit
         status.version, status.pid
     ))?;
     listeners(&status)?;
+    observed(&status)?;
     if !status.certificates.is_empty() {
         Printed::text("\n")?;
         certificates::table(&status.certificates, status.now)?;
@@ -52,6 +53,31 @@ pub(super) async fn status(client: &Client, format: OutputFormat) -> Result<Exit
         Printed::labelled(warnings.map(|warning| ("warning:".to_owned(), warning)))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Who would be refused by listeners that only observe.
+fn observed(status: &api::Status) -> Result<(), Failure> {
+    let rows: Vec<_> = status
+        .listeners
+        .iter()
+        .flat_map(|listener| {
+            listener.would_refuse.iter().map(|client| {
+                vec![
+                    listener.name.clone(),
+                    client.reason.clone(),
+                    client.count.to_string(),
+                    client.source.to_string(),
+                    client.subject.clone().unwrap_or_else(|| "-".to_owned()),
+                ]
+            })
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    Printed::text("\n")?;
+    let header = ["OBSERVED BY", "WOULD BE REFUSED FOR", "TIMES", "FROM", "SUBJECT"];
+    Printed::table(&header, rows.into_iter(), Surplus::Wrap)
 }
 
 pub(super) async fn dns_check(

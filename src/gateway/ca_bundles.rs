@@ -107,19 +107,15 @@ fn load(config: &CaBundleConfig, authorities: &Authorities, store: &Path) -> Res
         ];
         parts.join("\n")
     });
-    let fetched = crl_urls::files(config, store);
-    let (fetched, missing): (Vec<_>, Vec<_>) = fetched.partition(|file| file.exists());
-    let crl_files = [config.crl_files.as_slice(), &fetched].concat();
+    let fetched: Vec<_> = crl_urls::files(config, store).collect();
     let sources = CaBundleSources {
         files: &config.files,
         certificates_pem: with_authority.as_deref().or(inline),
-        crl_files: &crl_files,
+        crl_files: &config.crl_files,
+        fetched_crls: &fetched,
         crls_pem: config.crls_pem.as_deref(),
     };
-    let mut bundle = CaBundle::load(&config.name, &sources)?;
-    if !missing.is_empty() {
-        bundle = bundle.awaiting_crl();
-    }
+    let bundle = CaBundle::load(&config.name, &sources)?;
     match authority {
         Some(authority) => with_crl_of(&bundle, authority),
         None => Ok(bundle),
@@ -137,11 +133,18 @@ fn with_crl_of(bundle: &CaBundle, authority: &ClientAuthority) -> Result<CaBundl
 async fn take_over(control: &ControlPlane) {
     let _alone = control.turn.lock().await;
     match control.renew_bundles().await {
-        Ok(()) => tracing::info!("the files of the CA bundles have changed and were taken over"),
-        Err(error) => tracing::error!(
-            "the files of the CA bundles have changed and cannot be used; clients are verified as before: {}",
-            with_causes(&error)
-        ),
+        Ok(()) => {
+            tracing::info!("the files of the CA bundles have changed and were taken over");
+            control.bundle_problem.store(None);
+        }
+        Err(error) => {
+            let problem = format!(
+                "the files of the CA bundles have changed and cannot be used; clients are verified as before: {}",
+                with_causes(&error)
+            );
+            tracing::error!("{problem}");
+            control.bundle_problem.store(Some(Arc::new(problem)));
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use certgate_store::embedded::Recovery;
 use futures_util::FutureExt;
 use tokio::sync::{broadcast, watch};
@@ -37,6 +37,8 @@ pub(super) struct ControlPlane {
     pub(super) turn: tokio::sync::Mutex<()>,
     /// Listeners of which connections are being closed that are no longer admitted.
     pub(super) rechecks: Mutex<BTreeSet<String>>,
+    /// Why the files of CA bundles are not what clients are verified against.
+    pub(super) bundle_problem: ArcSwapOption<String>,
     pub(super) crl_problems: Mutex<crl_urls::Problems>,
     pub(super) lookout: Arc<Lookout>,
     pub(super) issuers: Arc<Issuers>,
@@ -143,6 +145,7 @@ impl ControlPlane {
         warnings.extend(self.files.load().problems());
         warnings.extend(self.data_plane.crl_alarms(self.clock.now()));
         warnings.extend(self.crl_problems());
+        warnings.extend(self.bundle_problem.load().as_deref().cloned());
         let unfit = problems.certificates.iter().map(|(name, problem)| {
             format!(
                 "certificate `{name}`, since {}: {}",

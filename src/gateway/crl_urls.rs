@@ -92,7 +92,7 @@ pub enum CrlFetchError {
 
 impl ControlPlane {
     /// Gets the CRLs of `wanted` at URLs that the configuration before does not have, so that a change that cannot verify
-    /// clients is refused instead of refusing them.
+    /// clients is refused instead of refusing them. Not for whoever has the turn: it may take its time.
     pub(super) async fn fetch_new_crls(&self, wanted: &Config) -> Result<(), GatewayError> {
         let before = self.config.load_full();
         let is_new = |source: &Source| {
@@ -103,19 +103,18 @@ impl ControlPlane {
             return Ok(());
         }
         let bundles = self.bundles(wanted).await?;
-        for (Source { bundle, url }, _) in new {
-            let known = bundles.by_name.get(&bundle).ok_or(CrlFetchError::Gone);
-            let fetched = match known {
-                Ok(known) => fetch(&wanted.store.path, known, &url).await,
-                Err(gone) => Err(gone),
+        let fetches = new.into_iter().map(async |(Source { bundle, url }, _)| {
+            let fetched = match bundles.by_name.get(&bundle) {
+                Some(known) => fetch(&wanted.store.path, known, &url).await,
+                None => Err(CrlFetchError::Gone),
             };
-            fetched.map_err(|source| GatewayError::Crl {
+            fetched.map(drop).map_err(|source| GatewayError::Crl {
                 bundle,
                 url,
                 source: Box::new(source),
-            })?;
-        }
-        Ok(())
+            })
+        });
+        join_all(fetches).await.into_iter().collect()
     }
 
     /// What is to be said of URLs that do not answer as they should, a line for each.
@@ -163,22 +162,21 @@ impl ControlPlane {
 /// Since when, and why.
 pub(super) type Problems = BTreeMap<Source, (Timestamp, String)>;
 
-/// Gets the CRL at `url`, checks that a CA of `bundle` has signed it, and keeps it if it is newer than what is there. When
-/// the next one is due.
+/// Gets the CRLs at `url`, checks that CAs of `bundle` have signed them, and keeps those that are newer than what is there.
+/// When the next one is due.
 async fn fetch(store: &Path, bundle: &CaBundle, url: &str) -> Result<Option<Timestamp>, CrlFetchError> {
     let content = download(url).await.map_err(CrlFetchError::Download)?;
     let file = file(store, bundle.name(), url);
-    let (known, url) = (bundle.clone(), url.to_owned());
+    let (bundle, url) = (bundle.clone(), url.to_owned());
     let work = move || {
-        let fetched = known.crls(&content, &url)?;
-        let next_update = fetched.iter().map(|list| list.next_update).min();
-        let newer = known.with_crls(&fetched);
-        // An older one, as a cache may have it, changes nothing.
-        let is_known = newer.revocation().digest() == known.revocation().digest();
-        if !is_known || !file.exists() {
-            keep_file(&file, &content).map_err(|source| CrlFetchError::Unwritable { file, source })?;
+        let known = std::fs::read(&file).unwrap_or_default();
+        // Of each CA the newest: an older one, as a cache may have it, takes nothing back, nor does one that is missing.
+        let (newest, lists) = bundle.newest_crls(&content, &known, &url)?;
+        if newest.as_bytes() != known {
+            keep_file(&file, newest.as_bytes())
+                .map_err(|source| CrlFetchError::Unwritable { file, source })?;
         }
-        Ok(next_update)
+        Ok(lists.iter().map(|list| list.next_update).min())
     };
     let worked = tokio::task::spawn_blocking(work).await;
     worked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))

@@ -150,6 +150,10 @@ impl DataPlane {
             listener.stop_accepting();
             running.leaving.push(Arc::new(listener));
         }
+        for leaving in &running.leaving {
+            let successor = running.listeners.get(&leaving.settings().config.name);
+            leaving.succeeded_by(successor.map(RunningListener::settings));
+        }
         running
             .leaving
             .retain(|listener| listener.drained().now_or_never().is_none());

@@ -38,7 +38,8 @@ impl ResourceOperations for ControlPlane {
         };
         // A caller that goes away must not leave behind something written and not in force.
         let work = tokio::spawn(async move {
-            let edited = |applied: &Applied| edited(applied, &id, edit, condition.as_deref(), changed);
+            let edited =
+                |applied: &Applied| edited(applied, &id, edit.clone(), condition.as_deref(), changed.clone());
             match self.change_resources(edited).await {
                 Ok(()) => {
                     tracing::info!(resource = %id, "changed at run time");
@@ -339,9 +340,10 @@ fn problem(error: &GatewayError, what: &str) -> Problem {
             let detail = format!("{what}:\n{diagnostics}");
             Problem::invalid(detail, findings(diagnostics))
         }
-        GatewayError::CaBundle { .. } | GatewayError::Tls { .. } | GatewayError::Inconsistent { .. } => {
-            Problem::invalid(detail, Vec::new())
-        }
+        GatewayError::CaBundle { .. }
+        | GatewayError::Crl { .. }
+        | GatewayError::Tls { .. }
+        | GatewayError::Inconsistent { .. } => Problem::invalid(detail, Vec::new()),
         GatewayError::Bind { .. } | GatewayError::Downgrade { .. } | GatewayError::Fixed { .. } => {
             Problem::conflict(detail)
         }

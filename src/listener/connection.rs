@@ -107,6 +107,9 @@ async fn shake_hands(
     let greeted = Greeted::read(client, unacceptable).await?;
     // A handshake begins here. Whoever connected early and waited must not get what held at that time.
     *settings = shared.settings.load_full();
+    if shared.is_gone() {
+        return Err(HandshakeError::Refused(Refusal::ListenerGone));
+    }
     let Service::Tls { tls, .. } = &settings.service else {
         return Err(HandshakeError::Refused(Refusal::NothingPublished));
     };

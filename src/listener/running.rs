@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
@@ -38,6 +38,7 @@ impl RunningListener {
             open: AtomicUsize::new(0),
             admissions: Arc::default(),
             accepting: AtomicUsize::new(0),
+            is_gone: AtomicBool::new(false),
             fewer: Notify::new(),
         });
         let running = Self {
@@ -61,6 +62,15 @@ impl RunningListener {
     /// Gives the next connection these settings. Open ones keep theirs. Name and address stay what they are.
     pub fn replace(&self, settings: ListenerSettings) {
         self.shared.settings.store(Arc::new(settings));
+    }
+
+    /// Those whose handshake has not begun are treated by what `successor` treats its clients by; without one they are
+    /// refused. For a listener that accepts no more because it was changed: nobody who waits gets what held before.
+    pub fn succeeded_by(&self, successor: Option<Arc<ListenerSettings>>) {
+        self.shared.is_gone.store(successor.is_none(), Ordering::Release);
+        if let Some(settings) = successor {
+            self.shared.settings.store(settings);
+        }
     }
 
     /// Connections that are open.
@@ -173,10 +183,16 @@ pub(super) struct Shared {
     open: AtomicUsize,
     pub(super) admissions: Arc<Admissions>,
     accepting: AtomicUsize,
+    is_gone: AtomicBool,
     fewer: Notify,
 }
 
 impl Shared {
+    /// Whether no handshake may begin any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire)
+    }
+
     /// A place for one connection, or the limit that leaves none.
     pub(super) fn admit(self: &Arc<Self>, limit: Option<usize>) -> Result<Permit, Limit> {
         let before = self.open.fetch_add(1, Ordering::AcqRel);

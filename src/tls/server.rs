@@ -266,6 +266,9 @@ pub enum Refusal {
     /// The store could not be read, or not in time.
     #[error("the certificate for the server name could not be loaded")]
     NotLoaded,
+    /// The listener was disabled, removed or moved, and nothing stands in its place.
+    #[error("the listener is gone")]
+    ListenerGone,
     /// The certificate it would get is not there yet.
     #[error("no certificate is published for the server name yet")]
     NothingPublished,
@@ -279,6 +282,7 @@ impl Refusal {
     pub fn alert(self) -> AlertDescription {
         match self {
             Self::NoChallenge | Self::NoCommonProtocol => AlertDescription::NoApplicationProtocol,
+            Self::ListenerGone => AlertDescription::AccessDenied,
             Self::NothingPublished | Self::NotLoaded => AlertDescription::InternalError,
             Self::UnknownName => AlertDescription::UnrecognisedName,
         }

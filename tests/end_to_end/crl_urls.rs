@@ -84,6 +84,46 @@ async fn a_crl_that_was_had_counts_after_a_restart_and_one_that_never_was_refuse
     assert!(!is_let_in(&stage, &bob).await);
 }
 
+#[tokio::test]
+async fn what_one_ca_has_revoked_stays_so_when_its_crl_is_older_or_missing_and_goes_with_the_ca() {
+    let (stage, pki, web) = scene().await;
+    let other = Pki::new("other authority");
+    let file = stage
+        .home
+        .write("other.pem", &other.0.pem())
+        .display()
+        .to_string();
+    stage.done(&["ca-bundle", "add", "urls", &file]).await;
+    let both = |one: Vec<u8>, another: Vec<u8>| [pem(&one), pem(&another)].concat().into_bytes();
+    web.serves(both(pki.crl(4, &[BOB]), other.crl(20, &[])));
+    pki.is_required(&stage, &web).await.expect("changed");
+    let (bob, alice) = (pki.client(&stage, BOB).await, other.client(&stage, ALICE).await);
+    assert!(!is_let_in(&stage, &bob).await && is_let_in(&stage, &alice).await);
+
+    for (older, number) in [(Some(pki.crl(3, &[])), 21), (None, 22)] {
+        let newer = other.crl(number, &[ALICE]);
+        web.serves(older.map_or_else(|| newer.clone(), |older| both(older, newer.clone())));
+        web.is_asked_again().await;
+        comes_to(&stage, &alice, false).await;
+        assert!(!is_let_in(&stage, &bob).await, "with number {number}");
+    }
+
+    // The CA leaves the bundle: what was had of it stands in nobody's way.
+    let keys = json!({ "certificates_pem": other.0.pem() });
+    let id = certgate::config::ResourceId::new(certgate::config::ResourceKind::CaBundle, "urls");
+    let client = stage.gateway.client();
+    client
+        .patch_resource(&id, &crate::runtime::table(keys), None)
+        .await
+        .expect("the CA is gone");
+    let contents = client.ca_bundle_contents("urls").await.expect("contents");
+    assert_eq!((contents.certificates.len(), contents.crls.len()), (1, 1));
+}
+
+fn pem(der: &[u8]) -> String {
+    certgate::certificate::crl_to_pem(der)
+}
+
 async fn scene() -> (Stage, Pki, Web) {
     (
         Stage::new("").await,

@@ -10,6 +10,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 use super::error::CrlProblem;
 use super::{digest_of, labels, signed_by};
+use crate::certificate::crl_to_pem;
 use crate::clock::Timestamp;
 
 /// What the CAs of a bundle have revoked. A CA that has given no CRL has revoked nothing.
@@ -104,18 +105,15 @@ impl RevocationLists {
         Ok(())
     }
 
-    /// These and `others`; the newest of each CA counts.
-    pub(super) fn joined(&self, others: &Self) -> Self {
-        let mut all = self.clone();
-        all.lists.extend(others.lists.iter().cloned());
-        all.settle();
-        all
-    }
-
-    /// From now on there is one that has not been had yet.
-    pub(super) fn await_more(&mut self) {
-        self.is_awaiting = true;
-        self.settle();
+    /// Adds the CRLs in `content` that are by one of `authorities`. Where there is none, one is still to come.
+    pub(super) fn add_known(&mut self, content: &[u8], authorities: &[CertificateDer<'static>]) {
+        let before = self.lists.len();
+        let found = split(content).unwrap_or_default();
+        let lists = found
+            .iter()
+            .filter_map(|der| RevocationList::verify(1, der, authorities).ok());
+        self.lists.extend(lists.map(Arc::new));
+        self.is_awaiting |= self.lists.len() == before;
     }
 
     /// These, and the CRL `der`, which must be signed by `issuer`.
@@ -207,6 +205,32 @@ impl RevocationList {
         };
         same && is_later
     }
+}
+
+/// The newest CRL of each CA in `new` and `known`, as PEM and as lists. Of `known` only what is by `authorities`.
+pub(super) fn newest(
+    new: &[u8],
+    known: &[u8],
+    authorities: &[CertificateDer<'static>],
+) -> Result<(String, RevocationLists), CrlProblem> {
+    let mut lists = RevocationLists::default();
+    lists.add(new, authorities)?;
+    let mut all = split(new)?;
+    for der in split(known).unwrap_or_default() {
+        if let Ok(list) = RevocationList::verify(1, &der, authorities) {
+            lists.lists.push(Arc::new(list));
+            all.push(der);
+        }
+    }
+    lists.settle();
+    let counts = |der: &Vec<u8>| {
+        let digest = digest_of(std::iter::once(&der[..]));
+        lists.lists.iter().any(|list| list.der_digest == digest)
+    };
+    all.sort();
+    all.dedup();
+    let pem = all.iter().filter(|der| counts(der)).map(|der| crl_to_pem(der));
+    Ok((pem.collect(), lists))
 }
 
 /// Whether a file of CRLs is small enough to be read.

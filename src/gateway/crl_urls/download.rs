@@ -81,4 +81,4 @@ fn tls_config() -> Result<ClientConfig, String> {
 
 const CERTGATE: &str = concat!("certgate/", env!("CARGO_PKG_VERSION"));
 const REDIRECTS: usize = 4;
-const TIME: Duration = Duration::from_secs(20);
+const TIME: Duration = Duration::from_secs(10);
