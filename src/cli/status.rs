@@ -77,7 +77,7 @@ fn observed(status: &api::Status) -> Result<(), Failure> {
     }
     Printed::text("\n")?;
     let header = ["OBSERVED BY", "WOULD BE REFUSED FOR", "TIMES", "FROM", "SUBJECT"];
-    Printed::table(&header, rows.into_iter(), Surplus::Wrap)
+    Printed::table(&header, rows, Surplus::Wrap)
 }
 
 pub(super) async fn dns_check(
