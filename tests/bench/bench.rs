@@ -84,7 +84,7 @@ fn run(options: &Options) -> Result<(), String> {
     };
     heading(&run, &peers, &missing, &scenarios, &testbed);
     let (mut results, mut pace) = (Results::default(), Pace::new(run.rounds));
-    for _ in 0..run.rounds {
+    for round in 1..=run.rounds {
         // Peer after peer in each round: whatever the machine does meanwhile, it does to all.
         for peer in &peers {
             pace.announce(&peer.name);
@@ -99,6 +99,7 @@ fn run(options: &Options) -> Result<(), String> {
                 .take(found);
         }
         pace.end_round();
+        results.rounds_done(round);
         if !options.unrecorded {
             // After each round: one that is ended early has not measured in vain.
             let mut all = recorded.clone();

@@ -15,7 +15,7 @@ use crate::statistics::Samples;
 pub(crate) struct Run {
     /// When it began.
     pub(crate) date: String,
-    /// How many there were to be.
+    /// How many there were, of one that was ended early as well.
     pub(crate) rounds: usize,
     pub(crate) quick: bool,
     pub(crate) machine: Machine,
@@ -104,6 +104,13 @@ impl Results {
         new: impl FnOnce() -> Entry,
     ) -> &mut Entry {
         self.0.entry((scenario, name.to_owned())).or_insert_with(new)
+    }
+
+    /// All that was measured was measured in so many rounds.
+    pub(crate) fn rounds_done(&mut self, rounds: usize) {
+        for entry in self.0.values_mut() {
+            entry.run.rounds = rounds;
+        }
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = (Scenario, &str, &Entry)> {
