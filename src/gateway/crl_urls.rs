@@ -153,7 +153,7 @@ impl ControlPlane {
         tracing::warn!(
             ca_bundle = bundle,
             url,
-            "the CRL could not be had; the one of before counts: {problem}"
+            "no CRL was had; what was had before counts, and where there is none, clients are refused: {problem}"
         );
         problems.insert(source, (since, problem));
     }
