@@ -5,11 +5,14 @@
 //! right it needs, its place in the [`AuditTrail`], and its part of the OpenAPI document.
 
 mod access;
+mod account_client;
+mod accounts;
 pub mod api;
 mod audit;
 mod client;
 mod endpoints;
 mod guard;
+pub(crate) mod handshakes;
 mod issuer_client;
 mod issuers;
 mod openapi;
@@ -27,8 +30,10 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 pub use access::Admission;
+pub use accounts::AccountOperations;
 pub use audit::AuditTrail;
 pub use client::{Client, ClientError, Events};
+pub use handshakes::HandshakeOperations;
 pub use issuers::IssuerOperations;
 pub use problem::{Finding, Problem};
 pub use resources::{Edit, ResourceOperations};
@@ -40,7 +45,9 @@ use crate::certificate::CertificateName;
 
 /// What a running gateway can be asked to do. Each answer is a body of [`api`], or a [`Problem`].
 #[async_trait]
-pub trait Operations: ResourceOperations + IssuerOperations {
+pub trait Operations:
+    AccountOperations + HandshakeOperations + IssuerOperations + ResourceOperations
+{
     /// One screen: listeners, certificates, backends, last errors.
     async fn status(&self) -> Result<api::Status, Problem>;
 
@@ -68,7 +75,7 @@ pub trait Operations: ResourceOperations + IssuerOperations {
     ) -> Result<api::Certificate, Problem>;
 
     /// Asks for a new certificate now.
-    async fn renew(&self, name: &CertificateName) -> Result<(), Problem>;
+    async fn renew(&self, name: &CertificateName, even_if: Option<api::Objection>) -> Result<(), Problem>;
 
     /// The chain, and the private key if asked for; the latter is logged.
     async fn export(&self, name: &CertificateName, with_key: bool)

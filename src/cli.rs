@@ -3,10 +3,13 @@
 mod apply;
 mod arguments;
 mod audit;
+mod ca;
+mod ca_arguments;
 mod certificates;
 mod completion;
 mod demo;
 mod environment;
+mod explain;
 mod issuers;
 mod log;
 mod output;
@@ -24,8 +27,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use self::arguments::{Arguments, CaCommand, Command, DnsCommand};
-use self::output::Printed;
+use self::arguments::{Arguments, Command, DnsCommand};
 use crate::cause::with_causes;
 use crate::config::{Diagnostics, Severity};
 
@@ -86,13 +88,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
             form,
             gateway,
         } => gateway.block_on(async |client| audit::audit(&client, after, limit, form.output).await),
-        Command::Ca { command, gateway } => {
-            let CaCommand::Export { name } = command;
-            gateway.block_on(async |client| {
-                Printed::text(client.local_ca_root(&name).await?)?;
-                Ok(ExitCode::SUCCESS)
-            })
-        }
+        Command::Ca { command, gateway } => gateway.block_on(async |client| ca::run(&client, command).await),
         Command::Apply { apply, gateway } => {
             gateway.block_on(async |client| apply::apply(&client, &apply).await)
         }
@@ -100,6 +96,9 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
             gateway.block_on(async |client| resources::ca_bundle(&client, command).await)
         }
         Command::Diff { diff, gateway } => gateway.block_on(async |client| apply::diff(&client, &diff).await),
+        Command::Explain { asked, gateway } => {
+            gateway.block_on(async |client| explain::explain(&client, &asked).await)
+        }
         Command::Listener { command, gateway } => {
             gateway.block_on(async |client| resources::listener(&client, command).await)
         }
@@ -110,8 +109,8 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
             gateway.block_on(async |client| issuers::run(&client, command).await)
         }
         Command::Dns { command, gateway } => {
-            let DnsCommand::Check { names, form } = command;
-            gateway.block_on(async |client| status::dns_check(&client, names, form.output).await)
+            let DnsCommand::Check { names, issuer, form } = command;
+            gateway.block_on(async |client| status::dns_check(&client, names, issuer, form.output).await)
         }
         Command::Policy { command } => policy::run(command),
         Command::Status { form, gateway } => {

@@ -2,18 +2,37 @@
 //!
 //! A certificate authority looks a name up and calls whatever address it finds. A name that leads elsewhere
 //! costs a failed authorization, and those are rationed; so every name is looked up before an order, and a
-//! name that does not lead here is not ordered. The look-up ([`DnsChecker`]) and the judgement ([`judge`]) are
-//! two things: the judgement is a pure function of [`Evidence`].
+//! name that does not lead here is not ordered. The zone's own servers are asked, as the CA's resolver does, and
+//! resolvers beside them. The look-up ([`DnsChecker`]) and the judgement are two things: the judgement ([`judge`],
+//! CAA, ownership, the weighing of several opinions, the choice of challenges) is made of pure functions.
 
+mod caa;
+mod challenge;
 mod checker;
 mod evidence;
+mod examination;
 mod lookup;
+mod obstacle;
+mod ownership;
+mod question;
 mod remedy;
 mod report;
+mod row;
+mod schedule;
+mod state;
 mod verdict;
+mod view;
+mod weigh;
+mod zone;
 
-pub use checker::DnsChecker;
-pub use evidence::{AddressAnswer, ChainEnd, Evidence, LookupFailure, MAX_CHAIN, RecordType};
+pub use caa::{CaIdentity, IssueValue, IssueValueError};
+pub use challenge::{Choice, Door, Doors, Remark, RemarkReason, choose};
+pub use checker::{Conditions, DnsChecker};
+pub use evidence::{AUTHORITATIVE, AddressAnswer, ChainEnd, Evidence, LookupFailure, MAX_CHAIN, RecordType};
+pub use obstacle::Obstacle;
 pub use remedy::Change;
-pub use report::{DomainVerdict, Row, RowState};
-pub use verdict::{Obstacle, SkipReason, Target, Verdict, judge};
+pub use report::DomainVerdict;
+pub use row::{Row, RowState};
+pub use schedule::{LastCheck, next_check};
+pub use state::DomainState;
+pub use verdict::{SkipReason, Target, Verdict, judge};

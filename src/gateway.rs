@@ -5,13 +5,20 @@
 //! that is not loaded yet is loaded for the first client that asks for it. Certificate files are read by a task of their
 //! own meanwhile, at a start and at a reload alike: what they bring follows a moment later.
 
+mod accounts;
 mod applied;
 mod ca_bundles;
+mod client_ca;
 mod control_plane;
+mod crl_urls;
 mod data_plane;
+mod dns_rounds;
 mod error;
+mod handshakes;
 mod issuers;
+mod lookout;
 mod operations;
+mod recheck;
 mod resources;
 mod three_way;
 mod views;
@@ -33,10 +40,11 @@ use crate::admin;
 use crate::cause::with_causes;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Files, StoreConfig};
-use crate::dns::DnsChecker;
 use crate::gateway::applied::Applied;
-use crate::gateway::control_plane::{ControlPlane, Gate, joined};
+use crate::gateway::ca_bundles::Bundles;
+use crate::gateway::control_plane::{ControlPlane, joined};
 use crate::gateway::data_plane::DataPlane;
+use crate::gateway::lookout::{Gate, Lookout};
 use crate::gateway::watched_files::WatchedFiles;
 use crate::inventory::Inventory;
 use crate::issuer::ChallengeSolver;
@@ -77,7 +85,10 @@ impl Gateway {
         );
         publisher.start(data_plane::defaults(&config)).await?;
 
-        let prepared = data_plane.prepare(&config)?;
+        let authorities = client_ca::authorities(&config, &inventory, &clock).await?;
+        let bundles = Bundles::load(&config, authorities).await?;
+        let admin_tls = data_plane::admin_tls(&config, &bundles, &data_plane.published)?;
+        let prepared = data_plane.prepare(&config, bundles)?;
         let files = WatchedFiles::watch(&config, &inventory, &clock);
         inventory.save_resources(&known, &candidate.applied.known).await?;
 
@@ -87,27 +98,27 @@ impl Gateway {
         ));
         let issuers = control_plane::issuers(&config, &inventory, &solver, &clock);
         let issuers = Arc::new(ArcSwap::from_pointee(issuers));
-        let dns = Arc::new(ArcSwap::from_pointee(DnsChecker::new(config.gateway.as_ref())));
         let (desired, wanted) = watch::channel(joined(&config, inventory.requested().await?));
         let trail = Arc::new(admin::AuditTrail::new(inventory.clone(), clock.clone()));
         let admission = admin::Admission::default();
-        admission.replace(
-            &config.admin.tokens,
-            data_plane::admin_tls(&config, &data_plane.published)?,
-        );
+        admission.replace(&config.admin.tokens, admin_tls);
         let admin_config = config.admin.clone();
         let config = Arc::new(ArcSwap::from_pointee(config));
-        let gate = Gate {
-            dns: dns.clone(),
+        let events = broadcast::Sender::new(1024);
+        let lookout = Arc::new(Lookout {
             config: config.clone(),
+            inventory: inventory.clone(),
+            clock: clock.clone(),
             metrics: data_plane.metrics.clone(),
-        };
+            events: events.clone(),
+            sightings: Default::default(),
+        });
         let seed = control_plane::seed(&clock);
         let renewal = Renewal::new(
             inventory.clone(),
             wanted,
             issuers.clone(),
-            Arc::new(gate),
+            Arc::new(Gate(lookout.clone())),
             clock.clone(),
             seed,
         );
@@ -127,11 +138,14 @@ impl Gateway {
             check,
             applied: ArcSwap::from_pointee(candidate.applied),
             turn: Default::default(),
-            dns,
+            rechecks: Default::default(),
+            bundle_problem: Default::default(),
+            crl_problems: Default::default(),
+            lookout,
             issuers,
             solver,
             desired,
-            events: broadcast::Sender::new(1024),
+            events,
             steps: Default::default(),
             ended: Default::default(),
             last_reload: Default::default(),
@@ -157,7 +171,16 @@ impl Gateway {
             .alarmed("renewal of certificates", renewal.run(stopped()));
         tasks.spawn(renewed);
 
+        let rounds = dns_rounds::watch_domains(
+            control.lookout.clone(),
+            control.desired.subscribe(),
+            stop.subscribe(),
+        );
+        tasks.spawn(control.clone().alarmed("looking after names in DNS", rounds));
+
         tasks.spawn(ca_bundles::watch(control.clone(), stop.subscribe()));
+        tasks.spawn(client_ca::keep(control.clone(), stop.subscribe()));
+        tasks.spawn(crl_urls::keep(control.clone(), stop.subscribe()));
 
         let announcing = control.clone();
         tasks.spawn(async move {

@@ -9,6 +9,8 @@
 //! | `orders/NAME` | [`OrderRecord`]: the journal of an order under way |
 //! | `accounts/ISSUER` | [`AccountRecord`] |
 //! | `local-cas/ISSUER` | [`LocalCaRecord`] |
+//! | `client-certificates/ISSUER/SERIAL` | [`ClientCertificateRecord`]: signed by a local CA for a client |
+//! | `crls/ISSUER` | [`CrlRecord`], written in the same batch as the revocation it is made for |
 //! | `audit/NUMBER` | [`AuditRecord`] |
 //! | `requested/NAME` | [`DesiredCertificate`](crate::certificate::DesiredCertificate), asked for at run time |
 //! | `resources/KIND/NAME` | [`ResourceRecord`]: what is in force of a table of the configuration |
@@ -18,6 +20,7 @@
 mod audit;
 mod authority;
 mod certificate;
+mod client_certificate;
 mod error;
 mod format;
 mod names;
@@ -38,6 +41,7 @@ use zeroize::Zeroizing;
 pub use audit::{AUDIT_RECORDS, AuditLog, AuditOutcome, AuditRecord, Caller};
 pub use authority::{AccountRecord, CaPair, LocalCaRecord};
 pub use certificate::{CertificateRecord, CertificateState, CurrentCertificate, Source};
+pub use client_certificate::{ClientCertificateRecord, CrlRecord, Revoked};
 pub use error::InventoryError;
 pub use order::OrderRecord;
 pub use resource::{Changed, Live, ResourceRecord, ResourceRecords};
@@ -161,21 +165,38 @@ impl Inventory {
     /// # Errors
     /// [`InventoryError::Conflict`] when somebody else keeps changing the same certificate, and the store's errors.
     pub async fn request_renewal(&self, name: &CertificateName) -> Result<bool, InventoryError> {
+        self.mark_for_renewal(name, false).await
+    }
+
+    /// As [`request_renewal`](Self::request_renewal), and once without asking DNS; also for a certificate that is yet
+    /// to be wanted.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn request_renewal_despite_dns(&self, name: &CertificateName) -> Result<bool, InventoryError> {
+        self.mark_for_renewal(name, true).await
+    }
+
+    async fn mark_for_renewal(
+        &self,
+        name: &CertificateName,
+        despite_dns: bool,
+    ) -> Result<bool, InventoryError> {
         for tries_left in (0..TRIES).rev() {
-            let Some(known) = self.certificate(name).await? else {
-                return Ok(false);
+            let (known, expect) = match self.certificate(name).await? {
+                Some(known) => (known.value, Expect::Revision(known.revision)),
+                None if despite_dns => (CertificateRecord::wanted(name.clone()), Expect::Absent),
+                None => return Ok(false),
             };
-            if known.value.source != Source::Issued {
+            if known.source != Source::Issued {
                 return Ok(false);
             }
             let record = CertificateRecord {
                 renew_requested: true,
-                ..known.value
+                despite_dns: despite_dns || known.despite_dns,
+                ..known
             };
-            match self
-                .save_certificate(&record, Expect::Revision(known.revision), None)
-                .await
-            {
+            match self.save_certificate(&record, expect, None).await {
                 Err(InventoryError::Conflict { .. }) if tries_left > 0 => {}
                 saved => return saved.map(|_| true),
             }

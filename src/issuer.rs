@@ -24,11 +24,13 @@ use rustls::pki_types::CertificateDer;
 
 pub use account::{Account, AccountInfo, RateLimit};
 pub use acme::{AcmeIssuer, Limits};
-pub use challenge::{Challenge, ChallengeSolver, SolveError};
+pub use challenge::{Challenge, ChallengeChoices, ChallengeSolver, SolveError};
 pub use error::{IssueError, ValidationFailure};
 pub use failure::FailureClass;
 pub use files::{FileProblem, FileSource};
-pub use local_ca::LocalCa;
+pub use local_ca::{
+    ClientAuthority, ClientCaError, ClientRequest, ClientRequestProblem, IssuedClient, LocalCa,
+};
 pub use renewal_info::RenewalInfo;
 
 use crate::certificate::{CertificateName, CredentialPem, DesiredCertificate};
@@ -77,6 +79,8 @@ pub struct IssueRequest<'a> {
     pub lease: &'a Lease,
     /// The certificate of the same issuer that the new one is to replace, if there is one (RFC 9773 §5).
     pub replaces: Option<&'a CertificateDer<'static>>,
+    /// The challenges that can work, as far as that is known before the CA is asked.
+    pub challenges: &'a ChallengeChoices,
     /// Who is told of each step.
     pub progress: &'a dyn Progress,
 }

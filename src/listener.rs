@@ -8,18 +8,23 @@
 //! settings they began with.
 
 mod accept;
+mod admitted;
 mod bind;
 mod client_hello;
 mod connection;
 mod copy;
 mod handshake;
 mod linger;
+mod rehearsal;
 mod report;
 mod running;
 mod scratch;
 mod socket;
+mod tallies;
 mod workers;
 
+pub use self::admitted::Admission;
 pub use self::bind::{BoundListener, ListenerError};
+pub use self::rehearsal::{Agreed, Rehearsal, rehearse};
 pub use self::running::{ListenerSettings, RunningListener, Service};
 pub use self::workers::Workers;

@@ -35,6 +35,7 @@ pub struct Metrics {
     certificate_renewals: Family<CertificateResult, Counter>,
     crl_next_update: Family<CrlLabels, Gauge<i64, AtomicI64>>,
     dns_check_ok: Family<DnsCheckLabels, Gauge>,
+    domain_state: Family<DomainStateLabels, Gauge>,
     store_revision: Gauge<u64, AtomicU64>,
 }
 
@@ -79,6 +80,12 @@ impl Metrics {
             "1 when the last DNS check of the name was good, 0 when it was not",
             dns_check_ok.clone(),
         );
+        let domain_state = Family::default();
+        registry.register(
+            "domain_state",
+            "1 for the state that the name is in, 0 for the others",
+            domain_state.clone(),
+        );
         let store_revision = Gauge::default();
         registry.register(
             "store_revision",
@@ -95,6 +102,7 @@ impl Metrics {
             certificate_renewals,
             crl_next_update,
             dns_check_ok,
+            domain_state,
             store_revision,
         }
     }
@@ -182,6 +190,26 @@ impl Metrics {
         self.dns_check_ok.get_or_create(&labels).set(ok.into());
     }
 
+    /// The states that `domain`, a name of `certificate`, can be in, and whether it is.
+    pub fn domain_state(&self, certificate: &str, domain: &str, states: &[(&'static str, bool)]) {
+        for (state, is_in) in states {
+            let labels = DomainStateLabels::of(certificate, domain, state);
+            self.domain_state.get_or_create(&labels).set((*is_in).into());
+        }
+    }
+
+    /// Drops what is said of a name that is no longer one of `certificate`.
+    pub fn forget_domain(&self, certificate: &str, domain: &str, states: &[&'static str]) {
+        self.dns_check_ok.remove(&DnsCheckLabels {
+            certificate: certificate.to_owned(),
+            domain: domain.to_owned(),
+        });
+        for state in states {
+            self.domain_state
+                .remove(&DomainStateLabels::of(certificate, domain, state));
+        }
+    }
+
     /// The revision of the last change seen in the store.
     pub fn store_revision(&self, revision: u64) {
         self.store_revision.set(revision);
@@ -239,6 +267,23 @@ impl CertificateLabel {
 struct CertificateResult {
     certificate: String,
     result: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct DomainStateLabels {
+    certificate: String,
+    domain: String,
+    state: String,
+}
+
+impl DomainStateLabels {
+    fn of(certificate: &str, domain: &str, state: &str) -> Self {
+        Self {
+            certificate: certificate.to_owned(),
+            domain: domain.to_owned(),
+            state: state.to_owned(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]

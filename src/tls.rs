@@ -12,10 +12,13 @@ mod challenge;
 mod chosen;
 mod client_auth;
 mod index;
+mod offer;
+mod preview;
 mod published;
 mod selection;
 mod server;
 mod table;
+mod tally;
 
 pub use challenge::{ACME_TLS_ALPN, ChallengeError, ChallengeProblem, ChallengeTable};
 pub use chosen::Chosen;
@@ -23,10 +26,13 @@ pub use client_auth::{
     AuthenticationGeneration, Observation, Observations, RejectionReason, Verdict, client_verifier,
 };
 pub use index::StoredNames;
+pub use offer::{Misfit, Offer, client_hello};
+pub use preview::{Preview, Reason};
 pub use published::{LookupRequest, PublishedCertificates};
 pub use selection::{Choice, ClientOffer, MatchedBy, Selection, select};
 pub use server::{Decision, Refusal, ServerTls, TlsError, alert_record};
-pub use table::{CertificateTable, Lookup};
+pub use table::{Candidate, CertificateTable, KeyKind, Lookup};
+pub use tally::{Counts, Fate, Kind, Tally};
 
 #[cfg(test)]
 mod tests;

@@ -12,8 +12,9 @@ use std::time::Duration;
 use certgate::certificate::{CertificateName, KeyType};
 use certgate::config::{
     self, AdminRights, AlpnMismatch, Authentication, CertificateSelector, ChallengeType, Code, Diagnostics,
-    Environment, IssuerConfig, Loaded, LogFormat, Protocol, Severity, UnknownSni,
+    DnsChecks, Environment, IssuerConfig, Loaded, LogFormat, Protocol, Severity, UnknownSni,
 };
+use certgate::name::DnsName;
 
 /// Relative, so that no machine's paths are in what is expected: tests run in the package's directory.
 const FIXTURES: &str = "tests/fixtures/config";
@@ -130,6 +131,12 @@ fn every_key_means_what_it_says() {
         .unwrap()
         .config;
     assert_eq!(config.store.path, Path::new("/var/lib/certgate"));
+    let checks = |name: &str| config.dns_checks(&CertificateName::parse(name).unwrap());
+    assert_eq!(checks("www"), (DnsChecks::Advisory, Some("team=web")));
+    assert_eq!(
+        checks("another"),
+        (DnsChecks::Enforce, Some("certgate-verify=5f1c0a7e"))
+    );
     let gateway = config.gateway.unwrap();
     assert_eq!(gateway.addresses.len(), 2);
     assert_eq!(gateway.hostname.unwrap().as_str(), "edge.example.net");
@@ -140,6 +147,11 @@ fn every_key_means_what_it_says() {
             .map(ToString::to_string)
             .collect::<Vec<_>>(),
         ["127.0.0.1:53", "[2001:db8::53]:53"]
+    );
+    let corp = &gateway.name_servers["corp.example"];
+    assert_eq!(
+        corp.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["10.0.0.53:53", "10.0.1.53:5353"]
     );
     assert_eq!(
         (config.runtime.workers, config.runtime.drain_timeout),
@@ -172,6 +184,7 @@ fn every_key_means_what_it_says() {
     assert_eq!(acme.preferred_chain.as_deref(), Some("ISRG Root X1"));
     assert_eq!(acme.external_account.as_ref().unwrap().key_id, "kid-1");
     assert_eq!(acme.challenges, [ChallengeType::Http01, ChallengeType::TlsAlpn01]);
+    assert_eq!(acme.caa_identities, [DnsName::parse("letsencrypt.org").unwrap()]);
     assert_eq!(
         acme.root_ca_file.as_deref(),
         Some(Path::new("tests/fixtures/config/valid/../pem/root.pem"))
@@ -202,7 +215,16 @@ fn every_key_means_what_it_says() {
     assert!(bought.certificate_file.ends_with("bought.pem"));
     assert!(bought.key_file.as_ref().unwrap().ends_with("bought.key"));
     assert!(config.certificate_directories["sites"].ends_with("sites"));
-    assert!(config.ca_bundles["partners"].files[0].ends_with("root.pem"));
+    let partners = &config.ca_bundles["partners"];
+    assert!(partners.files[0].ends_with("root.pem") && partners.crl_files[0].ends_with("root.crl"));
+    assert!(
+        partners
+            .crls_pem
+            .as_ref()
+            .is_some_and(|crls| crls.contains("X509 CRL"))
+    );
+    assert_eq!(partners.crl_urls[1], "https://pki.example.com/other.crl");
+    assert_eq!(partners.crl_refresh, Duration::from_secs(1800));
     let servers = &config.server_groups["app"].servers;
     let weights: Vec<_> = servers
         .iter()
@@ -439,7 +461,7 @@ fn file_keys(value: &toml::Value, path: &str, keys: &mut BTreeSet<String>) {
         "issuers." | "certificates." | "certificate_directories." | "ca_bundles."
     ) || matches!(
         path,
-        "server_groups." | "listeners." | "policies." | "admin.tokens."
+        "server_groups." | "listeners." | "policies." | "admin.tokens." | "gateway.name_servers."
     );
     match value {
         toml::Value::Table(_) if path.ends_with("tags.") => {}

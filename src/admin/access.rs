@@ -8,6 +8,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::http::{HeaderMap, header};
+use rustls::pki_types::CertificateDer;
 
 use crate::admin::{Problem, Tls};
 use crate::config::{AdminRights, AdminToken};
@@ -52,8 +53,8 @@ pub(super) enum Origin {
     Tcp {
         /// The other end.
         address: SocketAddr,
-        /// The subject of the client certificate, which was verified.
-        certificate: Option<String>,
+        /// The client's chain, its own certificate first, which was verified in the handshake; empty without one.
+        shown: Arc<[CertificateDer<'static>]>,
     },
 }
 
@@ -85,7 +86,7 @@ pub(super) fn identify(
             };
             Ok((caller, Right::Operate))
         }
-        Origin::Tcp { address, certificate } => {
+        Origin::Tcp { address, shown } => {
             let Some(token) = bearer(headers) else {
                 return Err(Problem::unauthorized(
                     "a token is needed here: send it as `Authorization: Bearer TOKEN`",
@@ -99,7 +100,7 @@ pub(super) fn identify(
             let caller = Caller {
                 name: format!("token:{}", found.name),
                 address: Some(address.to_string()),
-                certificate: certificate.clone(),
+                certificate: shown.first().map(subject),
                 ..Caller::default()
             };
             let right = match found.rights {
@@ -108,6 +109,13 @@ pub(super) fn identify(
             };
             Ok((caller, right))
         }
+    }
+}
+
+fn subject(certificate: &CertificateDer<'_>) -> String {
+    match x509_parser::parse_x509_certificate(certificate) {
+        Ok((_, certificate)) => certificate.subject().to_string(),
+        Err(_) => "unreadable".to_owned(),
     }
 }
 
@@ -164,7 +172,7 @@ mod tests {
         ];
         let origin = Origin::Tcp {
             address: "127.0.0.1:5000".parse().unwrap(),
-            certificate: None,
+            shown: Arc::from([]),
         };
         let mut map = HeaderMap::new();
         for value in headers {

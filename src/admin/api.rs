@@ -11,12 +11,88 @@ use crate::certificate::{CertificateName, KeyType, RenewalWindow, RevocationReas
 use crate::clock::Timestamp;
 use crate::name::NamePattern;
 
-pub use crate::admin::issuers::{Issuer, IssuerAccount, RateLimit, RevocationRequest};
+pub use crate::admin::accounts::{IssuerAccount, RateLimit};
+pub use crate::admin::handshakes::{
+    ClientHellos, ExplainRequest, ExplainedAuthentication, ExplainedBackend, ExplainedCertificate,
+    ExplainedPolicy, Explanation, Offered, OfferedTogether, PolicyPreview, PreviewReason,
+};
+pub use crate::admin::issuers::{
+    ClientCertificate, ClientCertificateRequest, Clients, IssuedClientCertificate, Issuer, LocalCa,
+    RevocationRequest,
+};
 pub use crate::admin::resources::{
     ApplyReport, ApplyRequest, Drift, FileText, KeyChange, Resource, TableChange,
 };
-pub use crate::dns::DomainVerdict;
+pub use crate::dns::{DomainState, DomainVerdict};
 pub use crate::inventory::{AuditOutcome, AuditRecord, Caller};
+
+/// `GET /v1/ca-bundles/{name}/contents`: what clients are verified against. Nothing of its files is passed over: a bundle
+/// is taken whole or not at all.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct CaBundleContents {
+    /// Its CA certificates.
+    pub certificates: Vec<CaCertificate>,
+    /// The CRLs that count.
+    pub crls: Vec<Crl>,
+    /// A CRL of its `crl_urls` could not be had yet, so that its clients are refused.
+    pub awaits_crl: bool,
+}
+
+/// A certificate of a CA bundle.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct CaCertificate {
+    /// Its subject.
+    pub subject: String,
+    /// Its issuer.
+    pub issuer: String,
+    /// Whether it is trusted for itself; otherwise as far as another one of the bundle says.
+    pub is_root: bool,
+    /// Its public key, for people.
+    pub key: String,
+    /// The first moment of its validity.
+    pub not_before: Timestamp,
+    /// The last one.
+    pub not_after: Timestamp,
+    /// SHA-256, in lower-case hex.
+    pub fingerprint: String,
+}
+
+/// A CRL of a CA bundle.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct Crl {
+    /// Whose.
+    pub issuer: String,
+    /// When it was made.
+    pub this_update: Timestamp,
+    /// When the next one is due; after that it refuses every client of its CA.
+    pub next_update: Timestamp,
+    /// How many certificates are on it.
+    pub entries: usize,
+}
+
+/// `POST /v1/listeners/{name}/recheck`.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct Recheck {
+    /// Connections that are open and past their handshake.
+    pub connections: usize,
+    /// Those of them that would not be let in now.
+    pub no_longer_admitted: usize,
+    /// Why not.
+    pub reasons: Vec<RecheckReason>,
+    /// Whether they are being closed.
+    pub closing: bool,
+}
+
+/// Connections that would not be let in now for the same reason.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct RecheckReason {
+    /// As in `certgate_client_certificate_rejections_total`.
+    pub reason: String,
+    /// How many.
+    pub connections: usize,
+    /// Subjects of their certificates, the first ten.
+    pub subjects: Vec<String>,
+}
 
 /// `GET /v1/status`.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -125,6 +201,22 @@ pub struct Certificate {
     pub suggested_window: Option<RenewalWindow>,
     /// Whether this very one is published to the listeners; a moment after it was obtained, or not yet valid, it is not.
     pub published: bool,
+    /// Its names as the last look at DNS found them; empty where there was none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<DomainStatus>,
+}
+
+/// A name of a certificate in DNS.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct DomainStatus {
+    /// The name.
+    pub domain: NamePattern,
+    /// How far it has come.
+    pub state: DomainState,
+    /// What stands in its way; empty where nothing does.
+    pub reason: String,
+    /// When it was looked at.
+    pub checked_at: Timestamp,
 }
 
 /// One server group.
@@ -172,6 +264,17 @@ pub struct CertificateRequest {
     /// The operator's own labels.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+    /// What is not to hold the first order back; logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub even_if: Option<Objection>,
+}
+
+/// What an operator may pass over, once.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Objection {
+    /// The look at DNS before an order.
+    Dns,
 }
 
 /// `PUT /v1/certificates/{name}` with `certificate_pem`: take one in.
@@ -214,6 +317,9 @@ pub struct CertificateExport {
 pub struct DnsCheckRequest {
     /// The names to look at; empty: those of every certificate.
     pub names: Vec<NamePattern>,
+    /// Whose CAA identity and challenges count; absent: those of the certificate's issuer, or of the only one there is.
+    #[serde(default)]
+    pub issuer: Option<String>,
 }
 
 /// One event of `GET /v1/events`.
@@ -223,7 +329,7 @@ pub struct Event {
     pub at: Timestamp,
     /// The certificate it is about.
     pub certificate: CertificateName,
-    /// `step`, `obtained`, `failed` or `blocked`.
+    /// `step`, `obtained`, `failed`, `blocked`, `drifted` or `restored`.
     pub kind: String,
     /// In words.
     pub detail: String,

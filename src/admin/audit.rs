@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::broadcast;
 
 use crate::admin::Problem;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::inventory::{AuditLog, AuditOutcome, AuditRecord, Caller, Inventory, InventoryError};
 
 /// The audit trail of a running gateway.
@@ -30,6 +30,11 @@ impl AuditTrail {
             clock,
             written: broadcast::Sender::new(1024),
         }
+    }
+
+    /// The time by which everything of the API is judged.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// As [`AuditLog::after`].

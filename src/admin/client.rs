@@ -95,7 +95,25 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn renew(&self, name: &CertificateName) -> Result<(), ClientError> {
-        self.send(Method::POST, &certificate_path(name, "/renew"), None::<&()>, None)
+        self.renew_at(name, "/renew").await
+    }
+
+    /// The same, and once in spite of `objection`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn renew_even_if(
+        &self,
+        name: &CertificateName,
+        objection: api::Objection,
+    ) -> Result<(), ClientError> {
+        match objection {
+            api::Objection::Dns => self.renew_at(name, "/renew?even_if=dns").await,
+        }
+    }
+
+    async fn renew_at(&self, name: &CertificateName, action: &str) -> Result<(), ClientError> {
+        self.send(Method::POST, &certificate_path(name, action), None::<&()>, None)
             .await
             .map(drop)
     }
@@ -118,8 +136,11 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn local_ca_root(&self, issuer: &str) -> Result<String, ClientError> {
-        let path = format!("/v1/issuers/{}/root", encoded(issuer));
-        let body = self.send(Method::GET, &path, None::<&()>, None).await?;
+        self.text(&format!("/v1/issuers/{}/root", encoded(issuer))).await
+    }
+
+    pub(super) async fn text(&self, path: &str) -> Result<String, ClientError> {
+        let body = self.send(Method::GET, path, None::<&()>, None).await?;
         String::from_utf8(self.collect(body).await?).map_err(|_| self.unintelligible("not text"))
     }
 

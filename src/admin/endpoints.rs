@@ -16,7 +16,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::admin::access::Right;
 use crate::admin::route::Route;
-use crate::admin::{AuditTrail, Operations, Problem, api, issuers, openapi, resources};
+use crate::admin::{AuditTrail, Operations, Problem, accounts, api, handshakes, issuers, openapi, resources};
 use crate::certificate::CertificateName;
 use crate::metrics::CONTENT_TYPE;
 
@@ -50,6 +50,7 @@ pub(super) fn routes() -> Vec<Route> {
         .answers::<api::Certificate>()
         .refuses(&[409]),
         Route::post("/v1/certificates/{name}/renew", "Obtain a new one now", renew)
+            .query::<RenewQuery>()
             .answers_nothing(202)
             .refuses(&[409]),
         Route::get(
@@ -80,8 +81,8 @@ pub(super) fn routes() -> Vec<Route> {
         .answers::<Vec<api::AuditRecord>>(),
         Route::get(
             "/v1/events",
-            "Server-sent events: `step`, `obtained`, `failed` and `blocked` with an Event, `audit` with an \
-             AuditRecord, `missed` with the number of those that a slow reader was not sent",
+            "Server-sent events: `step`, `obtained`, `failed`, `blocked`, `drifted` and `restored` with an Event, \
+             `audit` with an AuditRecord, `missed` with the number of those that a slow reader was not sent",
             events,
         )
         .answers_text(&["text/event-stream"]),
@@ -99,8 +100,10 @@ pub(super) fn routes() -> Vec<Route> {
         .answers_text(&[TEXT])
         .refuses(&[503]),
     ];
-    routes.extend(resources::routes());
     routes.extend(issuers::routes());
+    routes.extend(resources::routes());
+    routes.extend(accounts::routes());
+    routes.extend(handshakes::routes());
     routes
 }
 
@@ -140,8 +143,19 @@ async fn put_certificate(
     }
 }
 
-async fn renew(State(operations): Shared, UrlPath(name): UrlPath<String>) -> Result<StatusCode, Problem> {
-    operations.renew(&checked(&name)?).await?;
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RenewQuery {
+    /// What is not to hold the order back; logged.
+    even_if: Option<api::Objection>,
+}
+
+async fn renew(
+    State(operations): Shared,
+    UrlPath(name): UrlPath<String>,
+    Query(query): Query<RenewQuery>,
+) -> Result<StatusCode, Problem> {
+    operations.renew(&checked(&name)?, query.even_if).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -323,6 +337,9 @@ mod tests {
         assert_eq!(with(Right::Open), ["GET /healthz", "GET /readyz"]);
         let mut changing = with(Right::Read);
         changing.retain(|route| !route.starts_with("GET "));
-        assert_eq!(changing, ["POST /v1/dns-checks"]);
+        assert_eq!(
+            changing,
+            ["POST /v1/dns-checks", "POST /v1/listeners/{name}/explain"]
+        );
     }
 }

@@ -59,6 +59,14 @@ async fn pass(State(guard): State<Guard>, request: Request, next: Next) -> Respo
     let Some(origin) = request.extensions().get::<Origin>() else {
         return Problem::unauthorized("it is not known where the request comes from").into_response();
     };
+    // The handshake may be long ago, and the certificate revoked since.
+    if let Origin::Tcp { shown, .. } = origin
+        && let Some(tls) = guard.api.admission.tls()
+        && !tls.admits(shown, guard.api.trail.now())
+    {
+        return Problem::unauthorized("the client certificate of this connection is not accepted any more")
+            .into_response();
+    }
     let tokens = guard.api.admission.tokens();
     let (caller, right) = match identify(origin, request.headers(), &tokens) {
         Ok(known) => known,

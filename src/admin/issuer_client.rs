@@ -2,9 +2,9 @@
 
 use hyper::Method;
 
-use crate::admin::client::{certificate_path, encoded};
+use crate::admin::client::encoded;
 use crate::admin::{Client, ClientError, api};
-use crate::certificate::{CertificateName, RevocationReason};
+use crate::certificate::RevocationReason;
 
 impl Client {
     /// `GET /v1/issuers`.
@@ -15,35 +15,68 @@ impl Client {
         self.call(Method::GET, "/v1/issuers", None::<&()>).await
     }
 
-    /// `POST /v1/issuers/{name}/rollover`.
+    /// `GET /v1/issuers/{name}`.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn roll_over(&self, issuer: &str) -> Result<(), ClientError> {
-        let path = format!("/v1/issuers/{}/rollover", encoded(issuer));
-        self.send(Method::POST, &path, None::<&()>, None).await.map(drop)
+    pub async fn issuer(&self, name: &str) -> Result<api::Issuer, ClientError> {
+        self.call(Method::GET, &path(name, ""), None::<&()>).await
     }
 
-    /// `POST /v1/issuers/{name}/deactivate`.
+    /// `POST /v1/issuers/{name}/root`: make a local CA that is only configured so far.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn deactivate(&self, issuer: &str) -> Result<(), ClientError> {
-        let path = format!("/v1/issuers/{}/deactivate", encoded(issuer));
-        self.send(Method::POST, &path, None::<&()>, None).await.map(drop)
+    pub async fn create_local_ca(&self, name: &str) -> Result<api::Issuer, ClientError> {
+        self.call(Method::POST, &path(name, "/root"), None::<&()>).await
     }
 
-    /// `POST /v1/certificates/{name}/revoke`.
+    /// `GET /v1/issuers/{name}/certificates`.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn revoke(
-        &self,
-        name: &CertificateName,
-        reason: RevocationReason,
-    ) -> Result<api::Certificate, ClientError> {
-        let request = api::RevocationRequest { reason };
-        self.call(Method::POST, &certificate_path(name, "/revoke"), Some(&request))
+    pub async fn client_certificates(&self, name: &str) -> Result<Vec<api::ClientCertificate>, ClientError> {
+        self.call(Method::GET, &path(name, "/certificates"), None::<&()>)
             .await
     }
+
+    /// `POST /v1/issuers/{name}/certificates`: sign for a client.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn issue_client_certificate(
+        &self,
+        name: &str,
+        request: &api::ClientCertificateRequest,
+    ) -> Result<api::IssuedClientCertificate, ClientError> {
+        self.call(Method::POST, &path(name, "/certificates"), Some(request))
+            .await
+    }
+
+    /// `POST /v1/issuers/{name}/certificates/{serial}/revoke`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn revoke_client_certificate(
+        &self,
+        name: &str,
+        serial: &str,
+        reason: RevocationReason,
+    ) -> Result<api::ClientCertificate, ClientError> {
+        let path = path(name, &format!("/certificates/{}/revoke", encoded(serial)));
+        let request = api::RevocationRequest { reason };
+        self.call(Method::POST, &path, Some(&request)).await
+    }
+
+    /// `GET /v1/issuers/{name}/crl`, as PEM.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn crl(&self, name: &str) -> Result<String, ClientError> {
+        self.text(&path(name, "/crl")).await
+    }
+}
+
+fn path(issuer: &str, rest: &str) -> String {
+    format!("/v1/issuers/{}{rest}", encoded(issuer))
 }

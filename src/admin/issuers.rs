@@ -1,23 +1,27 @@
-//! Issuers: their accounts at CAs, and the revocation of what they have signed.
+//! Issuers, and what the gateway's own CAs sign for clients. The key of a client is made where it is used: a signing
+//! request comes, and a certificate goes.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::admin::accounts::{IssuerAccount, RateLimit};
 use crate::admin::route::Route;
-use crate::admin::{Operations, Problem, api};
-use crate::certificate::{CertificateName, RevocationReason};
+use crate::admin::{Operations, Problem};
+use crate::certificate::RevocationReason;
 use crate::clock::Timestamp;
+use crate::name::NamePattern;
 
 /// Who signs.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Issuer {
-    /// Its name in the configuration.
+    /// Its name.
     pub name: String,
     /// `acme` or `local-ca`.
     pub kind: String,
@@ -30,34 +34,109 @@ pub struct Issuer {
     /// What was used of the CA's rate limits, by what was counted here; the scarcest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rate_limits: Vec<RateLimit>,
+    /// What there is of a CA of the gateway's own.
+    pub local_ca: Option<LocalCa>,
 }
 
-/// A rate limit of a CA that was used.
+/// A CA of the gateway's own.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-pub struct RateLimit {
-    /// The issuer.
-    pub issuer: String,
-    /// What is limited, in words.
-    pub limit: String,
-    /// How many are left.
-    pub left: u32,
-    /// How many there are when none was used.
-    pub allowed: u32,
-    /// When there is one to use; now where there is one.
-    pub next_at: Timestamp,
+pub struct LocalCa {
+    /// The root's common name, as the configuration says.
+    pub common_name: String,
+    /// SHA-256 of the root, in lower-case hex; absent before it is made.
+    pub root_fingerprint: Option<String>,
+    /// The root's end.
+    pub root_not_after: Option<Timestamp>,
+    /// What it has signed for clients; absent before there is a CA for them.
+    pub clients: Option<Clients>,
 }
 
-/// An account at a CA.
+/// What a CA has signed for clients.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-pub struct IssuerAccount {
-    /// Its URL, which a CAA record may name as `accounturi` (RFC 8657).
-    pub url: String,
-    /// Its contact URLs.
-    pub contact: Vec<String>,
+pub struct Clients {
+    /// Certificates that are good.
+    pub valid: usize,
+    /// Certificates that were revoked.
+    pub revoked: usize,
+    /// Certificates that have come to their end without that.
+    pub expired: usize,
+    /// The number of the newest CRL.
+    pub crl_number: u64,
+    /// When it was signed.
+    pub crl_this_update: Timestamp,
+    /// After that it says nothing of what is still good; the next one is signed in time.
+    pub crl_next_update: Timestamp,
+    /// Where it is found from outside, as certificates say; absent where the gateway has no name or no `http` listener.
+    pub crl_url: Option<String>,
 }
 
-/// `POST /v1/certificates/{name}/revoke`.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+/// A certificate that a local CA has signed for a client.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ClientCertificate {
+    /// Its serial number, in lower-case hex.
+    pub serial: String,
+    /// `valid`, `revoked` or `expired`.
+    pub state: String,
+    /// The subject's common name.
+    pub common_name: String,
+    /// DNS names among the subject's alternative names.
+    pub dns: Vec<String>,
+    /// URIs there.
+    pub uri: Vec<String>,
+    /// Mail addresses there.
+    pub email: Vec<String>,
+    /// SHA-256 of it, in lower-case hex.
+    pub fingerprint: String,
+    /// When it was signed.
+    pub issued_at: Timestamp,
+    /// The last moment of its validity.
+    pub not_after: Timestamp,
+    /// When it was revoked, if it was.
+    pub revoked_at: Option<Timestamp>,
+    /// Why.
+    pub revocation_reason: Option<RevocationReason>,
+}
+
+/// `POST /v1/issuers/{name}/certificates`: sign for a client.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientCertificateRequest {
+    /// A signing request in PEM (RFC 2986). Its key is certified; its subject and extensions are not looked at.
+    pub csr_pem: String,
+    /// The subject's common name.
+    pub common_name: String,
+    /// DNS names of the client.
+    #[serde(default)]
+    pub dns: Vec<NamePattern>,
+    /// URIs of the client, as a SPIFFE ID.
+    #[serde(default)]
+    pub uri: Vec<String>,
+    /// Mail addresses of the client.
+    #[serde(default)]
+    pub email: Vec<String>,
+    /// Days of its validity, up to 1826.
+    #[serde(default = "ClientCertificateRequest::usual_days")]
+    pub days: u32,
+}
+
+impl ClientCertificateRequest {
+    /// A year.
+    pub(crate) fn usual_days() -> u32 {
+        365
+    }
+}
+
+/// A certificate as it is handed out.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct IssuedClientCertificate {
+    /// What is kept of it.
+    pub certificate: ClientCertificate,
+    /// The certificate and the CA that has signed it, in PEM.
+    pub certificate_pem: String,
+}
+
+/// `POST /v1/certificates/{name}/revoke`, and `POST /v1/issuers/{name}/certificates/{serial}/revoke`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RevocationRequest {
     /// Why.
@@ -65,89 +144,133 @@ pub struct RevocationRequest {
     pub reason: RevocationReason,
 }
 
-/// What can be asked of issuers.
+/// What a running gateway can be asked of its issuers.
 #[async_trait]
-pub trait IssuerOperations: Send + Sync {
+pub trait IssuerOperations: Send + Sync + 'static {
     /// Every issuer, sorted by name.
     async fn issuers(&self) -> Result<Vec<Issuer>, Problem>;
 
     /// One of them.
     async fn issuer(&self, name: &str) -> Result<Issuer, Problem>;
 
-    /// Gives the account a new key.
-    async fn roll_over(&self, issuer: &str) -> Result<(), Problem>;
+    /// Makes a local CA that is only configured so far.
+    async fn create_local_ca(&self, issuer: &str) -> Result<Issuer, Problem>;
 
-    /// Ends the account.
-    async fn deactivate(&self, issuer: &str) -> Result<(), Problem>;
+    /// What a local CA has signed for clients, in the order of time.
+    async fn client_certificates(&self, issuer: &str) -> Result<Vec<ClientCertificate>, Problem>;
 
-    /// Has a certificate revoked, and another obtained in its place where it is wanted still.
-    async fn revoke(
+    /// Signs for a client.
+    async fn issue_client_certificate(
         &self,
-        name: &CertificateName,
-        reason: RevocationReason,
-    ) -> Result<api::Certificate, Problem>;
-}
+        issuer: &str,
+        request: ClientCertificateRequest,
+    ) -> Result<IssuedClientCertificate, Problem>;
 
-/// The routes of issuers.
-pub(super) fn routes() -> Vec<Route> {
-    vec![
-        Route::get("/v1/issuers", "Who signs, sorted by name", list).answers::<Vec<Issuer>>(),
-        Route::get(
-            "/v1/issuers/{name}",
-            "One issuer, with its account at the CA",
-            one,
-        )
-        .answers::<Issuer>(),
-        Route::post(
-            "/v1/issuers/{name}/rollover",
-            "Give the account at the CA a new key",
-            roll_over,
-        )
-        .answers_nothing(204)
-        .refuses(&[409, 502]),
-        Route::post(
-            "/v1/issuers/{name}/deactivate",
-            "End the account at the CA for good; the next order registers another",
-            deactivate,
-        )
-        .answers_nothing(204)
-        .refuses(&[409, 502]),
-        Route::post(
-            "/v1/certificates/{name}/revoke",
-            "Have the CA revoke a certificate, and obtain another in its place",
-            revoke,
-        )
-        .takes::<RevocationRequest>()
-        .answers::<api::Certificate>()
-        .refuses(&[409, 502]),
-    ]
+    /// Revokes a client certificate. In force for the next handshake, and durable, when it is acknowledged.
+    async fn revoke_client_certificate(
+        &self,
+        issuer: &str,
+        serial: &str,
+        reason: RevocationReason,
+    ) -> Result<ClientCertificate, Problem>;
+
+    /// The newest CRL of a local CA, in PEM.
+    async fn crl(&self, issuer: &str) -> Result<String, Problem>;
 }
 
 type Shared = State<Arc<dyn Operations>>;
 
-async fn list(State(operations): Shared) -> Result<Json<Vec<Issuer>>, Problem> {
+/// The routes.
+pub(super) fn routes() -> Vec<Route> {
+    let certificates = "/v1/issuers/{name}/certificates";
+    vec![
+        Route::get("/v1/issuers", "Every issuer, sorted by name", issuers).answers::<Vec<Issuer>>(),
+        Route::get(
+            "/v1/issuers/{name}",
+            "One issuer, with its account at a CA, or what there is of a local one",
+            issuer,
+        )
+        .answers::<Issuer>(),
+        Route::post(
+            "/v1/issuers/{name}/root",
+            "Make a local CA that is only configured so far",
+            create,
+        )
+        .answers::<Issuer>()
+        .refuses(&[409]),
+        Route::get(
+            certificates,
+            "What a local CA has signed for clients, in the order of time",
+            client_certificates,
+        )
+        .answers::<Vec<ClientCertificate>>()
+        .refuses(&[409]),
+        Route::post(
+            certificates,
+            "Sign for a client; its key is that of the signing request",
+            issue,
+        )
+        .takes::<ClientCertificateRequest>()
+        .answers::<IssuedClientCertificate>()
+        .refuses(&[409]),
+        Route::post(
+            "/v1/issuers/{name}/certificates/{serial}/revoke",
+            "Revoke a client certificate, for the next handshake; to do it again changes nothing",
+            revoke,
+        )
+        .takes::<RevocationRequest>()
+        .answers::<ClientCertificate>()
+        .refuses(&[409]),
+        Route::get("/v1/issuers/{name}/crl", "The newest CRL of a local CA", crl)
+            .answers_text(&[PEM])
+            .refuses(&[409]),
+    ]
+}
+
+async fn issuers(State(operations): Shared) -> Result<Json<Vec<Issuer>>, Problem> {
     operations.issuers().await.map(Json)
 }
 
-async fn one(State(operations): Shared, Path(name): Path<String>) -> Result<Json<Issuer>, Problem> {
+async fn issuer(State(operations): Shared, Path(name): Path<String>) -> Result<Json<Issuer>, Problem> {
     operations.issuer(&name).await.map(Json)
 }
 
-async fn roll_over(State(operations): Shared, Path(name): Path<String>) -> Result<StatusCode, Problem> {
-    operations.roll_over(&name).await?;
-    Ok(StatusCode::NO_CONTENT)
+async fn create(State(operations): Shared, Path(name): Path<String>) -> Result<Json<Issuer>, Problem> {
+    operations.create_local_ca(&name).await.map(Json)
 }
 
-async fn deactivate(State(operations): Shared, Path(name): Path<String>) -> Result<StatusCode, Problem> {
-    operations.deactivate(&name).await?;
-    Ok(StatusCode::NO_CONTENT)
+async fn client_certificates(
+    State(operations): Shared,
+    Path(name): Path<String>,
+) -> Result<Json<Vec<ClientCertificate>>, Problem> {
+    operations.client_certificates(&name).await.map(Json)
+}
+
+async fn issue(
+    State(operations): Shared,
+    Path(name): Path<String>,
+    Json(request): Json<ClientCertificateRequest>,
+) -> Result<Json<IssuedClientCertificate>, Problem> {
+    operations
+        .issue_client_certificate(&name, request)
+        .await
+        .map(Json)
 }
 
 async fn revoke(
     State(operations): Shared,
-    Path(name): Path<String>,
+    Path((name, serial)): Path<(String, String)>,
     Json(request): Json<RevocationRequest>,
-) -> Result<Json<api::Certificate>, Problem> {
-    let name = CertificateName::parse(&name).map_err(|error| Problem::bad_request(error.to_string()))?;
-    operations.revoke(&name, request.reason).await.map(Json)
+) -> Result<Json<ClientCertificate>, Problem> {
+    operations
+        .revoke_client_certificate(&name, &serial, request.reason)
+        .await
+        .map(Json)
 }
+
+async fn crl(State(operations): Shared, Path(name): Path<String>) -> Result<Response, Problem> {
+    let pem = operations.crl(&name).await?;
+    Ok(([(header::CONTENT_TYPE, PEM)], pem).into_response())
+}
+
+const PEM: &str = "application/x-pem-file";

@@ -1,4 +1,4 @@
-//! The typed client's calls about resources and files.
+//! The typed client's calls about resources, files and handshakes.
 
 use hyper::Method;
 
@@ -53,6 +53,31 @@ impl Client {
             .map(drop)
     }
 
+    /// `GET /v1/ca-bundles/{name}/contents`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn ca_bundle_contents(&self, name: &str) -> Result<api::CaBundleContents, ClientError> {
+        let path = format!("/v1/ca-bundles/{}/contents", encoded(name));
+        self.call(Method::GET, &path, None::<&()>).await
+    }
+
+    /// `POST /v1/listeners/{name}/recheck`: which open connections would not be let in now; unless `dry_run` they are
+    /// closed, `per_second` each second.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn recheck(
+        &self,
+        listener: &str,
+        dry_run: bool,
+        per_second: u16,
+    ) -> Result<api::Recheck, ClientError> {
+        let listener = encoded(listener);
+        let path = format!("/v1/listeners/{listener}/recheck?dry_run={dry_run}&per_second={per_second}");
+        self.call(Method::POST, &path, None::<&()>).await
+    }
+
     /// `POST /v1/apply`: bring the gateway to files, or ask what that would change.
     ///
     /// # Errors
@@ -60,6 +85,41 @@ impl Client {
     pub async fn apply(&self, request: &api::ApplyRequest) -> Result<api::ApplyReport, ClientError> {
         self.call(Method::POST, "/v1/apply", Some(request)).await
     }
+
+    /// `GET /v1/listeners/{name}/client-hellos`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn client_hellos(&self, listener: &str) -> Result<api::ClientHellos, ClientError> {
+        let path = about(listener, "client-hellos");
+        self.call(Method::GET, &path, None::<&()>).await
+    }
+
+    /// `GET /v1/listeners/{name}/preview`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn preview(&self, listener: &str, policy: &str) -> Result<api::PolicyPreview, ClientError> {
+        let path = format!("{}?policy={}", about(listener, "preview"), encoded(policy));
+        self.call(Method::GET, &path, None::<&()>).await
+    }
+
+    /// `POST /v1/listeners/{name}/explain`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn explain(
+        &self,
+        listener: &str,
+        request: &api::ExplainRequest,
+    ) -> Result<api::Explanation, ClientError> {
+        self.call(Method::POST, &about(listener, "explain"), Some(request))
+            .await
+    }
+}
+
+fn about(listener: &str, what: &str) -> String {
+    format!("/v1/listeners/{}/{what}", encoded(listener))
 }
 
 fn path(id: &ResourceId) -> String {

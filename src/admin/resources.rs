@@ -7,16 +7,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::admin::access::Right;
 use crate::admin::route::{JSON, MERGE_PATCH, Route};
-use crate::admin::{Operations, Problem};
+use crate::admin::{Operations, Problem, api};
 use crate::clock::Timestamp;
 use crate::config::{ResourceId, ResourceKind, ResourceTable};
 use crate::inventory::Caller;
@@ -133,6 +134,18 @@ pub trait ResourceOperations: Send + Sync + 'static {
         by: String,
     ) -> Result<Option<Resource>, Problem>;
 
+    /// The CA certificates and CRLs of a bundle that are in force.
+    fn ca_bundle_contents(&self, name: &str) -> Result<api::CaBundleContents, Problem>;
+
+    /// Judges the open connections of a listener once more. Unless `dry_run`, those that would not be let in now are
+    /// closed, so many each second.
+    async fn recheck(
+        self: Arc<Self>,
+        listener: String,
+        dry_run: bool,
+        per_second: u16,
+    ) -> Result<api::Recheck, Problem>;
+
     /// Brings the gateway to files, or says what that would change.
     async fn apply(self: Arc<Self>, request: ApplyRequest) -> Result<ApplyReport, Problem>;
 }
@@ -150,7 +163,22 @@ pub(super) fn routes() -> Vec<Route> {
     .up_to(LARGEST_CONFIGURATION)
     .answers::<ApplyReport>()
     .refuses(&[409]);
-    let mut routes = vec![apply];
+    let recheck = Route::post(
+        "/v1/listeners/{name}/recheck",
+        "Which open connections would not be let in now; unless `dry_run`, they are closed",
+        recheck,
+    )
+    .needs(for_recheck)
+    .query::<RecheckQuery>()
+    .answers::<api::Recheck>()
+    .refuses(&[409]);
+    let contents = Route::get(
+        "/v1/ca-bundles/{name}/contents",
+        "The CA certificates and CRLs that are in force",
+        contents,
+    )
+    .answers::<api::CaBundleContents>();
+    let mut routes = vec![apply, recheck, contents];
     routes.extend(ResourceKind::ALL.into_iter().flat_map(of_kind));
     routes
 }
@@ -229,6 +257,54 @@ async fn apply(
     Json(request): Json<ApplyRequest>,
 ) -> Result<Json<ApplyReport>, Problem> {
     operations.apply(request).await.map(Json)
+}
+
+async fn contents(
+    State(operations): Shared,
+    Path(name): Path<String>,
+) -> Result<Json<api::CaBundleContents>, Problem> {
+    operations.ca_bundle_contents(&name).map(Json)
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RecheckQuery {
+    /// Only say which.
+    #[serde(default)]
+    dry_run: bool,
+    /// How many are closed each second.
+    #[serde(default = "RecheckQuery::usual")]
+    #[schemars(range(min = 1, max = 10000))]
+    per_second: u16,
+}
+
+impl RecheckQuery {
+    fn usual() -> u16 {
+        100
+    }
+}
+
+/// To look at them is no change.
+fn for_recheck(uri: &Uri) -> Right {
+    match Query::<RecheckQuery>::try_from_uri(uri) {
+        Ok(Query(RecheckQuery { dry_run: true, .. })) => Right::Read,
+        _ => Right::Operate,
+    }
+}
+
+async fn recheck(
+    State(operations): Shared,
+    Path(name): Path<String>,
+    Query(query): Query<RecheckQuery>,
+) -> Result<Json<api::Recheck>, Problem> {
+    if !(1..=10_000).contains(&query.per_second) {
+        return Err(Problem::bad_request(format!(
+            "`per_second` is {}; 1 to 10000 are allowed",
+            query.per_second
+        )));
+    }
+    let rechecked = operations.recheck(name, query.dry_run, query.per_second);
+    rechecked.await.map(Json)
 }
 
 fn found(operations: &Arc<dyn Operations>, id: &ResourceId) -> Result<Resource, Problem> {

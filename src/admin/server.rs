@@ -139,12 +139,12 @@ async fn serve_address(listener: TcpListener, admission: Admission, routes: Rout
         let (tls, routes) = (admission.tls(), routes.clone());
         connections.spawn(async move {
             let Some(tls) = tls else {
-                let certificate = None;
-                return serve(stream, Origin::Tcp { address, certificate }, routes).await;
+                let shown = Arc::from([]);
+                return serve(stream, Origin::Tcp { address, shown }, routes).await;
             };
             match tls.accept(stream).await {
-                Ok((stream, certificate)) => {
-                    serve(stream, Origin::Tcp { address, certificate }, routes).await;
+                Ok((stream, shown)) => {
+                    serve(stream, Origin::Tcp { address, shown }, routes).await;
                 }
                 Err(error) => tracing::info!(%address, %error, "a TLS handshake at the admin API has failed"),
             }

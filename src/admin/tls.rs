@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::net::TcpStream;
@@ -12,12 +14,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::certificate::{CaBundle, CertificateName};
+use crate::clock::Timestamp;
 use crate::tls::{Lookup, PublishedCertificates, client_verifier};
 
 /// How TLS is spoken on the API's addresses. Cheap to clone.
 #[derive(Clone)]
 pub struct Tls {
     acceptor: TlsAcceptor,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
     served: Arc<Served>,
 }
 
@@ -43,9 +47,10 @@ impl Tls {
             published,
         });
         let builder = ServerConfig::builder();
-        let builder = match client_ca {
+        let clients = client_ca.map(client_verifier);
+        let builder = match clients.clone() {
             None => builder.with_no_client_auth(),
-            Some(bundle) => builder.with_client_cert_verifier(client_verifier(bundle)),
+            Some(clients) => builder.with_client_cert_verifier(clients),
         };
         let mut config = builder.with_cert_resolver(served.clone());
         // Who is let in is looked at in every handshake anew.
@@ -54,15 +59,16 @@ impl Tls {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             acceptor: Arc::new(config).into(),
+            clients,
             served,
         })
     }
 
-    /// Shakes hands; gives the subject of the client's certificate with it, if one was asked for.
+    /// Shakes hands; gives the client's chain with it, if one was asked for.
     pub(super) async fn accept(
         &self,
         stream: TcpStream,
-    ) -> io::Result<(TlsStream<TcpStream>, Option<String>)> {
+    ) -> io::Result<(TlsStream<TcpStream>, Arc<[CertificateDer<'static>]>)> {
         let accepted = tokio::time::timeout(HANDSHAKE, async {
             if self.served.key().is_none() {
                 let entry = Lookup::Entry(self.served.certificate.clone());
@@ -71,15 +77,21 @@ impl Tls {
             self.acceptor.accept(stream).await
         });
         let stream = accepted.await??;
-        let shown = stream.get_ref().1.peer_certificates();
-        let subject =
-            shown.and_then(<[_]>::first).map(|certificate| {
-                match x509_parser::parse_x509_certificate(certificate) {
-                    Ok((_, certificate)) => certificate.subject().to_string(),
-                    Err(_) => "unreadable".to_owned(),
-                }
-            });
-        Ok((stream, subject))
+        let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let shown = shown.iter().map(|certificate| certificate.clone().into_owned());
+        let shown = shown.collect();
+        Ok((stream, shown))
+    }
+
+    /// Whether a client that has shown these certificates in its handshake would get through one at `now`.
+    pub(super) fn admits(&self, shown: &[CertificateDer<'_>], now: Timestamp) -> bool {
+        let Some(clients) = &self.clients else { return true };
+        let seconds = now.unix_seconds().try_into().unwrap_or(0);
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        match shown {
+            [] => false,
+            [own, others @ ..] => clients.verify_client_cert(own, others, now).is_ok(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// The turn of a group's servers. A server is known by its position.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Balance {
     servers: Vec<Standing>,
 }
@@ -87,7 +87,7 @@ impl Balance {
 }
 
 /// What is known of one server.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Standing {
     weight: i64,
     credit: i64,

@@ -90,6 +90,13 @@ impl ServerGroup {
         }
     }
 
+    /// The server whose turn it is for the next connection. The turn is not taken.
+    pub fn next(&self) -> Option<Arc<str>> {
+        let mut balance = self.balance().clone();
+        let position = balance.pick(&[], Instant::now())?;
+        Some(self.servers.get(position)?.address.clone())
+    }
+
     /// How each server stands, in the order of the configuration.
     pub fn servers(&self) -> Vec<ServerStatus> {
         let balance = self.balance();

@@ -15,8 +15,37 @@ use rustls::pki_types::pem::PemObject;
 use webpki::EndEntityCert;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::certificate::Leaf;
+
 pub use error::{CaBundleError, CaBundleProblem, CrlProblem};
-pub use revocation::{Revocation, RevocationList, RevocationLists};
+pub use revocation::{MAX_CRL_BYTES, Revocation, RevocationList, RevocationLists};
+
+/// What a bundle is made of. PEM text that is given itself is called by its key in messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CaBundleSources<'a> {
+    /// PEM files with CA certificates.
+    pub files: &'a [PathBuf],
+    /// CA certificates.
+    pub certificates_pem: Option<&'a str>,
+    /// Files with CRLs of those CAs, PEM or DER.
+    pub crl_files: &'a [PathBuf],
+    /// CRLs.
+    pub crls_pem: Option<&'a str>,
+    /// Files with CRLs that were got from elsewhere, and must be there. What is in them of CAs that have left the bundle
+    /// meanwhile is passed over.
+    pub fetched_crls: &'a [PathBuf],
+}
+
+/// A certificate of a bundle, for people.
+#[derive(Clone, Debug)]
+pub struct Authority {
+    /// Its subject.
+    pub subject: String,
+    /// Whether it is trusted for itself; otherwise as far as another one of the bundle says.
+    pub is_root: bool,
+    /// What it says beside that.
+    pub leaf: Leaf,
+}
 
 /// One CA certificate at least, each fit to verify with, and the CRLs of some of them. Immutable.
 ///
@@ -26,6 +55,8 @@ pub use revocation::{Revocation, RevocationList, RevocationLists};
 #[derive(Clone)]
 pub struct CaBundle {
     name: String,
+    /// In the order of their content.
+    certificates: Arc<[CertificateDer<'static>]>,
     roots: Arc<RootCertStore>,
     /// By their subjects, without tag and length.
     intermediates: Arc<HashMap<Vec<u8>, Vec<CertificateDer<'static>>>>,
@@ -34,18 +65,19 @@ pub struct CaBundle {
 }
 
 impl CaBundle {
-    /// Reads the files of the bundle called `name`, and the certificates that it holds itself: CA certificates, and CRLs of
-    /// theirs. Blocks on the file system.
+    /// Makes the bundle called `name`. Blocks on the file system.
     ///
     /// # Errors
     /// [`CaBundleError`] names the file, and the block within it, that cannot be used. Nothing is skipped: a
     /// bundle is taken whole or not at all.
-    pub fn load(
-        name: &str,
-        files: &[PathBuf],
-        certificates_pem: Option<&str>,
-        crl_files: &[PathBuf],
-    ) -> Result<Self, CaBundleError> {
+    pub fn load(name: &str, sources: &CaBundleSources<'_>) -> Result<Self, CaBundleError> {
+        let CaBundleSources {
+            files,
+            certificates_pem,
+            crl_files,
+            crls_pem,
+            fetched_crls,
+        } = *sources;
         let mut authorities = Vec::new();
         for file in files {
             let text = read(name, file)?;
@@ -79,16 +111,24 @@ impl CaBundle {
             });
         }
         let mut revocation = RevocationLists::default();
+        let unusable = |file: &Path, problem| CaBundleError::UnusableCrl {
+            bundle: name.to_owned(),
+            file: file.to_owned(),
+            problem,
+        };
         for file in crl_files {
-            let added = revocation.read(file, &authorities, || read(name, file));
-            added.map_err(|problem| match problem {
-                revocation::Unread::Unusable(problem) => CaBundleError::UnusableCrl {
-                    bundle: name.to_owned(),
-                    file: file.clone(),
-                    problem,
-                },
-                revocation::Unread::Bundle(error) => error,
-            })?;
+            revocation::check_size(file).map_err(|problem| unusable(file, problem))?;
+            let content = read(name, file)?;
+            let added = revocation.add(&content, &authorities);
+            added.map_err(|problem| unusable(file, problem))?;
+        }
+        if let Some(text) = crls_pem {
+            let added = revocation.add(text.as_bytes(), &authorities);
+            added.map_err(|problem| unusable(Path::new("crls_pem"), problem))?;
+        }
+        for file in fetched_crls {
+            let content = std::fs::read(file).unwrap_or_default();
+            revocation.add_known(&content, &authorities);
         }
         revocation.settle();
         Ok(Self {
@@ -97,6 +137,58 @@ impl CaBundle {
             intermediates: Arc::new(by_subject(intermediates)),
             revocation: Arc::new(revocation),
             digest: digest_of(authorities.iter().map(AsRef::as_ref)),
+            certificates: authorities.into(),
+        })
+    }
+
+    /// The same bundle with one more CRL, in DER, of the CA whose certificate is `issuer`; where it has one of that CA already,
+    /// the newer counts. Reads no file.
+    ///
+    /// # Errors
+    /// [`CaBundleError::UnusableCrl`] when it is not a CRL that this CA has signed.
+    pub fn with_crl(&self, der: &[u8], issuer: &CertificateDer<'static>) -> Result<Self, CaBundleError> {
+        let revocation = self.revocation.with(der, issuer);
+        let revocation = revocation.map_err(|problem| CaBundleError::UnusableCrl {
+            bundle: self.name.clone(),
+            file: "of the local CA".into(),
+            problem,
+        })?;
+        Ok(Self {
+            revocation: Arc::new(revocation),
+            ..self.clone()
+        })
+    }
+
+    /// The newest CRL of each CA in `new`, PEM or DER, which was had from `origin`, and in `known`, which was had there before;
+    /// as PEM. In `known`, what is of no CA of the bundle is passed over. Reads no file.
+    ///
+    /// # Errors
+    /// [`CaBundleError::UnusableCrl`] when one of `new` is not signed by a CA of the bundle.
+    pub fn newest_crls(
+        &self,
+        new: &[u8],
+        known: &[u8],
+        origin: &str,
+    ) -> Result<(String, RevocationLists), CaBundleError> {
+        revocation::newest(new, known, &self.certificates).map_err(|problem| CaBundleError::UnusableCrl {
+            bundle: self.name.clone(),
+            file: origin.into(),
+            problem,
+        })
+    }
+
+    /// Every certificate of it, roots and intermediates, in the order of their content.
+    pub fn authorities(&self) -> impl Iterator<Item = Authority> {
+        self.certificates.iter().filter_map(|certificate| {
+            let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+            let same_subject = self.intermediates.values().flatten();
+            Some(Authority {
+                subject: parsed.subject().to_string(),
+                is_root: !same_subject
+                    .into_iter()
+                    .any(|intermediate| intermediate == certificate),
+                leaf: Leaf::parse(certificate).ok()?,
+            })
         })
     }
 
@@ -302,7 +394,11 @@ mod tests {
             file
         };
         let files: Vec<_> = texts.iter().enumerate().map(write).collect();
-        CaBundle::load("partners", &files, None, &[])
+        let sources = CaBundleSources {
+            files: &files,
+            ..CaBundleSources::default()
+        };
+        CaBundle::load("partners", &sources)
     }
 
     #[test]
@@ -319,7 +415,11 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_read_is_named() {
-        let error = CaBundle::load("partners", &["/nowhere/root.pem".into()], None, &[]).unwrap_err();
+        let sources = CaBundleSources {
+            files: &["/nowhere/root.pem".into()],
+            ..CaBundleSources::default()
+        };
+        let error = CaBundle::load("partners", &sources).unwrap_err();
         assert_eq!(
             error.to_string(),
             "CA bundle `partners`: cannot read /nowhere/root.pem"

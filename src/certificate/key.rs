@@ -122,6 +122,24 @@ impl PrivateKey {
     }
 }
 
+impl PrivateKey {
+    /// A signing request in PEM (RFC 2986) that shows who has the key, and says nothing else.
+    ///
+    /// # Errors
+    /// [`KeyError`] when the key is of a kind that cannot sign it.
+    pub fn to_request_pem(&self) -> Result<String, KeyError> {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        let request = params.serialize_request(&self.to_key_pair()?);
+        request
+            .and_then(|request| request.pem())
+            .map_err(|source| KeyError {
+                doing: "sign a request with",
+                source,
+            })
+    }
+}
+
 impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PrivateKey(secret)")

@@ -123,6 +123,11 @@ impl fmt::Debug for CredentialPem {
     }
 }
 
+/// A CRL as text.
+pub fn crl_to_pem(der: &[u8]) -> String {
+    encode("X509 CRL", der).to_string()
+}
+
 /// Why a text does not hold a chain and a key.
 #[derive(Debug, thiserror::Error)]
 pub enum PemProblem {

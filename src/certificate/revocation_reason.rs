@@ -6,7 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The reasons of RFC 5280 §5.3.1 that a subscriber may give to a public CA.
+/// The reasons of RFC 5280 §5.3.1 that are for good and about a subscriber. A public CA takes fewer.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RevocationReason {
@@ -21,16 +21,19 @@ pub enum RevocationReason {
     Superseded,
     /// It is no longer needed.
     CessationOfOperation,
+    /// It may no longer do what it was for.
+    PrivilegeWithdrawn,
 }
 
 impl RevocationReason {
     /// Every one, in the order in which messages list them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Unspecified,
         Self::KeyCompromise,
         Self::AffiliationChanged,
         Self::Superseded,
         Self::CessationOfOperation,
+        Self::PrivilegeWithdrawn,
     ];
 
     /// The word in the command line and the API.
@@ -41,6 +44,7 @@ impl RevocationReason {
             Self::AffiliationChanged => "affiliation-changed",
             Self::Superseded => "superseded",
             Self::CessationOfOperation => "cessation-of-operation",
+            Self::PrivilegeWithdrawn => "privilege-withdrawn",
         }
     }
 }

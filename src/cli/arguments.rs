@@ -7,9 +7,12 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::ca_arguments::CaCommand;
+use super::explain::Asked;
 use super::policy::PolicyCommand;
 use super::resource_arguments::{ApplyFile, CaBundleCommand, DiffFile, ListenerCommand};
 use super::{Failure, environment};
+use crate::admin::api;
 use crate::admin::{Client, Credentials};
 use crate::certificate::{CertificateName, KeyType, RevocationReason};
 use crate::name::{DnsName, NamePattern};
@@ -82,6 +85,18 @@ pub(super) enum Command {
         #[command(flatten)]
         gateway: Connection,
     },
+    /// Tell what a handshake with a listener would get, and why.
+    ///
+    /// Asks the running gateway: it takes a ClientHello the way of a live one, up to its first answer, and sends nothing.
+    #[command(after_help = "Example: certgate explain web --sni www.example.com\n\
+                      Example: certgate explain web --sni www.example.com --client firefox --alpn h2\n\
+                      Example: certgate explain web --sni www.example.com --client-certificate client.pem")]
+    Explain {
+        #[command(flatten)]
+        asked: Asked,
+        #[command(flatten)]
+        gateway: Connection,
+    },
     /// Change listeners while they serve: who shows a certificate, and whether they accept.
     Listener {
         #[command(subcommand)]
@@ -126,7 +141,7 @@ pub(super) enum Command {
         #[command(flatten)]
         gateway: Connection,
     },
-    /// Get the root of one of the gateway's own CAs.
+    /// Give clients certificates of the gateway's own CAs, and revoke them.
     Ca {
         #[command(subcommand)]
         command: CaCommand,
@@ -140,7 +155,7 @@ pub(super) enum Command {
         #[command(flatten)]
         gateway: Connection,
     },
-    /// List and explain TLS security policies, and import those of cloud load balancers.
+    /// List, explain and try out TLS security policies, and import those of cloud load balancers.
     Policy {
         #[command(subcommand)]
         command: PolicyCommand,
@@ -233,6 +248,9 @@ pub(super) enum CertCommand {
         /// The kind of its key: ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072 or rsa-4096.
         #[arg(long, value_name = "TYPE", default_value_t = KeyType::default())]
         key_type: KeyType,
+        /// Order it once whatever the look at DNS brings; the gateway logs it.
+        #[arg(long, value_enum, value_name = "OBJECTION")]
+        even_if: Option<api::Objection>,
         /// Do not wait until it is there.
         #[arg(long)]
         no_wait: bool,
@@ -260,10 +278,15 @@ pub(super) enum CertCommand {
         form: Form,
     },
     /// Obtain a new one now, whatever time the present one has left.
-    #[command(after_help = "Example: certgate cert renew www")]
+    #[command(
+        after_help = "Example: certgate cert renew www\nExample: certgate cert renew www --even-if dns"
+    )]
     Renew {
         /// The certificate.
         name: CertificateName,
+        /// Order it once whatever the look at DNS brings; the gateway logs it.
+        #[arg(long, value_enum, value_name = "OBJECTION")]
+        even_if: Option<api::Objection>,
         /// Do not wait until it is there.
         #[arg(long)]
         no_wait: bool,
@@ -324,25 +347,18 @@ pub(super) enum IssuerCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum CaCommand {
-    /// Print the root certificate of a local CA, for clients to trust.
-    #[command(after_help = "Example: certgate ca export internal > internal-root.pem")]
-    Export {
-        /// The issuer.
-        name: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub(super) enum DnsCommand {
-    /// Compare names in DNS with what the gateway's file says in `[gateway]`.
+    /// Look at names as a CA would: ownership, addresses and aliases, CAA records, challenges.
     ///
-    /// Exits with 1 when no certificate would be ordered for one of them.
+    /// Asks the zone's own servers and the resolvers, and compares with what the file says in `[gateway]`. Exits with 1 when no certificate would be ordered for one of them.
     #[command(after_help = "Example: certgate dns check www.example.com")]
     Check {
         /// The names; without any: those of every certificate.
         #[arg(value_name = "NAME")]
         names: Vec<NamePattern>,
+        /// The issuer whose CAA records and challenges count, where it is not clear from the name.
+        #[arg(long)]
+        issuer: Option<String>,
         #[command(flatten)]
         form: Form,
     },
@@ -390,7 +406,7 @@ pub(super) struct Connection {
     ca_file: Option<PathBuf>,
     /// With https: a PEM file with your own certificate and key, where the gateway asks for one.
     #[arg(long, global = true, value_name = "FILE")]
-    client_certificate: Option<PathBuf>,
+    admin_certificate: Option<PathBuf>,
 }
 
 impl Connection {
@@ -416,7 +432,7 @@ impl Connection {
             let credentials = Credentials {
                 token_file: self.token_file.clone(),
                 ca_file: self.ca_file.clone(),
-                certificate_file: self.client_certificate.clone(),
+                certificate_file: self.admin_certificate.clone(),
             };
             return Ok(Client::remote(text, &credentials)?);
         }

@@ -32,6 +32,7 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
             domains,
             issuer,
             key_type,
+            even_if,
             no_wait,
             form,
         } => {
@@ -40,6 +41,7 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
                 issuer,
                 key_type,
                 tags: Default::default(),
+                even_if,
             };
             let mut progress = Progress::subscribe(client).await?;
             let mut certificate = client.request(&name, &request).await?;
@@ -62,9 +64,17 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
             let import = read_import(&certificate, key.as_deref())?;
             show(&client.import(&name, &import).await?, form)?;
         }
-        CertCommand::Renew { name, no_wait, form } => {
+        CertCommand::Renew {
+            name,
+            even_if,
+            no_wait,
+            form,
+        } => {
             let mut progress = Progress::subscribe(client).await?;
-            client.renew(&name).await?;
+            match even_if {
+                Some(objection) => client.renew_even_if(&name, objection).await?,
+                None => client.renew(&name).await?,
+            }
             if !no_wait {
                 progress.wait_for(&name).await?;
             }
@@ -76,7 +86,7 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
             let key = exported.key_pem.unwrap_or_default();
             let text = Zeroizing::new(format!("{}{}", exported.certificate_pem, key.as_str()));
             match to {
-                Some(path) => write_private(&path, &text)?,
+                Some(path) => write_private(&path, text.as_bytes())?,
                 None => Printed::text(&*text)?,
             }
         }
@@ -140,6 +150,7 @@ fn show(certificate: &api::Certificate, form: Form) -> Result<(), Failure> {
     let domains: Vec<_> = certificate.domains.iter().map(ToString::to_string).collect();
     let moment = |time: Timestamp| format!("{time} ({})", time_left(now, time));
     let published = if certificate.published { "yes" } else { "no" };
+    let in_dns: Vec<_> = certificate.dns.iter().map(in_dns).collect();
     let facts = [
         ("certificate", Some(certificate.name.to_string())),
         ("names", Some(domains.join(", "))),
@@ -161,6 +172,7 @@ fn show(certificate: &api::Certificate, form: Form) -> Result<(), Failure> {
         ("key", certificate.key.clone()),
         ("sha-256", certificate.fingerprint.clone()),
         ("published", Some(published.to_owned())),
+        ("dns", (!in_dns.is_empty()).then(|| in_dns.join("; "))),
     ];
     Printed::labelled(
         facts
@@ -180,6 +192,14 @@ fn suggestion(window: &RenewalWindow) -> String {
         .as_ref()
         .map_or_else(String::new, |page| format!("; see {page}"));
     format!("renewal between {start} and {end}{why}")
+}
+
+/// A name's state, and what stands in its way.
+pub(super) fn in_dns(status: &api::DomainStatus) -> String {
+    match status.reason.is_empty() {
+        true => format!("{} {}", status.domain, status.state),
+        false => format!("{} {}: {}", status.domain, status.state, status.reason),
+    }
 }
 
 /// Why nothing is done about `certificate` for now, and when that ends.
@@ -202,7 +222,7 @@ fn read_import(certificate: &Path, key: Option<&Path>) -> Result<api::Certificat
     })
 }
 
-fn read_pem(path: &Path) -> Result<Zeroizing<String>, Failure> {
+pub(super) fn read_pem(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let fail = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
     let mut bytes = Zeroizing::new(Vec::new());
     let file = File::open(path).map_err(fail)?;
@@ -227,7 +247,8 @@ fn read_pem(path: &Path) -> Result<Zeroizing<String>, Failure> {
 /// More than any chain and key have.
 const MAX_PEM: u64 = 256 << 10;
 
-fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
+/// Writes a new file that only its owner may read.
+pub(super) fn write_private(path: &Path, content: &[u8]) -> Result<(), Failure> {
     let fail = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
     let mut file = OpenOptions::new()
         .write(true)
@@ -235,7 +256,7 @@ fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
         .mode(0o600)
         .open(path)
         .map_err(fail)?;
-    file.write_all(text.as_bytes()).map_err(fail)?;
+    file.write_all(content).map_err(fail)?;
     file.sync_all().map_err(fail)?;
     Ok(())
 }

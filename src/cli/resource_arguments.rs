@@ -40,6 +40,25 @@ pub(super) enum ListenerCommand {
         #[arg(long, value_name = "BUNDLE")]
         client_ca: Option<String>,
     },
+    /// Judge open connections once more, and close those that would not be let in now.
+    ///
+    /// For after a CA, a CRL or `allow_clients` has changed, or a client certificate has expired: open connections are
+    /// not touched by that. They are closed at a pace, so that not all come back at once.
+    #[command(
+        after_help = "Example: certgate listener recheck web --dry-run\nExample: certgate listener recheck web --per-second 20"
+    )]
+    Recheck {
+        /// The listener.
+        name: String,
+        /// Only say which, and why.
+        #[arg(long)]
+        dry_run: bool,
+        /// How many to close each second, 1 to 10000.
+        #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10000))]
+        per_second: u16,
+        #[command(flatten)]
+        form: Form,
+    },
     /// Accept connections again.
     #[command(after_help = "Example: certgate listener enable web")]
     Enable {
@@ -62,18 +81,26 @@ pub(super) enum CaBundleCommand {
         #[command(flatten)]
         form: Form,
     },
-    /// Add CA certificates to a bundle, which is made where there is none.
+    /// Add CA certificates and CRLs to a bundle, which is made where there is none.
     ///
-    /// The gateway keeps them itself; the files are not read again.
-    #[command(after_help = "Example: certgate ca-bundle add partners partner-root.pem")]
+    /// The gateway keeps them itself; the files are not read again. Of each CA's CRLs the newest counts.
+    #[command(after_help = "Example: certgate ca-bundle add partners partner-root.pem\n\
+                            Example: certgate ca-bundle add partners --crl partner.crl\n\
+                            Example: certgate ca-bundle add partners --crl-url http://pki.example.com/partner.crl")]
     Add {
         /// The bundle.
         name: String,
         /// PEM files with CA certificates.
-        #[arg(required = true, value_name = "FILE")]
+        #[arg(required_unless_present_any = ["crl", "crl_url"], value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// A PEM file with CRLs; may be given several times.
+        #[arg(long, value_name = "FILE")]
+        crl: Vec<PathBuf>,
+        /// Where a CRL is got from, again and again; may be given several times.
+        #[arg(long, value_name = "URL")]
+        crl_url: Vec<String>,
     },
-    /// Show one CA bundle as it is in force.
+    /// Show one CA bundle as it is in force: its certificates and CRLs, too.
     #[command(after_help = "Example: certgate ca-bundle show partners")]
     Show {
         /// The bundle.

@@ -1,5 +1,6 @@
 //! `certgate listener` and `certgate ca-bundle`: what may be changed at run time.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -39,6 +40,18 @@ pub(super) async fn listener(client: &Client, command: ListenerCommand) -> Resul
                 "listener `{name}` is {mode}{against}, from the next handshake on\n"
             ))?;
         }
+        ListenerCommand::Recheck {
+            name,
+            dry_run,
+            per_second,
+            form,
+        } => {
+            let report = client.recheck(&name, dry_run, per_second).await?;
+            match form.output {
+                OutputFormat::Json => Printed::json(&report)?,
+                OutputFormat::Text => recheck_text(&name, &report, per_second)?,
+            }
+        }
         ListenerCommand::Enable { name } => {
             patch(client, &name, &table(json!({ "enabled": true }))).await?;
             Printed::text(format!("listener `{name}` accepts connections\n"))?;
@@ -64,17 +77,26 @@ pub(super) async fn ca_bundle(client: &Client, command: CaBundleCommand) -> Resu
                 ca_bundle_table(&bundles, &listeners)?;
             }
         }
-        CaBundleCommand::Add { name, files } => {
-            let mut added = String::new();
-            for file in files {
-                let text = std::fs::read_to_string(&file)
-                    .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-                added.push_str(text.trim_end());
-                added.push('\n');
-            }
-            add(client, &name, &added).await?;
+        CaBundleCommand::Add {
+            name,
+            files,
+            crl,
+            crl_url,
+        } => {
+            let (certificates, crls) = (joined(&files)?, joined(&crl)?);
+            add(client, &name, &certificates, &crls, crl_url).await?;
         }
-        CaBundleCommand::Show { name, form } => show(client, ResourceKind::CaBundle, &name, form).await?,
+        CaBundleCommand::Show { name, form } => {
+            let bundle = found(client, ResourceKind::CaBundle, &name).await?;
+            let contents = client.ca_bundle_contents(&name).await?;
+            match form.output {
+                OutputFormat::Json => Printed::json(&json!({ "resource": bundle, "contents": contents }))?,
+                OutputFormat::Text => {
+                    shown(&bundle)?;
+                    contents_tables(&contents)?;
+                }
+            }
+        }
         CaBundleCommand::Delete { name } => {
             let id = ResourceId::new(ResourceKind::CaBundle, name.as_str());
             client.delete_resource(&id).await?;
@@ -84,29 +106,77 @@ pub(super) async fn ca_bundle(client: &Client, command: CaBundleCommand) -> Resu
     Ok(ExitCode::SUCCESS)
 }
 
-async fn add(client: &Client, name: &str, pem: &str) -> Result<(), Failure> {
+fn recheck_text(name: &str, report: &api::Recheck, per_second: u16) -> Result<(), Failure> {
+    let api::Recheck {
+        connections,
+        no_longer_admitted,
+        ..
+    } = report;
+    Printed::text(format!(
+        "listener `{name}`: {connections} open connections, {no_longer_admitted} of them would not be let in now\n"
+    ))?;
+    if report.reasons.is_empty() {
+        return Ok(());
+    }
+    let rows = report.reasons.iter().map(|reason| {
+        let subjects = reason.subjects.join("; ");
+        vec![reason.reason.clone(), reason.connections.to_string(), subjects]
+    });
+    Printed::table(&["REASON", "CONNECTIONS", "SUBJECTS"], rows, Surplus::Wrap)?;
+    match report.closing {
+        true => Printed::text(format!("they are being closed, {per_second} each second\n")),
+        false => Printed::text("nothing was closed; without --dry-run they are\n"),
+    }
+}
+
+/// What the files hold, one after the other.
+fn joined(files: &[PathBuf]) -> Result<String, Failure> {
+    let mut all = String::new();
+    for file in files {
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| format!("cannot read {} as PEM: {error}", file.display()))?;
+        all.push_str(text.trim_end());
+        all.push('\n');
+    }
+    Ok(all)
+}
+
+async fn add(
+    client: &Client,
+    name: &str,
+    certificates: &str,
+    crls: &str,
+    crl_urls: Vec<String>,
+) -> Result<(), Failure> {
     let id = ResourceId::new(ResourceKind::CaBundle, name);
     let bundles = client.resources(ResourceKind::CaBundle).await?;
     let known = bundles.into_iter().find(|bundle| bundle.name == name);
     let mut keys = known.as_ref().map(|known| known.keys.clone()).unwrap_or_default();
-    let before = keys
-        .get("certificates_pem")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let all = match before.trim_end() {
-        "" => pem.to_owned(),
-        before => format!("{before}\n{pem}"),
-    };
-    keys.insert("certificates_pem".to_owned(), Value::from(all));
+    for (key, more) in [("certificates_pem", certificates), ("crls_pem", crls)] {
+        let before = keys.get(key).and_then(Value::as_str).unwrap_or_default();
+        let all = format!("{}\n{more}", before.trim_end());
+        if !more.is_empty() {
+            keys.insert(key.to_owned(), Value::from(all.trim_start()));
+        }
+    }
+    if !crl_urls.is_empty() {
+        let mut all = keys
+            .get("crl_urls")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        let new = crl_urls
+            .into_iter()
+            .map(Value::from)
+            .filter(|url| !all.contains(url));
+        all.extend(new.collect::<Vec<_>>());
+        keys.insert("crl_urls".to_owned(), Value::from(all));
+    }
     // What somebody else adds meanwhile must not be lost.
     client
         .put_resource(&id, &keys, known.as_ref().map(|known| known.etag.as_str()))
         .await?;
-    let what = if known.is_some() {
-        "has more certificates"
-    } else {
-        "is made"
-    };
+    let what = if known.is_some() { "has more" } else { "is made" };
     Printed::text(format!("CA bundle `{name}` {what}\n"))
 }
 
@@ -116,22 +186,62 @@ async fn patch(client: &Client, name: &str, keys: &ResourceTable) -> Result<Reso
 }
 
 async fn show(client: &Client, kind: ResourceKind, name: &str, form: Form) -> Result<(), Failure> {
-    let mut found = client.resources(kind).await?.into_iter();
-    let Some(resource) = found.find(|resource| resource.name == name) else {
-        return Err(format!("there is no {} `{name}`", kind.noun()).into());
-    };
-    if form.output == OutputFormat::Json {
-        return Printed::json(&resource);
+    let resource = found(client, kind, name).await?;
+    match form.output {
+        OutputFormat::Json => Printed::json(&resource),
+        OutputFormat::Text => shown(&resource),
     }
-    let keys = resource
-        .keys
-        .iter()
-        .map(|(key, value)| (key.clone(), value_text(value)));
-    Printed::labelled(keys)?;
+}
+
+async fn found(client: &Client, kind: ResourceKind, name: &str) -> Result<api::Resource, Failure> {
+    let mut all = client.resources(kind).await?.into_iter();
+    let found = all.find(|resource| resource.name == name);
+    Ok(found.ok_or_else(|| format!("there is no {} `{name}`", kind.noun()))?)
+}
+
+fn shown(resource: &api::Resource) -> Result<(), Failure> {
+    let keys = resource.keys.iter();
+    Printed::labelled(keys.map(|(key, value)| (key.clone(), value_text(value))))?;
     match &resource.drift {
         Some(drift) => Printed::text(format!("\n{}\n", drift_text(drift))),
         None => Ok(()),
     }
+}
+
+fn contents_tables(contents: &api::CaBundleContents) -> Result<(), Failure> {
+    let rows = contents.certificates.iter().map(|certificate| {
+        let kind = if certificate.is_root {
+            "root"
+        } else {
+            "intermediate"
+        };
+        vec![
+            certificate.subject.clone(),
+            kind.to_owned(),
+            certificate.key.clone(),
+            certificate.not_after.to_string(),
+            certificate.fingerprint.clone(),
+        ]
+    });
+    Printed::text("\n")?;
+    let header = ["CERTIFICATE", "KIND", "KEY", "VALID UNTIL", "SHA-256"];
+    Printed::table(&header, rows, Surplus::Wrap)?;
+    if contents.awaits_crl {
+        Printed::text("\na CRL could not be had yet: until then clients are refused\n")?;
+    }
+    if contents.crls.is_empty() {
+        return Ok(());
+    }
+    let rows = contents.crls.iter().map(|crl| {
+        vec![
+            crl.issuer.clone(),
+            crl.entries.to_string(),
+            crl.this_update.to_string(),
+            crl.next_update.to_string(),
+        ]
+    });
+    Printed::text("\n")?;
+    Printed::table(&["CRL OF", "REVOKED", "MADE", "NEXT DUE"], rows, Surplus::Wrap)
 }
 
 /// A difference from the file, in a line.
@@ -197,6 +307,7 @@ fn listener_table(listeners: &[api::Resource]) -> Result<(), Failure> {
 
 fn ca_bundle_table(bundles: &[api::Resource], listeners: &[api::Resource]) -> Result<(), Failure> {
     let rows = bundles.iter().map(|bundle| {
+        let issuer = bundle.keys.get("issuer").and_then(Value::as_str);
         let files = bundle
             .keys
             .get("files")
@@ -213,6 +324,7 @@ fn ca_bundle_table(bundles: &[api::Resource], listeners: &[api::Resource]) -> Re
         let users: Vec<_> = users.map(|listener| listener.name.as_str()).collect();
         vec![
             bundle.name.clone(),
+            issuer.unwrap_or("-").to_owned(),
             files.to_string(),
             inline.matches("-----BEGIN CERTIFICATE-----").count().to_string(),
             if users.is_empty() {
@@ -227,7 +339,14 @@ fn ca_bundle_table(bundles: &[api::Resource], listeners: &[api::Resource]) -> Re
                 .to_owned(),
         ]
     });
-    let header = ["CA BUNDLE", "FILES", "CERTIFICATES", "LISTENERS", "DRIFT"];
+    let header = [
+        "CA BUNDLE",
+        "LOCAL CA",
+        "FILES",
+        "CERTIFICATES",
+        "LISTENERS",
+        "DRIFT",
+    ];
     Printed::table(&header, rows, Surplus::Cut)
 }
 

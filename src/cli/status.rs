@@ -22,10 +22,12 @@ pub(super) async fn status(client: &Client, format: OutputFormat) -> Result<Exit
         status.version, status.pid
     ))?;
     listeners(&status)?;
+    observed(&status)?;
     if !status.certificates.is_empty() {
         Printed::text("\n")?;
         certificates::table(&status.certificates, status.now)?;
     }
+    domains(&status)?;
     if !status.server_groups.is_empty() {
         Printed::text("\n")?;
         server_groups(&status)?;
@@ -70,12 +72,38 @@ pub(super) async fn status(client: &Client, format: OutputFormat) -> Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
+/// Who would be refused by listeners that only observe.
+fn observed(status: &api::Status) -> Result<(), Failure> {
+    let rows: Vec<_> = status
+        .listeners
+        .iter()
+        .flat_map(|listener| {
+            listener.would_refuse.iter().map(|client| {
+                vec![
+                    listener.name.clone(),
+                    client.reason.clone(),
+                    client.count.to_string(),
+                    client.source.to_string(),
+                    client.subject.clone().unwrap_or_else(|| "-".to_owned()),
+                ]
+            })
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    Printed::text("\n")?;
+    let header = ["OBSERVED BY", "WOULD BE REFUSED FOR", "TIMES", "FROM", "SUBJECT"];
+    Printed::table(&header, rows, Surplus::Wrap)
+}
+
 pub(super) async fn dns_check(
     client: &Client,
     names: Vec<NamePattern>,
+    issuer: Option<String>,
     format: OutputFormat,
 ) -> Result<ExitCode, Failure> {
-    let checks = client.dns_check(&api::DnsCheckRequest { names }).await?;
+    let checks = client.dns_check(&api::DnsCheckRequest { names, issuer }).await?;
     if format == OutputFormat::Json {
         Printed::json(&checks)?;
     } else {
@@ -86,9 +114,10 @@ pub(super) async fn dns_check(
                 row.found.clone(),
                 row.expected.clone(),
                 row.state.to_string(),
+                row.said_by.join(", "),
             ]
         });
-        let header = ["NAME", "TYPE", "FOUND", "EXPECTED", "STATE"];
+        let header = ["NAME", "TYPE", "FOUND", "EXPECTED", "STATE", "SAID BY"];
         Printed::table(&header, rows, Surplus::Wrap)?;
         for check in &checks {
             let text = check.to_string();
@@ -135,6 +164,30 @@ fn listeners(status: &api::Status) -> Result<(), Failure> {
         rows,
         Surplus::Cut,
     )
+}
+
+/// The names that are not as they should be: those with a certificate and nothing against the next one are left out.
+fn domains(status: &api::Status) -> Result<(), Failure> {
+    let all = status.certificates.iter().flat_map(|certificate| {
+        let names = certificate.dns.iter();
+        names.map(move |name| (certificate, name))
+    });
+    let rows: Vec<_> = all
+        .filter(|(_, name)| name.state != api::DomainState::Issued)
+        .map(|(certificate, name)| {
+            vec![
+                name.domain.to_string(),
+                certificate.name.to_string(),
+                name.state.to_string(),
+                time_left(name.checked_at, status.now),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    Printed::text("\n")?;
+    Printed::table(&["DOMAIN", "CERTIFICATE", "STATE", "SEEN"], rows, Surplus::Cut)
 }
 
 fn server_groups(status: &api::Status) -> Result<(), Failure> {

@@ -14,9 +14,11 @@ mod usage;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::collection::Named;
 use crate::config::diagnostic::{Code, Diagnostic, Report};
+use crate::config::period::Period;
 use crate::config::reader::Key;
 use crate::config::settings::{CaBundleConfig, Config, LogConfig, StoreConfig};
 use crate::config::source::{Located, Place, Sources};
@@ -44,6 +46,7 @@ pub(super) fn check(
     let log = checker.log();
     let issuers = checker.each(&document.issuers, Checker::issuer);
     let (certificates, certificate_files) = checker.certificates();
+    let certificate_dns = checker.certificate_dns();
     let certificate_directories = checker.each(&document.certificate_directories, |checker, _, table| {
         checker.directory(table.path.value()?)
     });
@@ -52,12 +55,22 @@ pub(super) fn check(
         let files: Vec<_> = files.map(|file| checker.file_with_certificate(file)).collect();
         let crl_files = table.crl_files.items().iter();
         let crl_files: Vec<_> = crl_files.map(|file| checker.file(file)).collect();
+        let issuer = checker.client_issuer(table);
         let certificates_pem = checker.inline_certificates(name, table)?;
         Some(Arc::new(CaBundleConfig {
             name: name.value.clone(),
             files: files.into_iter().collect::<Option<_>>()?,
+            issuer: issuer?,
             certificates_pem,
             crl_files: crl_files.into_iter().collect::<Option<_>>()?,
+            crls_pem: checker.inline_crls(name, table)?,
+            crl_urls: table
+                .crl_urls
+                .items()
+                .iter()
+                .map(|url| url.value.0.clone())
+                .collect(),
+            crl_refresh: table.crl_refresh.or(Period(Duration::from_secs(3600)))?.0,
         }))
     });
     let policies = checker.policies();
@@ -80,6 +93,7 @@ pub(super) fn check(
         admin: admin?,
         issuers: issuers?,
         certificates: certificates?,
+        certificate_dns: certificate_dns?,
         certificate_files: certificate_files?,
         certificate_directories: certificate_directories?,
         ca_bundles: ca_bundles?,

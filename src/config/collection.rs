@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::Spanned;
@@ -11,6 +12,8 @@ use crate::certificate::CertificateName;
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::reader::{Key, Reader, Table, Value};
 use crate::config::source::{Located, Place};
+use crate::config::text::Resolver;
+use crate::name::DnsName;
 
 /// A list that holds something. Items that could not be used are reported and left out.
 #[derive(Clone, Debug)]
@@ -36,6 +39,10 @@ pub(super) struct Entry<T> {
 /// The operator's own labels.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tags(pub(super) BTreeMap<String, String>);
+
+/// Zones, and addresses of their servers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Zones(pub(super) BTreeMap<DnsName, Vec<SocketAddr>>);
 
 impl<T> Key<Named<T>> {
     /// Every entry, by name.
@@ -138,6 +145,41 @@ impl Value for Tags {
             }
         }
         Some(Self(tags))
+    }
+}
+
+impl Value for Zones {
+    fn read(found: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        let mut zones = BTreeMap::new();
+        for (zone, servers) in reader.entries(found)? {
+            let name = DnsName::parse(zone.get_ref());
+            let servers = reader.within(zone.get_ref(), |reader| List::<Resolver>::read(servers, reader));
+            match name {
+                Ok(name) => {
+                    let servers = servers?.0.into_iter().map(|server| server.value.0);
+                    zones.insert(name, servers.collect());
+                }
+                Err(error) => {
+                    let place = reader.place(zone.span());
+                    let message = format!("{}: {error}", reader.key());
+                    reader.report(Diagnostic::new(Code::InvalidValue, message).at(&place, "not a zone"));
+                }
+            }
+        }
+        Some(Self(zones))
+    }
+}
+
+impl JsonSchema for Zones {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Zones".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let servers = generator.subschema_for::<List<Resolver>>();
+        json_schema!({ "type": "object", "additionalProperties": servers })
     }
 }
 

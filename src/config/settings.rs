@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::certificate::{AllowedClients, CertificateName, DesiredCertificate};
@@ -32,6 +33,8 @@ pub struct Config {
     pub issuers: BTreeMap<String, IssuerConfig>,
     /// Certificates to obtain and keep renewed.
     pub certificates: Vec<DesiredCertificate>,
+    /// What is particular about the DNS checks of some of them.
+    pub certificate_dns: BTreeMap<CertificateName, CertificateDns>,
     /// Certificates that come as files; watched.
     pub certificate_files: Vec<CertificateFiles>,
     /// Directories of such files, by name; watched.
@@ -64,6 +67,22 @@ impl Config {
 }
 
 impl Config {
+    /// What a verdict about the names of `certificate` does, and the text that their owners have to show.
+    pub fn dns_checks(&self, certificate: &CertificateName) -> (DnsChecks, Option<&str>) {
+        let own = self.certificate_dns.get(certificate);
+        let gateway = self.gateway.as_ref();
+        let checks = own.and_then(|own| own.checks);
+        let text = own.and_then(|own| own.ownership.as_deref());
+        (
+            checks
+                .or(gateway.map(|gateway| gateway.dns_checks))
+                .unwrap_or_default(),
+            text.or_else(|| gateway?.ownership.as_deref()),
+        )
+    }
+}
+
+impl Config {
     /// Whether `issuer` is a CA that is asked by ACME, so that its orders and DNS count.
     pub fn is_acme(&self, issuer: &str) -> bool {
         matches!(self.issuers.get(issuer), Some(IssuerConfig::Acme(_)))
@@ -78,7 +97,7 @@ pub struct StoreConfig {
 }
 
 /// `[gateway]`.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct GatewayConfig {
     /// The addresses that the names of certificates should resolve to.
     pub addresses: Vec<IpAddr>,
@@ -86,6 +105,33 @@ pub struct GatewayConfig {
     pub hostname: Option<DnsName>,
     /// The resolvers to ask; empty: the system's.
     pub resolvers: Vec<SocketAddr>,
+    /// Servers of zones, asked in place of those that the world's DNS names for the zone.
+    pub name_servers: BTreeMap<DnsName, Vec<SocketAddr>>,
+    /// What a verdict does, where a certificate does not say it itself.
+    pub dns_checks: DnsChecks,
+    /// The text that owners of names show in a TXT record, where a certificate does not say another.
+    pub ownership: Option<String>,
+}
+
+/// What the verdict of a DNS check does.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum DnsChecks {
+    /// It is told, and holds nothing back.
+    Advisory,
+    /// Nothing is ordered that it is against.
+    #[default]
+    Enforce,
+    /// There is none.
+    Off,
+}
+
+/// What `[certificates.NAME]` says of the DNS checks of its names.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CertificateDns {
+    /// What a verdict does; absent: as in `[gateway]`.
+    pub checks: Option<DnsChecks>,
+    /// The text that owners of its names show; absent: as in `[gateway]`.
+    pub ownership: Option<String>,
 }
 
 /// `[runtime]`.
@@ -182,6 +228,8 @@ pub struct AcmeConfig {
     pub external_account: Option<ExternalAccountConfig>,
     /// What the CA allows.
     pub rate_limits: RateLimits,
+    /// The names by which CAA records mean the CA (RFC 8555 §7.1.1); empty where they are not known.
+    pub caa_identities: Vec<DnsName>,
 }
 
 /// The published limits of a CA.
@@ -216,13 +264,29 @@ impl ExternalAccountConfig {
     pub const KEY_MIN: usize = 16;
 }
 
-/// The challenges that the gateway answers itself.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+/// The challenges that prove the right to a name.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 pub enum ChallengeType {
+    /// RFC 8555 §8.4, in the name's zone.
+    #[serde(rename = "dns-01")]
+    Dns01,
     /// RFC 8555 §8.3, on an `http` listener.
+    #[serde(rename = "http-01")]
     Http01,
     /// RFC 8737, on any `tls` listener.
+    #[serde(rename = "tls-alpn-01")]
     TlsAlpn01,
+}
+
+impl ChallengeType {
+    /// The word of RFCs, CAA records and the configuration.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Dns01 => "dns-01",
+            Self::Http01 => "http-01",
+            Self::TlsAlpn01 => "tls-alpn-01",
+        }
+    }
 }
 
 /// `kind = "local-ca"`.
@@ -263,12 +327,20 @@ pub struct CertificateFiles {
 pub struct CaBundleConfig {
     /// The bundle's name.
     pub name: String,
-    /// PEM files with the CA certificates; may be empty where `certificates_pem` is there.
+    /// A local CA whose root and CRL belong to it.
+    pub issuer: Option<String>,
+    /// PEM files with the CA certificates; may be empty where `certificates_pem` or `issuer` is there.
     pub files: Vec<PathBuf>,
     /// CA certificates as PEM text.
     pub certificates_pem: Option<String>,
     /// Files with CRLs of those CAs.
     pub crl_files: Vec<PathBuf>,
+    /// CRLs as PEM text.
+    pub crls_pem: Option<String>,
+    /// http or https URLs of CRLs.
+    pub crl_urls: Vec<String>,
+    /// The longest time between two looks at one of those.
+    pub crl_refresh: Duration,
 }
 
 /// `[server_groups.NAME]`.

@@ -18,9 +18,13 @@ use crate::name::{DnsName, NamePattern};
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct ServerAddress(pub(super) String);
 
-/// A resolver's address; port 53 where none is written.
+/// The address of a DNS server; port 53 where none is written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Resolver(pub(super) SocketAddr);
+
+/// What a TXT record holds: 1 to 255 printable ASCII characters, so that it is one string of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct OwnershipText(pub(super) String);
 
 /// `unix:` and a path, or a TCP address and port.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -49,6 +53,10 @@ pub(super) struct Fingerprint(pub(super) String);
 /// A name of a certificate's subject, compared as it is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct SubjectName(pub(super) String);
+
+/// An http or https URL, as it was written.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct WebUrl(pub(super) String);
 
 /// Why a text is not what its key holds, and what would be.
 struct Misfit {
@@ -122,9 +130,11 @@ parsed! {
     DnsName: { "type": "string", "minLength": 1 }, |text| Self::parse(text).map_err(Misfit::new);
     Fingerprint: { "type": "string", "pattern": "^([0-9A-Fa-f]{2}:?){32}$" }, parse_fingerprint;
     NamePattern: { "type": "string", "minLength": 1 }, |text| Self::parse(text).map_err(Misfit::new);
+    OwnershipText: { "type": "string", "minLength": 1, "maxLength": 255 }, parse_ownership_text;
     Resolver: { "type": "string", "minLength": 1 }, parse_resolver;
     ServerAddress: { "type": "string", "pattern": ":[0-9]+$" }, parse_server_address;
     SubjectName: { "type": "string", "minLength": 1 }, parse_subject_name;
+    WebUrl: { "type": "string", "pattern": "^https?://" }, parse_web_url;
     UriPattern: { "type": "string", "pattern": "://" }, parse_uri_pattern;
 }
 
@@ -168,6 +178,18 @@ fn parse_uri_pattern(text: &str) -> Result<UriPattern, Misfit> {
             "write it as in \"spiffe://example.org/ns/*/sa/web\"; `**` at the end takes all that is below",
         )
     })
+}
+
+fn parse_web_url(text: &str) -> Result<WebUrl, Misfit> {
+    let url = text.parse::<http::Uri>().ok();
+    let is_web = url.as_ref().is_some_and(|url| {
+        matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some_and(|host| !host.is_empty())
+    });
+    match is_web {
+        true => Ok(WebUrl(text.to_owned())),
+        false => Err(Misfit::new(format!("`{text}` is no http or https URL"))
+            .help("write it as in \"http://pki.example.com/partners.crl\"")),
+    }
 }
 
 fn parse_admin_address(text: &str) -> Result<AdminAddress, Misfit> {
@@ -225,13 +247,22 @@ fn parse_contact(text: &str) -> Result<Contact, Misfit> {
     Err(Misfit::new(format!("`{text}` is not a contact URL that CAs take")).help(meant))
 }
 
+fn parse_ownership_text(text: &str) -> Result<OwnershipText, Misfit> {
+    let printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    match printable && (1..=255).contains(&text.len()) {
+        true => Ok(OwnershipText(text.to_owned())),
+        false => Err(Misfit::new("it cannot stand in a TXT record as it is")
+            .help("write 1 to 255 printable ASCII characters, as in \"certgate-verify=5f1c0a7e\"")),
+    }
+}
+
 fn parse_resolver(text: &str) -> Result<Resolver, Misfit> {
     text.parse()
         .ok()
         .or_else(|| bare_address(text).map(|address| SocketAddr::new(address, 53)))
         .map(Resolver)
         .ok_or_else(|| {
-            Misfit::new(format!("`{text}` is not the address of a resolver"))
+            Misfit::new(format!("`{text}` is not the address of a DNS server"))
                 .help("allowed: an IP address with or without a port, such as `127.0.0.1:53` or `[::1]:53`")
         })
 }

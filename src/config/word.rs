@@ -7,7 +7,8 @@ use toml::de::DeValue;
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::reader::{Reader, Value};
 use crate::config::settings::{
-    AdminRights, AlpnMismatch, ChallengeType, ExpiredCrl, LogFormat, Protocol, RateLimits, UnknownSni,
+    AdminRights, AlpnMismatch, ChallengeType, DnsChecks, ExpiredCrl, LogFormat, Protocol, RateLimits,
+    UnknownSni,
 };
 use crate::config::source::Place;
 use crate::config::suggestion;
@@ -88,6 +89,7 @@ words! {
     AuthenticationKind { "one-way" => Self::OneWay, "observe" => Self::Observe, "mutual" => Self::Mutual };
     ChallengeType { "tls-alpn-01" => Self::TlsAlpn01, "http-01" => Self::Http01 } later { "dns-01" };
     ConnectionLines { "off" => Self::Off, "info" => Self::Info };
+    DnsChecks { "enforce" => Self::Enforce, "advisory" => Self::Advisory, "off" => Self::Off };
     ExpiredCrl { "refuse" => Self::Refuse, "accept" => Self::Accept };
     IssuerKind { "acme" => Self::Acme, "local-ca" => Self::LocalCa };
     LogFormat { "text" => Self::Text, "json" => Self::Json };

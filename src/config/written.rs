@@ -12,15 +12,17 @@ use toml::de::DeValue;
 use crate::certificate::{KeyType, UriPattern};
 use crate::config::alpn::Alpn;
 use crate::config::byte_size::ByteSize;
-use crate::config::collection::{List, Named, OneOrMany, Tags};
+use crate::config::collection::{List, Named, OneOrMany, Tags, Zones};
 use crate::config::period::Period;
 use crate::config::policy_part::Part;
 use crate::config::reader::{Key, Reader, Value, table};
 use crate::config::settings::{
-    AdminRights, AlpnMismatch, CertificateSelector, ChallengeType, ExpiredCrl, LogFormat, Protocol,
-    RateLimits, UnknownSni,
+    AdminRights, AlpnMismatch, CertificateSelector, ChallengeType, DnsChecks, ExpiredCrl, LogFormat,
+    Protocol, RateLimits, UnknownSni,
 };
-use crate::config::text::{AdminAddress, Contact, Fingerprint, Resolver, ServerAddress, SubjectName};
+use crate::config::text::{
+    AdminAddress, Contact, Fingerprint, OwnershipText, Resolver, ServerAddress, SubjectName, WebUrl,
+};
 use crate::config::value::Integer;
 use crate::config::word::{Algorithm, AuthenticationKind, ConnectionLines, IssuerKind, LogLevel};
 use crate::name::{DnsName, NamePattern};
@@ -74,6 +76,15 @@ table! {
         hostname: DnsName,
         /// The resolvers to ask, port 53 unless another is written. Default: the system's.
         resolvers: List<Resolver>,
+        /// Servers of zones that are not to be found in the world's DNS, or not as CAs see it: for each zone, a list
+        /// of addresses, port 53 unless another is written. Default: those that the resolvers know.
+        name_servers: Zones,
+        /// "enforce": nothing is ordered that DNS is against. "advisory": it is told, and nothing is held back, as
+        /// behind a CDN. "off": DNS is not asked. Default: "enforce".
+        dns_checks: DnsChecks,
+        /// A text that must stand in a TXT record at _certgate.NAME, or at _certgate before a name above it, before
+        /// NAME is ordered. Default: none is asked for.
+        ownership: OwnershipText,
     }
 }
 
@@ -155,6 +166,8 @@ table! {
         /// acme: whose published rate limits the CA has: "letsencrypt", "letsencrypt-staging" or "none". Default: those of
         /// the directory, where it is one of Let's Encrypt.
         rate_limits: RateLimits,
+        /// acme: the names by which CAA records mean the CA. Default: known for directories that go by a name.
+        caa_identities: List<DnsName>,
         /// local-ca: the root's common name. Default: "certgate NAME".
         common_name: String,
         /// local-ca: the only domains, with all below them, that it may sign for. Default: any.
@@ -191,6 +204,10 @@ table! {
         certificate_file: PathBuf,
         /// A PEM file with the key.
         key_file: PathBuf,
+        /// What a DNS check of its names does: "enforce", "advisory" or "off". Default: as in [gateway].
+        dns_checks: DnsChecks,
+        /// The text that owners of its names show in a TXT record. Default: as in [gateway].
+        ownership: OwnershipText,
         /// Your own labels.
         tags: Tags,
     }
@@ -211,10 +228,18 @@ table! {
         files: List<PathBuf>,
         /// CA certificates themselves, as PEM text; beside `files` or in their place.
         certificates_pem: String,
+        /// A local CA whose clients are let in: its root and its CRL belong to the bundle, always the newest. Beside `files` or
+        /// in their place.
+        issuer: String,
         /// Files with CRLs of these CAs, PEM or DER. A CA without one has revoked nothing.
         crl_files: List<PathBuf>,
+        /// CRLs themselves, as PEM text; beside `crl_files` or in their place.
+        crls_pem: String,
+        /// http or https URLs of CRLs, which are got again and again. A client is let in only when all of them are there.
+        crl_urls: List<WebUrl>,
+        /// How often at least; a CRL is got earlier when half of its time is over. Default: 1h.
+        crl_refresh: Period<10, 604_800>,
     }
-    later crls_pem
 }
 
 table! {

@@ -1,4 +1,4 @@
-//! Look-up and judgement together, against `[gateway]`.
+//! Look-up and judgement together, against `[gateway]` and what an order would need.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -7,22 +7,43 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
+use super::caa::CaIdentity;
+use super::challenge::Doors;
 use super::evidence::{AddressAnswer, ChainEnd, RecordType};
-use super::lookup::Questions;
+use super::examination::Examination;
+use super::lookup::Traced;
+use super::obstacle::Obstacle;
 use super::report::DomainVerdict;
-use super::verdict::{Obstacle, SkipReason, Target, Verdict};
-use crate::config::GatewayConfig;
+use super::verdict::{SkipReason, Target, Verdict};
+use super::view::{Questions, View};
+use crate::clock::Timestamp;
+use crate::config::{ChallengeType, GatewayConfig};
 use crate::name::{DnsName, NamePattern};
 
-/// Checks whether names lead to this gateway. Nothing is remembered from one check to the next.
+/// Checks names in DNS. Nothing is remembered from one check to the next.
 #[derive(Clone, Debug)]
 pub struct DnsChecker {
     gateway: Option<GatewayConfig>,
 }
 
+/// What an order for a name would need, besides that the name leads here.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Conditions {
+    /// Who would issue; absent where that is not known, and then CAA records are shown but not judged.
+    pub ca: Option<CaIdentity>,
+    /// The challenges that the issuer is configured for, in their order; absent where no issuer is known.
+    pub challenges: Option<Vec<ChallengeType>>,
+    /// Where a CA finds the gateway's listeners.
+    pub doors: Doors,
+    /// The text that the name's owner has to show in a TXT record.
+    pub ownership: Option<String>,
+    /// Whether DNS is not to be asked at all.
+    pub off: bool,
+}
+
 impl DnsChecker {
-    /// A checker against `gateway`; without one, or with one that names neither an address nor a hostname,
-    /// every check is skipped.
+    /// A checker against `gateway`; without one, or with one that names neither an address nor a hostname, nothing
+    /// is asked.
     pub fn new(gateway: Option<&GatewayConfig>) -> Self {
         let says_something =
             |gateway: &&GatewayConfig| !gateway.addresses.is_empty() || gateway.hostname.is_some();
@@ -32,88 +53,114 @@ impl DnsChecker {
     }
 
     /// Checks one name. Takes 10 seconds at most.
-    pub async fn check(&self, name: &DnsName) -> DomainVerdict {
-        let pattern = NamePattern::Exact(name.clone());
-        self.check_one(&pattern, Instant::now() + WHOLE_CHECK).await
+    pub async fn check(&self, name: &DnsName, conditions: &Conditions, now: Timestamp) -> DomainVerdict {
+        let patterns = [NamePattern::Exact(name.clone())];
+        let mut verdicts = self.check_all(&patterns, conditions, now).await;
+        verdicts
+            .pop()
+            .unwrap_or_else(|| unreachable!("there is a verdict for each name"))
     }
 
     /// Checks every name, several at a time; the verdicts stand in the order of `patterns`. Takes 10 seconds at
-    /// most: names whose turn does not come by then are told to wait.
-    pub async fn check_all(&self, patterns: &[NamePattern]) -> Vec<DomainVerdict> {
-        let deadline = Instant::now() + WHOLE_CHECK;
+    /// most: names whose turn does not come by then are told to wait. `now` is the wall time.
+    pub async fn check_all(
+        &self,
+        patterns: &[NamePattern],
+        conditions: &Conditions,
+        now: Timestamp,
+    ) -> Vec<DomainVerdict> {
+        let skipped = |reason| {
+            let all = patterns.iter();
+            all.map(|pattern| DomainVerdict::unchecked(pattern, Verdict::Skipped { reason }, conditions))
+                .collect()
+        };
+        let gateway = match &self.gateway {
+            None => return skipped(SkipReason::NoGateway),
+            Some(_) if conditions.off => return skipped(SkipReason::Off),
+            Some(gateway) => gateway,
+        };
+        let questions = match Questions::new(gateway, Instant::now() + WHOLE_CHECK) {
+            Ok(questions) => questions,
+            Err(cause) => {
+                let wait = Verdict::wait(Obstacle::NoResolver { cause });
+                let all = patterns.iter();
+                return all
+                    .map(|pattern| DomainVerdict::unchecked(pattern, wait.clone(), conditions))
+                    .collect();
+            }
+        };
+        let questions = &questions;
         // Owned, for the future must be one that can be sent to another thread whatever the lifetime of `patterns`.
         stream::iter(patterns.to_vec())
-            .map(|pattern| async move { self.check_one(&pattern, deadline).await })
+            .map(|pattern| async move {
+                let examination = Examination {
+                    gateway,
+                    questions,
+                    conditions,
+                    now,
+                };
+                examination.of(&pattern).await
+            })
             .buffered(AT_A_TIME)
             .collect()
             .await
     }
+}
 
-    async fn check_one(&self, pattern: &NamePattern, deadline: Instant) -> DomainVerdict {
-        let skipped = |reason| DomainVerdict::without_records(pattern.clone(), Verdict::Skipped { reason });
-        let (gateway, name) = match (&self.gateway, pattern) {
-            (None, _) => return skipped(SkipReason::NoGateway),
-            (Some(_), NamePattern::Wildcard(_)) => return skipped(SkipReason::Wildcard),
-            (Some(gateway), NamePattern::Exact(name)) => (gateway, name),
-        };
-        let wait = |obstacle| {
-            let obstacles = vec![obstacle];
-            DomainVerdict::without_records(pattern.clone(), Verdict::Wait { obstacles })
-        };
-        let questions = match Questions::new(&gateway.resolvers, deadline) {
-            Ok(questions) => questions,
-            Err(error) => {
-                return wait(Obstacle::NoResolver {
-                    cause: error.to_string(),
-                });
-            }
-        };
-
-        let evidence = questions.trace(name).await;
+impl Questions {
+    /// What `name` would have to lead to as `view` sees it, where `traced` is what it leads to.
+    pub(super) async fn target(
+        &self,
+        view: &View,
+        gateway: &GatewayConfig,
+        traced: &Traced,
+    ) -> Result<Target, Obstacle> {
         let mut target = Target {
             addresses: gateway.addresses.iter().copied().collect(),
             hostname: gateway.hostname.clone(),
         };
         if target.addresses.is_empty()
-            && !target.is_alias(&evidence)
+            && !target.is_alias(&traced.evidence)
             && let Some(hostname) = &gateway.hostname
         {
             // Names that cannot be aliases, the apex of a zone above all, hold the hostname's addresses instead.
-            match addresses(hostname, &questions).await {
-                Ok(found) => target.addresses = found,
-                Err(obstacle) => return wait(obstacle),
+            target.addresses = self.addresses_behind(view, hostname).await?;
+        }
+        Ok(target)
+    }
+
+    /// The addresses of the gateway's hostname; none where it has none.
+    async fn addresses_behind(&self, view: &View, hostname: &DnsName) -> Result<BTreeSet<IpAddr>, Obstacle> {
+        let evidence = self.trace(view, hostname).await.evidence;
+        let last = evidence.last(hostname.as_str());
+        let unanswered = |record, failure| Obstacle::unanswered(last, record, &evidence.from, failure);
+        let (a, aaaa) = match &evidence.end {
+            ChainEnd::Addresses { a, aaaa } => (a, aaaa),
+            ChainEnd::Unanswered(failure) => return Err(unanswered(RecordType::Cname, failure)),
+            ChainEnd::Differing(answers) => {
+                return Err(Obstacle::Differing {
+                    owner: last.to_owned(),
+                    record: RecordType::Cname,
+                    answers: answers.clone(),
+                });
+            }
+            ChainEnd::Loop | ChainEnd::NoSuchName | ChainEnd::TooLong => return Ok(BTreeSet::new()),
+        };
+        let mut found = BTreeSet::new();
+        for (record, answer) in [(RecordType::A, a), (RecordType::Aaaa, aaaa)] {
+            match answer {
+                AddressAnswer::Found(addresses) => found.extend(addresses),
+                AddressAnswer::Differing(answers) => found.extend(answers.values().flatten()),
+                AddressAnswer::NoSuchName => {}
+                AddressAnswer::Unanswered(failure) => return Err(unanswered(record, failure)),
             }
         }
-        DomainVerdict::of(name, &target, &evidence)
+        Ok(found)
     }
-}
-
-/// The addresses of the gateway's hostname; none where it has none.
-async fn addresses(hostname: &DnsName, questions: &Questions) -> Result<BTreeSet<IpAddr>, Obstacle> {
-    let evidence = questions.trace(hostname).await;
-    let unanswered = |record, failure| Obstacle::Unanswered {
-        owner: evidence.last(hostname.as_str()).to_owned(),
-        record,
-        failure,
-    };
-    let (a, aaaa) = match &evidence.end {
-        ChainEnd::Addresses { a, aaaa } => (a, aaaa),
-        ChainEnd::Unanswered(failure) => return Err(unanswered(RecordType::Cname, failure.clone())),
-        ChainEnd::Loop | ChainEnd::NoSuchName | ChainEnd::TooLong => return Ok(BTreeSet::new()),
-    };
-    let mut found = BTreeSet::new();
-    for (record, answer) in [(RecordType::A, a), (RecordType::Aaaa, aaaa)] {
-        match answer {
-            AddressAnswer::Found(addresses) => found.extend(addresses),
-            AddressAnswer::NoSuchName => {}
-            AddressAnswer::Unanswered(failure) => return Err(unanswered(record, failure.clone())),
-        }
-    }
-    Ok(found)
 }
 
 /// For one call of [`DnsChecker`], however many names it is about.
 const WHOLE_CHECK: Duration = Duration::from_secs(10);
 
-/// Names looked up side by side; each asks two questions at a time at most.
+/// Names looked up side by side.
 const AT_A_TIME: usize = 8;

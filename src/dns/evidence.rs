@@ -1,6 +1,6 @@
 //! What was found for a name, before anybody judges it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 /// The CNAME records that are followed for one name. Resolvers of CAs give up after 8 to 11.
 pub const MAX_CHAIN: usize = 8;
 
-/// The records found for one name.
+/// The records found for one name from one point of view.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Evidence {
+    /// Who was asked: a resolver's address, or [`AUTHORITATIVE`].
+    pub from: String,
     /// The targets of the CNAME records, in order: lower case, no closing dot. Empty: the name is no CNAME.
     pub chain: Vec<String>,
     /// What stands at the end of the chain, or at the name itself.
@@ -35,6 +37,8 @@ pub enum ChainEnd {
         /// The AAAA records.
         aaaa: AddressAnswer,
     },
+    /// A name of which the zone's servers do not say the same: whether it is a CNAME, and of what, by server.
+    Differing(BTreeMap<String, String>),
     /// A target that was met before.
     Loop,
     /// A name that does not exist (RFC 1035 §4.1.1, RCODE 3).
@@ -48,6 +52,8 @@ pub enum ChainEnd {
 /// The answer to a question for addresses of one family.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum AddressAnswer {
+    /// The zone's servers do not say the same: the addresses by server, none where it knows of none.
+    Differing(BTreeMap<String, BTreeSet<IpAddr>>),
     /// These; none: the name exists without such a record.
     Found(BTreeSet<IpAddr>),
     /// The name does not exist.
@@ -56,20 +62,39 @@ pub enum AddressAnswer {
     Unanswered(LookupFailure),
 }
 
-/// Why a question was not answered. It says nothing about the name, so it is a reason to ask again.
+/// Why a question was not answered. Most say nothing about the name, so they are reasons to ask again.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, schemars::JsonSchema, Serialize)]
 #[serde(tag = "failure", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum LookupFailure {
-    /// The resolver refused with this response code (RFC 1035 §4.1.1), mostly SERVFAIL: the name's servers are
-    /// unreachable, lame or badly signed.
+    /// The resolver knows an answer, but its signatures do not verify (RFC 4035 §5): it gives it only when it is told
+    /// not to check.
+    Bogus {
+        /// The zone that the records are in.
+        zone: String,
+        /// The DS records that its parent has for it.
+        ds: Vec<String>,
+        /// What the resolver says of it (RFC 8914).
+        explanation: Option<String>,
+    },
+    /// The server does not speak for the zone, though the zone is delegated to it (RFC 8499 §7).
+    Lame {
+        /// What it answered.
+        answer: String,
+    },
+    /// The server has handed this name on to another zone.
+    Referral,
+    /// The server refused with this response code (RFC 1035 §4.1.1); SERVFAIL of a resolver: the name's servers are
+    /// unreachable or lame.
     ResponseCode {
         /// The code's name.
         code: String,
+        /// What the server says of it (RFC 8914).
+        explanation: Option<String>,
     },
     /// No answer in time.
     TimedOut,
-    /// The resolver could not be reached, or its answer not be read.
+    /// The server could not be reached, or its answer not be read.
     Unreachable {
         /// The cause.
         cause: String,
@@ -78,13 +103,31 @@ pub enum LookupFailure {
 
 impl fmt::Display for LookupFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let explained = |explanation: &Option<String>| match explanation {
+            Some(text) => format!(" ({text})"),
+            None => String::new(),
+        };
         match self {
-            Self::ResponseCode { code } => write!(f, "the resolver answered {code}"),
-            Self::TimedOut => f.write_str("the resolver did not answer in time"),
-            Self::Unreachable { cause } => write!(f, "the resolver could not be asked: {cause}"),
+            Self::Bogus {
+                zone, explanation, ..
+            } => write!(
+                f,
+                "the signatures of the zone {zone} do not verify{}",
+                explained(explanation)
+            ),
+            Self::Lame { answer } => write!(f, "does not speak for the zone: {answer}"),
+            Self::Referral => f.write_str("says that another zone begins there"),
+            Self::ResponseCode { code, explanation } => {
+                write!(f, "answered {code}{}", explained(explanation))
+            }
+            Self::TimedOut => f.write_str("did not answer in time"),
+            Self::Unreachable { cause } => write!(f, "could not be asked: {cause}"),
         }
     }
 }
+
+/// [`Evidence::from`] where the servers of each zone were asked.
+pub const AUTHORITATIVE: &str = "the zone's servers";
 
 /// The record types that decide where a name leads.
 #[derive(
@@ -96,8 +139,12 @@ pub enum RecordType {
     A,
     /// An IPv6 address (RFC 3596 §2.1).
     Aaaa,
+    /// Who may issue certificates (RFC 8659).
+    Caa,
     /// Another name in this one's place (RFC 1035 §3.3.1).
     Cname,
+    /// A text (RFC 1035 §3.3.14).
+    Txt,
 }
 
 impl RecordType {
@@ -115,7 +162,9 @@ impl fmt::Display for RecordType {
         f.pad(match self {
             Self::A => "A",
             Self::Aaaa => "AAAA",
+            Self::Caa => "CAA",
             Self::Cname => "CNAME",
+            Self::Txt => "TXT",
         })
     }
 }

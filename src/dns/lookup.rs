@@ -1,180 +1,176 @@
-//! Asking: hickory's stub resolver with nothing remembered between two questions.
+//! Where a name leads, followed from one point of view.
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
-use hickory_resolver::lookup::Lookup;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::ProtoError;
-use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::{self, Name, RData};
-use tokio::time::{Instant, timeout_at};
+use hickory_resolver::proto::rr::{Name, RecordType};
 
 use super::evidence::{AddressAnswer, ChainEnd, Evidence, LookupFailure, MAX_CHAIN};
+use super::question::Reply;
+use super::view::{Questions, View, Voice, name_of, telling, written};
+use super::zone::address_in;
 use crate::name::DnsName;
 
-/// Asks one set of resolvers until a deadline.
-pub(super) struct Questions {
-    resolver: TokioResolver,
-    deadline: Instant,
+/// What a trace brought, and how long whoever was asked may go on saying so.
+pub(super) struct Traced {
+    pub(super) evidence: Evidence,
+    pub(super) memory: Memory,
+}
+
+/// How what was said is known to who said it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Memory {
+    /// Seconds until it has to be asked for anew.
+    pub(super) lifetime: u32,
+    /// Whether it speaks for the zone itself, as a resolver does in a network with names of its own.
+    pub(super) own: bool,
+}
+
+impl Memory {
+    pub(super) const fn new() -> Self {
+        Self {
+            lifetime: 0,
+            own: true,
+        }
+    }
+
+    pub(super) fn heard(&mut self, voices: &[Voice]) {
+        for reply in voices.iter().filter_map(|voice| voice.said.as_ref().ok()) {
+            self.lifetime = self.lifetime.max(reply.lifetime());
+            self.own &= reply.authoritative;
+        }
+    }
 }
 
 impl Questions {
-    /// Prepares to ask `resolvers`, or those of `/etc/resolv.conf` when there are none. The file is read each
-    /// time, so a changed one needs no restart.
-    pub(super) fn new(resolvers: &[SocketAddr], deadline: Instant) -> Result<Self, NetError> {
-        let mut builder = if resolvers.is_empty() {
-            TokioResolver::builder_tokio()?
-        } else {
-            let servers = resolvers.iter().map(name_server).collect();
-            let config = ResolverConfig::from_name_servers(servers);
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-        };
-        let options = builder.options_mut();
-        options.attempts = RETRIES;
-        options.cache_size = 0;
-        options.timeout = PATIENCE;
-        options.use_hosts_file = ResolveHosts::Never;
-        Ok(Self {
-            resolver: builder.build()?,
-            deadline,
-        })
-    }
-
     /// Follows the CNAME records of `name` and asks for both address families at their end.
-    pub(super) async fn trace(&self, name: &DnsName) -> Evidence {
+    pub(super) async fn trace(&self, view: &View, name: &DnsName) -> Traced {
         let mut chain = Vec::new();
-        let end = match fully_qualified(name) {
-            Ok(start) => self.follow(start, &mut chain).await,
-            Err(error) => ChainEnd::Unanswered(LookupFailure::Unreachable {
-                cause: error.to_string(),
-            }),
+        let mut memory = Memory::new();
+        let end = match name_of(name) {
+            Ok(start) => self.follow(view, start, &mut chain, &mut memory).await,
+            Err(failure) => ChainEnd::Unanswered(failure),
         };
-        Evidence { chain, end }
+        let from = view.name();
+        Traced {
+            evidence: Evidence { from, chain, end },
+            memory,
+        }
     }
 
     // The chain is walked link by link, because a resolver that follows it for us returns nothing at all for a
     // chain that leads nowhere, and where it breaks is what the operator needs to know.
-    async fn follow(&self, start: Name, chain: &mut Vec<String>) -> ChainEnd {
-        let mut met = BTreeSet::from([start.clone()]);
+    async fn follow(
+        &self,
+        view: &View,
+        start: Name,
+        chain: &mut Vec<String>,
+        memory: &mut Memory,
+    ) -> ChainEnd {
+        let mut met = BTreeSet::from([start.to_lowercase()]);
         let mut current = start;
         loop {
-            let target = match self.ask(&current, rr::RecordType::CNAME).await {
-                Ok(answer) => target_of(&answer, &current),
-                Err(Unresolved::NoSuchName) => return ChainEnd::NoSuchName,
-                Err(Unresolved::Unanswered(failure)) => return ChainEnd::Unanswered(failure),
+            let voices = self.hear(view, &current, RecordType::CNAME).await;
+            memory.heard(&voices);
+            let target = match link(&voices, &current) {
+                Link::Alias(target) => target,
+                Link::None => break,
+                Link::NoSuchName => return ChainEnd::NoSuchName,
+                Link::Differing(answers) => return ChainEnd::Differing(answers),
+                Link::Unanswered(failure) => return ChainEnd::Unanswered(failure),
             };
-            let Some(target) = target else { break };
             if chain.len() == MAX_CHAIN {
                 return ChainEnd::TooLong;
             }
             chain.push(written(&target));
-            if !met.insert(target.clone()) {
+            if !met.insert(target.to_lowercase()) {
                 return ChainEnd::Loop;
             }
             current = target;
         }
         let (a, aaaa) = tokio::join!(
-            self.addresses(&current, rr::RecordType::A),
-            self.addresses(&current, rr::RecordType::AAAA)
+            self.hear(view, &current, RecordType::A),
+            self.hear(view, &current, RecordType::AAAA)
         );
-        ChainEnd::Addresses { a, aaaa }
-    }
-
-    async fn addresses(&self, name: &Name, record_type: rr::RecordType) -> AddressAnswer {
-        match self.ask(name, record_type).await {
-            Ok(answer) => AddressAnswer::Found(answer.iter().filter_map(address_in).collect()),
-            Err(Unresolved::NoSuchName) => AddressAnswer::NoSuchName,
-            Err(Unresolved::Unanswered(failure)) => AddressAnswer::Unanswered(failure),
-        }
-    }
-
-    /// The records of the answer; none when the name exists without such a record.
-    async fn ask(&self, name: &Name, record_type: rr::RecordType) -> Result<Vec<rr::Record>, Unresolved> {
-        let question = self.resolver.lookup(name.clone(), record_type);
-        match timeout_at(self.deadline, question).await {
-            Ok(Ok(answer)) => Ok(Lookup::answers(&answer).to_vec()),
-            Ok(Err(error)) if error.is_nx_domain() => Err(Unresolved::NoSuchName),
-            Ok(Err(error)) if has_no_such_record(&error) => Ok(Vec::new()),
-            Ok(Err(error)) => Err(Unresolved::Unanswered(failure(&error))),
-            Err(_) => Err(Unresolved::Unanswered(LookupFailure::TimedOut)),
+        memory.heard(&a);
+        memory.heard(&aaaa);
+        ChainEnd::Addresses {
+            a: addresses(&a),
+            aaaa: addresses(&aaaa),
         }
     }
 }
 
-/// Why a question brought no records.
-enum Unresolved {
+/// What servers say of a name together.
+pub(super) enum Link {
+    Alias(Name),
+    Differing(BTreeMap<String, String>),
     NoSuchName,
+    None,
     Unanswered(LookupFailure),
 }
 
-fn name_server(address: &SocketAddr) -> NameServerConfig {
-    let mut udp = ConnectionConfig::udp();
-    udp.port = address.port();
-    let mut tcp = ConnectionConfig::tcp();
-    tcp.port = address.port();
-    NameServerConfig::new(address.ip(), true, vec![udp, tcp])
-}
-
-fn fully_qualified(name: &DnsName) -> Result<Name, ProtoError> {
-    // Without the closing dot the search list of resolv.conf would be tried too.
-    Name::from_ascii(format!("{name}."))
-}
-
-fn written(name: &Name) -> String {
-    name.to_lowercase().to_ascii().trim_end_matches('.').to_owned()
-}
-
-fn target_of(answer: &[rr::Record], owner: &Name) -> Option<Name> {
-    answer.iter().find_map(|record| match &record.data {
-        RData::CNAME(target) if &record.name == owner => Some(target.0.clone()),
-        _ => None,
-    })
-}
-
-fn address_in(record: &rr::Record) -> Option<IpAddr> {
-    match &record.data {
-        RData::A(address) => Some(address.0.into()),
-        RData::AAAA(address) => Some(address.0.into()),
-        _ => None,
+pub(super) fn link(voices: &[Voice], owner: &Name) -> Link {
+    let replies = match answered(voices) {
+        Ok(replies) => replies,
+        Err(failure) => return Link::Unanswered(failure),
+    };
+    let target = |reply: &Reply| reply.alias(owner).map(Name::to_lowercase);
+    let mut targets: BTreeSet<_> = replies.iter().map(|(_, reply)| target(reply)).collect();
+    match (targets.pop_first(), targets.is_empty()) {
+        (Some(Some(target)), true) => Link::Alias(target),
+        (_, false) => {
+            let said = replies.into_iter().map(|(by, reply)| {
+                let text = match target(reply) {
+                    Some(target) => format!("CNAME {}.", written(&target)),
+                    None if reply.no_such_name => "no such name".to_owned(),
+                    None => "no CNAME".to_owned(),
+                };
+                (by.to_owned(), text)
+            });
+            Link::Differing(said.collect())
+        }
+        // Where some know of the name and others do not, it is their addresses that tell.
+        _ if replies.iter().all(|(_, reply)| reply.no_such_name) => Link::NoSuchName,
+        _ => Link::None,
     }
 }
 
-fn has_no_such_record(error: &NetError) -> bool {
-    matches!(
-        error,
-        NetError::Dns(DnsError::NoRecordsFound(found)) if found.response_code == ResponseCode::NoError
-    )
-}
-
-fn failure(error: &NetError) -> LookupFailure {
-    match error {
-        NetError::Timeout => LookupFailure::TimedOut,
-        NetError::Dns(DnsError::ResponseCode(code)) => LookupFailure::ResponseCode {
-            code: mnemonic(*code),
-        },
-        other => LookupFailure::Unreachable {
-            cause: other.to_string(),
-        },
+/// Those that answered, or why nobody did.
+pub(super) fn answered(voices: &[Voice]) -> Result<Vec<(&str, &Reply)>, LookupFailure> {
+    let replies: Vec<_> = voices
+        .iter()
+        .filter_map(|voice| Some((voice.by.as_str(), voice.said.as_ref().ok()?)))
+        .collect();
+    match replies.is_empty() {
+        false => Ok(replies),
+        true => Err(telling(
+            voices
+                .iter()
+                .filter_map(|voice| voice.said.as_ref().err())
+                .cloned()
+                .collect(),
+        )),
     }
 }
 
-fn mnemonic(code: ResponseCode) -> String {
-    match code {
-        ResponseCode::ServFail => "SERVFAIL".to_owned(),
-        ResponseCode::Refused => "REFUSED".to_owned(),
-        ResponseCode::NotImp => "NOTIMP".to_owned(),
-        ResponseCode::FormErr => "FORMERR".to_owned(),
-        other => other.to_string(),
+fn addresses(voices: &[Voice]) -> AddressAnswer {
+    let replies = match answered(voices) {
+        Ok(replies) => replies,
+        Err(failure) => return AddressAnswer::Unanswered(failure),
+    };
+    let found = |reply: &Reply| -> BTreeSet<IpAddr> { reply.records.iter().filter_map(address_in).collect() };
+    let mut sets: BTreeSet<_> = replies.iter().map(|(_, reply)| found(reply)).collect();
+    match (sets.pop_first(), sets.is_empty()) {
+        (Some(one), true) if one.is_empty() && replies.iter().all(|(_, reply)| reply.no_such_name) => {
+            AddressAnswer::NoSuchName
+        }
+        (Some(one), true) => AddressAnswer::Found(one),
+        _ => {
+            let by_server = replies
+                .into_iter()
+                .map(|(by, reply)| (by.to_owned(), found(reply)));
+            AddressAnswer::Differing(by_server.collect())
+        }
     }
 }
-
-/// For one question to one set of resolvers; a resolver that has to walk from the root needs a second or two.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// A lost datagram is asked for once more.
-const RETRIES: usize = 1;

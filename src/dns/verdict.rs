@@ -6,8 +6,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::evidence::{AddressAnswer, ChainEnd, Evidence, LookupFailure, MAX_CHAIN, RecordType};
+use super::evidence::{AddressAnswer, ChainEnd, Evidence, MAX_CHAIN, RecordType};
+use super::obstacle::Obstacle;
 use super::remedy::{Change, remedy};
+use crate::clock::Timestamp;
 use crate::name::DnsName;
 
 /// Where names should lead: `[gateway]`.
@@ -41,8 +43,10 @@ pub enum Verdict {
     },
     /// It could not be found out; worth asking again soon.
     Wait {
-        /// What was not answered; never empty.
+        /// What was not answered, or is about to change; never empty.
         obstacles: Vec<Obstacle>,
+        /// When it will be as it should, where that is known.
+        until: Option<Timestamp>,
     },
 }
 
@@ -57,10 +61,41 @@ impl Verdict {
         match self {
             Self::Go => String::new(),
             Self::Skipped { reason } => reason.to_string(),
-            Self::Stop { obstacles, .. } | Self::Wait { obstacles } => {
+            Self::Stop { obstacles, .. } | Self::Wait { obstacles, .. } => {
                 let texts: Vec<_> = obstacles.iter().map(Obstacle::to_string).collect();
                 texts.join("; ")
             }
+        }
+    }
+
+    /// What stands in the way; empty where nothing does.
+    pub fn obstacles(&self) -> &[Obstacle] {
+        match self {
+            Self::Go | Self::Skipped { .. } => &[],
+            Self::Stop { obstacles, .. } | Self::Wait { obstacles, .. } => obstacles,
+        }
+    }
+
+    /// When what is waited for is over, where that is known.
+    pub fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Wait { until, .. } => *until,
+            _ => None,
+        }
+    }
+
+    /// One that waits, for nobody knows how long; signatures that do not verify are no reason to wait.
+    pub(super) fn wait(obstacle: Obstacle) -> Self {
+        match obstacle {
+            Obstacle::BadSignatures { ref ds, .. } => Self::Stop {
+                remedy: ds.iter().cloned().map(Change::Remove).collect(),
+                alternative: Vec::new(),
+                obstacles: vec![obstacle],
+            },
+            _ => Self::Wait {
+                obstacles: vec![obstacle],
+                until: None,
+            },
         }
     }
 
@@ -93,80 +128,9 @@ pub enum SkipReason {
     /// The configuration does not say where names should lead.
     #[error("not checked: `[gateway]` with `addresses` or `hostname` is not configured")]
     NoGateway,
-    /// A wildcard is validated by a TXT record, wherever its addresses lead.
-    #[error("not checked: a wildcard is proven by dns-01, not by where it leads")]
-    Wildcard,
-}
-
-/// One thing that stands in the way of an order.
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize, schemars::JsonSchema, Serialize, thiserror::Error)]
-#[serde(tag = "problem", rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Obstacle {
-    /// A CNAME whose target does not exist, or has no address.
-    #[error("{name} is an alias of {target}, which has no address")]
-    DanglingAlias {
-        /// The name asked for.
-        name: String,
-        /// The end of its chain.
-        target: String,
-    },
-    /// An address that is not the gateway's.
-    #[error("{owner} has the {record} record {address}, which is not an address of this gateway{}", expectation(expected, *address))]
-    ForeignAddress {
-        /// The record's owner.
-        owner: String,
-        /// The record's type.
-        record: RecordType,
-        /// What it holds.
-        address: IpAddr,
-        /// The gateway's addresses.
-        expected: BTreeSet<IpAddr>,
-    },
-    /// A CNAME chain that comes back to itself.
-    #[error("the CNAME chain of {name} never ends: {again} is met twice")]
-    Loop {
-        /// The name asked for.
-        name: String,
-        /// The target that was met before.
-        again: String,
-    },
-    /// The name exists without an address.
-    #[error("{name} has neither an A nor an AAAA record")]
-    NoAddress {
-        /// The name asked for.
-        name: String,
-    },
-    /// There is nobody to ask.
-    #[error("no resolver to ask: {cause}")]
-    NoResolver {
-        /// What reading the system's configuration brought.
-        cause: String,
-    },
-    /// The name does not exist.
-    #[error("{name} does not exist (NXDOMAIN)")]
-    NoSuchName {
-        /// The name asked for.
-        name: String,
-    },
-    /// A CNAME chain that not every resolver follows to its end.
-    #[error("the CNAME chain of {name} is longer than {limit} records")]
-    TooLong {
-        /// The name asked for.
-        name: String,
-        /// How many are followed.
-        limit: usize,
-    },
-    /// A question without an answer.
-    #[error("{owner} {record}: {failure}")]
-    Unanswered {
-        /// The name asked about.
-        owner: String,
-        /// The record type asked for.
-        record: RecordType,
-        /// Why there is no answer.
-        failure: LookupFailure,
-    },
+    /// `dns_checks = "off"`.
+    #[error("not checked: `dns_checks` is off")]
+    Off,
 }
 
 /// Judges `evidence` for `name`.
@@ -186,6 +150,8 @@ pub fn judge(name: &DnsName, target: &Target, evidence: &Evidence) -> Verdict {
             alternative,
         }
     };
+    let unanswered =
+        |owner: &str, record, failure| Obstacle::unanswered(owner, record, &evidence.from, failure);
     let (a, aaaa) = match &evidence.end {
         ChainEnd::Addresses { a, aaaa } => (a, aaaa),
         ChainEnd::Loop => {
@@ -202,9 +168,14 @@ pub fn judge(name: &DnsName, target: &Target, evidence: &Evidence) -> Verdict {
             }]);
         }
         ChainEnd::Unanswered(failure) => {
-            return Verdict::Wait {
-                obstacles: vec![unanswered(last, RecordType::Cname, failure)],
-            };
+            return Verdict::wait(unanswered(last, RecordType::Cname, failure));
+        }
+        ChainEnd::Differing(answers) => {
+            return Verdict::wait(Obstacle::Differing {
+                owner: last.to_owned(),
+                record: RecordType::Cname,
+                answers: answers.clone(),
+            });
         }
     };
 
@@ -212,30 +183,66 @@ pub fn judge(name: &DnsName, target: &Target, evidence: &Evidence) -> Verdict {
     let mut wrong = Vec::new();
     let mut open = Vec::new();
     for (record, answer) in [(RecordType::A, a), (RecordType::Aaaa, aaaa)] {
+        let foreign = |address: &IpAddr| Obstacle::ForeignAddress {
+            owner: last.to_owned(),
+            record,
+            address: *address,
+            expected: target.addresses.clone(),
+        };
         match answer {
             AddressAnswer::Found(addresses) => {
                 found += addresses.len();
-                let foreign = addresses.iter().filter(|address| !target.owns(evidence, address));
-                wrong.extend(foreign.map(|address| Obstacle::ForeignAddress {
-                    owner: last.to_owned(),
-                    record,
-                    address: *address,
-                    expected: target.addresses.clone(),
-                }));
+                let others = addresses.iter().filter(|address| !target.owns(evidence, address));
+                wrong.extend(others.map(foreign));
+            }
+            AddressAnswer::Differing(answers) => {
+                let owned = |set: &BTreeSet<IpAddr>| set.iter().all(|address| target.owns(evidence, address));
+                let all: BTreeSet<_> = answers.values().flatten().collect();
+                found += all.len();
+                if answers.values().all(|set| !set.is_empty() && owned(set)) {
+                    // Each gives some of ours, as servers do that spread the load.
+                } else if answers.values().all(|set| !owned(set)) {
+                    let others = all.into_iter().filter(|address| !target.owns(evidence, address));
+                    wrong.extend(others.map(foreign));
+                } else {
+                    open.push(Obstacle::Differing {
+                        owner: last.to_owned(),
+                        record,
+                        answers: answers
+                            .iter()
+                            .map(|(by, set)| (by.clone(), listed(set)))
+                            .collect(),
+                    });
+                }
             }
             AddressAnswer::NoSuchName => {}
             AddressAnswer::Unanswered(failure) => open.push(unanswered(last, record, failure)),
         }
     }
-    if !wrong.is_empty() {
+    let bogus = |obstacle: &&Obstacle| matches!(obstacle, Obstacle::BadSignatures { .. });
+    if let Some(bogus) = open.iter().find(bogus) {
+        Verdict::wait(bogus.clone())
+    } else if !wrong.is_empty() {
         stop(wrong)
     } else if !open.is_empty() {
-        Verdict::Wait { obstacles: open }
+        Verdict::Wait {
+            obstacles: open,
+            until: None,
+        }
     } else if found == 0 {
         let absent = [a, aaaa].contains(&&AddressAnswer::NoSuchName);
         stop(vec![nowhere(asked, evidence, absent)])
     } else {
         Verdict::Go
+    }
+}
+
+/// Addresses as a list in words.
+pub(super) fn listed(addresses: &BTreeSet<IpAddr>) -> String {
+    let texts: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
+    match texts.is_empty() {
+        true => "none".to_owned(),
+        false => texts.join(", "),
     }
 }
 
@@ -276,27 +283,6 @@ fn nowhere(asked: &str, evidence: &Evidence, absent: bool) -> Obstacle {
         },
         None if absent => Obstacle::NoSuchName { name },
         None => Obstacle::NoAddress { name },
-    }
-}
-
-fn unanswered(owner: &str, record: RecordType, failure: &LookupFailure) -> Obstacle {
-    Obstacle::Unanswered {
-        owner: owner.to_owned(),
-        record,
-        failure: failure.clone(),
-    }
-}
-
-fn expectation(expected: &BTreeSet<IpAddr>, found: IpAddr) -> String {
-    let family: Vec<_> = expected
-        .iter()
-        .filter(|address| address.is_ipv4() == found.is_ipv4())
-        .map(IpAddr::to_string)
-        .collect();
-    match (family.is_empty(), found.is_ipv6()) {
-        (false, _) => format!(" ({})", family.join(", ")),
-        (true, true) => " (it has none for IPv6, which a CA tries first)".to_owned(),
-        (true, false) => " (it has none for IPv4)".to_owned(),
     }
 }
 

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use crate::config::{Config, Diagnostics, Files, Loaded, ResourceId, RuntimeChanges};
+use crate::config::{Config, Diagnostics, Files, Loaded, ResourceId, ResourceTable, RuntimeChanges};
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::three_way::{self, Downgrade, FileResources};
 use crate::gateway::{GatewayError, data_plane};
-use crate::inventory::ResourceRecords;
+use crate::inventory::{ResourceRecord, ResourceRecords};
 
 /// Reads what files mean together with what was changed at run time, in the environment of this process.
 pub type Check = dyn Fn(&Files, &RuntimeChanges) -> Result<Loaded, Diagnostics> + Send + Sync;
@@ -78,6 +78,8 @@ impl Applied {
 impl ControlPlane {
     /// Brings the gateway to `files`. Unless it is allowed, no listener asks less of its clients afterwards.
     pub(super) async fn apply_files(&self, files: Files, allow_downgrade: bool) -> Result<(), GatewayError> {
+        let wanted = self.applied.load().with_files(files.clone());
+        self.fetch_crls_of(wanted).await?;
         let _turn = self.turn.lock().await;
         let before = self.applied.load_full();
         let wanted = before.with_files(files);
@@ -91,8 +93,9 @@ impl ControlPlane {
         }
         data_plane::check_fixed_parts(&self.config.load(), &candidate.config)?;
         let requested = self.inventory.requested().await?;
-        let admin_tls = data_plane::admin_tls(&candidate.config, &self.data_plane.published)?;
-        let prepared = self.data_plane.prepare(&candidate.config)?;
+        let bundles = self.bundles(&candidate.config).await?;
+        let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
+        let prepared = self.data_plane.prepare(&candidate.config, bundles)?;
         let saved = self
             .inventory
             .save_resources(&before.known, &candidate.applied.known);
@@ -112,8 +115,11 @@ impl ControlPlane {
     /// handshake, when it returns.
     pub(super) async fn change_resources<E: From<GatewayError>>(
         &self,
-        edit: impl FnOnce(&Applied) -> Result<ResourceRecords, E>,
+        edit: impl Fn(&Applied) -> Result<ResourceRecords, E>,
     ) -> Result<(), E> {
+        let before = self.applied.load_full();
+        let wanted = before.with_known(edit(&before)?);
+        self.fetch_crls_of(wanted).await?;
         let _turn = self.turn.lock().await;
         let before = self.applied.load_full();
         let known = edit(&before)?;
@@ -123,10 +129,21 @@ impl ControlPlane {
         Ok(self.bring_about(&before, known).await?)
     }
 
+    /// Gets what `wanted` needs to verify clients and does not have yet.
+    async fn fetch_crls_of(&self, wanted: Applied) -> Result<(), GatewayError> {
+        let has_urls = |table: &ResourceTable| table.contains_key("crl_urls");
+        let mut in_force = wanted.known.values().filter_map(ResourceRecord::in_force);
+        match in_force.any(has_urls) {
+            true => self.fetch_new_crls(&wanted.checked(&*self.check)?.config).await,
+            false => Ok(()),
+        }
+    }
+
     async fn bring_about(&self, before: &Applied, known: ResourceRecords) -> Result<(), GatewayError> {
         let candidate = before.with_known(known).checked(&*self.check)?;
-        let admin_tls = data_plane::admin_tls(&candidate.config, &self.data_plane.published)?;
-        let prepared = self.data_plane.prepare(&candidate.config)?;
+        let bundles = self.bundles(&candidate.config).await?;
+        let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
+        let prepared = self.data_plane.prepare(&candidate.config, bundles)?;
         let saved = self
             .inventory
             .save_resources(&before.known, &candidate.applied.known);

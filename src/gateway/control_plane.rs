@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
-use async_trait::async_trait;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use certgate_store::embedded::Recovery;
 use futures_util::FutureExt;
 use tokio::sync::{broadcast, watch};
@@ -14,15 +13,15 @@ use crate::admin::{Admission, api};
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, IssuerConfig};
-use crate::dns::DnsChecker;
 use crate::gateway::applied::{Applied, Check};
+use crate::gateway::crl_urls;
 use crate::gateway::data_plane::DataPlane;
+use crate::gateway::lookout::Lookout;
 use crate::gateway::watched_files::WatchedFiles;
 use crate::inventory::{Inventory, InventoryError};
 use crate::issuer::{AcmeIssuer, ChallengeSolver, Issuer, Limits, LocalCa};
-use crate::metrics::Metrics;
 use crate::publish::Problems;
-use crate::renewal::{self, DnsGate, DnsVerdict, Event, EventKind, Health, Issuers};
+use crate::renewal::{self, Event, EventKind, Health, Issuers};
 
 /// Everything that the running gateway knows of itself.
 pub(super) struct ControlPlane {
@@ -36,7 +35,12 @@ pub(super) struct ControlPlane {
     pub(super) applied: ArcSwap<Applied>,
     /// Held by whoever changes the configuration, or has listeners prepared and swapped.
     pub(super) turn: tokio::sync::Mutex<()>,
-    pub(super) dns: Arc<ArcSwap<DnsChecker>>,
+    /// Listeners of which connections are being closed that are no longer admitted.
+    pub(super) rechecks: Mutex<BTreeSet<String>>,
+    /// Why the files of CA bundles are not what clients are verified against.
+    pub(super) bundle_problem: ArcSwapOption<String>,
+    pub(super) crl_problems: Mutex<crl_urls::Problems>,
+    pub(super) lookout: Arc<Lookout>,
     pub(super) issuers: Arc<Issuers>,
     pub(super) solver: Arc<dyn ChallengeSolver>,
     pub(super) desired: watch::Sender<Arc<[DesiredCertificate]>>,
@@ -79,9 +83,6 @@ impl ControlPlane {
             }
         }
         self.issuers.store(Arc::new(issuers));
-        if before.gateway != config.gateway {
-            self.dns.store(Arc::new(DnsChecker::new(config.gateway.as_ref())));
-        }
         let config = Arc::new(config);
         // What is wanted comes last: an attempt at it begins at once, and must find all that decides about it.
         self.config.store(config.clone());
@@ -132,6 +133,7 @@ impl ControlPlane {
         if config.gateway.is_none() && self.desired().iter().any(from_acme) {
             warnings.push("DNS is not checked before an order: `[gateway]` is not configured".to_owned());
         }
+        warnings.extend(self.lookout.warnings());
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         warnings.extend(ended.iter().map(|what| {
             format!("{what} has failed for good by a defect of certgate; restart the gateway, and please report the log")
@@ -142,6 +144,8 @@ impl ControlPlane {
         let problems = self.publisher.borrow().clone();
         warnings.extend(self.files.load().problems());
         warnings.extend(self.data_plane.crl_alarms(self.clock.now()));
+        warnings.extend(self.crl_problems());
+        warnings.extend(self.bundle_problem.load().as_deref().cloned());
         let unfit = problems.certificates.iter().map(|(name, problem)| {
             format!(
                 "certificate `{name}`, since {}: {}",
@@ -257,44 +261,6 @@ pub(super) fn joined(config: &Config, requested: Vec<DesiredCertificate>) -> Arc
             .map(|desired| (desired.name.clone(), desired.clone())),
     );
     all.into_values().collect()
-}
-
-/// The look at DNS before an order from a CA of the world; a CA of our own does not look.
-pub(super) struct Gate {
-    pub(super) dns: Arc<ArcSwap<DnsChecker>>,
-    pub(super) config: Arc<ArcSwap<Config>>,
-    pub(super) metrics: Arc<Metrics>,
-}
-
-#[async_trait]
-impl DnsGate for Gate {
-    async fn check(&self, desired: &DesiredCertificate, issuer: &str) -> DnsVerdict {
-        if let Some(IssuerConfig::LocalCa(_)) = self.config.load().issuers.get(issuer) {
-            return DnsVerdict::Go;
-        }
-        // An address is where it is; DNS has nothing to say of it.
-        let domains = desired.domains.iter().filter(|domain| domain.address().is_none());
-        let domains: Vec<_> = domains.cloned().collect();
-        let verdicts = self.dns.load_full().check_all(&domains).await;
-        let (mut reasons, mut remedy) = (Vec::new(), Vec::new());
-        for verdict in &verdicts {
-            let allows = verdict.verdict.allows_order();
-            self.metrics
-                .dns_checked(desired.name.as_str(), &verdict.domain.to_string(), allows);
-            if !allows {
-                reasons.push(verdict.reason_text.clone());
-                remedy.extend(verdict.verdict.remedy().iter().map(ToString::to_string));
-            }
-        }
-        if reasons.is_empty() {
-            DnsVerdict::Go
-        } else {
-            DnsVerdict::No {
-                reason: reasons.join("; "),
-                remedy,
-            }
-        }
-    }
 }
 
 /// A number that spreads this process's renewals apart from those of others.

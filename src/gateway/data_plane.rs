@@ -9,12 +9,12 @@ use futures_util::FutureExt;
 
 use crate::admin;
 use crate::backend::ServerGroup;
-use crate::certificate::CaBundle;
 use crate::clock::Timestamp;
-use crate::config::{AdminConfig, CaBundleConfig, Config, ListenerConfig, Protocol, ServerGroupConfig};
-use crate::gateway::{GatewayError, ca_bundles};
-use crate::http::TokenTable;
-use crate::listener::{BoundListener, ListenerSettings, RunningListener, Service, Workers};
+use crate::config::{AdminConfig, Config, ListenerConfig, Protocol, ServerGroupConfig};
+use crate::gateway::GatewayError;
+use crate::gateway::ca_bundles::{self, Bundles};
+use crate::http::{CrlTable, PublishedCrl, TokenTable};
+use crate::listener::{Admission, BoundListener, ListenerSettings, RunningListener, Service, Workers};
 use crate::metrics::Metrics;
 use crate::policy::{self, Policy};
 use crate::tls::{ChallengeTable, Lookup, PublishedCertificates, Selection, ServerTls};
@@ -25,6 +25,7 @@ pub(super) struct DataPlane {
     pub(super) published: Arc<PublishedCertificates>,
     pub(super) challenges: Arc<ChallengeTable>,
     pub(super) tokens: Arc<TokenTable>,
+    crls: Arc<CrlTable>,
     pub(super) metrics: Arc<Metrics>,
     running: Mutex<Running>,
 }
@@ -33,7 +34,7 @@ pub(super) struct DataPlane {
 struct Running {
     listeners: BTreeMap<Arc<str>, RunningListener>,
     groups: BTreeMap<String, (Arc<ServerGroupConfig>, Arc<ServerGroup>)>,
-    bundles: BTreeMap<String, CaBundle>,
+    bundles: Bundles,
     policies: BTreeMap<String, Arc<Policy>>,
     /// Listeners that accept no more but have connections open.
     leaving: Vec<Arc<RunningListener>>,
@@ -45,7 +46,7 @@ pub(super) struct Prepared {
     replaced: Vec<ListenerSettings>,
     kept: Vec<Arc<str>>,
     groups: BTreeMap<String, (Arc<ServerGroupConfig>, Arc<ServerGroup>)>,
-    bundles: BTreeMap<String, CaBundle>,
+    bundles: Bundles,
     policies: BTreeMap<String, Arc<Policy>>,
 }
 
@@ -57,21 +58,22 @@ impl DataPlane {
             published: Arc::new(PublishedCertificates::cold()),
             challenges: Arc::new(ChallengeTable::new()),
             tokens: Arc::new(TokenTable::new()),
+            crls: Arc::default(),
             metrics: Arc::new(Metrics::new()),
             running: Mutex::default(),
         })
     }
 
-    /// Builds and binds what `config` asks for. What did not change is kept as it is: sockets, tickets, and what is
-    /// known of servers.
-    pub(super) fn prepare(&self, config: &Config) -> Result<Prepared, GatewayError> {
+    /// Builds and binds what `config` asks for, with clients verified against `bundles`. What did not change is kept as it
+    /// is: sockets, tickets, and what is known of servers.
+    pub(super) fn prepare(&self, config: &Config, bundles: Bundles) -> Result<Prepared, GatewayError> {
         let running = self.running();
         let mut prepared = Prepared {
             fresh: Vec::new(),
             replaced: Vec::new(),
             kept: Vec::new(),
             groups: self.groups(config, &running),
-            bundles: bundles(&config.ca_bundles)?,
+            bundles,
             policies: config.policies.clone(),
         };
         let (mut free, mut ours) = (Vec::new(), Vec::new());
@@ -148,14 +150,24 @@ impl DataPlane {
             listener.stop_accepting();
             running.leaving.push(Arc::new(listener));
         }
+        for leaving in &running.leaving {
+            let successor = running.listeners.get(&leaving.settings().config.name);
+            leaving.succeeded_by(successor.map(RunningListener::settings));
+        }
         running
             .leaving
             .retain(|listener| listener.drained().now_or_never().is_none());
         running.groups = groups;
-        self.metrics.crls(bundles.iter().flat_map(|(name, bundle)| {
-            let lists = bundle.revocation().iter();
-            lists.map(|list| (name.as_str(), list.issuer.as_str(), list.next_update))
-        }));
+        let published = bundles.authorities.iter().map(|(issuer, authority)| {
+            let crl = &authority.crl;
+            (issuer.clone(), PublishedCrl::new(crl.number, crl.der.clone()))
+        });
+        self.crls.replace(published.collect());
+        self.metrics
+            .crls(bundles.by_name.iter().flat_map(|(name, bundle)| {
+                let lists = bundle.revocation().iter();
+                lists.map(|list| (name.as_str(), list.issuer.as_str(), list.next_update))
+            }));
         running.bundles = bundles;
         running.policies = policies;
     }
@@ -163,10 +175,15 @@ impl DataPlane {
     /// What is to be said of CRLs at `now`: those that are out of date or soon will be.
     pub(super) fn crl_alarms(&self, now: Timestamp) -> Vec<String> {
         let running = self.running();
-        let bundles = running.bundles.values();
+        let bundles = running.bundles.by_name.values();
         bundles
             .flat_map(|bundle| ca_bundles::alarms(bundle, now))
             .collect()
+    }
+
+    /// What clients are verified against.
+    pub(super) fn bundles(&self) -> Bundles {
+        self.running().bundles.clone()
     }
 
     /// Waits until listeners that are no longer wanted have given up their addresses.
@@ -180,6 +197,45 @@ impl DataPlane {
     /// Calls `show` with each listener, in the order of their names.
     pub(super) fn for_each_listener(&self, mut show: impl FnMut(&RunningListener)) {
         self.running().listeners.values().for_each(&mut show);
+    }
+
+    /// What `look` sees in the listener `name`; nothing when it does not run.
+    pub(super) fn listener<T>(&self, name: &str, look: impl FnOnce(&RunningListener) -> T) -> Option<T> {
+        self.running().listeners.get(name).map(look)
+    }
+
+    /// The policy that a listener with `policy = name` has.
+    pub(super) fn policy(&self, name: &str) -> Option<Policy> {
+        let running = self.running();
+        let own = running.policies.get(name).map(Arc::as_ref);
+        own.or_else(|| policy::built_in(name)).cloned()
+    }
+
+    /// The names of the configuration's own policies.
+    pub(super) fn own_policies(&self) -> Vec<String> {
+        self.running().policies.keys().cloned().collect()
+    }
+
+    /// How listener `name` treats the next client, and all connections under that name that are past their handshake;
+    /// nothing where there is no such listener, or it speaks no TLS.
+    pub(super) fn admissions(&self, name: &str) -> Option<(Arc<ServerTls>, Vec<Arc<Admission>>)> {
+        let running = self.running();
+        let listener = running.listeners.get(name)?;
+        let Service::Tls { tls, .. } = &listener.settings().service else {
+            return None;
+        };
+        let leaving = running.leaving.iter().map(Arc::as_ref);
+        let leaving = leaving.filter(|leaving| leaving.settings().config.name.as_ref() == name);
+        let open = leaving.chain([listener]).flat_map(RunningListener::admissions);
+        Some((tls.clone(), open.collect()))
+    }
+
+    /// How listener `name` treats the next client; nothing where there is none, or it speaks no TLS.
+    pub(super) fn tls(&self, name: &str) -> Option<Arc<ServerTls>> {
+        match &self.running().listeners.get(name)?.settings().service {
+            Service::Tls { tls, .. } => Some(tls.clone()),
+            Service::Http { .. } => None,
+        }
     }
 
     /// The server groups, in the order of their names.
@@ -250,6 +306,7 @@ impl DataPlane {
         let service = match listener.protocol {
             Protocol::Http => Service::Http {
                 tokens: self.tokens.clone(),
+                crls: self.crls.clone(),
             },
             Protocol::Tls => {
                 let inconsistent = |what: &'static str| GatewayError::Inconsistent {
@@ -261,7 +318,7 @@ impl DataPlane {
                     .or_else(|| policy::built_in(&listener.policy))
                     .ok_or_else(|| inconsistent("its policy is missing"))?;
                 let bundle = listener.authentication.client_ca();
-                let bundle = bundle.and_then(|name| prepared.bundles.get(name));
+                let bundle = bundle.and_then(|name| prepared.bundles.by_name.get(name));
                 let tls = ServerTls::build(
                     listener,
                     policy,
@@ -320,20 +377,23 @@ pub(super) fn defaults(config: &Config) -> Vec<Lookup> {
         .listeners
         .values()
         .filter(|listener| listener.enabled && listener.protocol == Protocol::Tls);
-    tls.filter_map(|listener| Selection::new(&listener.certificates, listener.unknown_sni).default_lookup())
+    let selections = tls.map(|listener| Selection::new(&listener.certificates, listener.unknown_sni));
+    selections
+        .flat_map(|selection| selection.default_lookups().collect::<Vec<_>>())
         .collect()
 }
 
 /// TLS for the admin API, where a certificate is configured for it.
 pub(super) fn admin_tls(
     config: &Config,
+    bundles: &Bundles,
     published: &Arc<PublishedCertificates>,
 ) -> Result<Option<admin::Tls>, GatewayError> {
     let Some(certificate) = &config.admin.certificate else {
         return Ok(None);
     };
-    let bundles = bundles(&config.ca_bundles)?;
-    let client_ca = config.admin.client_ca.as_ref().and_then(|name| bundles.get(name));
+    let client_ca = config.admin.client_ca.as_ref();
+    let client_ca = client_ca.and_then(|name| bundles.by_name.get(name));
     admin::Tls::new(certificate.clone(), client_ca, published.clone())
         .map(Some)
         .map_err(|source| GatewayError::AdminTls { source })
@@ -367,24 +427,11 @@ fn is_unchanged(
             .is_some_and(|(_, group)| Arc::ptr_eq(group, server_group)),
     };
     let same_bundle = match wanted.authentication.client_ca() {
-        Some(client_ca) => prepared.bundles.get(client_ca) == running.bundles.get(client_ca),
+        Some(client_ca) => prepared.bundles.by_name.get(client_ca) == running.bundles.by_name.get(client_ca),
         None => true,
     };
     let same_policy = prepared.policies.get(&wanted.policy) == running.policies.get(&wanted.policy);
     before.config == *wanted && same_group && same_bundle && same_policy
-}
-
-fn bundles(
-    configured: &BTreeMap<String, Arc<CaBundleConfig>>,
-) -> Result<BTreeMap<String, CaBundle>, GatewayError> {
-    let load = |(name, config): (&String, &Arc<CaBundleConfig>)| {
-        let pem = config.certificates_pem.as_deref();
-        match CaBundle::load(name, &config.files, pem, &config.crl_files) {
-            Ok(bundle) => Ok((name.clone(), bundle)),
-            Err(source) => Err(GatewayError::CaBundle { source }),
-        }
-    };
-    configured.iter().map(load).collect()
 }
 
 /// Refuses what can be changed only by a restart.

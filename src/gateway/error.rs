@@ -8,7 +8,9 @@ use certgate_store::StoreError;
 use crate::admin::ServerError;
 use crate::certificate::CaBundleError;
 use crate::config::Diagnostics;
+use crate::gateway::crl_urls::CrlFetchError;
 use crate::inventory::InventoryError;
+use crate::issuer::IssueError;
 use crate::listener::ListenerError;
 use crate::tls::TlsError;
 
@@ -25,6 +27,16 @@ pub enum GatewayError {
         /// Why.
         source: rustls::Error,
     },
+    /// A CRL cannot be had that a CA bundle has a URL for.
+    #[error("CA bundle `{bundle}`: its CRL cannot be had from {url}")]
+    Crl {
+        /// The bundle.
+        bundle: String,
+        /// The URL.
+        url: String,
+        /// Why not.
+        source: Box<CrlFetchError>,
+    },
     /// A listener's address cannot be had.
     #[error(transparent)]
     Bind {
@@ -36,6 +48,14 @@ pub enum GatewayError {
     CaBundle {
         /// The bundle and the reason.
         source: CaBundleError,
+    },
+    /// A CA of the gateway's own that a CA bundle names cannot be used.
+    #[error("the local CA `{issuer}` cannot be used")]
+    ClientCa {
+        /// The issuer.
+        issuer: String,
+        /// Why.
+        source: Box<IssueError>,
     },
     /// The configuration is not valid, alone or with what was changed at run time.
     #[error("{0}")]

@@ -1,149 +1,218 @@
-//! What the admin API can ask of issuers.
-
-use std::sync::Arc;
+//! What the admin API can ask of issuers, and of what the gateway's own CAs sign for clients.
 
 use async_trait::async_trait;
-use http::StatusCode;
+use axum::http::StatusCode;
 
-use crate::admin::{IssuerOperations, Operations, Problem, api};
+use crate::admin::{IssuerOperations, Problem, api};
 use crate::cause::with_causes;
-use crate::certificate::{CertificateName, RevocationReason};
-use crate::config::IssuerConfig;
+use crate::certificate::{RevocationReason, crl_to_pem};
+use crate::clock::Timestamp;
+use crate::config::{IssuerConfig, LocalCaConfig};
+use crate::gateway::client_ca::crl_url;
 use crate::gateway::control_plane::ControlPlane;
-use crate::issuer::{Account, IssueError, Issuer, RateLimit};
+use crate::inventory::ClientCertificateRecord;
+use crate::issuer::{ClientCaError, ClientRequest, IssueError, LocalCa};
 
 #[async_trait]
 impl IssuerOperations for ControlPlane {
     async fn issuers(&self) -> Result<Vec<api::Issuer>, Problem> {
-        let names: Vec<_> = self.config.load().issuers.keys().cloned().collect();
+        let config = self.config.load_full();
         let mut all = Vec::new();
-        for name in names {
-            all.push(self.issuer(&name).await?);
+        for (name, issuer) in &config.issuers {
+            all.push(self.shown(name, issuer).await?);
         }
         Ok(all)
     }
 
     async fn issuer(&self, name: &str) -> Result<api::Issuer, Problem> {
-        let config = self.config.load();
-        let config = config.issuers.get(name).ok_or_else(|| no_issuer(name))?;
-        let (kind, directory) = match config {
-            IssuerConfig::Acme(acme) => ("acme", Some(acme.directory.clone())),
-            IssuerConfig::LocalCa(_) => ("local-ca", None),
+        let config = self.config.load_full();
+        match config.issuers.get(name) {
+            Some(issuer) => self.shown(name, issuer).await,
+            None => Err(unknown(name)),
+        }
+    }
+
+    async fn create_local_ca(&self, issuer: &str) -> Result<api::Issuer, Problem> {
+        let ca = self.asked(issuer)?;
+        ca.root_pem().await.map_err(|error| ca_problem(&error))?;
+        self.issuer(issuer).await
+    }
+
+    async fn client_certificates(&self, issuer: &str) -> Result<Vec<api::ClientCertificate>, Problem> {
+        self.asked(issuer)?;
+        let now = self.clock.now();
+        let mut all = self.records(issuer).await?;
+        all.sort_by_key(|record| record.issued_at);
+        Ok(all.into_iter().map(|record| shown(record, now)).collect())
+    }
+
+    async fn issue_client_certificate(
+        &self,
+        issuer: &str,
+        request: api::ClientCertificateRequest,
+    ) -> Result<api::IssuedClientCertificate, Problem> {
+        let ca = self.asked(issuer)?;
+        let request = ClientRequest {
+            csr_pem: request.csr_pem,
+            common_name: request.common_name,
+            dns: request.dns,
+            uri: request.uri,
+            email: request.email,
+            days: request.days,
         };
-        let issuer = self.known_issuer(name)?;
-        let (account, limits) = match issuer.account() {
-            Some(account) => (account.info().await, account.used_limits().await),
-            None => (Ok(None), Ok(Vec::new())),
-        };
-        let account = account.map_err(|error| Problem::internal(&error))?;
-        let limits = limits.map_err(|error| Problem::internal(&error))?;
-        Ok(api::Issuer {
-            name: name.to_owned(),
-            kind: kind.to_owned(),
-            directory,
-            account: account.map(|account| api::IssuerAccount {
-                url: account.url,
-                contact: account.contact,
-            }),
-            rate_limits: limits.into_iter().map(|limit| shown(name, limit)).collect(),
+        let issued = self.issue_client(&ca, request).await;
+        let issued = issued.map_err(|error| client_problem(&error))?;
+        Ok(api::IssuedClientCertificate {
+            certificate: shown(issued.record, self.clock.now()),
+            certificate_pem: issued.chain_pem,
         })
     }
 
-    async fn roll_over(&self, issuer: &str) -> Result<(), Problem> {
-        let known = self.known_issuer(issuer)?;
-        account(issuer, &known)?
-            .roll_over()
-            .await
-            .map_err(|error| refusal(issuer, &error))
-    }
-
-    async fn deactivate(&self, issuer: &str) -> Result<(), Problem> {
-        let known = self.known_issuer(issuer)?;
-        account(issuer, &known)?
-            .deactivate()
-            .await
-            .map_err(|error| refusal(issuer, &error))
-    }
-
-    async fn revoke(
+    async fn revoke_client_certificate(
         &self,
-        name: &CertificateName,
+        issuer: &str,
+        serial: &str,
         reason: RevocationReason,
-    ) -> Result<api::Certificate, Problem> {
-        let shown = self.certificate(name).await?;
-        let record = self.inventory.certificate(name).await;
-        let record = record.map_err(|error| Problem::internal(&error))?;
-        let pem = self.inventory.credential(name).await;
-        let pem = pem.map_err(|error| Problem::internal(&error))?;
-        let current = record.and_then(|record| record.value.current);
-        let (Some(current), Some(leaf)) = (current, pem.as_ref().and_then(|pem| pem.chain().first())) else {
-            return Err(Problem::conflict(format!(
-                "there is no certificate `{name}` yet that could be revoked"
-            )));
-        };
-        let issuers = self.issuers.load_full();
-        let Some(issuer) = issuers.get(&current.issuer) else {
-            return Err(Problem::conflict(format!(
-                "certificate `{name}` comes from `{}`, which is no issuer here; have it revoked where it comes from",
-                shown.source
-            )));
-        };
-        account(&current.issuer, issuer)?
-            .revoke(leaf, reason)
-            .await
-            .map_err(|error| refusal(&current.issuer, &error))?;
-        tracing::warn!(certificate = %name, issuer = current.issuer, serial = current.leaf.serial, %reason, "the certificate was revoked");
-        let noted = self
-            .inventory
-            .note_revocation(name, &current.leaf.fingerprint, reason);
-        noted.await.map_err(|error| Problem::internal(&error))?;
-        self.certificate(name).await
+    ) -> Result<api::ClientCertificate, Problem> {
+        let ca = self.asked(issuer)?;
+        // As people copy it from elsewhere; and what is no such number is no key of the store either.
+        let serial: String = serial.chars().filter(|c| *c != ':').collect();
+        let serial = serial.to_ascii_lowercase();
+        if serial.len() > SERIAL_DIGITS || !serial.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            let (issuer, serial) = (issuer.to_owned(), serial);
+            return Err(client_problem(&ClientCaError::Unknown { issuer, serial }));
+        }
+        let revoked = self.revoke_client(&ca, &serial, reason).await;
+        match revoked.map_err(|error| client_problem(&error))? {
+            Ok(record) => Ok(shown(record, self.clock.now())),
+            Err(error) => Err(Problem::internal(&error).because(
+                "the certificate is revoked for good, but that is not in force yet; do it again once this is mended",
+            )),
+        }
     }
-}
 
-fn shown(issuer: &str, limit: RateLimit) -> api::RateLimit {
-    api::RateLimit {
-        issuer: issuer.to_owned(),
-        limit: limit.limit,
-        left: limit.left,
-        allowed: limit.allowed,
-        next_at: limit.next_at,
+    async fn crl(&self, issuer: &str) -> Result<String, Problem> {
+        self.asked(issuer)?;
+        let known = self.inventory.crl(issuer).await;
+        match known.map_err(|error| Problem::internal(&error))? {
+            Some(crl) => Ok(crl_to_pem(&crl.value.der)),
+            None => Err(Problem::not_found(format!(
+                "the local CA `{issuer}` has no CRL: it has signed nothing for clients, and no CA bundle names it"
+            ))),
+        }
     }
 }
 
 impl ControlPlane {
-    /// The limits of which half is used, and more.
-    pub(super) async fn scarce_limits(&self) -> Result<Vec<api::RateLimit>, Problem> {
-        let all = self.issuers().await?;
-        let limits = all.into_iter().flat_map(|issuer| issuer.rate_limits);
-        Ok(limits.filter(|limit| limit.left <= limit.allowed / 2).collect())
+    /// The local CA called `name`.
+    fn asked(&self, name: &str) -> Result<LocalCa, Problem> {
+        if let Some(ca) = self.local_ca(name) {
+            return Ok(ca);
+        }
+        match self.config.load().issuers.contains_key(name) {
+            true => Err(Problem::conflict(format!(
+                "issuer `{name}` is a CA of the world; only a local CA signs for clients here"
+            ))),
+            false => Err(unknown(name)),
+        }
     }
 
-    fn known_issuer(&self, name: &str) -> Result<Arc<dyn Issuer>, Problem> {
-        let issuers = self.issuers.load();
-        issuers.get(name).cloned().ok_or_else(|| no_issuer(name))
+    async fn shown(&self, name: &str, issuer: &IssuerConfig) -> Result<api::Issuer, Problem> {
+        match issuer {
+            IssuerConfig::Acme(acme) => self.shown_acme(name, acme).await,
+            IssuerConfig::LocalCa(local) => Ok(api::Issuer {
+                name: name.to_owned(),
+                kind: "local-ca".to_owned(),
+                directory: None,
+                account: None,
+                rate_limits: Vec::new(),
+                local_ca: Some(self.shown_local(name, local).await?),
+            }),
+        }
+    }
+
+    async fn shown_local(&self, name: &str, config: &LocalCaConfig) -> Result<api::LocalCa, Problem> {
+        let ca = LocalCa::new(name, config, self.inventory.clone(), self.clock.clone());
+        let root = ca.root().await.map_err(|error| ca_problem(&error))?;
+        let crl = self.inventory.crl(name).await;
+        let crl = crl.map_err(|error| Problem::internal(&error))?;
+        let now = self.clock.now();
+        let clients = match crl {
+            None => None,
+            Some(crl) => {
+                let all = self.records(name).await?;
+                let count = |wanted| all.iter().filter(|record| state(record, now) == wanted).count();
+                Some(api::Clients {
+                    valid: count("valid"),
+                    revoked: count("revoked"),
+                    expired: count("expired"),
+                    crl_number: crl.value.number,
+                    crl_this_update: crl.value.this_update,
+                    crl_next_update: crl.value.next_update,
+                    crl_url: crl_url(&self.config.load(), name),
+                })
+            }
+        };
+        Ok(api::LocalCa {
+            common_name: config.common_name.clone(),
+            root_fingerprint: root.as_ref().map(|root| root.fingerprint.clone()),
+            root_not_after: root.map(|root| root.not_after),
+            clients,
+        })
+    }
+
+    async fn records(&self, issuer: &str) -> Result<Vec<ClientCertificateRecord>, Problem> {
+        let all = self.inventory.client_certificates(issuer).await;
+        all.map_err(|error| Problem::internal(&error))
     }
 }
 
-fn account<'i>(name: &str, issuer: &'i Arc<dyn Issuer>) -> Result<&'i dyn Account, Problem> {
-    issuer.account().ok_or_else(|| {
-        Problem::conflict(format!(
-            "`{name}` is a CA of the gateway's own: it has no account, and its certificates are not revoked here"
-        ))
-    })
+fn shown(record: ClientCertificateRecord, now: Timestamp) -> api::ClientCertificate {
+    let (revoked_at, revocation_reason) = record.revoked.map(|revoked| (revoked.at, revoked.reason)).unzip();
+    api::ClientCertificate {
+        state: state(&record, now).to_owned(),
+        serial: record.serial,
+        common_name: record.common_name,
+        dns: record.dns,
+        uri: record.uri,
+        email: record.email,
+        fingerprint: record.fingerprint,
+        issued_at: record.issued_at,
+        not_after: record.not_after,
+        revoked_at,
+        revocation_reason,
+    }
 }
 
-fn no_issuer(name: &str) -> Problem {
+fn state(record: &ClientCertificateRecord, now: Timestamp) -> &'static str {
+    match record.revoked {
+        Some(_) => "revoked",
+        None if record.not_after < now => "expired",
+        None => "valid",
+    }
+}
+
+pub(super) fn unknown(name: &str) -> Problem {
     Problem::not_found(format!(
-        "there is no issuer `{name}`; `certgate issuer list` shows those there are"
+        "there is no issuer `{}`; declare it as [issuers.NAME] with kind = \"local-ca\", and `certgate apply` the file",
+        name.escape_debug()
     ))
 }
 
-fn refusal(issuer: &str, error: &IssueError) -> Problem {
-    let detail = format!("issuer `{issuer}`: {}", with_causes(error));
+fn client_problem(error: &ClientCaError) -> Problem {
     match error {
-        IssueError::NoAccount { .. } => Problem::conflict(detail),
-        IssueError::Inventory { .. } | IssueError::Key { .. } => Problem::internal(error),
-        _ => Problem::of(StatusCode::BAD_GATEWAY, detail),
+        ClientCaError::Ca(error) => ca_problem(error),
+        ClientCaError::Request(_) => Problem::of(StatusCode::UNPROCESSABLE_ENTITY, with_causes(error)),
+        ClientCaError::Unknown { .. } => Problem::not_found(error.to_string()),
     }
 }
+
+fn ca_problem(error: &IssueError) -> Problem {
+    match error {
+        IssueError::NotPermitted { .. } => Problem::of(StatusCode::UNPROCESSABLE_ENTITY, with_causes(error)),
+        error => Problem::internal(error),
+    }
+}
+
+/// Twice the octets that a serial number may have (RFC 5280 §4.1.2.2).
+const SERIAL_DIGITS: usize = 40;

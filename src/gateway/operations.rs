@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 use crate::admin::{Operations, Problem, api};
+use crate::backend::ServerGroup;
 use crate::certificate::{CertificateName, Credential, CredentialPem, DesiredCertificate};
 use crate::config::{IssuerConfig, ListenerConfig, Protocol};
 use crate::gateway::control_plane::ControlPlane;
@@ -43,10 +44,12 @@ impl Operations for ControlPlane {
         let desired = self.desired();
         let published = self.data_plane.published.load();
         let steps = self.steps().clone();
+        let sightings = self.lookout.sightings().clone();
         let mut wanted: BTreeMap<_, _> = desired.iter().map(|desired| (&desired.name, desired)).collect();
         let view = |name: &CertificateName, desired, record: Option<&CertificateRecord>| {
             let step = steps.get(name).map(String::as_str);
-            views::certificate(name, desired, record, &published, step)
+            let sighting = sightings.get(name);
+            views::certificate(name, desired, record, &published, step, sighting)
         };
         let mut all = Vec::new();
         self.inventory
@@ -82,7 +85,11 @@ impl Operations for ControlPlane {
         let record = record.as_ref().map(|record| &record.value);
         let steps = self.steps();
         let step = steps.get(name).map(String::as_str);
-        Ok(views::certificate(name, desired, record, &published, step))
+        let sightings = self.lookout.sightings();
+        let sighting = sightings.get(name);
+        Ok(views::certificate(
+            name, desired, record, &published, step, sighting,
+        ))
     }
 
     async fn request(
@@ -100,7 +107,15 @@ impl Operations for ControlPlane {
                 "certificate `{name}` was imported; request under another name, so that it is not replaced"
             )));
         }
+        let even_if = request.even_if;
         let desired = self.checked(name, request)?;
+        if let Some(api::Objection::Dns) = even_if {
+            tracing::warn!(certificate = %name, "requested whatever DNS says of its names");
+            self.inventory
+                .request_renewal_despite_dns(name)
+                .await
+                .map_err(|error| Problem::internal(&error))?;
+        }
         self.inventory
             .save_requested(&desired)
             .await
@@ -140,7 +155,7 @@ impl Operations for ControlPlane {
         self.certificate(name).await
     }
 
-    async fn renew(&self, name: &CertificateName) -> Result<(), Problem> {
+    async fn renew(&self, name: &CertificateName, even_if: Option<api::Objection>) -> Result<(), Problem> {
         let desired = self.desired();
         let Some(desired) = desired.iter().find(|desired| desired.name == *name) else {
             return Err(match self.certificate(name).await {
@@ -152,11 +167,14 @@ impl Operations for ControlPlane {
             });
         };
         self.may_be_asked(desired).await?;
-        self.inventory
-            .request_renewal(name)
-            .await
-            .map(drop)
-            .map_err(|error| Problem::internal(&error))
+        let requested = match even_if {
+            Some(api::Objection::Dns) => {
+                tracing::warn!(certificate = %name, "to be renewed whatever DNS says of its names");
+                self.inventory.request_renewal_despite_dns(name).await
+            }
+            None => self.inventory.request_renewal(name).await,
+        };
+        requested.map(drop).map_err(|error| Problem::internal(&error))
     }
 
     async fn export(
@@ -198,16 +216,24 @@ impl Operations for ControlPlane {
     }
 
     async fn dns_check(&self, request: api::DnsCheckRequest) -> Result<Vec<api::DomainVerdict>, Problem> {
+        let desired = self.desired();
+        if let Some(issuer) = &request.issuer
+            && !self.config.load().issuers.contains_key(issuer)
+        {
+            return Err(Problem::bad_request(format!("there is no issuer `{issuer}`")));
+        }
         let mut names: Vec<NamePattern> = match request.names.as_slice() {
-            [] => self
-                .desired()
+            [] => desired
                 .iter()
                 .flat_map(|desired| desired.domains.clone())
                 .collect(),
             names => names.to_vec(),
         };
         names.retain(|name| name.address().is_none());
-        Ok(self.dns.load_full().check_all(&names).await)
+        self.lookout
+            .check_names(&names, request.issuer.as_deref(), &desired)
+            .await
+            .map_err(|error| Problem::internal(&error))
     }
 
     async fn metrics(&self) -> String {
@@ -281,17 +307,9 @@ impl ControlPlane {
     }
 
     fn server_groups(&self) -> Vec<api::ServerGroup> {
-        let show = |group: &crate::backend::ServerGroup| api::ServerGroup {
+        let show = |group: &ServerGroup| api::ServerGroup {
             name: group.name().to_owned(),
-            servers: group
-                .servers()
-                .into_iter()
-                .map(|server| api::Server {
-                    address: server.address.to_string(),
-                    up: server.is_up,
-                    error: server.last_error,
-                })
-                .collect(),
+            servers: servers(group),
         };
         self.data_plane
             .server_groups()
@@ -391,6 +409,18 @@ impl ControlPlane {
             _ => Ok(()),
         }
     }
+}
+
+/// The servers of a group as they stand.
+pub(super) fn servers(group: &ServerGroup) -> Vec<api::Server> {
+    let servers = group.servers().into_iter();
+    servers
+        .map(|server| api::Server {
+            address: server.address.to_string(),
+            up: server.is_up,
+            error: server.last_error,
+        })
+        .collect()
 }
 
 fn owned_by_files(name: &CertificateName) -> Problem {

@@ -13,7 +13,8 @@ use crate::cause::with_causes;
 use crate::config::{Diagnostics, Files, ResourceId, ResourceKind, ResourceTable};
 use crate::gateway::applied::{Applied, said};
 use crate::gateway::control_plane::ControlPlane;
-use crate::gateway::{GatewayError, data_plane, three_way};
+use crate::gateway::recheck::recheck;
+use crate::gateway::{GatewayError, data_plane, three_way, views};
 use crate::inventory::{Changed, Live, ResourceRecord, ResourceRecords};
 
 #[async_trait]
@@ -37,7 +38,8 @@ impl ResourceOperations for ControlPlane {
         };
         // A caller that goes away must not leave behind something written and not in force.
         let work = tokio::spawn(async move {
-            let edited = |applied: &Applied| edited(applied, &id, edit, condition.as_deref(), changed);
+            let edited =
+                |applied: &Applied| edited(applied, &id, edit.clone(), condition.as_deref(), changed.clone());
             match self.change_resources(edited).await {
                 Ok(()) => {
                     tracing::info!(resource = %id, "changed at run time");
@@ -51,6 +53,22 @@ impl ResourceOperations for ControlPlane {
             }
         });
         finished(work).await
+    }
+
+    fn ca_bundle_contents(&self, name: &str) -> Result<api::CaBundleContents, Problem> {
+        let bundles = self.data_plane.bundles();
+        let bundle = bundles.by_name.get(name);
+        let bundle = bundle.ok_or_else(|| absent(&ResourceId::new(ResourceKind::CaBundle, name)))?;
+        Ok(views::ca_bundle(bundle))
+    }
+
+    async fn recheck(
+        self: Arc<Self>,
+        listener: String,
+        dry_run: bool,
+        per_second: u16,
+    ) -> Result<api::Recheck, Problem> {
+        recheck(&self, listener, dry_run, per_second).await
     }
 
     async fn apply(self: Arc<Self>, request: api::ApplyRequest) -> Result<api::ApplyReport, Problem> {
@@ -322,9 +340,10 @@ fn problem(error: &GatewayError, what: &str) -> Problem {
             let detail = format!("{what}:\n{diagnostics}");
             Problem::invalid(detail, findings(diagnostics))
         }
-        GatewayError::CaBundle { .. } | GatewayError::Tls { .. } | GatewayError::Inconsistent { .. } => {
-            Problem::invalid(detail, Vec::new())
-        }
+        GatewayError::CaBundle { .. }
+        | GatewayError::Crl { .. }
+        | GatewayError::Tls { .. }
+        | GatewayError::Inconsistent { .. } => Problem::invalid(detail, Vec::new()),
         GatewayError::Bind { .. } | GatewayError::Downgrade { .. } | GatewayError::Fixed { .. } => {
             Problem::conflict(detail)
         }

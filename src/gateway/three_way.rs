@@ -1,6 +1,9 @@
 //! The file and what was changed at run time: what is in force after a file was applied.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use serde_json::Value;
 
 use crate::config::{ResourceId, ResourceKind, ResourceTable, RuntimeChanges};
 use crate::inventory::{Live, ResourceRecord, ResourceRecords};
@@ -53,22 +56,19 @@ pub(super) struct Downgrade {
     pub(super) wanted: String,
 }
 
-/// The listeners that ask less of their clients by `after` than by `before`. One whose place another takes, on the
-/// same address and port, is found as well; one that is gone lets nobody in.
+/// The listeners that ask less of their clients by `after` than by `before`. One whose place another takes, whole or in
+/// part, is found as well; one that is gone lets nobody in.
 pub(super) fn downgrades(before: &ResourceRecords, after: &ResourceRecords) -> Vec<Downgrade> {
-    let by_place: BTreeMap<_, _> = listeners(after).map(|(_, table)| (place(table), table)).collect();
     let found = listeners(before).filter_map(|(name, table)| {
-        let id = ResourceId::new(ResourceKind::Listener, name);
-        let same_name = after.get(&id).and_then(ResourceRecord::in_force);
-        let same_place = by_place.get(&place(table)).copied();
-        let weakest = same_name
-            .into_iter()
-            .chain(same_place)
-            .min_by_key(|table| strictness(table))?;
+        let successors =
+            listeners(after).filter(|(other, wanted)| *other == name || share_a_place(table, wanted));
+        let weakest = successors
+            .map(|(_, wanted)| wanted)
+            .min_by_key(|wanted| strictness(wanted))?;
         (strictness(weakest) < strictness(table)).then(|| Downgrade {
             listener: name.to_owned(),
-            in_force: authentication(table).to_owned(),
-            wanted: authentication(weakest).to_owned(),
+            in_force: demand(table),
+            wanted: demand(weakest),
         })
     });
     found.collect()
@@ -81,9 +81,18 @@ fn listeners(records: &ResourceRecords) -> impl Iterator<Item = (&str, &Resource
     })
 }
 
-fn place(table: &ResourceTable) -> (String, String) {
-    let text = |key| table.get(key).map(ToString::to_string).unwrap_or_default();
-    (text("address"), text("port"))
+/// Whether a client of the one could come to the other: by what the addresses mean, however they are written.
+fn share_a_place(one: &ResourceTable, other: &ResourceTable) -> bool {
+    let ip = |table: &ResourceTable| {
+        let address = table.get("address").and_then(Value::as_str).unwrap_or_default();
+        let ip: Option<IpAddr> = address.trim_matches(['[', ']']).parse().ok();
+        ip.map(|ip| ip.to_canonical()).filter(|ip| !ip.is_unspecified())
+    };
+    let same_ip = match (ip(one), ip(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => true,
+    };
+    same_ip && one.get("port") == other.get("port")
 }
 
 /// What a listener's keys say of authentication; checked already, or about to be.
@@ -94,13 +103,31 @@ pub(super) fn authentication(table: &ResourceTable) -> &str {
         .unwrap_or("one-way")
 }
 
-/// How much is asked of clients: nothing, a look at a certificate, a certificate that verifies.
-fn strictness(table: &ResourceTable) -> u8 {
+/// How much is asked of clients: nothing, a look at a certificate, a certificate that verifies; then a CRL in date, and a
+/// place on a list. Which list or bundle asks more than another one, nobody can say.
+fn strictness(table: &ResourceTable) -> (u8, bool, bool) {
+    let accepts = table.get("expired_crl").and_then(Value::as_str) == Some("accept");
     match authentication(table) {
-        "mutual" => 2,
-        "observe" => 1,
-        _ => 0,
+        "mutual" => (2, !accepts, table.contains_key("allow_clients")),
+        "observe" => (1, false, false),
+        _ => (0, false, false),
     }
+}
+
+/// The same for people.
+fn demand(table: &ResourceTable) -> String {
+    let mut text = authentication(table).to_owned();
+    if let (_, in_date, listed) = strictness(table)
+        && text == "mutual"
+    {
+        text.push_str(if listed { ", for `allow_clients`" } else { "" });
+        text.push_str(if in_date {
+            ""
+        } else {
+            ", with expired CRLs accepted"
+        });
+    }
+    text
 }
 
 #[cfg(test)]
@@ -274,5 +301,59 @@ mod tests {
             downgrades(&in_force("web", "mutual", 1), &after)[0].wanted,
             "one-way"
         );
+    }
+
+    #[test]
+    fn a_downgrade_is_found_however_a_place_is_written_and_in_what_belongs_to_authentication() {
+        let record = |keys: serde_json::Value| match keys {
+            serde_json::Value::Object(table) => ResourceRecord {
+                last_applied: Some(table),
+                live: Live::AsApplied,
+                changed: None,
+            },
+            _ => panic!("a table"),
+        };
+        let records = |name: &str, keys| {
+            let id = ResourceId::new(ResourceKind::Listener, name);
+            BTreeMap::from([(id, record(keys))])
+        };
+        let mutual = json!({ "address": "127.0.0.1", "port": 443, "authentication": "mutual" });
+        let listed =
+            json!({ "port": 443, "authentication": "mutual", "allow_clients": { "dns": ["a.example"] } });
+        for (before, name, after, found) in [
+            (&mutual, "shop", json!({ "address": "0.0.0.0", "port": 443 }), 1),
+            (&mutual, "shop", json!({ "address": "::", "port": 443 }), 1),
+            (
+                &mutual,
+                "shop",
+                json!({ "address": "::ffff:127.0.0.1", "port": 443 }),
+                1,
+            ),
+            (&mutual, "shop", json!({ "port": 443 }), 1),
+            (&mutual, "shop", json!({ "port": 444 }), 0),
+            (&mutual, "shop", json!({ "address": "127.0.0.2", "port": 443 }), 0),
+            (&mutual, "web", json!({ "address": "127.0.0.2", "port": 8443 }), 1),
+            (
+                &mutual,
+                "shop",
+                json!({ "port": 443, "authentication": "mutual" }),
+                0,
+            ),
+            (
+                &listed,
+                "web",
+                json!({ "port": 443, "authentication": "mutual" }),
+                1,
+            ),
+            (
+                &mutual,
+                "web",
+                json!({ "port": 443, "authentication": "mutual", "expired_crl": "accept" }),
+                1,
+            ),
+        ] {
+            let downgrades = downgrades(&records("web", before.clone()), &records(name, after.clone()));
+            assert_eq!(downgrades.len(), found, "{before} {name} {after}");
+        }
     }
 }

@@ -1,18 +1,22 @@
 //! Records as the admin API shows them.
 
 use crate::admin::api;
-use crate::certificate::{CertificateName, DesiredCertificate, Leaf};
+use crate::certificate::{CaBundle, CertificateName, DesiredCertificate, Leaf};
+use crate::dns::DomainVerdict;
+use crate::gateway::lookout::Sighting;
 use crate::inventory::{CertificateRecord, CertificateState, Source};
 use crate::tls::CertificateTable;
 
 /// A certificate as an operator sees it: what is wanted, what there is, and what happens next. `step` is how far the
-/// attempt under way has come, if there is one. `published` is what the listeners serve from.
+/// attempt under way has come, if there is one. `sighting` is the last look at its names in DNS. `published` is what the listeners serve
+/// from.
 pub(super) fn certificate(
     name: &CertificateName,
     desired: Option<&DesiredCertificate>,
     record: Option<&CertificateRecord>,
     published: &CertificateTable,
     step: Option<&str>,
+    sighting: Option<&Sighting>,
 ) -> api::Certificate {
     let current = record.and_then(|record| record.current.as_ref());
     let leaf = current.map(|current| &current.leaf);
@@ -58,7 +62,28 @@ pub(super) fn certificate(
         revoked: current.and_then(|current| current.revoked),
         suggested_window: current.and_then(|current| current.suggested.clone()),
         published: is_published,
+        dns: sighting
+            .map(|sighting| domains_in_dns(sighting, leaf))
+            .unwrap_or_default(),
     }
+}
+
+fn domains_in_dns(sighting: &Sighting, leaf: Option<&Leaf>) -> Vec<api::DomainStatus> {
+    let status = |verdict: &DomainVerdict| {
+        // The certificate may have come after the look.
+        let has_certificate = leaf.is_some_and(|leaf| leaf.names.contains(&verdict.domain));
+        let state = match has_certificate {
+            true => verdict.clone().with_certificate().state,
+            false => verdict.state,
+        };
+        api::DomainStatus {
+            domain: verdict.domain.clone(),
+            state,
+            reason: verdict.reason_text.clone(),
+            checked_at: sighting.at,
+        }
+    };
+    sighting.verdicts.iter().map(status).collect()
 }
 
 /// Whether the state of `record` tells of something else than what is wanted now, which is obtained at once.
@@ -93,5 +118,29 @@ fn reason(state: &CertificateState, step: Option<&str>) -> Option<String> {
             Some(format!("{reason}; {}", remedy.join("; ")))
         }
         _ => Some(reason.to_owned()),
+    }
+}
+
+/// What a CA bundle has in force.
+pub(super) fn ca_bundle(bundle: &CaBundle) -> api::CaBundleContents {
+    let certificates = bundle.authorities().map(|authority| api::CaCertificate {
+        subject: authority.subject,
+        issuer: authority.leaf.issuer,
+        is_root: authority.is_root,
+        key: authority.leaf.key,
+        not_before: authority.leaf.not_before,
+        not_after: authority.leaf.not_after,
+        fingerprint: authority.leaf.fingerprint,
+    });
+    let crls = bundle.revocation().iter().map(|list| api::Crl {
+        issuer: list.issuer.clone(),
+        this_update: list.this_update,
+        next_update: list.next_update,
+        entries: list.entries,
+    });
+    api::CaBundleContents {
+        certificates: certificates.collect(),
+        crls: crls.collect(),
+        awaits_crl: bundle.revocation().is_awaiting(),
     }
 }

@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::crl::CrlTable;
 use super::redirect;
 use super::token::TokenTable;
 
@@ -21,9 +22,13 @@ use super::token::TokenTable;
 ///
 /// # Errors
 /// [`hyper::Error`]: what the client did wrong, for the log.
-pub async fn serve_connection(stream: TcpStream, tokens: Arc<TokenTable>) -> Result<(), hyper::Error> {
+pub async fn serve_connection(
+    stream: TcpStream,
+    tokens: Arc<TokenTable>,
+    crls: Arc<CrlTable>,
+) -> Result<(), hyper::Error> {
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let response = answer(&request, &tokens);
+        let response = answer(&request, &tokens, &crls);
         async move { Ok::<_, Infallible>(response) }
     });
     http1::Builder::new()
@@ -34,7 +39,7 @@ pub async fn serve_connection(stream: TcpStream, tokens: Arc<TokenTable>) -> Res
         .await
 }
 
-fn answer<B>(request: &Request<B>, tokens: &TokenTable) -> Response<Full<Bytes>> {
+fn answer<B>(request: &Request<B>, tokens: &TokenTable, crls: &CrlTable) -> Response<Full<Bytes>> {
     if let Some(token) = request.uri().path().strip_prefix(CHALLENGE_PATH) {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut refusal = text(
@@ -51,6 +56,9 @@ fn answer<B>(request: &Request<B>, tokens: &TokenTable) -> Response<Full<Bytes>>
             None => text(StatusCode::NOT_FOUND, "no such challenge is pending\n"),
         };
     }
+    if let Some(crl) = crls.answer(request) {
+        return crl;
+    }
     let location = redirect::location(request.uri(), request.headers());
     match location.and_then(|url| HeaderValue::try_from(url).ok()) {
         Some(url) => {
@@ -65,7 +73,7 @@ fn answer<B>(request: &Request<B>, tokens: &TokenTable) -> Response<Full<Bytes>>
     }
 }
 
-fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
+pub(super) fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::copy_from_slice(body.as_bytes())));
     *response.status_mut() = status;
     response.headers_mut().insert(
@@ -93,7 +101,7 @@ mod tests {
             .header("host", "www.example.com")
             .body(())
             .unwrap();
-        answer(&request, &tokens)
+        answer(&request, &tokens, &CrlTable::new())
     }
 
     #[tokio::test]

@@ -26,8 +26,12 @@ pub struct AccountRecord {
 pub struct LocalCaRecord {
     /// The root.
     pub root: CaPair,
-    /// The CA that signs end-entity certificates.
+    /// The CA that signs certificates for servers.
     pub issuing: CaPair,
+    /// The CA that signs certificates for clients, once one was needed. It keeps its key, so that its CRL is about
+    /// everything it has ever signed.
+    #[serde(default)]
+    pub clients: Option<CaPair>,
 }
 
 /// A CA's certificate and its key.

@@ -34,6 +34,9 @@ pub struct CertificateRecord {
     pub held_until: BTreeMap<String, Timestamp>,
     /// An operator wants a new one at once. Cleared by the attempt that this causes.
     pub renew_requested: bool,
+    /// That one is to be ordered whatever DNS says. Cleared by the attempt that this causes.
+    #[serde(default)]
+    pub despite_dns: bool,
 }
 
 /// Where a certificate comes from.
@@ -125,6 +128,7 @@ impl CertificateRecord {
             failing_since: None,
             held_until: BTreeMap::new(),
             renew_requested: false,
+            despite_dns: false,
         }
     }
 

@@ -250,6 +250,7 @@ async fn no_debug_form_and_no_error_shows_a_secret() {
     let local_ca = LocalCaRecord {
         root: pair("root"),
         issuing: pair("issuing"),
+        clients: None,
     };
     inventory
         .save_local_ca("internal", &local_ca, Expect::Absent)

@@ -102,9 +102,13 @@ impl AcmeIssuer {
         }
     }
 
-    /// The configured challenges, the one that failed last time at the end.
-    fn challenges(&self, certificate: &CertificateName) -> Vec<ChallengeType> {
-        let mut challenges = self.config.challenges.clone();
+    /// The challenges of `choice`, or else the configured ones, the one that failed last time at the end.
+    fn challenges(
+        &self,
+        certificate: &CertificateName,
+        choice: Option<&Vec<ChallengeType>>,
+    ) -> Vec<ChallengeType> {
+        let mut challenges = choice.unwrap_or(&self.config.challenges).clone();
         if let Some(failed) = lock(&self.failed).get(certificate) {
             challenges.sort_by_key(|kind| kind == failed);
         }

@@ -1,11 +1,16 @@
 //! Challenges: what the CA looks for, and who puts it where the CA looks.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
 
 use crate::config::ChallengeType;
-use crate::name::DnsName;
+use crate::name::{DnsName, NamePattern};
+
+/// The challenges that can prove the right to each name, in the order in which to try them. For a name that is not in
+/// here, all those that the issuer is configured for.
+pub type ChallengeChoices = BTreeMap<NamePattern, Vec<ChallengeType>>;
 
 /// One challenge of a CA (RFC 8555 §8), with everything that its answer is made of.
 #[derive(Clone, Eq, PartialEq)]

@@ -304,10 +304,7 @@ impl From<CredentialError> for IssueError {
 
 /// The challenge's name in RFC 8555 §8 and in the configuration.
 pub(super) const fn challenge_name(kind: ChallengeType) -> &'static str {
-    match kind {
-        ChallengeType::Http01 => "http-01",
-        ChallengeType::TlsAlpn01 => "tls-alpn-01",
-    }
+    kind.word()
 }
 
 fn refusal(status: u16, problem: Option<&Problem>, excerpt: &str) -> String {

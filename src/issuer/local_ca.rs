@@ -3,8 +3,14 @@
 //! Both are made when they are first needed and kept in the inventory; of two nodes that make them at once, one
 //! wins and the other takes over what won. Clients need [`root_pem`](LocalCa::root_pem) only. The issuing CA is
 //! replaced before anything it signs would outlive it, and when the permitted domains change; the root stays.
+//!
+//! Certificates for clients are signed by another CA below the root, made when the first one is asked for, or a CA bundle
+//! names this issuer: [`ClientAuthority`] is what such a bundle holds.
 
 mod authority;
+mod client;
+mod clients;
+mod crl;
 mod leaf;
 
 use std::sync::Arc;
@@ -12,8 +18,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use certgate_store::Expect;
 
+pub use self::client::{ClientRequest, ClientRequestProblem};
+pub use self::clients::{ClientAuthority, ClientCaError, IssuedClient};
+
 use self::authority::Authority;
-use crate::certificate::{Credential, CredentialPem, PrivateKey};
+use crate::certificate::{Credential, CredentialPem, Leaf, PrivateKey};
 use crate::clock::Clock;
 use crate::config::LocalCaConfig;
 use crate::inventory::{Inventory, InventoryError, LocalCaRecord};
@@ -44,23 +53,34 @@ impl LocalCa {
     /// # Errors
     /// [`IssueError::Inventory`] and [`IssueError::Signing`].
     pub async fn root_pem(&self) -> Result<String, IssueError> {
-        Ok(self.record().await?.root.certificate)
+        Ok(self.record(Wanted::Root).await?.root.certificate)
     }
 
-    /// The root and an issuing CA that can sign for the whole configured lifetime from now.
-    async fn record(&self) -> Result<LocalCaRecord, IssueError> {
+    /// What the root says of itself; nothing before it is made.
+    ///
+    /// # Errors
+    /// [`IssueError::Inventory`], and [`IssueError::Garbled`] for a damaged one.
+    pub async fn root(&self) -> Result<Option<Leaf>, IssueError> {
+        match self.inventory.local_ca(&self.name).await? {
+            Some(known) => authority::facts(&known.value.root).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The root and an issuing CA that can sign for the whole configured lifetime from now, and the CA for clients
+    /// where that is wanted.
+    async fn record(&self, wanted: Wanted) -> Result<LocalCaRecord, IssueError> {
         for _ in 1..SAVE_TRIES {
-            match self.record_once().await {
+            match self.record_once(wanted).await {
                 // Another node was faster: what it made is the CA.
-                Err(IssueError::Inventory { source })
-                    if matches!(*source, InventoryError::Conflict { .. }) => {}
+                Err(error) if is_conflict(&error) => {}
                 done => return done,
             }
         }
-        self.record_once().await
+        self.record_once(wanted).await
     }
 
-    async fn record_once(&self) -> Result<LocalCaRecord, IssueError> {
+    async fn record_once(&self, wanted: Wanted) -> Result<LocalCaRecord, IssueError> {
         let known = self.inventory.local_ca(&self.name).await?;
         let (expect, known) = match known {
             Some(known) => (Expect::Revision(known.revision), Some(known.value)),
@@ -71,7 +91,16 @@ impl LocalCa {
             config: self.config.clone(),
             now: self.clock.now(),
         };
-        let (record, changed) = off_thread(move || authority.renewed(known)).await?;
+        let work = move || {
+            let (mut record, mut changed) = authority.renewed(known)?;
+            if wanted == Wanted::Clients || record.clients.is_some() {
+                let (clients, is_new) = authority.clients(&record)?;
+                record.clients = Some(clients);
+                changed |= is_new;
+            }
+            Ok((record, changed))
+        };
+        let (record, changed) = off_thread(work).await?;
         if changed {
             self.inventory.save_local_ca(&self.name, &record, expect).await?;
         }
@@ -99,7 +128,7 @@ impl Issuer for LocalCa {
         let desired = request.desired;
         self.check_permitted(&desired.domains)?;
         request.progress.step(&desired.name, Step::Signing);
-        let record = self.record().await?;
+        let record = self.record(Wanted::Root).await?;
         let (domains, key_type) = (desired.domains.clone(), desired.key_type);
         let (now, lifetime) = (self.clock.now(), self.config.certificate_lifetime);
         let pem = off_thread(move || {
@@ -112,7 +141,17 @@ impl Issuer for LocalCa {
     }
 }
 
-/// Whether `name` is `subtree` or below it (RFC 5280 §4.2.1.10).
+/// What of a local CA is made where it is not there.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Wanted {
+    Root,
+    Clients,
+}
+
+fn is_conflict(error: &IssueError) -> bool {
+    matches!(error, IssueError::Inventory { source } if matches!(**source, InventoryError::Conflict { .. }))
+}
+
 /// Keys and signatures take long enough to hold up everything else on the thread.
 async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, IssueError> + Send + 'static,

@@ -1,6 +1,8 @@
 //! What a client's first bytes are, before TLS code sees them: the beginning of a ClientHello of a sane size, or
 //! something else that a name can be given to.
 
+use std::borrow::Cow;
+
 /// Follows a client's bytes from the first one to the header of its ClientHello. Pure; takes them in any pieces.
 #[derive(Debug, Default)]
 pub(super) struct HelloGate {
@@ -59,6 +61,36 @@ impl HelloGate {
         }
         Ok(())
     }
+}
+
+/// The handshake message that `received` begins with, out of its records; nothing when it is not all there.
+pub(super) fn message(received: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let mut payload = Cow::Borrowed(&[][..]);
+    for record in records(received) {
+        match payload.is_empty() {
+            true => payload = Cow::Borrowed(record),
+            false => payload.to_mut().extend_from_slice(record),
+        }
+        if let [_, high, middle, low, ..] = payload[..] {
+            let length = MESSAGE_HEADER + u32::from_be_bytes([0, high, middle, low]) as usize;
+            if payload.len() >= length {
+                return Some(payload);
+            }
+        }
+    }
+    None
+}
+
+/// The payloads of the handshake records at the beginning of `bytes`, as far as they are complete.
+pub(super) fn records(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let ([HANDSHAKE, _, _, high, low], rest) = bytes.split_first_chunk()? else {
+            return None;
+        };
+        let (payload, rest) = rest.split_at_checked(u16::from_be_bytes([*high, *low]).into())?;
+        bytes = rest;
+        Some(payload)
+    })
 }
 
 /// Why the first bytes are not the beginning of a ClientHello.
@@ -186,6 +218,20 @@ mod tests {
         for fragment in [1, 2, 3, 5, 100, 16_000] {
             for piece in [1, 2, 7, 4096] {
                 assert_eq!(verdict(&hello(2000, fragment), piece), Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_is_put_together_from_its_records_once_it_is_all_there() {
+        let whole = hello(2000, 16_000)[RECORD_HEADER..].to_vec();
+        for fragment in [1, 3, 100, 16_000] {
+            let records = hello(2000, fragment);
+            assert_eq!(message(&records).as_deref(), Some(&whole[..]), "{fragment}");
+            let more = [&records[..], b"what comes next"].concat();
+            assert_eq!(message(&more).as_deref(), Some(&whole[..]), "{fragment}");
+            for length in [0, 1, 5, 7, records.len() - 1] {
+                assert_eq!(message(&records[..length]), None, "{fragment}, {length}");
             }
         }
     }

@@ -7,10 +7,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::config::ListenerConfig;
-use crate::http::{TokenTable, serve_connection};
+use crate::http::{CrlTable, TokenTable, serve_connection};
 use crate::metrics::Outcome;
 use crate::record::RecordError;
-use crate::tls::{Decision, Refusal};
+use crate::tls::{Decision, Fate, Refusal};
 
 use super::copy::{End, Link};
 use super::handshake::{Established, Greeted, HandshakeError};
@@ -31,7 +31,9 @@ pub(super) async fn run(
     let config = &settings.config;
     let mut report = Report::new(config.name.clone(), shared.metrics.clone(), source, permit);
     match &settings.service {
-        Service::Http { tokens } => Box::pin(serve_http(client, config, tokens, &mut report)).await,
+        Service::Http { tokens, crls } => {
+            Box::pin(serve_http(client, config, tokens, crls, &mut report)).await;
+        }
         Service::Tls { .. } => {
             let link = Box::pin(open(client, &mut settings, &shared, &mut report)).await;
             drop(shared);
@@ -46,9 +48,11 @@ async fn serve_http(
     client: TcpStream,
     config: &ListenerConfig,
     tokens: &Arc<TokenTable>,
+    crls: &Arc<CrlTable>,
     report: &mut Report,
 ) {
-    match timeout(config.handshake_timeout, serve_connection(client, tokens.clone())).await {
+    let served = serve_connection(client, tokens.clone(), crls.clone());
+    match timeout(config.handshake_timeout, served).await {
         Ok(Ok(())) => report.ended(Outcome::Closed),
         Ok(Err(error)) => report.failed(Outcome::ClientProtocolError, &error),
         Err(_) => report.ended(Outcome::IdleTimeout),
@@ -65,7 +69,7 @@ async fn open(
     let deadline = settings.config.handshake_timeout;
     let handshake = shake_hands(&mut client, settings, shared, report);
     match timeout(deadline, handshake).await {
-        Ok(Ok(Session::Forward(session))) => forward(client, session, settings, report).await,
+        Ok(Ok(Session::Forward(session))) => forward(client, session, settings, shared, report).await,
         Ok(Ok(Session::Challenge(mut session))) => {
             report.ended(Outcome::Challenge);
             let mut last_words = session.unsent;
@@ -99,9 +103,13 @@ async fn shake_hands(
     shared: &Shared,
     report: &mut Report,
 ) -> Result<Session, HandshakeError> {
-    let greeted = Greeted::read(client).await?;
+    let unacceptable = |hello: &[u8]| shared.tallies.note(hello, Fate::Unacceptable);
+    let greeted = Greeted::read(client, unacceptable).await?;
     // A handshake begins here. Whoever connected early and waited must not get what held at that time.
     *settings = shared.settings.load_full();
+    if shared.is_gone() {
+        return Err(HandshakeError::Refused(Refusal::ListenerGone));
+    }
     let Service::Tls { tls, .. } = &settings.service else {
         return Err(HandshakeError::Refused(Refusal::NothingPublished));
     };
@@ -110,6 +118,9 @@ async fn shake_hands(
         report.greeted(hello.server_name());
         tls.decide_loaded(&hello).await
     };
+    if let Some(fate) = Fate::of(&decision) {
+        shared.tallies.note(greeted.received(), fate);
+    }
     match decision {
         Decision::Challenge(challenge) => {
             let session = greeted.finish(client, challenge, None).await?;
@@ -136,6 +147,7 @@ async fn forward(
     client: TcpStream,
     established: Established,
     settings: &ListenerSettings,
+    shared: &Shared,
     report: &mut Report,
 ) -> Option<Box<Link>> {
     let ListenerSettings { config, service } = settings;
@@ -146,7 +158,8 @@ async fn forward(
     match server_group.connect(config.connect_timeout).await {
         Ok(connected) => {
             report.forwarded_to(connected.server.address().clone());
-            Some(Link::new(client, established, Peer::new(connected.stream)))
+            let backend = Peer::new(connected.stream);
+            Some(Link::new(client, established, backend, &shared.admissions))
         }
         Err(error) => {
             // The client sees a reset, as it would if it had come to the backend itself. A `close_notify` would
@@ -178,6 +191,10 @@ async fn close(mut link: Box<Link>, end: End, report: &mut Report) {
         End::ClientReset(error) => report.failed(Outcome::ClientReset, &error),
         End::ClientTruncated => report.ended(Outcome::ClientTruncated),
         End::IdleTimeout => report.ended(Outcome::IdleTimeout),
+        End::NoLongerAdmitted(reason) => {
+            report.failed(Outcome::NoLongerAdmitted, &reason);
+            part_from_client(link, Some(RecordError::NoLongerAdmitted)).await;
+        }
     }
 }
 

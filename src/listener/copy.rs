@@ -9,6 +9,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,7 +18,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::record::{RecordError, Session};
+use crate::tls::RejectionReason;
 
+use super::admitted::{Admissions, Admitted};
 use super::handshake::Established;
 use super::linger::Peer;
 use super::report::Report;
@@ -29,6 +32,7 @@ pub(super) struct Link {
     client: Peer,
     session: Box<Session>,
     backend: Peer,
+    admitted: Admitted,
     /// The beginning of a record whose rest has not come; before the first turn, all that came with the handshake.
     received: Vec<u8>,
     /// Plaintext on its way up.
@@ -37,8 +41,6 @@ pub(super) struct Link {
     downward: Held,
     /// The session's tickets, which are the first thing to be said but wait for company.
     tickets: Vec<u8>,
-    /// The client had said at once that it will send no more.
-    is_last: bool,
     /// Why the backend takes no more.
     refusal: Option<io::Error>,
     /// The backend's connection broke after what has been read.
@@ -46,16 +48,21 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(client: Peer, established: Established, backend: Peer) -> Box<Self> {
+    pub(super) fn new(
+        client: Peer,
+        established: Established,
+        backend: Peer,
+        open: &Arc<Admissions>,
+    ) -> Box<Self> {
         Box::new(Self {
             client,
             session: established.session,
             backend,
+            admitted: open.admit(established.certificates),
             received: established.received,
-            upward: Held::from(established.plaintext),
+            upward: Held::default(),
             downward: Held::default(),
             tickets: established.unsent,
-            is_last: established.is_last,
             refusal: None,
             reset: None,
         })
@@ -64,13 +71,8 @@ impl Link {
     /// Copies until both directions have ended, or the connection has.
     pub(super) async fn copy(&mut self, idle_timeout: Duration, report: &mut Report) -> End {
         let mut idle = pin!(sleep(idle_timeout.min(DOZE)));
-        report.received(self.upward.rest().len());
         let mut copying = Copying {
-            upward: if self.is_last {
-                Direction::Ending
-            } else {
-                Direction::Open
-            },
+            upward: Direction::Open,
             downward: Direction::Open,
             has_unread: !self.received.is_empty(),
             link: self,
@@ -78,6 +80,7 @@ impl Link {
             idle_timeout,
             last_byte: Instant::now(),
             is_dozing: false,
+            is_known: false,
         };
         poll_fn(|cx| copying.poll(idle.as_mut(), cx)).await
     }
@@ -116,6 +119,8 @@ pub(super) enum End {
     Closed,
     /// No byte in either direction for too long.
     IdleTimeout,
+    /// What let the client in does so no more. The backend may not see that as an end.
+    NoLongerAdmitted(RejectionReason),
 }
 
 /// How far a direction is.
@@ -139,10 +144,19 @@ struct Copying<'a> {
     idle_timeout: Duration,
     last_byte: Instant,
     is_dozing: bool,
+    /// Whoever may dismiss the connection knows the task to wake.
+    is_known: bool,
 }
 
 impl Copying<'_> {
     fn poll(&mut self, mut idle: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<End> {
+        let dismissal = match std::mem::replace(&mut self.is_known, true) {
+            true => self.link.admitted.admission.dismissal(),
+            false => self.link.admitted.admission.dismissal_or_wake(cx),
+        };
+        if let Some(reason) = dismissal {
+            return Poll::Ready(End::NoLongerAdmitted(reason));
+        }
         for turn in 0..TURNS {
             let up = self.turn_up(cx);
             let down = self.turn_down(cx);

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use rustls::pki_types::CertificateDer;
 use rustls::server::{Accepted, AcceptedAlert, Acceptor, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
 use rustls::{AlertDescription, CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion, ServerConfig};
@@ -25,18 +26,42 @@ pub(super) struct Greeted {
 }
 
 impl Greeted {
-    /// Reads the ClientHello. What is held until then is bounded by the largest one allowed.
-    pub(super) async fn read(client: &mut TcpStream) -> Result<Self, HandshakeError> {
+    /// Reads the ClientHello. What is held until then is bounded by the largest one allowed. One that rustls does not
+    /// take is given to `unacceptable`.
+    pub(super) async fn read(
+        client: &mut TcpStream,
+        unacceptable: impl FnOnce(&[u8]),
+    ) -> Result<Self, HandshakeError> {
         let mut gate = HelloGate::default();
         let mut acceptor = Acceptor::default();
         let mut received = Vec::new();
         loop {
             let new = receive(client, &mut received).await?;
             gate.push(&received[new..])?;
-            if let Some(accepted) = feed(&mut acceptor, &received[new..])? {
-                return Ok(Self { accepted, received });
+            match feed(&mut acceptor, &received[new..]) {
+                Ok(Some(accepted)) => return Ok(Self { accepted, received }),
+                Ok(None) => {}
+                Err(error) => {
+                    unacceptable(&received);
+                    return Err(error);
+                }
             }
         }
+    }
+
+    /// Takes `hello` for all that a client has sent.
+    pub(super) fn with(hello: Vec<u8>) -> Result<Self, HandshakeError> {
+        HelloGate::default().push(&hello)?;
+        let accepted = feed(&mut Acceptor::default(), &hello)?;
+        Ok(Self {
+            accepted: accepted.ok_or(HandshakeError::Abandoned)?,
+            received: hello,
+        })
+    }
+
+    /// All that the client has sent.
+    pub(super) fn received(&self) -> &[u8] {
+        &self.received
     }
 
     /// Completes the handshake with the configuration for this client, and the certificate unless `config` has its
@@ -47,18 +72,7 @@ impl Greeted {
         config: Arc<ServerConfig>,
         chosen: Option<&Chosen>,
     ) -> Result<Established, HandshakeError> {
-        // The ClientHello is read once more: there is no other way to a connection without buffers.
-        let tls = UnbufferedServerConnection::new(config).map_err(|error| HandshakeError::Tls {
-            error,
-            alert: alert_record(AlertDescription::InternalError).into(),
-        })?;
-        let mut handshake = Handshake {
-            tls,
-            received: self.received,
-            unsent: Vec::new(),
-            plaintext: Vec::new(),
-            is_last: false,
-        };
+        let mut handshake = self.begin(config)?;
         loop {
             let is_complete = match chosen {
                 Some(chosen) => chosen.during(|| handshake.advance())?,
@@ -73,18 +87,31 @@ impl Greeted {
             receive(client, &mut handshake.received).await?;
         }
     }
+
+    /// The handshake before its first step.
+    pub(super) fn begin(self, config: Arc<ServerConfig>) -> Result<Handshake, HandshakeError> {
+        // The ClientHello is read once more: there is no other way to a connection without buffers.
+        let tls = UnbufferedServerConnection::new(config).map_err(|error| HandshakeError::Tls {
+            error,
+            alert: alert_record(AlertDescription::InternalError).into(),
+        })?;
+        Ok(Handshake {
+            tls,
+            received: self.received,
+            shown: 0,
+            unsent: Vec::new(),
+        })
+    }
 }
 
 /// A session, and what has come with the end of its handshake.
 pub(super) struct Established {
     pub(super) session: Box<Session>,
     pub(super) negotiated: Negotiated,
+    /// What the client has shown, its own certificate first.
+    pub(super) certificates: Box<[CertificateDer<'static>]>,
     /// Records that have not been looked at yet.
     pub(super) received: Vec<u8>,
-    /// The client's first data, if it came with the end of the handshake.
-    pub(super) plaintext: Vec<u8>,
-    /// Whether the client will send no more.
-    pub(super) is_last: bool,
     /// Session tickets; they can wait for the first data that goes the same way.
     pub(super) unsent: Vec<u8>,
 }
@@ -99,43 +126,62 @@ pub(super) struct Negotiated {
 }
 
 /// Between the ClientHello and the session.
-struct Handshake {
-    tls: UnbufferedServerConnection,
+pub(super) struct Handshake {
+    pub(super) tls: UnbufferedServerConnection,
     received: Vec<u8>,
-    unsent: Vec<u8>,
-    plaintext: Vec<u8>,
-    is_last: bool,
+    /// So much of it rustls may look at: whole records, and none after the last one of the handshake.
+    shown: usize,
+    pub(super) unsent: Vec<u8>,
 }
 
 impl Handshake {
     /// Takes in what was received, as far as it goes; true when the handshake is complete.
-    fn advance(&mut self) -> Result<bool, HandshakeError> {
+    pub(super) fn advance(&mut self) -> Result<bool, HandshakeError> {
         loop {
-            let UnbufferedStatus { mut discard, state } = self.tls.process_tls_records(&mut self.received);
+            let UnbufferedStatus { discard, state } =
+                self.tls.process_tls_records(&mut self.received[..self.shown]);
             let mut next = None;
             match state {
                 Ok(ConnectionState::EncodeTlsData(message)) => encode(message, &mut self.unsent),
                 Ok(ConnectionState::TransmitTlsData(message)) => message.done(),
-                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                    while let Some(record) = traffic.next_record() {
-                        let record = record.map_err(without_alert)?;
-                        discard += record.discard;
-                        self.plaintext.extend_from_slice(record.payload);
-                    }
-                }
-                Ok(ConnectionState::PeerClosed) => self.is_last = true,
                 Ok(ConnectionState::BlockedHandshake) => next = Some(Ok(false)),
                 Ok(ConnectionState::WriteTraffic(_)) => next = Some(Ok(true)),
-                Ok(ConnectionState::Closed) => next = Some(Err(HandshakeError::Abandoned)),
+                Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
+                    next = Some(Err(HandshakeError::Abandoned));
+                }
                 // Early data is not accepted, and there is nothing else.
                 Ok(_) => next = Some(Err(without_alert(rustls::Error::HandshakeNotComplete))),
                 Err(error) => return Err(self.failed(error)),
             }
             self.received.drain(..discard);
-            if let Some(next) = next {
-                return next;
+            self.shown -= discard;
+            match next {
+                Some(Ok(false)) if self.show_more() => {}
+                Some(next) => return next,
+                None => {}
             }
         }
+    }
+
+    /// Lets rustls look at one more record, if there is one. What follows the handshake is not for it: our own records
+    /// have their own answers to what clients do.
+    fn show_more(&mut self) -> bool {
+        let unseen = &self.received[self.shown..];
+        let whole = match unseen {
+            [] => return false,
+            // RFC 8446 §5.1 and §5.2; what is no record, rustls refuses at once.
+            [20..=23, 3, _, high, low, rest @ ..] => {
+                let length = usize::from(u16::from_be_bytes([*high, *low]));
+                if length <= LARGEST_RECORD && rest.len() < length {
+                    return false;
+                }
+                unseen.len().min(5 + length)
+            }
+            [20..=23] | [20..=23, 3, ..] => return false,
+            _ => unseen.len(),
+        };
+        self.shown += whole;
+        true
     }
 
     /// Whether what is left to be said is only tickets: in TLS 1.3 the server's part of the handshake ends before the
@@ -164,12 +210,13 @@ impl Handshake {
             group: tls.negotiated_key_exchange_group().map(|group| group.name()),
             resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
         };
+        let shown = tls.peer_certificates().unwrap_or_default();
+        let shown = shown.iter().map(|certificate| certificate.clone().into_owned());
         Ok(Established {
+            certificates: shown.collect(),
             session: Box::new(Session::new(self.tls).map_err(without_alert)?),
             negotiated,
             received: self.received,
-            plaintext: self.plaintext,
-            is_last: self.is_last,
             unsent: self.unsent,
         })
     }
@@ -180,7 +227,11 @@ impl Handshake {
         // No further: it would look at the record that failed once more, and fail once more.
         while self.tls.wants_write() {
             // It remembers places in what was received, so it has to see that again.
-            match self.tls.process_tls_records(&mut self.received).state {
+            match self
+                .tls
+                .process_tls_records(&mut self.received[..self.shown])
+                .state
+            {
                 Ok(ConnectionState::EncodeTlsData(message)) => encode(message, &mut alert),
                 _ => break,
             }
@@ -303,6 +354,8 @@ fn without_alert(error: rustls::Error) -> HandshakeError {
     }
 }
 
+/// Of a record's payload with all that protects it (RFC 5246 §6.2.3).
+const LARGEST_RECORD: usize = (1 << 14) + 2048;
 /// Read at once; a handshake is rarely more.
 const CHUNK: usize = 4096;
 const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\

@@ -2,16 +2,19 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 
 use crate::backend::ServerGroup;
 use crate::config::ListenerConfig;
-use crate::http::TokenTable;
+use crate::http::{CrlTable, TokenTable};
 use crate::metrics::{Limit, ListenerMetrics};
-use crate::tls::ServerTls;
+use crate::tls::{Counts, ServerTls};
+
+use super::admitted::{Admission, Admissions};
+use super::tallies::Tallies;
 
 /// A listener that accepts connections. When dropped it stops accepting; what is open goes on to its end.
 #[derive(Debug)]
@@ -26,12 +29,16 @@ impl RunningListener {
         local_addr: SocketAddr,
         settings: ListenerSettings,
         metrics: Arc<ListenerMetrics>,
+        workers: usize,
     ) -> (Self, Arc<Shared>) {
         let shared = Arc::new(Shared {
             settings: ArcSwap::from_pointee(settings),
             metrics,
+            tallies: Tallies::new(workers),
             open: AtomicUsize::new(0),
+            admissions: Arc::default(),
             accepting: AtomicUsize::new(0),
+            is_gone: AtomicBool::new(false),
             fewer: Notify::new(),
         });
         let running = Self {
@@ -57,9 +64,28 @@ impl RunningListener {
         self.shared.settings.store(Arc::new(settings));
     }
 
+    /// Those whose handshake has not begun are treated by what `successor` treats its clients by; without one they are
+    /// refused. For a listener that accepts no more because it was changed: nobody who waits gets what held before.
+    pub fn succeeded_by(&self, successor: Option<Arc<ListenerSettings>>) {
+        self.shared.is_gone.store(successor.is_none(), Ordering::Release);
+        if let Some(settings) = successor {
+            self.shared.settings.store(settings);
+        }
+    }
+
     /// Connections that are open.
     pub fn connections(&self) -> usize {
         self.shared.open.load(Ordering::Acquire)
+    }
+
+    /// What the clients of the latest handshakes offered.
+    pub fn hellos(&self) -> Counts {
+        self.shared.tallies.counts()
+    }
+
+    /// The connections that are open and past their handshake.
+    pub fn admissions(&self) -> Vec<Arc<Admission>> {
+        self.shared.admissions.all()
     }
 
     /// Accepts what the system has queued already, then no more, and gives up the address. Open connections go on.
@@ -124,10 +150,12 @@ pub struct ListenerSettings {
 /// What a listener speaks, with what it needs for that.
 #[derive(Clone, Debug)]
 pub enum Service {
-    /// Plain HTTP: challenges and redirects.
+    /// Plain HTTP: challenges, CRLs and redirects.
     Http {
         /// The challenges that are pending.
         tokens: Arc<TokenTable>,
+        /// The CRLs of the gateway's own CAs.
+        crls: Arc<CrlTable>,
     },
     /// TLS, ended here.
     Tls {
@@ -151,12 +179,20 @@ pub(super) enum Stage {
 pub(super) struct Shared {
     pub(super) settings: ArcSwap<ListenerSettings>,
     pub(super) metrics: Arc<ListenerMetrics>,
+    pub(super) tallies: Tallies,
     open: AtomicUsize,
+    pub(super) admissions: Arc<Admissions>,
     accepting: AtomicUsize,
+    is_gone: AtomicBool,
     fewer: Notify,
 }
 
 impl Shared {
+    /// Whether no handshake may begin any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire)
+    }
+
     /// A place for one connection, or the limit that leaves none.
     pub(super) fn admit(self: &Arc<Self>, limit: Option<usize>) -> Result<Permit, Limit> {
         let before = self.open.fetch_add(1, Ordering::AcqRel);

@@ -12,9 +12,9 @@ use tokio::time::interval;
 use crate::config::ListenerConfig;
 use crate::metrics::Metrics;
 
-use super::accept;
 use super::bind::{BoundListener, ListenerError};
 use super::running::{ListenerSettings, RunningListener};
+use super::{accept, tallies};
 
 /// Threads with a single-threaded runtime each. When dropped, every connection on them is cut and they end.
 #[derive(Debug)]
@@ -67,7 +67,8 @@ impl Workers {
         metrics: &Metrics,
     ) -> RunningListener {
         let metrics = metrics.listener(&settings.config.name);
-        let (running, shared) = RunningListener::new(bound.local_addr(), settings, metrics);
+        let (running, shared) =
+            RunningListener::new(bound.local_addr(), settings, metrics, self.workers.len());
         for (worker, socket) in self.workers.iter().zip(bound.into_sockets()) {
             let accepting = shared.accepting();
             let stage = running.stage();
@@ -98,6 +99,7 @@ impl Worker {
         let thread = std::thread::Builder::new()
             .name(format!("worker-{position}"))
             .spawn(move || {
+                tallies::work_as(position);
                 runtime.spawn(heartbeat());
                 // Either way the worker's time is over.
                 let _ = runtime.block_on(stopped);

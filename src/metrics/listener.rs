@@ -145,6 +145,8 @@ pub enum Outcome {
     IdleTimeout,
     /// Closed at accept because of a limit.
     Limited,
+    /// What let the client in does so no more: see `certgate listener recheck`.
+    NoLongerAdmitted,
     /// Neither TLS nor anything else that is known.
     NotTls,
     /// A request in plain HTTP on a TLS port.
@@ -161,7 +163,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every one, in the order of their discriminants.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::BackendReset,
         Self::BackendUnavailable,
         Self::Challenge,
@@ -175,6 +177,7 @@ impl Outcome {
         Self::HelloTooLarge,
         Self::IdleTimeout,
         Self::Limited,
+        Self::NoLongerAdmitted,
         Self::NotTls,
         Self::PlainHttp,
         Self::ProxyHeader,
@@ -199,6 +202,7 @@ impl Outcome {
             Self::HelloTooLarge => "hello_too_large",
             Self::IdleTimeout => "idle_timeout",
             Self::Limited => "limited",
+            Self::NoLongerAdmitted => "no_longer_admitted",
             Self::NotTls => "not_tls",
             Self::PlainHttp => "plain_http",
             Self::ProxyHeader => "proxy_header",
@@ -212,7 +216,12 @@ impl Outcome {
     pub fn side(self) -> &'static str {
         match self {
             Self::BackendReset | Self::BackendUnavailable => "backend",
-            Self::Challenge | Self::IdleTimeout | Self::Limited | Self::Refused | Self::Shutdown => "gateway",
+            Self::Challenge
+            | Self::IdleTimeout
+            | Self::Limited
+            | Self::NoLongerAdmitted
+            | Self::Refused
+            | Self::Shutdown => "gateway",
             _ => "client",
         }
     }

@@ -62,6 +62,9 @@ impl PublishedChallenges {
 impl ChallengeSolver for PublishedChallenges {
     async fn present(&self, challenge: &Challenge) -> Result<(), SolveError> {
         match challenge.kind {
+            ChallengeType::Dns01 => Err(SolveError {
+                reason: "dns-01 is answered by the name's zone, and no listener can".to_owned(),
+            }),
             ChallengeType::Http01 => {
                 self.http.insert(&challenge.token, &challenge.key_authorization);
                 Ok(())
@@ -78,6 +81,7 @@ impl ChallengeSolver for PublishedChallenges {
 
     async fn clear(&self, challenge: &Challenge) {
         match challenge.kind {
+            ChallengeType::Dns01 => {}
             ChallengeType::Http01 => self.http.remove(&challenge.token),
             ChallengeType::TlsAlpn01 => {
                 let mut claims = self.claims();

@@ -23,6 +23,9 @@ pub enum RecordError {
         /// Of its payload.
         bytes: usize,
     },
+    /// What let the client in does so no more.
+    #[error("the client is no longer admitted")]
+    NoLongerAdmitted,
     /// A handshake after the handshake (TLS 1.2); it is never granted.
     #[error("the client tried to renegotiate")]
     Renegotiation,
@@ -49,6 +52,7 @@ impl RecordError {
             Self::BadRecordMac => (FATAL, Alert::BadRecordMac),
             Self::KeyExhausted => (FATAL, Alert::InternalError),
             Self::Malformed => (FATAL, Alert::DecodeError),
+            Self::NoLongerAdmitted => (FATAL, Alert::AccessDenied),
             Self::Overflow { .. } => (FATAL, Alert::RecordOverflow),
             // By RFC 5246 §7.2.2 never fatal; the connection ends nevertheless.
             Self::Renegotiation => (WARNING, Alert::NoRenegotiation),

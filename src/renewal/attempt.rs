@@ -16,7 +16,7 @@ use crate::cause::with_causes;
 use crate::certificate::{CertificateName, CredentialPem, DesiredCertificate};
 use crate::clock::Clock;
 use crate::inventory::{CertificateRecord, Inventory, InventoryError, Versioned};
-use crate::issuer::{FailureClass, IssueError, IssueRequest, Progress, Step};
+use crate::issuer::{ChallengeChoices, FailureClass, IssueError, IssueRequest, Progress, Step};
 use crate::renewal::agenda::Desired;
 use crate::renewal::event::{Event, EventKind};
 use crate::renewal::gate::{DnsGate, DnsVerdict};
@@ -135,14 +135,33 @@ impl Attempts {
         if reason == Reason::Asking {
             return self.ask(lease, record, expect).await;
         }
-        if let DnsVerdict::No { reason, remedy } = self.ask_dns(certificate, &next.issuer).await {
-            let blocked = outcome::blocked(record, digest, reason, remedy, self.clock.now(), self.jitter);
-            self.inventory
-                .save_certificate(&blocked, expect, Some(lease))
-                .await?;
-            self.tell_state(&blocked, &next.issuer);
-            return Ok(());
-        }
+        let challenges = match self.ask_dns(certificate, &next.issuer).await {
+            DnsVerdict::Go { challenges } => challenges,
+            DnsVerdict::No { reason, .. } if record.despite_dns => {
+                tracing::warn!(certificate = %certificate.name, reason, "ordered all the same: an operator asked for it");
+                ChallengeChoices::new()
+            }
+            DnsVerdict::No {
+                reason,
+                remedy,
+                until,
+            } => {
+                let blocked = outcome::blocked(
+                    record,
+                    digest,
+                    reason,
+                    remedy,
+                    until,
+                    self.clock.now(),
+                    self.jitter,
+                );
+                self.inventory
+                    .save_certificate(&blocked, expect, Some(lease))
+                    .await?;
+                self.tell_state(&blocked, &next.issuer);
+                return Ok(());
+            }
+        };
         let obtaining = outcome::obtaining(record, digest, self.clock.now());
         self.inventory
             .save_certificate(&obtaining, expect, Some(lease))
@@ -155,7 +174,8 @@ impl Attempts {
             },
         );
         let replaced = self.replaced(&certificate.name, &obtaining, &next.issuer).await;
-        match self.issue(lease, desired, &next.issuer, replaced.as_ref()).await {
+        let issued = self.issue(lease, desired, &next.issuer, replaced.as_ref(), &challenges);
+        match issued.await {
             Ok(pem) => self.install(lease, desired, &next.issuer, &pem).await,
             Err(failure) => self.record_failure(lease, desired, &failure).await,
         }
@@ -208,6 +228,7 @@ impl Attempts {
                 self.limits.dns_deadline.as_secs()
             ),
             remedy: Vec::new(),
+            until: None,
         })
     }
 
@@ -232,6 +253,7 @@ impl Attempts {
         desired: &Desired,
         issuer: &str,
         replaces: Option<&CertificateDer<'static>>,
+        challenges: &ChallengeChoices,
     ) -> Result<CredentialPem, Failure> {
         let failure = |error: String, class| Failure {
             issuer: issuer.to_owned(),
@@ -247,6 +269,7 @@ impl Attempts {
             desired: &desired.certificate,
             lease,
             replaces,
+            challenges,
             progress: self,
         };
         // A panic in there is a failed attempt like another: the state is written, and the next one waits.

@@ -3,6 +3,8 @@
 use async_trait::async_trait;
 
 use crate::certificate::DesiredCertificate;
+use crate::clock::Timestamp;
+use crate::issuer::ChallengeChoices;
 
 /// Says whether an order can succeed as far as DNS goes, so that none is spent where it cannot.
 #[async_trait]
@@ -15,12 +17,17 @@ pub trait DnsGate: Send + Sync {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum DnsVerdict {
     /// Order.
-    Go,
+    Go {
+        /// The challenges that can work.
+        challenges: ChallengeChoices,
+    },
     /// Do not.
     No {
         /// What DNS says.
         reason: String,
         /// The records to add or change, in zone-file form.
         remedy: Vec<String>,
+        /// When it will be as it should by itself, where that is known.
+        until: Option<Timestamp>,
     },
 }

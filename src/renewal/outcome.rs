@@ -59,6 +59,7 @@ pub(super) fn obtained(
         failures: 0,
         failing_since: None,
         renew_requested: false,
+        despite_dns: false,
         ..record
     }
 }
@@ -96,6 +97,7 @@ pub(super) fn failed(
     CertificateRecord {
         pursued: desired.digest.clone(),
         renew_requested: false,
+        despite_dns: false,
         ..record
     }
 }
@@ -107,6 +109,7 @@ pub(super) fn blocked(
     digest: &str,
     reason: String,
     remedy: Vec<String>,
+    until: Option<Timestamp>,
     now: Timestamp,
     jitter: Jitter,
 ) -> CertificateRecord {
@@ -118,6 +121,7 @@ pub(super) fn blocked(
     let abandoned = record
         .failing_since
         .filter(|since| now.since(*since) >= ABANDONED);
+    let next_check = now + back_off::after_dns_check(checks, validity(&record, now), fraction);
     record.state = CertificateState::Blocked {
         reason: match abandoned {
             Some(since) => format!(
@@ -127,7 +131,10 @@ pub(super) fn blocked(
         },
         remedy,
         checks,
-        next_check: now + back_off::after_dns_check(checks, validity(&record, now), fraction),
+        // Before, it would be the same.
+        next_check: until.map_or(next_check, |until| {
+            until.clamp(now + SHORTEST_MEMORY, now + LONGEST_MEMORY)
+        }),
     };
     CertificateRecord {
         pursued: digest.to_owned(),
@@ -169,6 +176,9 @@ pub(super) fn settled(record: CertificateRecord) -> CertificateRecord {
 
 /// A name that fails for so long and leads elsewhere has been given up by its owner.
 const ABANDONED: Duration = Duration::from_secs(3 * 86_400);
+/// How long resolvers may remember a record is told by the record, so it can be anything.
+const SHORTEST_MEMORY: Duration = Duration::from_secs(10);
+const LONGEST_MEMORY: Duration = Duration::from_secs(3600);
 
 fn validity(record: &CertificateRecord, now: Timestamp) -> Option<Validity> {
     record.current.as_ref().map(|current| Validity::of(current, now))

@@ -6,21 +6,40 @@ use std::sync::Arc;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::client_auth::{self, Place, RejectionReason, Verdict};
+use super::client_auth::{self, Place, Verdict};
+use super::selection::MatchedBy;
+use super::table::Candidate;
 
 /// The certificate that a client is served. rustls asks for it in the midst of the handshake, when it could not be
 /// looked up once more: meanwhile another may have been published, or it may have left the cache.
 #[derive(Clone, Debug)]
 pub struct Chosen {
-    pub(super) key: Arc<CertifiedKey>,
+    pub(super) candidate: Arc<Candidate>,
+    pub(super) by: MatchedBy,
+    pub(super) is_verifiable: bool,
     /// Where the client is asked for a certificate, what became of that.
     pub(super) client: Option<Arc<Place>>,
 }
 
 impl Chosen {
+    /// The certificate.
+    pub fn candidate(&self) -> &Candidate {
+        &self.candidate
+    }
+
+    /// What led to it.
+    pub fn by(&self) -> MatchedBy {
+        self.by
+    }
+
+    /// Whether the client says that it can verify it; if not, it can verify none that there are for the name.
+    pub fn is_verifiable(&self) -> bool {
+        self.is_verifiable
+    }
+
     /// Runs a step of the handshake, in which rustls gets this certificate when it asks for one.
     pub fn during<T>(&self, step: impl FnOnce() -> T) -> T {
-        let before = CHOSEN.replace(Some(self.key.clone()));
+        let before = CHOSEN.replace(Some(self.candidate.credential().certified_key().clone()));
         let _restored = Restored(before);
         match &self.client {
             Some(place) => client_auth::noting(place, step),
@@ -33,12 +52,9 @@ impl Chosen {
     pub fn verdict(&self, error: Option<&rustls::Error>) -> Option<Verdict> {
         let place = self.client.as_ref()?;
         let none_shown = || matches!(error, None | Some(rustls::Error::NoCertificatesPresented));
-        place.verdict().or_else(|| {
-            none_shown().then_some(Verdict::Rejected {
-                reason: RejectionReason::NoCertificate,
-                claimed: None,
-            })
-        })
+        place
+            .verdict()
+            .or_else(|| none_shown().then(Verdict::of_no_certificate))
     }
 }
 

@@ -45,6 +45,14 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// That of a client that shows none.
+    pub(super) fn of_no_certificate() -> Self {
+        Self::Rejected {
+            reason: RejectionReason::NoCertificate,
+            claimed: None,
+        }
+    }
+
     /// What the certificate says; proven only when it was verified.
     pub fn identity(&self) -> Option<&Arc<ClientIdentity>> {
         match self {
@@ -111,6 +119,11 @@ impl ClientVerifier {
             // They must fit into a message with others; without them a client chooses by itself.
             hints: if size <= MAX_HINTS { hints } else { Vec::new() },
         }
+    }
+
+    /// Whether verdicts count.
+    pub(super) fn enforces(&self) -> bool {
+        self.enforce
     }
 
     /// What `verified` means for a client whose `certificate` it is about.

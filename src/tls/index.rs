@@ -122,23 +122,23 @@ impl NameIndex {
 
     /// The candidates that hold `name` itself, the preferred one first. `name` is in lower case. `None` when there may
     /// be others in the store.
-    pub(super) fn exact<'t>(&'t self, name: &'t str) -> Option<impl Iterator<Item = &'t Candidate>> {
+    pub(super) fn exact<'t>(&'t self, name: &'t str) -> Option<impl Iterator<Item = &'t Arc<Candidate>>> {
         self.find(false, name)
     }
 
     /// The candidates that hold a wildcard for `name`, in the same way.
-    pub(super) fn wildcard<'t>(&'t self, name: &'t str) -> Option<impl Iterator<Item = &'t Candidate>> {
+    pub(super) fn wildcard<'t>(&'t self, name: &'t str) -> Option<impl Iterator<Item = &'t Arc<Candidate>>> {
         self.find(true, parent(name))
     }
 
-    fn find<'t>(&'t self, wildcard: bool, base: &'t str) -> Option<impl Iterator<Item = &'t Candidate>> {
-        let holds = move |candidate: &&Candidate| {
+    fn find<'t>(&'t self, wildcard: bool, base: &'t str) -> Option<impl Iterator<Item = &'t Arc<Candidate>>> {
+        let holds = move |candidate: &&Arc<Candidate>| {
             let mut names = candidate.credential.leaf().names.iter();
             names.any(|pattern| pattern.is_wildcard() == wildcard && pattern.base().as_str() == base)
         };
         let hash = self.hash(wildcard, base);
         let is_known = base.is_empty() || self.is_complete(hash);
-        is_known.then(|| self.candidates(hash).iter().map(Arc::as_ref).filter(holds))
+        is_known.then(|| self.candidates(hash).iter().filter(holds))
     }
 
     fn is_complete(&self, hash: u64) -> bool {
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(index.exact("b.example").unwrap().count(), 0);
         index.insert(&b);
         let found: Vec<_> = index.exact("b.example").unwrap().collect();
-        assert!(matches!(found[..], [only] if std::ptr::eq(only, b.as_ref())));
+        assert!(matches!(found[..], [only] if Arc::ptr_eq(only, &b)));
         index.remove(&b);
         assert!(matches!(index.candidates(hash), [left] if Arc::ptr_eq(left, &a)));
     }

@@ -1,12 +1,13 @@
 //! Which certificate a client is served: a pure function of the table, the listener and the ClientHello.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use rustls::server::ClientHello;
 use rustls::{CipherSuite, NamedGroup, SignatureScheme};
 
 use super::table::{Candidate, CertificateTable, KeyKind, Lookup};
-use crate::certificate::{CertificateName, Credential, KeyType};
+use crate::certificate::{CertificateName, KeyType};
 use crate::config::{CertificateSelector, UnknownSni};
 
 /// The part of the published certificates that a listener serves.
@@ -59,20 +60,22 @@ impl Selection {
         self.all || self.named.contains(name) || self.directories.iter().any(within)
     }
 
-    /// What has to be in a table for the default to be.
-    pub fn default_lookup(&self) -> Option<Lookup> {
-        self.default.as_ref().map(|default| match default {
+    /// What has to be in a table for the default to be, with each kind of key.
+    pub fn default_lookups(&self) -> impl Iterator<Item = Lookup> {
+        let default = self.default.as_ref().map(|default| match default {
             CertificateSelector::All => Lookup::First("".into()),
             CertificateSelector::Directory(prefix) => Lookup::First(prefix.as_str().into()),
             CertificateSelector::Named(name) => Lookup::Entry(name.clone()),
-        })
+        });
+        let companion = self.companion.clone().map(Lookup::Entry);
+        default.into_iter().chain(companion)
     }
 
     /// The default's credentials; or what the table has to be given before it can tell.
     pub(super) fn default<'t>(
         &self,
         table: &'t CertificateTable,
-    ) -> Result<impl Iterator<Item = &'t Candidate>, Lookup> {
+    ) -> Result<impl Iterator<Item = &'t Arc<Candidate>>, Lookup> {
         let first = |prefix: &str| {
             table
                 .first_entry(prefix)
@@ -88,7 +91,7 @@ impl Selection {
             None => &[],
         };
         let companion = self.companion.as_ref().map_or(&[][..], |name| table.entry(name));
-        Ok(entry.iter().chain(companion).map(AsRef::as_ref))
+        Ok(entry.iter().chain(companion))
     }
 }
 
@@ -121,12 +124,12 @@ impl<'a> From<&'a ClientHello<'a>> for ClientOffer<'a> {
 pub enum Choice<'t> {
     /// This certificate.
     Certificate {
-        /// Its entry in the table.
-        name: &'t CertificateName,
-        /// Chain and key.
-        credential: &'t Credential,
+        /// Its entry in the table, chain and key.
+        candidate: &'t Arc<Candidate>,
         /// Why this one.
         by: MatchedBy,
+        /// Whether the client says that it can verify it.
+        is_verifiable: bool,
     },
     /// That cannot be told before the table has been given this.
     Missing(Lookup),
@@ -152,7 +155,7 @@ pub enum MatchedBy {
 /// RSA, then the one that is valid longest, then by the entry's name. If the client can verify none, the first is
 /// chosen all the same, and the handshake says to the client what was missing.
 pub fn select<'t>(table: &'t CertificateTable, selection: &Selection, offer: &ClientOffer<'t>) -> Choice<'t> {
-    let served = |candidate: &&Candidate| selection.contains(&candidate.certificate);
+    let served = |candidate: &&Arc<Candidate>| selection.contains(candidate.certificate());
     let name = offer.server_name.unwrap_or_default();
     let by_name = (table.names().exact(name), table.names().wildcard(name));
     let (Some(exact), Some(wildcard)) = by_name else {
@@ -169,25 +172,42 @@ pub fn select<'t>(table: &'t CertificateTable, selection: &Selection, offer: &Cl
         },
         found => found,
     };
-    let Some((candidate, by)) = chosen else {
+    let Some(Found {
+        candidate,
+        by,
+        is_verifiable,
+    }) = chosen
+    else {
         return Choice::NothingYet;
     };
     candidate.use_it();
     Choice::Certificate {
-        name: &candidate.certificate,
-        credential: &candidate.credential,
+        candidate,
         by,
+        is_verifiable,
     }
+}
+
+struct Found<'t> {
+    candidate: &'t Arc<Candidate>,
+    by: MatchedBy,
+    is_verifiable: bool,
 }
 
 /// The first that the client can verify, else the first.
 fn first_verifiable<'t>(
-    candidates: impl Iterator<Item = (&'t Candidate, MatchedBy)>,
+    candidates: impl Iterator<Item = (&'t Arc<Candidate>, MatchedBy)>,
     offer: &ClientOffer<'_>,
-) -> Option<(&'t Candidate, MatchedBy)> {
+) -> Option<Found<'t>> {
     let mut first = None;
-    for found in candidates {
-        if can_verify(offer, found.0.key) {
+    for (candidate, by) in candidates {
+        let is_verifiable = can_verify(offer, candidate.key());
+        let found = Found {
+            candidate,
+            by,
+            is_verifiable,
+        };
+        if is_verifiable {
             return Some(found);
         }
         first = first.or(Some(found));
@@ -238,7 +258,7 @@ const ECDHE_RSA: [CipherSuite; 3] = [
     CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
     CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 ];
-const RSA: [SignatureScheme; 6] = [
+pub(super) const RSA: [SignatureScheme; 6] = [
     SignatureScheme::RSA_PSS_SHA256,
     SignatureScheme::RSA_PSS_SHA384,
     SignatureScheme::RSA_PSS_SHA512,

@@ -1,19 +1,24 @@
 //! What a listener does with a ClientHello.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::{ClientHello, NoServerSessionStorage};
 use rustls::{AlertDescription, ServerConfig};
 
 use super::challenge::{ACME_TLS_ALPN, ChallengeTable, is_challenge};
 use super::chosen::{Chosen, Resolver};
-use super::client_auth::{AuthenticationGeneration, ClientVerifier, Observations, Place};
+use super::client_auth::{
+    AuthenticationGeneration, ClientVerifier, Observations, Place, RejectionReason, Verdict,
+};
 use super::published::PublishedCertificates;
 use super::selection::{Choice, ClientOffer, Selection, select};
 use super::table::Lookup;
 use crate::certificate::CaBundle;
+use crate::clock::Timestamp;
 use crate::config::{AlpnMismatch, Authentication, ListenerConfig};
 use crate::policy::Policy;
 
@@ -22,13 +27,15 @@ use crate::policy::Policy;
 #[derive(Debug)]
 pub struct ServerTls {
     configs: Configs,
-    post_quantum: Option<PostQuantum>,
+    /// For clients that can do what the policy prefers.
+    post_quantum: Option<Configs>,
+    policy: Policy,
     alpn_mismatch: AlpnMismatch,
     published: Arc<PublishedCertificates>,
     selection: Selection,
     challenges: Arc<ChallengeTable>,
     generation: AuthenticationGeneration,
-    asks_clients: bool,
+    clients: Option<Arc<ClientVerifier>>,
     observed: Option<Arc<Observations>>,
     /// Versions, suites and groups: a session of other ones is not gone on with.
     rules: String,
@@ -39,13 +46,6 @@ pub struct ServerTls {
 struct Configs {
     with_alpn: Arc<ServerConfig>,
     without_alpn: Arc<ServerConfig>,
-}
-
-/// For clients that can do what the policy prefers.
-#[derive(Debug)]
-struct PostQuantum {
-    policy: Policy,
-    configs: Configs,
 }
 
 impl ServerTls {
@@ -66,26 +66,25 @@ impl ServerTls {
                 listener: listener.name.clone(),
             });
         }
-        let config = server_config(listener, policy, policy.provider(), client_ca)?;
+        let clients = client_verifier(listener, policy, client_ca)?;
+        let config = server_config(listener, policy, policy.provider(), clients.as_ref())?;
         let mut post_quantum = None;
         if let Some(provider) = policy.post_quantum_provider() {
-            let mut preferring = server_config(listener, policy, provider, client_ca)?;
+            let mut preferring = server_config(listener, policy, provider, clients.as_ref())?;
             // A client may offer other groups when it comes back.
             preferring.ticketer = config.ticketer.clone();
-            post_quantum = Some(PostQuantum {
-                policy: policy.clone(),
-                configs: Configs::new(preferring, &listener.alpn),
-            });
+            post_quantum = Some(Configs::new(preferring, &listener.alpn));
         }
         Ok(Self {
             configs: Configs::new(config, &listener.alpn),
             post_quantum,
+            policy: policy.clone(),
             alpn_mismatch: listener.alpn_mismatch,
             published,
             selection: Selection::new(&listener.certificates, listener.unknown_sni),
             challenges,
             generation: AuthenticationGeneration::of(listener, client_ca),
-            asks_clients: listener.authentication.client_ca().is_some(),
+            clients,
             observed: matches!(listener.authentication, Authentication::Observe { .. }).then(Arc::default),
             rules: rules(policy),
         })
@@ -98,8 +97,7 @@ impl ServerTls {
         if self.generation != before.generation || self.rules != before.rules {
             return self;
         }
-        let preferring = self.post_quantum.as_mut().map(|preferred| &mut preferred.configs);
-        for configs in preferring.into_iter().chain([&mut self.configs]) {
+        for configs in self.post_quantum.iter_mut().chain([&mut self.configs]) {
             for config in [&mut configs.with_alpn, &mut configs.without_alpn] {
                 Arc::make_mut(config).ticketer = before.configs.with_alpn.ticketer.clone();
             }
@@ -116,6 +114,29 @@ impl ServerTls {
     /// Who would have been refused; only where clients are observed.
     pub fn observed(&self) -> Option<&Observations> {
         self.observed.as_deref()
+    }
+
+    /// The policy by which handshakes are done.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The verdict on a client that shows `certificates`, its own first, at `now`; nothing where none is asked for. That
+    /// the client has the key of it cannot be told.
+    pub fn judge(&self, certificates: &[CertificateDer<'_>], now: Timestamp) -> Option<Verdict> {
+        let clients = self.clients.as_ref()?;
+        let seconds = now.unix_seconds().try_into().unwrap_or(0);
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        Some(match certificates {
+            [] => Verdict::of_no_certificate(),
+            [own, others @ ..] => clients.judge(own, others, now),
+        })
+    }
+
+    /// Why a client that has shown `certificates`, its own first, would not be let in at `now`; nothing where it would.
+    pub fn rejection(&self, certificates: &[CertificateDer<'_>], now: Timestamp) -> Option<RejectionReason> {
+        self.clients.as_ref().filter(|clients| clients.enforces())?;
+        self.judge(certificates, now)?.rejection()
     }
 
     /// Whether the certificate that the listener serves by default is published.
@@ -156,14 +177,19 @@ impl ServerTls {
             };
         }
         let table = self.published.load();
-        let credential = match select(&table, &self.selection, &ClientOffer::from(hello)) {
-            Choice::Certificate { credential, .. } => credential,
+        let (candidate, by, is_verifiable) = match select(&table, &self.selection, &ClientOffer::from(hello))
+        {
+            Choice::Certificate {
+                candidate,
+                by,
+                is_verifiable,
+            } => (candidate, by, is_verifiable),
             Choice::Missing(lookup) => return Decision::LookUp(lookup),
             Choice::NothingYet => return Decision::Refuse(Refusal::NothingPublished),
             Choice::UnknownName => return Decision::Refuse(Refusal::UnknownName),
         };
         let configs = match &self.post_quantum {
-            Some(preferred) if preferred.is_offered_by(hello) => &preferred.configs,
+            Some(preferred) if self.can_be_post_quantum(hello) => preferred,
             _ => &self.configs,
         };
         let config = match self.alpn_mismatch {
@@ -174,10 +200,17 @@ impl ServerTls {
         Decision::Handshake {
             config: config.clone(),
             chosen: Chosen {
-                key: credential.certified_key().clone(),
-                client: self.asks_clients.then(Arc::<Place>::default),
+                candidate: candidate.clone(),
+                by,
+                is_verifiable,
+                client: self.clients.as_ref().map(|_| Arc::<Place>::default()),
             },
         }
+    }
+
+    fn can_be_post_quantum(&self, hello: &ClientHello<'_>) -> bool {
+        let groups = hello.named_groups().unwrap_or_default();
+        self.policy.can_be_post_quantum(hello.cipher_suites(), groups)
     }
 
     /// Whether ALPN gives an answer both sides can live with: a common protocol, or one side that does not ask.
@@ -203,13 +236,6 @@ impl Configs {
     }
 }
 
-impl PostQuantum {
-    fn is_offered_by(&self, hello: &ClientHello<'_>) -> bool {
-        let groups = hello.named_groups().unwrap_or_default();
-        self.policy.can_be_post_quantum(hello.cipher_suites(), groups)
-    }
-}
-
 /// What to do with a client.
 #[derive(Clone, Debug)]
 pub enum Decision {
@@ -229,7 +255,7 @@ pub enum Decision {
 }
 
 /// Why a client is refused before the handshake.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// It offers `acme-tls/1` and nothing else, but no challenge is pending for its server name.
     #[error("no tls-alpn-01 challenge is pending for the server name")]
@@ -240,6 +266,9 @@ pub enum Refusal {
     /// The store could not be read, or not in time.
     #[error("the certificate for the server name could not be loaded")]
     NotLoaded,
+    /// The listener was disabled, removed or moved, and nothing stands in its place.
+    #[error("the listener is gone")]
+    ListenerGone,
     /// The certificate it would get is not there yet.
     #[error("no certificate is published for the server name yet")]
     NothingPublished,
@@ -253,6 +282,7 @@ impl Refusal {
     pub fn alert(self) -> AlertDescription {
         match self {
             Self::NoChallenge | Self::NoCommonProtocol => AlertDescription::NoApplicationProtocol,
+            Self::ListenerGone => AlertDescription::AccessDenied,
             Self::NothingPublished | Self::NotLoaded => AlertDescription::InternalError,
             Self::UnknownName => AlertDescription::UnrecognisedName,
         }
@@ -315,11 +345,29 @@ pub enum TlsError {
     },
 }
 
+fn client_verifier(
+    listener: &ListenerConfig,
+    policy: &Policy,
+    client_ca: Option<&CaBundle>,
+) -> Result<Option<Arc<ClientVerifier>>, TlsError> {
+    let Some(name) = listener.authentication.client_ca() else {
+        return Ok(None);
+    };
+    let bundle = client_ca.filter(|bundle| bundle.name() == name);
+    let bundle = bundle.ok_or_else(|| TlsError::MissingClientCa {
+        listener: listener.name.clone(),
+        client_ca: name.to_owned(),
+    })?;
+    let algorithms = policy.provider().signature_verification_algorithms;
+    let verifier = ClientVerifier::new(listener, bundle.clone(), algorithms);
+    Ok(Some(Arc::new(verifier)))
+}
+
 fn server_config(
     listener: &ListenerConfig,
     policy: &Policy,
     provider: Arc<CryptoProvider>,
-    client_ca: Option<&CaBundle>,
+    clients: Option<&Arc<ClientVerifier>>,
 ) -> Result<ServerConfig, TlsError> {
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(policy.protocol_versions())
@@ -328,26 +376,11 @@ fn server_config(
             policy: policy.name().to_owned(),
             source,
         })?;
-    let mut config = match listener.authentication.client_ca() {
-        Some(name) => {
-            let bundle = client_ca.filter(|bundle| bundle.name() == name);
-            let bundle = bundle.ok_or_else(|| TlsError::MissingClientCa {
-                listener: listener.name.clone(),
-                client_ca: name.to_owned(),
-            })?;
-            let algorithms = policy.provider().signature_verification_algorithms;
-            builder
-                .with_client_cert_verifier(Arc::new(ClientVerifier::new(
-                    listener,
-                    bundle.clone(),
-                    algorithms,
-                )))
-                .with_cert_resolver(Arc::new(Resolver))
-        }
-        None => builder
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Resolver)),
+    let builder = match clients {
+        Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
+        None => builder.with_no_client_auth(),
     };
+    let mut config = builder.with_cert_resolver(Arc::new(Resolver));
     config.ignore_client_order = policy.ignore_client_order();
     config.max_early_data_size = 0;
     // Sessions would be kept under a lock, and for one worker's clients only by chance.

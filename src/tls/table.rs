@@ -1,6 +1,7 @@
 //! The certificates that are served, by entry and by name.
 
 use std::cmp::Reverse;
+use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -192,10 +193,10 @@ impl CertificateTable {
 
 /// One credential of an entry, with what the choice among several needs to know.
 #[derive(Debug)]
-pub(super) struct Candidate {
+pub struct Candidate {
     pub(super) certificate: CertificateName,
     pub(super) credential: Credential,
-    pub(super) key: KeyKind,
+    key: KeyKind,
     used: AtomicBool,
 }
 
@@ -208,6 +209,21 @@ impl Candidate {
             key,
             used: AtomicBool::new(false),
         }
+    }
+
+    /// Its entry in the table.
+    pub fn certificate(&self) -> &CertificateName {
+        &self.certificate
+    }
+
+    /// Chain and key.
+    pub fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
+    /// What a client must be able to verify.
+    pub fn key(&self) -> KeyKind {
+        self.key
     }
 
     /// It was chosen.
@@ -237,11 +253,20 @@ impl Candidate {
 
 /// What a client must be able to verify.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum KeyKind {
+pub enum KeyKind {
     /// RSA, which signs by several schemes.
     Rsa,
     /// Any other kind has just one.
     Scheme(SignatureScheme),
+}
+
+impl Hash for KeyKind {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Rsa => state.write_u16(0),
+            Self::Scheme(scheme) => state.write_u16((*scheme).into()),
+        }
+    }
 }
 
 impl KeyKind {

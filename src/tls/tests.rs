@@ -8,6 +8,7 @@ mod mutual;
 mod select;
 mod sessions;
 mod swap;
+mod tally;
 mod verdicts;
 
 use std::future::poll_fn;
@@ -24,7 +25,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 
 use super::*;
-use crate::certificate::{CaBundle, CertificateName, Credential, CredentialPem, KeyType, PrivateKey};
+use crate::certificate::{
+    CaBundle, CaBundleSources, CertificateName, Credential, CredentialPem, KeyType, PrivateKey,
+};
 use crate::config::{
     AlpnMismatch, Authentication, CertificateSelector, ExpiredCrl, ListenerConfig, Protocol, UnknownSni,
 };
@@ -72,7 +75,11 @@ impl Ca {
         let pem =
             CredentialPem::new(vec![self.certificate.clone()], &key(KeyType::EcdsaP256).0).chain_to_pem();
         std::fs::write(file.path(), pem).unwrap();
-        CaBundle::load(name, &[file.path().to_owned()], None, &[]).unwrap()
+        let sources = CaBundleSources {
+            files: &[file.path().to_owned()],
+            ..CaBundleSources::default()
+        };
+        CaBundle::load(name, &sources).unwrap()
     }
 
     fn credential(&self, names: &[&str], key_type: KeyType, days: i64) -> Credential {

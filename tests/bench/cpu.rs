@@ -1,38 +1,39 @@
 //! CPU time of a process and all its descendants.
 //!
-//! `/proc/PID/task/*/schedstat` counts nanoseconds of every thread that lives; a thread or process that ends takes its
-//! count away. Where one ends while it is measured, as the old workers of a reload do, `/proc/PID/stat` has it, in ticks
-//! of 10 ms.
+//! Each process has a clock of its own, in nanoseconds, that counts its threads whether they live or have ended: see
+//! clock_getcpuclockid(3). A process that ends takes its clock away. What it used is then known from its parent, who
+//! has waited for it, in ticks of 10 ms: `/proc/PID/stat`. Of the programs here that happens where one replaces its
+//! workers to read its configuration again.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
+use nix::time::ClockId;
+use nix::unistd::Pid;
+
 /// User and system time until a moment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CpuTime {
-    /// Of each thread that lives.
-    threads: BTreeMap<u32, Duration>,
-    /// Of the processes that live and of their children that were waited for, in ticks.
-    ticks: Duration,
+    /// Of each process that lives.
+    living: BTreeMap<u32, Duration>,
+    /// Of those that have ended and that a living one has waited for, in ticks.
+    ended: Duration,
 }
 
 impl CpuTime {
     /// What was used since `earlier`.
     pub(crate) fn since(&self, earlier: &Self) -> Duration {
-        let of_thread = |(thread, time): (&u32, &Duration)| {
-            let before = earlier.threads.get(thread).copied().unwrap_or_default();
+        let living = self.living.iter().map(|(pid, time)| {
+            let before = earlier.living.get(pid).copied().unwrap_or_default();
             time.saturating_sub(before)
-        };
-        let living: Duration = self.threads.iter().map(of_thread).sum();
-        match earlier
-            .threads
-            .keys()
-            .all(|thread| self.threads.contains_key(thread))
-        {
-            true => living,
-            false => living.max(self.ticks.saturating_sub(earlier.ticks)),
-        }
+        });
+        // All that they ever used, so without what they had used before.
+        let gone = earlier.living.iter();
+        let gone = gone.filter(|(pid, _)| !self.living.contains_key(pid));
+        let before: Duration = gone.map(|(_, time)| *time).sum();
+        let ended = self.ended.saturating_sub(earlier.ended);
+        living.sum::<Duration>() + ended.saturating_sub(before)
     }
 }
 
@@ -40,12 +41,9 @@ impl CpuTime {
 pub(crate) fn of_tree(root: u32) -> CpuTime {
     let mut time = CpuTime::default();
     for pid in tree(root) {
-        time.ticks += ticks(pid);
-        for thread in numbers(&format!("/proc/{pid}/task")) {
-            let file = format!("/proc/{pid}/task/{thread}/schedstat");
-            if let Some(nanos) = first_number(&file) {
-                time.threads.insert(thread, Duration::from_nanos(nanos));
-            }
+        if let Some(used) = of_process(pid) {
+            time.living.insert(pid, used);
+            time.ended += of_ended_children(pid);
         }
     }
     time
@@ -54,7 +52,7 @@ pub(crate) fn of_tree(root: u32) -> CpuTime {
 /// `root` and its descendants.
 pub(crate) fn tree(root: u32) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-    for pid in numbers("/proc") {
+    for pid in processes() {
         if let Some(parent) = stat(pid).and_then(|fields| fields.get(PARENT)?.parse().ok()) {
             children.entry(parent).or_default().push(pid);
         }
@@ -70,12 +68,22 @@ pub(crate) fn tree(root: u32) -> Vec<u32> {
 
 /// CPU time of this thread.
 pub(crate) fn of_this_thread() -> Duration {
-    first_number("/proc/thread-self/schedstat").map_or(Duration::ZERO, Duration::from_nanos)
+    now(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap_or_default()
 }
 
-fn ticks(pid: u32) -> Duration {
+/// Nothing when it has ended.
+fn of_process(pid: u32) -> Option<Duration> {
+    let pid = Pid::from_raw(i32::try_from(pid).ok()?);
+    now(ClockId::pid_cpu_clock_id(pid).ok()?)
+}
+
+fn now(clock: ClockId) -> Option<Duration> {
+    clock.now().ok().map(Duration::from)
+}
+
+fn of_ended_children(pid: u32) -> Duration {
     let fields = stat(pid).unwrap_or_default();
-    let times = fields.get(TIMES).unwrap_or_default().iter();
+    let times = fields.get(CHILDREN_TIMES).unwrap_or_default().iter();
     let ticks: u32 = times.filter_map(|time| time.parse::<u32>().ok()).sum();
     ticks * TICK
 }
@@ -87,18 +95,13 @@ fn stat(pid: u32) -> Option<Vec<String>> {
     Some(fields.split_ascii_whitespace().map(str::to_owned).collect())
 }
 
-fn numbers(directory: &str) -> impl Iterator<Item = u32> + use<> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-fn first_number(file: &str) -> Option<u64> {
-    let text = fs::read_to_string(file).ok()?;
-    text.split_ascii_whitespace().next()?.parse().ok()
-}
-
 const PARENT: usize = 1;
-/// utime, stime, cutime, cstime.
-const TIMES: std::ops::Range<usize> = 11..15;
+/// cutime, cstime.
+const CHILDREN_TIMES: std::ops::Range<usize> = 13..15;
 /// USER_HZ is 100 on every Linux that Rust knows.
 const TICK: Duration = Duration::from_millis(10);

@@ -13,7 +13,8 @@ use certgate_store::{Batch, EmbeddedStore, Expect, Store};
 use serde_json::json;
 
 use crate::certificates::{Authority, ecdsa_key};
-use crate::peers::{Kind, Peer};
+use crate::kind::Kind;
+use crate::peers::Peer;
 use crate::proxy::Served;
 
 /// The name in the certificate with this number.

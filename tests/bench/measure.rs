@@ -1,93 +1,85 @@
-//! What is measured: the rows of the table.
+//! What is measured: the rows of the tables.
 
-/// A row.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) enum Measure {
-    FullEcdsa,
-    FullEcdsaGenerator,
-    Tickets,
-    FullRsa,
-    FullPq,
-    Resumed,
-    Download,
-    DownloadGenerator,
-    Upload,
-    UploadGenerator,
-    PingPong,
-    PingPongMedian,
-    PingPongTail,
-    Idle,
-    Fairness,
-    BackPressure,
-    BackPressureTail,
-    TwoWorkers,
-    TwoWorkersCost,
-    TwoWorkersGenerator,
-    TenThousandFirst,
-    TenThousandMemory,
-    TenThousandOne,
-    TenThousandRandom,
-    ChangeServed,
-    ChangeCpu,
-    ReloadCpu,
-    MillionFirst,
-    MillionMemory,
-    MillionCold,
-    MillionColdTail,
-    MillionOne,
-    MillionWarm,
-    MillionChange,
-    MillionChangeCpu,
+/// Declares the rows in the order of the tables: what programs call each, and what people call it, with the unit.
+macro_rules! measures {
+    ($($measure:ident $key:literal $title:literal)+) => {
+        /// A row.
+        #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+        pub(crate) enum Measure { $($measure),+ }
+
+        impl Measure {
+            /// All of them, in the order of the tables.
+            pub(crate) const ALL: &[Self] = &[$(Self::$measure),+];
+
+            /// What programs call it.
+            pub(crate) fn key(self) -> &'static str {
+                match self { $(Self::$measure => $key),+ }
+            }
+
+            /// What people call it, with the unit; indented where it explains the row above.
+            pub(crate) fn title(self) -> &'static str {
+                match self { $(Self::$measure => $title),+ }
+            }
+        }
+    };
+}
+
+measures! {
+    FullEcdsa "full_ecdsa_us" "full handshake ECDSA, µs"
+    FullEcdsaGenerator "full_ecdsa_generator_percent" "  generator, % of its core"
+    Tickets "tickets" "  tickets of each"
+    FullRsa "full_rsa_us" "full handshake RSA-2048, µs"
+    FullPq "full_pq_us" "full handshake X25519MLKEM768, µs"
+    Resumed "resumed_us" "resumed handshake, µs"
+    Download "download_ns_per_byte" "download, ns/B"
+    DownloadGenerator "download_generator_percent" "  generator, % of its core"
+    Upload "upload_ns_per_byte" "upload, ns/B"
+    UploadGenerator "upload_generator_percent" "  generator, % of its core"
+    PingPong "ping_pong_us" "ping-pong, µs"
+    PingPongMedian "ping_pong_p50_us" "ping-pong latency p50, µs"
+    PingPongTail "ping_pong_p99_us" "ping-pong latency p99, µs"
+    Idle "idle_kib" "idle connection, KiB"
+    IdleConnections "idle_connections" "  of so many"
+    Fairness "fairness" "8 bulk: slowest / mean"
+    BackPressure "back_pressure_kib" "unread bulk connection, KiB"
+    BackPressureConnections "back_pressure_connections" "  of so many"
+    BackPressureTail "back_pressure_p99_ms" "handshake beside them p99, ms"
+    TwoWorkers "two_workers" "two workers: rate / one"
+    TwoWorkersCost "two_workers_cost" "two workers: CPU each / one"
+    TwoWorkersGenerator "two_workers_generator_percent" "  generator, % of its core"
+    TenThousandFirst "certs_10k_first_ms" "10k certs: first handshake, ms"
+    TenThousandMemory "certs_10k_mib" "10k certs: memory, MiB"
+    TenThousandOne "certs_10k_one_us" "10k certs: one name, µs"
+    TenThousandRandom "certs_10k_random_us" "10k certs: random names, µs"
+    ChangeServed "change_one_ms" "10k certs: one changed, ms"
+    ChangeCpu "change_one_cpu_ms" "10k certs: one changed, CPU ms"
+    ReloadCpu "reload_cpu_ms" "reload with 100 listeners, CPU ms"
+    MillionFirst "certs_1m_first_ms" "1M certs: first handshake, ms"
+    MillionMemory "certs_1m_mib" "1M certs: memory, MiB"
+    MillionCold "certs_1m_cold_ms" "1M certs: cold name, ms"
+    MillionColdTail "certs_1m_cold_p99_ms" "1M certs: cold name p99, ms"
+    MillionOne "certs_1m_one_us" "1M certs: one name, µs"
+    MillionWarm "certs_1m_warm_us" "1M certs: warm names, µs"
+    MillionChange "certs_1m_change_ms" "1M certs: one changed, ms"
+    MillionChangeCpu "certs_1m_change_cpu_ms" "1M certs: one changed, CPU ms"
+    EcdsaSign "ecdsa_p256_sign_us" "ECDSA P-256 signature, µs"
+    RsaSign "rsa_2048_sign_us" "RSA-2048 signature, µs"
+    X25519Generate "x25519_generate_us" "X25519 key pair, µs"
+    X25519Agree "x25519_agree_us" "X25519 agreement, µs"
+    MlKemEncapsulate "ml_kem_768_encapsulate_us" "ML-KEM-768 encapsulation, µs"
+    AesSeal "aes_128_gcm_seal_gb_per_s" "AES-128-GCM, 16 KiB sealed, GB/s"
+    TcpConnection "tcp_connection_us" "TCP connect + accept + close, µs"
 }
 
 impl Measure {
-    /// What people call it, with the unit.
-    pub(crate) fn title(self) -> &'static str {
-        self.texts().0
+    /// The one that programs call `key`.
+    pub(crate) fn named(key: &str) -> Option<Self> {
+        let mut all = Self::ALL.iter();
+        all.find(|measure| measure.key() == key).copied()
     }
 
-    /// What programs call it.
-    pub(crate) fn key(self) -> &'static str {
-        self.texts().1
-    }
-
-    fn texts(self) -> (&'static str, &'static str) {
-        match self {
-            Self::FullEcdsa => ("full handshake ECDSA, µs", "full_ecdsa_us"),
-            Self::FullEcdsaGenerator => ("  generator, % of its core", "full_ecdsa_generator_percent"),
-            Self::Tickets => ("  tickets of each", "tickets"),
-            Self::FullRsa => ("full handshake RSA-2048, µs", "full_rsa_us"),
-            Self::FullPq => ("full handshake X25519MLKEM768, µs", "full_pq_us"),
-            Self::Resumed => ("resumed handshake, µs", "resumed_us"),
-            Self::Download => ("download, ns/B", "download_ns_per_byte"),
-            Self::DownloadGenerator => ("  generator, % of its core", "download_generator_percent"),
-            Self::Upload => ("upload, ns/B", "upload_ns_per_byte"),
-            Self::UploadGenerator => ("  generator, % of its core", "upload_generator_percent"),
-            Self::PingPong => ("ping-pong, µs", "ping_pong_us"),
-            Self::PingPongMedian => ("ping-pong latency p50, µs", "ping_pong_p50_us"),
-            Self::PingPongTail => ("ping-pong latency p99, µs", "ping_pong_p99_us"),
-            Self::Idle => ("idle connection, KiB", "idle_kib"),
-            Self::Fairness => ("8 bulk: slowest / mean", "fairness"),
-            Self::BackPressure => ("unread bulk connection, KiB", "back_pressure_kib"),
-            Self::BackPressureTail => ("handshake beside them p99, ms", "back_pressure_p99_ms"),
-            Self::TwoWorkers => ("two workers, rate / one", "two_workers"),
-            Self::TwoWorkersCost => ("two workers, CPU each / one", "two_workers_cost"),
-            Self::TwoWorkersGenerator => ("  generator, % of its core", "two_workers_generator_percent"),
-            Self::TenThousandFirst => ("10k certs: first handshake, ms", "certs_10k_first_ms"),
-            Self::TenThousandMemory => ("10k certs: memory, MiB", "certs_10k_mib"),
-            Self::TenThousandOne => ("10k certs: one name, µs", "certs_10k_one_us"),
-            Self::TenThousandRandom => ("10k certs: random names, µs", "certs_10k_random_us"),
-            Self::ChangeServed => ("10k certs: one changed, ms", "change_one_ms"),
-            Self::ChangeCpu => ("10k certs: one changed, CPU ms", "change_one_cpu_ms"),
-            Self::ReloadCpu => ("reload with 100 listeners, CPU ms", "reload_cpu_ms"),
-            Self::MillionFirst => ("1M certs: first handshake, ms", "certs_1m_first_ms"),
-            Self::MillionMemory => ("1M certs: memory, MiB", "certs_1m_mib"),
-            Self::MillionCold => ("1M certs: cold name, ms", "certs_1m_cold_ms"),
-            Self::MillionColdTail => ("1M certs: cold name p99, ms", "certs_1m_cold_p99_ms"),
-            Self::MillionOne => ("1M certs: one name, µs", "certs_1m_one_us"),
-            Self::MillionWarm => ("1M certs: warm names, µs", "certs_1m_warm_us"),
-            Self::MillionChange => ("1M certs: one changed, ms", "certs_1m_change_ms"),
-            Self::MillionChangeCpu => ("1M certs: one changed, CPU ms", "certs_1m_change_cpu_ms"),
-        }
+    /// Whether it only explains the row above, so that ratios say nothing.
+    pub(crate) fn is_detail(self) -> bool {
+        self.title().starts_with(' ')
     }
 }

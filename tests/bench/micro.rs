@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use certgate::certificate::{CertificateName, Credential, CredentialPem, KeyType, PrivateKey};
 use certgate::config::{
@@ -13,8 +13,8 @@ use certgate::config::{
 use certgate::policy;
 use certgate::record::{LARGEST_PLAINTEXT, LARGEST_RECORD, Session};
 use certgate::tls::{
-    CertificateTable, ChallengeTable, Choice, ClientOffer, Decision, MatchedBy, PublishedCertificates,
-    Selection, ServerTls, select,
+    CertificateTable, ChallengeTable, Choice, ClientOffer, Decision, Fate, KeyKind, MatchedBy, Offer,
+    PublishedCertificates, Selection, ServerTls, Tally, client_hello, select,
 };
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use rcgen::{CertificateParams, KeyPair};
@@ -37,6 +37,7 @@ fn main() {
         decision(&mut criterion, &many);
         swap(&mut criterion, &many);
     }
+    tally(&mut criterion);
     for length in [1 << 10, LARGEST_PLAINTEXT, 4 * LARGEST_PLAINTEXT] {
         open(&mut criterion, length);
         seal(&mut criterion, length);
@@ -59,8 +60,8 @@ fn lookup(criterion: &mut Criterion, many: &Many) {
             bencher.iter(|| {
                 let name = asked_for.next().expect("a cycle");
                 match select(&table, &selection, &offer(black_box(name))) {
-                    Choice::Certificate { by, credential, .. } if by == expected => {
-                        black_box(credential);
+                    Choice::Certificate { by, candidate, .. } if by == expected => {
+                        black_box(candidate);
                     }
                     other => panic!("{name}: {other:?}"),
                 }
@@ -91,6 +92,28 @@ fn decision(criterion: &mut Criterion, many: &Many) {
             decision
         });
     });
+}
+
+/// What it costs to count a ClientHello beside those of the other well-known clients.
+fn tally(criterion: &mut Criterion) {
+    let hellos: Vec<_> = policy::clients()
+        .iter()
+        .map(|client| client_hello(client, None, &[b"h2".to_vec(), b"http/1.1".to_vec()]))
+        .map(|hello| hello.expect("keys")[RECORD_HEADER..].to_vec())
+        .collect();
+    let mut hellos = hellos.iter().cycle();
+    let mut tally = Tally::default();
+    criterion.bench_function("tally", |bencher| {
+        bencher.iter(|| {
+            let offer = Offer::read(black_box(hellos.next().expect("a cycle")));
+            tally.note(
+                offer.expect("a hello"),
+                Fate::Certificate(KeyKind::Rsa),
+                Instant::now,
+            );
+        });
+    });
+    assert!(tally.counts().handshakes > 0);
 }
 
 /// One certificate of many is replaced, as `publish` does it: the next table, the pointer, the end of the old one.
@@ -207,6 +230,9 @@ impl Many {
 
 /// A certificate for each of a million names would take gigabytes; to the index it is all the same.
 const NAMES_EACH: usize = 100;
+
+/// Octets before the message.
+const RECORD_HEADER: usize = 5;
 
 fn offer(name: &str) -> ClientOffer<'_> {
     ClientOffer {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use crate::peers::{Kind, Peer};
+use crate::kind::Kind;
+use crate::peers::Peer;
 use crate::scenario::Scenario;
 
 /// certgate beside its peers: CPU per handshake and per byte, memory, and what changes cost.
@@ -26,6 +27,12 @@ pub(crate) struct Options {
     /// Another certgate than target/dist/certgate: PATH, or NAME=PATH; may be given again to compare.
     #[arg(long, value_name = "[NAME=]PATH")]
     certgate: Vec<String>,
+    /// Print what it finds, and leave the results of earlier runs as they are.
+    #[arg(long)]
+    pub(crate) unrecorded: bool,
+    /// Print all recorded results as Markdown, and measure nothing.
+    #[arg(long)]
+    pub(crate) report: bool,
     /// Where certificates, stores, logs and results are kept.
     #[arg(long, default_value = "target/bench")]
     pub(crate) directory: PathBuf,
@@ -41,20 +48,21 @@ impl Options {
 
     /// What is measured, in the order of the table.
     pub(crate) fn scenarios(&self) -> Vec<Scenario> {
-        let wanted = |scenario: &Scenario| match self.only.is_empty() {
+        let wanted = |scenario: &&Scenario| match self.only.is_empty() {
             true => !self.quick || scenario.is_quick(),
             false => self.only.contains(scenario),
         };
-        Scenario::ALL.into_iter().filter(wanted).collect()
+        Scenario::all().iter().filter(wanted).copied().collect()
     }
 
-    /// Who is measured; those that are not there are named on standard error.
-    pub(crate) fn peers(&self) -> Result<Vec<Peer>, String> {
-        let mut peers = Vec::new();
-        for kind in Kind::ALL {
-            if !self.peers.is_empty() && !self.peers.contains(&kind) {
-                continue;
-            }
+    /// Who is measured, and for each that was asked for and is not there a line that says how to get it.
+    ///
+    /// # Errors
+    /// A sentence when there is nobody, or no certgate where one was said to be.
+    pub(crate) fn peers(&self) -> Result<(Vec<Peer>, Vec<String>), String> {
+        let (mut peers, mut missing) = (Vec::new(), Vec::new());
+        let wanted = |kind: &Kind| self.peers.is_empty() || self.peers.contains(kind);
+        for kind in Kind::ALL.into_iter().filter(wanted) {
             if kind == Kind::Certgate && !self.certgate.is_empty() {
                 for certgate in &self.certgate {
                     let (name, path) = certgate.split_once('=').unwrap_or(("certgate", certgate));
@@ -64,19 +72,18 @@ impl Options {
             }
             match Peer::usual(kind) {
                 Ok(peer) => peers.push(peer),
-                Err(error) => eprintln!("without {}: {error}", kind.name()),
+                Err(error) => missing.push(format!("{}: {error}: {}", kind.name(), kind.how_to_get())),
             }
         }
-        if peers.is_empty() {
-            return Err("there is no peer to measure".to_owned());
+        match peers.is_empty() {
+            true => Err(format!("there is no peer to measure\n{}", missing.join("\n"))),
+            false => Ok((peers, missing)),
         }
-        Ok(peers)
     }
 }
 
 fn kind(name: &str) -> Result<Kind, String> {
-    let known = Kind::ALL.into_iter().find(|kind| kind.name() == name);
-    known.ok_or_else(|| {
+    Kind::named(name).ok_or_else(|| {
         let names = Kind::ALL.map(Kind::name).join(", ");
         format!("known are {names}")
     })

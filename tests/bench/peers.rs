@@ -13,7 +13,9 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
+use crate::kind::Kind;
 use crate::proxy::Site;
+use crate::results::Subject;
 
 /// A program that ends TLS.
 #[derive(Clone, Debug)]
@@ -28,62 +30,13 @@ pub(crate) struct Peer {
     pub(crate) version: String,
 }
 
-/// The programs that are known.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) enum Kind {
-    Certgate,
-    Nginx,
-    Haproxy,
-    Hitch,
-    Sozu,
-}
-
-impl Kind {
-    /// All of them.
-    pub(crate) const ALL: [Self; 5] = [
-        Self::Certgate,
-        Self::Nginx,
-        Self::Haproxy,
-        Self::Hitch,
-        Self::Sozu,
-    ];
-
-    /// Its name in arguments and tables.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Certgate => "certgate",
-            Self::Nginx => "nginx",
-            Self::Haproxy => "haproxy",
-            Self::Hitch => "hitch",
-            Self::Sozu => "sozu",
-        }
-    }
-
-    fn version_argument(self) -> &'static str {
-        match self {
-            Self::Nginx | Self::Haproxy => "-v",
-            Self::Certgate | Self::Hitch | Self::Sozu => "--version",
-        }
-    }
-
-    fn default_program(self) -> PathBuf {
-        match self {
-            Self::Certgate => "target/dist/certgate".into(),
-            Self::Nginx => "/usr/sbin/nginx".into(),
-            Self::Haproxy => "/usr/sbin/haproxy".into(),
-            Self::Hitch => "/usr/sbin/hitch".into(),
-            Self::Sozu => "target/bench/peers/bin/sozu".into(),
-        }
-    }
-}
-
 impl Peer {
     /// The peer of this kind where it is usually found.
     ///
     /// # Errors
     /// A sentence when it is not there.
     pub(crate) fn usual(kind: Kind) -> Result<Self, String> {
-        Self::at(kind, kind.name().to_owned(), &kind.default_program())
+        Self::at(kind, kind.name().to_owned(), &kind.usual_program())
     }
 
     /// The program at `path`, under a name of its own.
@@ -109,14 +62,13 @@ impl Peer {
         })
     }
 
-    /// Whether it knows X25519MLKEM768. OpenSSL 3.0, which Debian builds its packages with, does not.
-    pub(crate) fn is_post_quantum(&self) -> bool {
-        matches!(self.kind, Kind::Certgate | Kind::Sozu)
-    }
-
-    /// Whether it can serve many certificates by server name here.
-    pub(crate) fn serves_many(&self) -> bool {
-        self.kind != Kind::Sozu
+    /// What its results are results of.
+    pub(crate) fn subject(&self) -> Subject {
+        Subject {
+            kind: Some(self.kind),
+            version: self.version.clone(),
+            configuration: self.about().to_owned(),
+        }
     }
 
     /// Writes its configuration for `site`; the command that runs it in the foreground.

@@ -111,6 +111,9 @@ impl Proxy {
     pub(crate) fn last_words(&self) -> String {
         let text = std::fs::read(self.site.directory.join("log")).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
+        if text.trim().is_empty() {
+            return "it wrote nothing".to_owned();
+        }
         let lines: Vec<_> = text.lines().collect();
         lines[lines.len().saturating_sub(5)..].join("\n")
     }

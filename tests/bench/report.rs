@@ -1,159 +1,105 @@
-//! What people and programs get to see.
+//! `report.md`: all results as Markdown, ready to be quoted.
 
+use std::fmt::Write;
 use std::fs;
-use std::io::{self, IsTerminal};
 use std::path::Path;
 
-use serde_json::{Value, json};
+use crate::kind::Kind;
+use crate::results::{Column, Results, Run};
+use crate::scenario::Scenario;
+use crate::targets::Lines;
+use crate::{table, targets};
 
-use certgate::clock::{Clock, SystemClock};
-
-use crate::peers::{ALIKE, Kind, Peer};
-use crate::results::Results;
-use crate::statistics::Samples;
-use crate::targets;
-use crate::testbed::Testbed;
-
-/// What is measured, and how it is configured.
-pub(crate) fn heading(peers: &[Peer], testbed: &Testbed, rounds: usize) {
-    println!("{}", machine());
-    println!(
-        "{rounds} rounds{}, medians; lower is better",
-        if testbed.quick { ", quick" } else { "" }
-    );
-    println!("all: {ALIKE}");
-    for peer in peers {
-        println!("{} {}: {}", peer.name, peer.version, peer.about());
+/// The tables of programs, targets and primitives, and where all of it was measured. `alike` is how all programs are
+/// configured.
+pub(crate) fn page(results: &Results, alike: &str) -> String {
+    let (programs, libraries) = (results.programs(), results.libraries());
+    let mut parts = Vec::new();
+    if !programs.is_empty() {
+        parts.push(LEGEND.to_owned());
+        parts.push(table::markdown(&programs, results));
     }
-    println!();
-}
-
-/// Where it is, in the last line of a terminal.
-pub(crate) fn progress(text: &str) {
-    if io::stderr().is_terminal() {
-        eprint!("\r\x1b[K{text}");
-    }
-}
-
-/// The medians, and the spread of the rounds in hundredths of them; then what went wrong.
-pub(crate) fn table(peers: &[Peer], results: &Results) -> String {
-    let line = |title: &str, cell: &dyn Fn(&Peer) -> String| {
-        let cells = peers.iter().map(|peer| {
-            let width = peer.name.len().max(12);
-            format!(" {:>width$}", cell(peer))
-        });
-        format!("{title:<34}{}\n", cells.collect::<String>())
-    };
-    let mut table = line("", &|peer| peer.name.clone());
-    for (measure, _) in results.rows() {
-        let cell = |peer: &Peer| match results.cell(&peer.name, measure) {
-            Some(samples) => cell(samples),
-            None => "–".to_owned(),
-        };
-        table += &line(measure.title(), &cell);
-    }
-    for problem in results.problems() {
-        table += &format!("! {problem}\n");
-    }
-    table
-}
-
-/// The targets, for each certgate: on standard output, and with `table` in `targets.md` of `directory`.
-pub(crate) fn targets(
-    peers: &[Peer],
-    results: &Results,
-    table: &str,
-    directory: &Path,
-) -> Result<(), String> {
-    let certgates = peers.iter().filter(|peer| peer.kind == Kind::Certgate);
-    let tables: Vec<_> = certgates
-        .filter_map(|peer| targets::markdown(&peer.name, results))
-        .collect();
-    println!("{}", tables.join("\n"));
-    let path = directory.join("targets.md");
-    let text = format!(
-        "{} ({})\n\n```text\n{table}```\n\n{}",
-        machine(),
-        SystemClock.now(),
-        tables.join("\n")
-    );
-    fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
-}
-
-/// `peers.json` in `directory`.
-pub(crate) fn write(
-    directory: &Path,
-    peers: &[Peer],
-    results: &Results,
-    testbed: &Testbed,
-    rounds: usize,
-) -> Result<(), String> {
-    let row = |row: &std::collections::BTreeMap<String, Samples>| {
-        let cells = row.iter().map(|(peer, samples)| {
-            let cell = json!({
-                "median": samples.median(),
-                "min": samples.min(),
-                "max": samples.max(),
-                "samples": samples.values(),
-            });
-            (peer.clone(), cell)
-        });
-        Value::Object(cells.collect())
-    };
-    let peers = peers
+    let certgates = programs
         .iter()
-        .map(|peer| json!({ "name": peer.name, "version": peer.version, "configuration": peer.about() }));
-    let document = json!({
-        "date": SystemClock.now().to_string(),
-        "machine": machine(),
-        "rounds": rounds,
-        "quick": testbed.quick,
-        "configuration": ALIKE,
-        "peers": peers.collect::<Vec<_>>(),
-        "measures": results.rows().map(|(measure, cells)| (measure.key(), row(cells))).collect::<Value>(),
-        "problems": results.problems(),
-    });
-    let path = directory.join("peers.json");
-    let text = serde_json::to_string_pretty(&document).map_err(|error| error.to_string())?;
-    fs::write(&path, text + "\n").map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    println!("written: {}", path.display());
-    Ok(())
+        .filter(|column| column.kind == Some(Kind::Certgate));
+    parts.extend(certgates.filter_map(|column| targets::markdown(&column.name, results, Lines::All)));
+    if !libraries.is_empty() {
+        parts.push("The same machine's primitives, in CPU time of one thread:\n".to_owned());
+        parts.push(table::markdown(&libraries, results));
+    }
+    parts.push(runs(results));
+    if !programs.is_empty() {
+        parts.push(configurations(&programs, alike));
+    }
+    let problems = results.problems();
+    if !problems.is_empty() {
+        let lines = problems.iter().map(|problem| format!("- {problem}\n"));
+        parts.push(format!("What went wrong:\n\n{}", lines.collect::<String>()));
+    }
+    parts.join("\n")
 }
 
-fn cell(samples: &Samples) -> String {
-    match (samples.median(), samples.spread()) {
-        (Some(median), Some(spread)) if spread.is_finite() => {
-            format!("{} ±{:.0}%", number(median), spread / 2.0)
+/// Writes `page` into `directory`.
+///
+/// # Errors
+/// A sentence when it cannot be written.
+pub(crate) fn write(directory: &Path, page: &str) -> Result<(), String> {
+    let path = directory.join("report.md");
+    fs::write(&path, page).map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+/// When, where and how often what was measured: a line for each run, the latest first.
+fn runs(results: &Results) -> String {
+    let mut runs: Vec<&Run> = Vec::new();
+    for (_, _, entry) in results.entries() {
+        if !runs.contains(&&entry.run) {
+            runs.push(&entry.run);
         }
-        (Some(median), _) => number(median),
-        (None, _) => "–".to_owned(),
     }
+    runs.sort_by(|one, other| other.date.cmp(&one.date));
+    let mut text = "Made by `./tests/bench/run`:\n\n".to_owned();
+    for run in runs {
+        let (mut scenarios, mut programs): (Vec<Scenario>, Vec<String>) = (Vec::new(), Vec::new());
+        for (scenario, name, entry) in results.entries().filter(|(_, _, entry)| entry.run == *run) {
+            let program = format!("{name} {}", entry.subject.version);
+            let program = program.trim_end().to_owned();
+            if !programs.contains(&program) {
+                programs.push(program);
+            }
+            if !scenarios.contains(&scenario) {
+                scenarios.push(scenario);
+            }
+        }
+        let names: Vec<_> = scenarios.iter().map(|scenario| scenario.name()).collect();
+        writeln!(
+            text,
+            "- {}, {} rounds, {}: {}; {}; {}",
+            minute(&run.date),
+            run.rounds,
+            if run.quick { "quick" } else { "full" },
+            run.machine,
+            programs.join(", "),
+            names.join(", "),
+        )
+        .expect("a String takes everything");
+    }
+    text
 }
 
-/// Three digits that count.
-pub(crate) fn number(value: f64) -> String {
-    match value.abs() {
-        large if large >= 100.0 => format!("{value:.0}"),
-        medium if medium >= 10.0 => format!("{value:.1}"),
-        small if small >= 1.0 => format!("{value:.2}"),
-        0.0 => "0".to_owned(),
-        _ => format!("{value:.3}"),
+fn configurations(programs: &[Column], alike: &str) -> String {
+    let mut text = format!("Configured: {alike}. Beyond that:\n\n");
+    for column in programs {
+        text += format!("- {}: {}\n", column.name, column.configuration).as_str();
     }
+    text
 }
 
-/// The processor, the kernel, and what of the network matters.
-fn machine() -> String {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let cpus = read("/proc/cpuinfo");
-    let models: Vec<_> = cpus
-        .lines()
-        .filter_map(|line| Some(line.strip_prefix("model name")?.split_once(':')?.1.trim()))
-        .collect();
-    format!(
-        "{} cores of {}, Linux {}, loopback, congestion control {}",
-        models.len(),
-        models.first().unwrap_or(&"an unknown processor"),
-        read("/proc/sys/kernel/osrelease").trim(),
-        read("/proc/sys/net/ipv4/tcp_congestion_control").trim(),
-    )
+/// `2026-11-21T08:23:30.067Z` to the minute.
+fn minute(date: &str) -> String {
+    let minute = date.get(..16).unwrap_or(date);
+    format!("{} UTC", minute.replace('T', " "))
 }
+
+const LEGEND: &str = "CPU time of all processes of a program, and memory (PSS). Medians of the rounds, ± half of the way from the \
+     least to the most; in brackets certgate's median over that of the program, where one run has measured both. \
+     Lower is better, but for \"slowest / mean\" and \"rate / one\"; – is what a program can't do or was not asked for.\n";

@@ -2,10 +2,10 @@
 
 use clap::ValueEnum;
 
-use crate::peers::{Kind, Peer};
+use crate::kind::Kind;
 
-/// Something that is done with a proxy while it is measured.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+/// Something that is done with a proxy, or with the machine, while it is measured.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, ValueEnum)]
 pub(crate) enum Scenario {
     FullEcdsa,
     FullRsa,
@@ -24,27 +24,25 @@ pub(crate) enum Scenario {
     Reload,
     #[value(name = "certs-1m")]
     Certs1m,
+    Primitives,
 }
 
 impl Scenario {
     /// All of them, in the order in which they run.
-    pub(crate) const ALL: [Self; 15] = [
-        Self::FullEcdsa,
-        Self::FullRsa,
-        Self::FullPq,
-        Self::Resumed,
-        Self::Download,
-        Self::Upload,
-        Self::PingPong,
-        Self::Idle,
-        Self::Fairness,
-        Self::BackPressure,
-        Self::TwoWorkers,
-        Self::Certs10k,
-        Self::ChangeOne,
-        Self::Reload,
-        Self::Certs1m,
-    ];
+    pub(crate) fn all() -> &'static [Self] {
+        Self::value_variants()
+    }
+
+    /// Its name in arguments and results.
+    pub(crate) fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// The one with this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::from_str(name, false).ok()
+    }
 
     /// Whether it is short enough for `--quick`.
     pub(crate) fn is_quick(self) -> bool {
@@ -54,14 +52,15 @@ impl Scenario {
         )
     }
 
-    /// Whether `peer` can do it.
-    pub(crate) fn suits(self, peer: &Peer) -> bool {
+    /// Whether a program of this kind can do it.
+    pub(crate) fn suits(self, kind: Kind) -> bool {
         match self {
-            Self::Certs1m => peer.kind == Kind::Certgate,
+            Self::Certs1m => kind == Kind::Certgate,
             // The others would load ten thousand for each of a hundred listeners.
-            Self::Reload => matches!(peer.kind, Kind::Certgate | Kind::Nginx),
-            Self::Certs10k | Self::ChangeOne => peer.serves_many(),
-            Self::FullPq => peer.is_post_quantum(),
+            Self::Reload => matches!(kind, Kind::Certgate | Kind::Nginx),
+            Self::Certs10k | Self::ChangeOne => kind.serves_many(),
+            Self::FullPq => kind.is_post_quantum(),
+            Self::Primitives => false,
             _ => true,
         }
     }

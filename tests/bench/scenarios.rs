@@ -8,9 +8,10 @@ mod many;
 mod open;
 
 use crate::measure::Measure;
+use crate::pace::Pace;
 use crate::peers::Peer;
 use crate::proxy::Proxy;
-use crate::results::Results;
+use crate::results::{Entry, Results, Run};
 use crate::scenario::Scenario;
 use crate::testbed::Testbed;
 
@@ -18,21 +19,22 @@ use crate::testbed::Testbed;
 type Found = Result<Vec<(Measure, f64)>, String>;
 
 /// Runs `scenarios` on one peer.
-pub(crate) fn run(scenarios: &[Scenario], peer: &Peer, testbed: &mut Testbed, results: &mut Results) {
+pub(crate) fn run(
+    scenarios: &[Scenario],
+    peer: &Peer,
+    testbed: &mut Testbed,
+    (run, results, pace): (&Run, &mut Results, &mut Pace),
+) {
     let mut shared = None;
-    for scenario in scenarios.iter().filter(|scenario| scenario.suits(peer)) {
-        match on(*scenario, peer, &mut shared, testbed) {
-            Ok(found) => {
-                for (measure, value) in found {
-                    results.add(&peer.name, measure, value);
-                }
-            }
-            Err(error) => {
-                results.problem(format!("{}, {scenario:?}: {error}", peer.name));
-                testbed.generator.reset();
-                shared = None;
-            }
+    for scenario in scenarios.iter().filter(|scenario| scenario.suits(peer.kind)) {
+        let found = pace.during(*scenario, || on(*scenario, peer, &mut shared, testbed));
+        let new = || Entry::new(run.clone(), peer.subject());
+        let entry = results.entry(*scenario, &peer.name, new);
+        if found.is_err() {
+            testbed.generator.reset();
+            shared = None;
         }
+        entry.take(found);
     }
 }
 

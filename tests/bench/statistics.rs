@@ -1,8 +1,14 @@
 //! What several rounds say together.
 
 /// The rounds of one measure.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Samples(Vec<f64>);
+
+impl From<Vec<f64>> for Samples {
+    fn from(values: Vec<f64>) -> Self {
+        Self(values)
+    }
+}
 
 impl Samples {
     pub(crate) fn push(&mut self, value: f64) {

@@ -35,6 +35,20 @@ async fn a_flood_of_empty_records_ends_the_connection_with_an_alert() {
 }
 
 #[tokio::test]
+async fn a_flood_that_comes_with_the_end_of_the_handshake_is_answered_no_differently() {
+    let stand = Stand::new(&[echo().await]);
+    let (mut client, mut flight) = Hostile::almost(&stand, &rustls::version::TLS13).await;
+    for _ in 0..100 {
+        flight.extend(client.sealed(APPLICATION_DATA, b""));
+    }
+    within(client.tcp.write_all(&flight)).await.unwrap();
+    assert_eq!(client.last_alert().await, UNEXPECTED_MESSAGE);
+    drop(client);
+    stand.ended(Outcome::ClientProtocolError, 1).await;
+    stand.echo_works().await;
+}
+
+#[tokio::test]
 async fn renegotiation_ends_the_connection_with_an_alert() {
     let stand = Stand::new(&[echo().await]);
     let mut client = Hostile::connect(&stand, &rustls::version::TLS12).await;
@@ -110,16 +124,23 @@ struct Direction {
 
 impl Hostile {
     async fn connect(stand: &Stand, version: &'static SupportedProtocolVersion) -> Self {
+        let (mut client, last_flight) = Self::almost(stand, version).await;
+        within(client.tcp.write_all(&last_flight)).await.unwrap();
+        client
+    }
+
+    /// Up to the last that it has to say in the handshake, which is given as well and not sent.
+    async fn almost(stand: &Stand, version: &'static SupportedProtocolVersion) -> (Self, Vec<u8>) {
         let mut session = session(stand, version);
         let mut tcp = stand.tcp().await;
+        let mut flight = Vec::new();
         let handshake = async {
             while session.is_handshaking() || session.wants_write() {
-                let mut flight = Vec::new();
                 while session.wants_write() {
                     session.write_tls(&mut flight).unwrap();
                 }
-                tcp.write_all(&flight).await.unwrap();
                 if session.is_handshaking() {
+                    tcp.write_all(&std::mem::take(&mut flight)).await.unwrap();
                     // Never more than one record, so that the keys fit what is still to come.
                     session
                         .read_tls(&mut &record(&mut tcp).await.unwrap()[..])
@@ -131,16 +152,17 @@ impl Hostile {
         within(handshake).await;
         let is_tls13 = session.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
         let secrets = session.dangerous_extract_secrets().unwrap();
-        Self {
+        let client = Self {
             tcp,
             is_tls13,
             sending: Direction::new(secrets.tx),
             receiving: Direction::new(secrets.rx),
-        }
+        };
+        (client, flight)
     }
 
-    /// Seals and sends one record. That the gateway has closed already is no failure: what it said tells.
-    async fn send(&mut self, kind: u8, text: &[u8]) {
+    /// One record, sealed.
+    fn sealed(&mut self, kind: u8, text: &[u8]) -> Vec<u8> {
         let mut record = text.to_vec();
         let mut outer = kind;
         if self.is_tls13 {
@@ -156,6 +178,12 @@ impl Hostile {
             .seal_in_place_append_tag(nonce, Aad::from(aad), &mut record);
         sealed.unwrap();
         record.splice(..0, header);
+        record
+    }
+
+    /// Seals and sends one record. That the gateway has closed already is no failure: what it said tells.
+    async fn send(&mut self, kind: u8, text: &[u8]) {
+        let record = self.sealed(kind, text);
         let _ = within(self.tcp.write_all(&record)).await;
     }
 

@@ -163,7 +163,10 @@ fn serve_plain(stand: &Stand, handshake_timeout: Duration) -> RunningListener {
     let bound = stand.workers.bind(&config).unwrap();
     let settings = ListenerSettings {
         config: Arc::new(config),
-        service: Service::Http { tokens },
+        service: Service::Http {
+            tokens,
+            crls: Arc::default(),
+        },
     };
     stand.workers.serve(bound, settings, &stand.metrics)
 }

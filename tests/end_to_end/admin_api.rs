@@ -45,6 +45,7 @@ fn request(domain: &str) -> api::CertificateRequest {
         issuer: None,
         key_type: Default::default(),
         tags: Default::default(),
+        even_if: None,
     }
 }
 

@@ -5,13 +5,16 @@ use std::os::unix::fs::PermissionsExt;
 
 use certgate::admin::{Client, ClientError, Credentials};
 use rcgen::ExtendedKeyUsagePurpose;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::process::Command;
 
 use crate::admin_api::asked;
 use crate::gateway::{Gateway, Home, free_address, run};
 use crate::pair::Authority;
-use crate::peer::backend;
+use crate::peer::{TlsClient, backend};
 use crate::reload::{client_of, config, reloaded};
 
 pub(crate) const OPERATE: &str = "8f1d0a3c5b7e9246d8f0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f6";
@@ -201,13 +204,38 @@ async fn where_a_client_certificate_is_asked_for_a_token_alone_lets_nobody_in() 
     };
     assert!(record.caller.certificate.is_some(), "{record:?}");
 
-    // A CA that is taken away counts from the reload on.
+    let pem = std::fs::read(partner.as_ref().expect("written")).expect("read");
+    let shown = (
+        CertificateDer::from_pem_slice(&pem).expect("a certificate"),
+        PrivateKeyDer::from_pem_slice(&pem).expect("a key"),
+    );
+    let root_pem = gateway.client().local_ca_root("internal").await.expect("a root");
+    let open = TlsClient::presenting(&root_pem, Some(shown));
+    let mut open = open
+        .connect(address.parse().expect("an address"), "localhost")
+        .await
+        .expect("connected");
+    assert!(status_line(&mut open).await.contains("200"));
+
+    // A CA that is taken away counts from the reload on, for connections that are open as well.
     home.write("partners.pem", &strangers.root());
     assert_eq!(reloaded(&gateway).await, None);
+    assert!(status_line(&mut open).await.contains("401"));
     client(partner)
         .status()
         .await
         .expect_err("it is a partner no longer");
+}
+
+/// Of an answer on a connection that goes on.
+async fn status_line(open: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> String {
+    let request =
+        format!("GET /v1/status HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {OPERATE}\r\n\r\n");
+    open.write_all(request.as_bytes()).await.expect("written");
+    let mut answer = vec![0; 64 << 10];
+    let length = open.read(&mut answer).await.expect("answered");
+    let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+    answer.lines().next().unwrap_or_default().to_owned()
 }
 
 /// A free address that `localhost`, which the gateway's certificate is for, leads to.

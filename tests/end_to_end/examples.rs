@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::process::Command;
 
 use crate::gateway::{Gateway, Home, PATIENCE, free_address, run};
@@ -93,7 +95,7 @@ fn every_example_has_its_test_here() {
         .collect();
     assert_eq!(
         names,
-        ["acme.toml", "files.toml", "local-ca.toml"]
+        ["acme.toml", "files.toml", "local-ca.toml", "mutual.toml"]
             .map(str::to_owned)
             .into()
     );
@@ -222,6 +224,64 @@ async fn the_local_ca_example_serves_both_names_from_both_servers() {
         !output.status.success() && errors.contains("www.example.com"),
         "{errors}"
     );
+    assert!(gateway.terminate().await.success());
+}
+
+#[tokio::test]
+async fn the_mutual_example_lets_in_its_own_clients_until_they_are_revoked() {
+    let (listen, plain) = (free_address(), free_address());
+    let example = Example {
+        text: document("examples/mutual.toml"),
+        replaced: vec![
+            ("127.0.0.1:8080", backend("let in").await.to_string()),
+            ("port = 8443", at(listen)),
+            ("port = 8081", at(plain)),
+        ],
+        seen: &[
+            "ca_bundles.staff.issuer",
+            "certificates.app.domains",
+            "certificates.app.issuer",
+            "issuers.internal.kind",
+            "listeners.app.authentication",
+            "listeners.app.certificates",
+            "listeners.app.client_ca",
+            "listeners.app.port",
+            "listeners.app.server_group",
+            "listeners.crl.port",
+            "listeners.crl.protocol",
+            "server_groups.app.servers",
+        ],
+        taken: &["issuers.internal.common_name"],
+    };
+    let home = Home::new();
+    let gateway = example.start(&home);
+    gateway.published("app").await;
+    let root = gateway.client().local_ca_root("internal").await.expect("a root");
+    let stranger = TlsClient::trusting(&root);
+    assert!(stranger.ask(listen, "app.internal").await.is_err());
+
+    let told = backticked(&example.text);
+    let mut commands = told.iter().filter(|text| text.starts_with("certgate "));
+    let mut run_next = async || {
+        let command = commands.next().expect("the command is told");
+        let output = home.here().args(command.split(' ').skip(1)).output().await;
+        assert!(output.expect("it runs").status.success(), "{command}");
+    };
+    run_next().await;
+    let pem = fs::read(home.path("alice.pem")).expect("written");
+    let chain = CertificateDer::from_pem_slice(&pem).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_slice(&pem).expect("a key");
+    let alice = TlsClient::presenting(&root, Some((chain, key)));
+    let (answer, _) = alice.ask(listen, "app.internal").await.expect("let in");
+    assert!(answer.ends_with("let in"), "{answer}");
+    run_next().await;
+    assert!(alice.ask(listen, "app.internal").await.is_err());
+    let url = format!("http://{plain}/crl/internal.crl");
+    let fetched = Command::new("curl")
+        .args(["--silent", "--fail", &url])
+        .output()
+        .await;
+    assert!(fetched.expect("curl is installed").status.success());
     assert!(gateway.terminate().await.success());
 }
 

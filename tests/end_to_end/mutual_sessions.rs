@@ -14,27 +14,27 @@ use crate::reload::{config, reloaded};
 
 /// What a connection of openssl came to.
 #[derive(Debug, Eq, PartialEq)]
-enum Came {
+pub(crate) enum Came {
     Full,
     Refused,
     Resumed,
 }
 
 /// A gateway with two listeners for one local certificate, and client certificates in its home.
-struct Scene {
+pub(crate) struct Scene {
     home: Home,
     gateway: Gateway,
-    web: SocketAddr,
+    pub(crate) web: SocketAddr,
     other: SocketAddr,
     file: String,
 }
 
-const MUTUAL: &str = "authentication = \"mutual\"\nclient_ca = \"partners\"\n";
+pub(crate) const MUTUAL: &str = "authentication = \"mutual\"\nclient_ca = \"partners\"\n";
 const OBSERVE: &str = "authentication = \"observe\"\nclient_ca = \"partners\"\n";
 
 impl Scene {
     /// The listeners `web` and `other` begin with these lines of their own.
-    async fn new(web_is: &str, other_is: &str) -> Self {
+    pub(crate) async fn new(web_is: &str, other_is: &str) -> Self {
         let (home, web, other) = (Home::new(), free_address(), free_address());
         let script = concat!(
             env!("CARGO_MANIFEST_DIR"),
@@ -64,7 +64,13 @@ impl Scene {
     }
 
     /// One connection of openssl, with the certificate `client`, or none; `session` is where it is saved, or used.
-    async fn call(&self, at: SocketAddr, version: &str, client: Option<&str>, session: &[&str]) -> Came {
+    pub(crate) async fn call(
+        &self,
+        at: SocketAddr,
+        version: &str,
+        client: Option<&str>,
+        session: &[&str],
+    ) -> Came {
         let address = at.to_string();
         let mut arguments = vec![
             "s_client",
@@ -141,7 +147,7 @@ impl Scene {
         }
     }
 
-    async fn metrics(&self) -> String {
+    pub(crate) async fn metrics(&self) -> String {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--fail", "--unix-socket"])
             .arg(self.gateway.socket());

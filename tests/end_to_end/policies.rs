@@ -118,8 +118,8 @@ impl Live {
     }
 }
 
-/// openssl made to offer what `client` offers.
-async fn by_openssl(client: Client, address: SocketAddr) -> Result<Live, String> {
+/// What has openssl offer what `client` offers.
+pub(crate) fn offering(client: &Client) -> Vec<String> {
     let is_new = |suite: &&String| suite.starts_with("TLS_");
     let join = |suites: Vec<&String>| {
         let suites: Vec<_> = suites.into_iter().map(String::as_str).collect();
@@ -130,7 +130,17 @@ async fn by_openssl(client: Client, address: SocketAddr) -> Result<Live, String>
     let old = format!("{}:@SECLEVEL=0", join(old));
     let (new, groups) = (join(new), client.groups.join(":"));
     let (newest, oldest) = (&client.versions[0], &client.versions[client.versions.len() - 1]);
-    let address = address.to_string();
+    let mut arguments = vec!["-min_protocol", oldest, "-max_protocol", newest];
+    arguments.extend(["-groups", &groups, "-cipher", &old]);
+    if !new.is_empty() {
+        arguments.extend(["-ciphersuites", &new]);
+    }
+    arguments.into_iter().map(ToOwned::to_owned).collect()
+}
+
+/// openssl made to offer what `client` offers.
+async fn by_openssl(client: Client, address: SocketAddr) -> Result<Live, String> {
+    let (address, offer) = (address.to_string(), offering(&client));
     let mut arguments = vec![
         "s_client",
         "-brief",
@@ -139,18 +149,7 @@ async fn by_openssl(client: Client, address: SocketAddr) -> Result<Live, String>
         "-connect",
         &address,
     ];
-    arguments.extend([
-        "-min_protocol",
-        oldest,
-        "-max_protocol",
-        newest,
-        "-groups",
-        &groups,
-    ]);
-    arguments.extend(["-cipher", &old]);
-    if !new.is_empty() {
-        arguments.extend(["-ciphersuites", &new]);
-    }
+    arguments.extend(offer.iter().map(String::as_str));
     let (connected, text) = openssl(&arguments).await;
     let value = |label: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(label));
@@ -172,7 +171,7 @@ async fn by_openssl(client: Client, address: SocketAddr) -> Result<Live, String>
 }
 
 /// `X25519, 253 bits` and `ECDH, prime256v1, 256 bits` as certgate calls them.
-fn group_of(temporary_key: &str) -> String {
+pub(crate) fn group_of(temporary_key: &str) -> String {
     let curve = temporary_key.trim_start_matches("ECDH, ").split(',').next();
     match curve.unwrap_or_default() {
         "prime256v1" => "secp256r1".to_owned(),

@@ -202,6 +202,65 @@ async fn whoever_connected_before_a_toggle_and_then_shakes_hands_meets_what_hold
     assert_eq!(verdict(asked), "mutual");
 }
 
+/// Connected, accepted, and nothing said yet.
+async fn waiting(stage: &Stage) -> TcpStream {
+    let early = TcpStream::connect(stage.listen).await.expect("connected");
+    // Accepted in turn, so the early one is accepted when the later one has been served.
+    assert_eq!(stage.seen().await, "one-way");
+    early
+}
+
+#[tokio::test]
+async fn who_connected_before_a_listener_was_replaced_is_treated_as_its_successor_says() {
+    let stage = Stage::new("").await;
+    let (replaced, moved) = (waiting(&stage).await, waiting(&stage).await);
+    stage.done(&["listener", "disable", "web"]).await;
+    let auth = ["listener", "auth", "web", "mutual", "--client-ca", "partners"];
+    stage.done(&auth).await;
+    stage.done(&["listener", "enable", "web"]).await;
+    assert_eq!(
+        verdict(stage.stranger.ask_over(replaced, "localhost").await.map(drop)),
+        "mutual"
+    );
+    // Its place is another one's part now.
+    stage
+        .patch(json!({ "address": "0.0.0.0" }))
+        .await
+        .expect("changed");
+    assert_eq!(
+        verdict(stage.stranger.ask_over(moved, "localhost").await.map(drop)),
+        "mutual"
+    );
+}
+
+#[tokio::test]
+async fn who_connected_before_a_listener_was_disabled_or_renamed_gets_nothing() {
+    let stage = Stage::new("").await;
+    let (disabled, renamed) = (waiting(&stage).await, waiting(&stage).await);
+    stage.done(&["listener", "disable", "web"]).await;
+    let refused = stage
+        .stranger
+        .ask_over(disabled, "localhost")
+        .await
+        .expect_err("refused");
+    assert!(refused.to_string().contains("AccessDenied"), "{refused}");
+
+    let mut keys = table(mutual());
+    keys.extend(table(json!({
+        "address": stage.listen.ip(), "port": stage.listen.port(),
+        "certificates": ["localhost"], "server_group": "app",
+    })));
+    let other = ResourceId::new(ResourceKind::Listener, "other");
+    let client = stage.gateway.client();
+    client.put_resource(&other, &keys, None).await.expect("made");
+    let refused = stage
+        .stranger
+        .ask_over(renamed, "localhost")
+        .await
+        .expect_err("refused");
+    assert!(refused.to_string().contains("AccessDenied"), "{refused}");
+}
+
 #[tokio::test]
 async fn what_was_acknowledged_is_in_force_again_after_sigkill() {
     let mut stage = Stage::new("").await;

@@ -237,7 +237,7 @@ async fn old_and_new_ca_overlap_in_one_bundle() {
     let row = list.lines().find(|line| line.starts_with("both")).expect("a row");
     assert_eq!(
         row.split_whitespace().collect::<Vec<_>>(),
-        ["both", "0", "2", "web", "added"]
+        ["both", "-", "0", "2", "web", "added"]
     );
     stage
         .done(&["listener", "auth", "web", "mutual", "--client-ca", "partners"])

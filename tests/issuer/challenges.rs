@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use certgate::config::ChallengeType;
 use certgate::issuer::{FailureClass, IssueError};
+use certgate::name::NamePattern;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::fixture::{Gateway, desired, eventually, www};
@@ -27,6 +28,27 @@ async fn the_first_configured_challenge_that_is_offered_is_answered() {
         );
         assert_eq!(gateway.solver.left(), 0);
     }
+}
+
+#[tokio::test]
+async fn only_what_can_work_for_a_name_is_tried_and_in_that_order() {
+    use ChallengeType::{Http01, TlsAlpn01};
+    let mut gateway = Gateway::start().await;
+    let choices = [
+        ("www.example.com", vec![Http01]),
+        ("example.com", vec![Http01, TlsAlpn01]),
+    ];
+    let pattern = |name: &str| NamePattern::parse(name).unwrap();
+    gateway.choices = choices
+        .into_iter()
+        .map(|(name, kinds)| (pattern(name), kinds))
+        .collect();
+    gateway.issue(&www()).await.unwrap();
+    let presented = gateway.solver.presented();
+    assert!(
+        !presented.is_empty() && presented.iter().all(|(_, kind)| *kind == Http01),
+        "{presented:?}"
+    );
 }
 
 #[tokio::test]

@@ -12,8 +12,8 @@ use certgate::clock::{Clock, ManualClock, Timestamp};
 use certgate::config::{AcmeConfig, ChallengeType, RateLimits};
 use certgate::inventory::{Inventory, OrderRecord};
 use certgate::issuer::{
-    AcmeIssuer, Challenge, ChallengeSolver, IssueError, IssueRequest, Issuer, Limits, Progress, SolveError,
-    Step,
+    AcmeIssuer, Challenge, ChallengeChoices, ChallengeSolver, IssueError, IssueRequest, Issuer, Limits,
+    Progress, SolveError, Step,
 };
 use certgate::name::NamePattern;
 use certgate_store::{Lease, MemoryStore};
@@ -35,6 +35,8 @@ pub(crate) struct Gateway {
     pub solver: Arc<Answers>,
     pub steps: Steps,
     pub config: AcmeConfig,
+    /// What is known to work before the CA is asked.
+    pub choices: ChallengeChoices,
     files: tempfile::TempDir,
 }
 
@@ -54,6 +56,7 @@ impl Gateway {
             preferred_chain: None,
             external_account: None,
             rate_limits: RateLimits::None,
+            caa_identities: Vec::new(),
         };
         Self {
             ca,
@@ -62,6 +65,7 @@ impl Gateway {
             solver: Arc::default(),
             steps: Steps::default(),
             config,
+            choices: ChallengeChoices::new(),
             files,
         }
     }
@@ -99,6 +103,7 @@ impl Gateway {
             desired,
             lease: &lease,
             replaces: None,
+            challenges: &self.choices,
             progress: &self.steps,
         };
         let result = issuer.issue(&request).await;
@@ -119,6 +124,7 @@ impl Gateway {
             desired,
             lease: &lease,
             replaces: None,
+            challenges: &self.choices,
             progress: &self.steps,
         };
         tokio::select! {

@@ -237,6 +237,7 @@ async fn whoever_lost_the_lease_places_no_order() {
         desired: &desired,
         lease: &lease,
         replaces: None,
+        challenges: &Default::default(),
         progress: &gateway.steps,
     };
     let error = certgate::issuer::Issuer::issue(&issuer, &request)

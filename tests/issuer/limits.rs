@@ -175,6 +175,7 @@ async fn a_renewal_counts_for_its_names_only_and_a_replacement_not_at_all() {
             desired: &desired,
             lease: &lease,
             replaces: pem.chain().first(),
+            challenges: &Default::default(),
             progress: &gateway.steps,
         };
         let pem = issuer.issue(&request).await.unwrap();

@@ -56,6 +56,7 @@ impl World {
             desired: wanted,
             lease: &lease,
             replaces: None,
+            challenges: &Default::default(),
             progress: &Steps::default(),
         };
         let result = self.ca().issue(&request).await;

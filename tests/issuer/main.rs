@@ -6,6 +6,7 @@ mod support;
 mod account;
 mod answers;
 mod challenges;
+mod clients;
 mod files;
 mod fixture;
 mod journal;

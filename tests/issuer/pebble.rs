@@ -77,6 +77,7 @@ async fn pebble_is_asked_for_no_second_order_when_the_url_of_the_first_was_lost(
         desired: &wanted,
         lease: &lease,
         replaces: None,
+        challenges: &Default::default(),
         progress: &world.steps,
     };
     let pem = world.issuer().issue(&request).await.unwrap();

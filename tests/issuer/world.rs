@@ -55,6 +55,7 @@ impl World {
             preferred_chain: None,
             external_account: None,
             rate_limits: RateLimits::None,
+            caa_identities: Vec::new(),
         };
         Self {
             pebble,
@@ -93,6 +94,7 @@ impl World {
             desired,
             lease: &lease,
             replaces: None,
+            challenges: &Default::default(),
             progress: &self.steps,
         };
         let result = issuer.issue(&request).await;

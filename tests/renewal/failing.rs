@@ -305,3 +305,25 @@ async fn a_clock_from_before_certgate_orders_nothing_until_it_is_set() {
     assert_eq!(running.health.borrow().clock, None);
     running.stop().await;
 }
+
+#[tokio::test]
+async fn an_order_in_spite_of_dns_is_made_once_and_not_again() {
+    let world = World::new(90 * DAY);
+    world.dns.lead_elsewhere(&["www"]);
+    world.ca.script("www", Script::Fail(FailureClass::Later));
+    world.desire([certificate("www")]);
+    let running = world.start();
+    let blocked = |record: &certgate::inventory::CertificateRecord| {
+        matches!(record.state, CertificateState::Blocked { .. })
+    };
+    world.wait_for("www", blocked).await;
+    assert!(world.ca.orders("www").is_empty());
+    let name = certificate("www").name;
+    assert!(world.inventory.request_renewal_despite_dns(&name).await.unwrap());
+    let record = world.wait_for("www", |record| record.failures == 1).await;
+    assert!(!record.despite_dns, "it holds for one attempt");
+    world.clock.advance(6 * HOUR);
+    world.wait_for("www", blocked).await;
+    assert_eq!(world.ca.orders("www").len(), 1);
+    running.stop().await;
+}

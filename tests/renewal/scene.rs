@@ -48,6 +48,7 @@ impl Scene {
             preferred_chain: None,
             external_account: None,
             rate_limits: RateLimits::None,
+            caa_identities: Vec::new(),
         };
         let limits = Limits {
             connect: Duration::from_millis(500),

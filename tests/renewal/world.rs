@@ -332,8 +332,11 @@ impl DnsGate for ScriptedDns {
             true => DnsVerdict::No {
                 reason: "it leads elsewhere".into(),
                 remedy: vec![format!("{}. IN A 203.0.113.10", desired.domains[0])],
+                until: None,
             },
-            false => DnsVerdict::Go,
+            false => DnsVerdict::Go {
+                challenges: Default::default(),
+            },
         }
     }
 }

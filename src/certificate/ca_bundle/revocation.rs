@@ -1,20 +1,24 @@
 //! Certificate revocation lists (RFC 5280 §5), checked once when they are read and asked at each handshake.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use webpki::OwnedCertRevocationList;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
-use super::error::{CaBundleError, CrlProblem};
+use super::error::CrlProblem;
 use super::{digest_of, labels, signed_by};
+use crate::certificate::crl_to_pem;
 use crate::clock::Timestamp;
 
 /// What the CAs of a bundle have revoked. A CA that has given no CRL has revoked nothing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RevocationLists {
-    lists: Vec<RevocationList>,
+    lists: Vec<Arc<RevocationList>>,
+    /// One that has not been had yet could name anybody.
+    is_awaiting: bool,
     digest: [u8; 32],
 }
 
@@ -27,6 +31,8 @@ pub struct RevocationList {
     pub this_update: Timestamp,
     /// When the next one is due; after that it says nothing of what is still good.
     pub next_update: Timestamp,
+    /// How many certificates are on it.
+    pub entries: usize,
     list: webpki::CertRevocationList<'static>,
     number: Option<Vec<u8>>,
     key: Vec<u8>,
@@ -44,21 +50,20 @@ pub enum Revocation {
     Revoked,
 }
 
-/// Why a file of CRLs was not taken.
-pub(super) enum Unread {
-    Unusable(CrlProblem),
-    Bundle(CaBundleError),
-}
-
 impl RevocationLists {
     /// Whether there is none at all.
     pub fn is_empty(&self) -> bool {
-        self.lists.is_empty()
+        self.lists.is_empty() && !self.is_awaiting
     }
 
     /// Each CRL that counts.
     pub fn iter(&self) -> impl Iterator<Item = &RevocationList> {
-        self.lists.iter()
+        self.lists.iter().map(Arc::as_ref)
+    }
+
+    /// Whether there is a CRL that has not been had yet.
+    pub fn is_awaiting(&self) -> bool {
+        self.is_awaiting
     }
 
     /// SHA-256 over the CRLs that count.
@@ -69,7 +74,10 @@ impl RevocationLists {
     /// What is said of the certificate with this `serial`, by the CA with this name and key, at `now`. All
     /// three are the content of their DER, without tag and length; `key` is that of the SubjectPublicKeyInfo.
     pub fn status(&self, issuer: &[u8], key: &[u8], serial: &[u8], now: Timestamp) -> Revocation {
-        let mut status = Revocation::Good;
+        let mut status = match self.is_awaiting {
+            true => Revocation::Expired(now),
+            false => Revocation::Good,
+        };
         for list in &self.lists {
             if list.list.issuer() != issuer || list.key != key {
                 continue;
@@ -84,40 +92,51 @@ impl RevocationLists {
         status
     }
 
-    /// Adds the CRLs of `file`, of which each must be signed by one of `authorities`.
-    pub(super) fn read(
+    /// Adds the CRLs in `content`, of which each must be signed by one of `authorities`.
+    pub(super) fn add(
         &mut self,
-        file: &Path,
+        content: &[u8],
         authorities: &[CertificateDer<'static>],
-        content: impl FnOnce() -> Result<Vec<u8>, CaBundleError>,
-    ) -> Result<(), Unread> {
-        if let Ok(metadata) = std::fs::metadata(file)
-            && metadata.len() > LIMIT
-        {
-            return Err(Unread::Unusable(CrlProblem::TooLarge {
-                size: metadata.len(),
-                limit: LIMIT,
-            }));
-        }
-        let content = content().map_err(Unread::Bundle)?;
-        let found = split(&content).map_err(Unread::Unusable)?;
-        for (index, der) in found.iter().enumerate() {
-            let list = RevocationList::verify(index + 1, der, authorities).map_err(Unread::Unusable)?;
-            self.lists.push(list);
+    ) -> Result<(), CrlProblem> {
+        for (index, der) in split(content)?.iter().enumerate() {
+            let list = RevocationList::verify(index + 1, der, authorities)?;
+            self.lists.push(Arc::new(list));
         }
         Ok(())
+    }
+
+    /// Adds the CRLs in `content` that are by one of `authorities`. Where there is none, one is still to come.
+    pub(super) fn add_known(&mut self, content: &[u8], authorities: &[CertificateDer<'static>]) {
+        let before = self.lists.len();
+        let found = split(content).unwrap_or_default();
+        let lists = found
+            .iter()
+            .filter_map(|der| RevocationList::verify(1, der, authorities).ok());
+        self.lists.extend(lists.map(Arc::new));
+        self.is_awaiting |= self.lists.len() == before;
+    }
+
+    /// These, and the CRL `der`, which must be signed by `issuer`.
+    pub(super) fn with(&self, der: &[u8], issuer: &CertificateDer<'static>) -> Result<Self, CrlProblem> {
+        let list = RevocationList::verify(1, der, std::slice::from_ref(issuer))?;
+        let mut all = self.clone();
+        all.lists.push(Arc::new(list));
+        all.settle();
+        Ok(all)
     }
 
     /// Keeps the newest of each CA and each scope, in the order of their content.
     pub(super) fn settle(&mut self) {
         let lists = std::mem::take(&mut self.lists);
-        let is_superseded = |list: &RevocationList| lists.iter().any(|other| other.supersedes(list));
+        let is_superseded = |list: &Arc<RevocationList>| lists.iter().any(|other| other.supersedes(list));
         let superseded: Vec<bool> = lists.iter().map(is_superseded).collect();
         let kept = lists.into_iter().zip(superseded);
         self.lists = kept.filter(|(_, gone)| !gone).map(|(list, _)| list).collect();
         self.lists.sort_by_key(|list| list.der_digest);
         self.lists.dedup_by_key(|list| list.der_digest);
-        self.digest = digest_of(self.lists.iter().map(|list| &list.der_digest[..]));
+        let awaiting: Option<&[u8]> = self.is_awaiting.then_some(b"awaiting");
+        let lists = self.lists.iter().map(|list| &list.der_digest[..]);
+        self.digest = digest_of(lists.chain(awaiting));
     }
 }
 
@@ -165,6 +184,7 @@ impl RevocationList {
                 issuer,
                 this_update: Timestamp::from_unix_seconds(parsed.last_update().timestamp()),
                 next_update: Timestamp::from_unix_seconds(next_update.timestamp()),
+                entries: parsed.iter_revoked_certificates().count(),
                 list: list.into(),
                 number: parsed.crl_number().map(|number| number.to_bytes_be()),
                 key: anchor.subject_public_key_info.as_ref().to_vec(),
@@ -184,6 +204,44 @@ impl RevocationList {
             _ => self.this_update > other.this_update,
         };
         same && is_later
+    }
+}
+
+/// The newest CRL of each CA in `new` and `known`, as PEM and as lists. Of `known` only what is by `authorities`.
+pub(super) fn newest(
+    new: &[u8],
+    known: &[u8],
+    authorities: &[CertificateDer<'static>],
+) -> Result<(String, RevocationLists), CrlProblem> {
+    let mut lists = RevocationLists::default();
+    lists.add(new, authorities)?;
+    let mut all = split(new)?;
+    for der in split(known).unwrap_or_default() {
+        if let Ok(list) = RevocationList::verify(1, &der, authorities) {
+            lists.lists.push(Arc::new(list));
+            all.push(der);
+        }
+    }
+    lists.settle();
+    let counts = |der: &Vec<u8>| {
+        let digest = digest_of(std::iter::once(&der[..]));
+        lists.lists.iter().any(|list| list.der_digest == digest)
+    };
+    all.sort();
+    all.dedup();
+    let pem = all.iter().filter(|der| counts(der)).map(|der| crl_to_pem(der));
+    Ok((pem.collect(), lists))
+}
+
+/// Whether a file of CRLs is small enough to be read.
+pub(super) fn check_size(file: &Path) -> Result<(), CrlProblem> {
+    let size = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
+    match size > MAX_CRL_BYTES {
+        true => Err(CrlProblem::TooLarge {
+            size,
+            limit: MAX_CRL_BYTES,
+        }),
+        false => Ok(()),
     }
 }
 
@@ -214,4 +272,4 @@ fn split(content: &[u8]) -> Result<Vec<Vec<u8>>, CrlProblem> {
 }
 
 /// Bytes of a file of CRLs: half a million entries.
-const LIMIT: u64 = 32 * 1024 * 1024;
+pub const MAX_CRL_BYTES: u64 = 32 * 1024 * 1024;

@@ -1,12 +1,14 @@
 //! `[certificates.NAME]`: obtained from an issuer, or read from files.
 
+use std::collections::BTreeMap;
+
 use super::Checker;
 use super::issuer::Directory;
 use crate::certificate::{CertificateName, DesiredCertificate, KeyType};
 use crate::config::collection::Tags;
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::reader::Key;
-use crate::config::settings::CertificateFiles;
+use crate::config::settings::{CertificateDns, CertificateFiles};
 use crate::config::source::{Located, Place};
 use crate::config::suggestion;
 use crate::config::word::IssuerKind;
@@ -17,13 +19,33 @@ use crate::name::{DnsName, NamePattern};
 pub(super) type Certificates = (Option<Vec<DesiredCertificate>>, Option<Vec<CertificateFiles>>);
 
 impl Checker<'_> {
+    /// What certificates say of the DNS checks of their names.
+    pub(super) fn certificate_dns(&self) -> Option<BTreeMap<CertificateName, CertificateDns>> {
+        let mut all = BTreeMap::new();
+        for (name, certificate) in self.document.certificates.tables() {
+            let dns = CertificateDns {
+                checks: match &certificate.dns_checks {
+                    Key::Invalid => return None,
+                    checks => checks.value().map(|checks| checks.value),
+                },
+                ownership: certificate.ownership.value().map(|text| text.value.0.clone()),
+            };
+            if dns != CertificateDns::default() {
+                all.insert(CertificateName::parse(&name.value).ok()?, dns);
+            }
+        }
+        Some(all)
+    }
+
     pub(super) fn certificates(&mut self) -> Certificates {
         let (mut issued, mut files) = (Vec::new(), Vec::new());
         for (name, certificate) in self.document.certificates.tables() {
             let from_issuer = !certificate.domains.is_absent()
                 || !certificate.issuer.is_absent()
                 || !certificate.key_type.is_absent()
-                || !certificate.reuse_key.is_absent();
+                || !certificate.reuse_key.is_absent()
+                || !certificate.dns_checks.is_absent()
+                || !certificate.ownership.is_absent();
             let from_files = !certificate.certificate_file.is_absent() || !certificate.key_file.is_absent();
             match (from_issuer, from_files) {
                 (true, true) => {

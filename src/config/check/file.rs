@@ -83,9 +83,8 @@ impl Checker<'_> {
         bundle: &CaBundle,
     ) -> Option<Option<String>> {
         let written = match &bundle.certificates_pem {
-            Key::Absent if bundle.files.is_absent() => {
-                let help =
-                    "add files = [\"roots.pem\"], or the certificates themselves as `certificates_pem`";
+            Key::Absent if bundle.files.is_absent() && bundle.issuer.is_absent() => {
+                let help = "add files = [\"roots.pem\"], the certificates themselves as `certificates_pem`, or a local CA as `issuer`";
                 self.missing("files", &format!("ca_bundles.{}", name.value), &name.place, help);
                 return None;
             }
@@ -104,6 +103,28 @@ impl Checker<'_> {
             // Not at the text: whatever it is, a private key perhaps, it stays out of the log.
             .at(&name.place, "has no certificate in `certificates_pem`")
             .help("put the text of a PEM file with the CA certificate here"),
+        );
+        None
+    }
+
+    /// The CRLs that a CA bundle holds itself. Who has signed them is looked at when the bundle is made.
+    pub(super) fn inline_crls(
+        &mut self,
+        name: &Located<String>,
+        bundle: &CaBundle,
+    ) -> Option<Option<String>> {
+        let written = match &bundle.crls_pem {
+            Key::Absent => return Some(None),
+            Key::Invalid => return None,
+            Key::Present(written, _) => written,
+        };
+        if written.value.contains("-----BEGIN X509 CRL-----") {
+            return Some(Some(written.value.clone()));
+        }
+        self.report.push(
+            Diagnostic::new(Code::InvalidValue, "`crls_pem` holds no CRL")
+                .at(&name.place, "has no CRL in `crls_pem`")
+                .help("put the text of a PEM file with `-----BEGIN X509 CRL-----` here"),
         );
         None
     }

@@ -12,12 +12,15 @@ use crate::config::settings::{
 use crate::config::source::Located;
 use crate::config::suggestion;
 use crate::config::word::IssuerKind;
-use crate::config::written::{ExternalAccount, Issuer};
+use crate::config::written::{CaBundle, ExternalAccount, Issuer};
+use crate::name::DnsName;
 
 /// An ACME directory that goes by a name.
 pub(super) struct Directory {
     name: &'static str,
     url: &'static str,
+    /// The name by which CAA records mean the CA.
+    caa_identity: &'static str,
     /// Whether it only takes accounts with an external account binding (RFC 8555 §7.3.4).
     bound_accounts: bool,
     rate_limits: RateLimits,
@@ -28,24 +31,28 @@ const DIRECTORIES: [Directory; 4] = [
     Directory {
         name: "letsencrypt",
         url: "https://acme-v02.api.letsencrypt.org/directory",
+        caa_identity: "letsencrypt.org",
         bound_accounts: false,
         rate_limits: RateLimits::LetsEncrypt,
     },
     Directory {
         name: "letsencrypt-staging",
         url: "https://acme-staging-v02.api.letsencrypt.org/directory",
+        caa_identity: "letsencrypt.org",
         bound_accounts: false,
         rate_limits: RateLimits::LetsEncryptStaging,
     },
     Directory {
         name: "zerossl",
         url: "https://acme.zerossl.com/v2/DV90",
+        caa_identity: "sectigo.com",
         bound_accounts: true,
         rate_limits: RateLimits::None,
     },
     Directory {
         name: "google",
         url: "https://dv.acme-v02.api.pki.goog/directory",
+        caa_identity: "pki.goog",
         bound_accounts: true,
         rate_limits: RateLimits::None,
     },
@@ -87,6 +94,7 @@ impl Checker<'_> {
                     ("preferred_chain", issuer.preferred_chain.place()),
                     ("external_account", issuer.external_account.place()),
                     ("rate_limits", issuer.rate_limits.place()),
+                    ("caa_identities", issuer.caa_identities.place()),
                 ];
                 self.not_applicable(&keys, "kind = \"local-ca\"");
                 self.local_ca(name, issuer).map(IssuerConfig::LocalCa)
@@ -116,10 +124,14 @@ impl Checker<'_> {
             contact.iter().map(|item| (&item.value.0, &item.place)),
         );
         let challenges = issuer.challenges.items();
-        let words = challenges
-            .iter()
-            .map(|item| (challenge_word(item.value), &item.place));
+        let words = challenges.iter().map(|item| (item.value.word(), &item.place));
         self.no_repetition("`challenges`", words);
+        let identities = issuer.caa_identities.items();
+        self.no_repetition(
+            "`caa_identities`",
+            identities.iter().map(|item| (&item.value, &item.place)),
+        );
+        let known = Directory::of(issuer).and_then(|known| DnsName::parse(known.caa_identity).ok());
         let root_ca_file = match &issuer.root_ca_file {
             Key::Absent => Some(None),
             Key::Invalid => None,
@@ -144,6 +156,10 @@ impl Checker<'_> {
             preferred_chain: self.word("preferred_chain", &issuer.preferred_chain)?,
             external_account: external_account?,
             rate_limits: issuer.rate_limits.or(limits)?,
+            caa_identities: match identities {
+                [] => known.into_iter().collect(),
+                written => written.iter().map(|item| item.value.clone()).collect(),
+            },
         })
     }
 
@@ -259,6 +275,36 @@ impl Checker<'_> {
         );
     }
 
+    /// The local CA that a CA bundle names, if it names one.
+    pub(super) fn client_issuer(&mut self, bundle: &CaBundle) -> Option<Option<String>> {
+        let written = match &bundle.issuer {
+            Key::Absent => return Some(None),
+            Key::Invalid => return None,
+            Key::Present(written, _) => written,
+        };
+        let issuers = &self.document.issuers;
+        if !self.refers(issuers, "issuers", "issuer", &written.value, &written.place) {
+            return None;
+        }
+        let issuer = issuers
+            .entry(&written.value)
+            .and_then(|entry| entry.table.as_ref());
+        let kind = issuer.and_then(|issuer| issuer.kind.value());
+        if kind.is_some_and(|kind| kind.value != IssuerKind::LocalCa) {
+            let message = format!(
+                "the issuer `{}` is no local CA, so it has no clients",
+                written.value
+            );
+            self.report.push(
+                Diagnostic::new(Code::NotApplicable, message)
+                    .at(&written.place, "not a local CA")
+                    .help("name an issuer with kind = \"local-ca\", or the CA's certificates with `files`"),
+            );
+            return None;
+        }
+        Some(Some(written.value.clone()))
+    }
+
     fn local_ca(&mut self, name: &Located<String>, issuer: &Issuer) -> Option<LocalCaConfig> {
         let default = format!("certgate {}", name.value)
             .chars()
@@ -289,14 +335,6 @@ impl Checker<'_> {
             permitted_domains: permitted.iter().map(|item| item.value.clone()).collect(),
             certificate_lifetime: lifetime.0,
         })
-    }
-}
-
-/// The word of a challenge in configuration and RFCs.
-pub(super) fn challenge_word(challenge: ChallengeType) -> &'static str {
-    match challenge {
-        ChallengeType::Http01 => "http-01",
-        ChallengeType::TlsAlpn01 => "tls-alpn-01",
     }
 }
 

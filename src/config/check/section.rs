@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::Checker;
 use crate::config::byte_size::ByteSize;
+use crate::config::collection::Zones;
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::period::Period;
 use crate::config::reader::Key;
-use crate::config::settings::{GatewayConfig, LogConfig, LogFormat, RuntimeConfig, StoreConfig};
+use crate::config::settings::{DnsChecks, GatewayConfig, LogConfig, LogFormat, RuntimeConfig, StoreConfig};
 use crate::config::source::Located;
 use crate::config::value::Integer;
 use crate::config::word::{ConnectionLines, LogLevel};
@@ -65,6 +66,9 @@ impl Checker<'_> {
             addresses: addresses.iter().map(|item| item.value).collect(),
             hostname: gateway.hostname.value().map(|hostname| hostname.value.clone()),
             resolvers: resolvers.iter().map(|item| item.value.0).collect(),
+            name_servers: gateway.name_servers.or(Zones::default())?.0,
+            dns_checks: gateway.dns_checks.or(DnsChecks::default())?,
+            ownership: gateway.ownership.value().map(|text| text.value.0.clone()),
         }))
     }
 

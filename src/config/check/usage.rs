@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Checker;
-use super::issuer::{DEFAULT_CHALLENGES, challenge_word};
+use super::issuer::DEFAULT_CHALLENGES;
 use crate::config::collection::Named;
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::reader::Key;
@@ -55,16 +55,23 @@ impl Checker<'_> {
             Key::Invalid => return,
             Key::Present(list, _) => list.value.0.iter().map(|item| item.value).collect(),
         };
-        let Some(first) = challenges.first() else { return };
+        let needed: Option<Vec<_>> = challenges
+            .iter()
+            .map(|challenge| listener_for(*challenge))
+            .collect();
+        // One that no listener answers is answered whatever the listeners.
+        let Some(needed) = needed else { return };
+        let Some((protocol, port)) = needed.first().copied() else {
+            return;
+        };
         let written = issuer.challenges.value().map(|list| &list.place);
         let name = &reference.value;
-        let protocols = challenges.iter().map(|challenge| listener_for(*challenge));
-        let answered: Vec<_> = protocols
+        let answered: Vec<_> = needed
+            .iter()
             .filter(|(protocol, _)| listeners.iter().any(|(other, _)| other == protocol))
             .collect();
         let (code, message, label, help) = if answered.is_empty() {
-            let words = suggestion::list(challenges.iter().map(|challenge| challenge_word(*challenge)));
-            let (protocol, port) = listener_for(*first);
+            let words = suggestion::list(challenges.iter().map(|challenge| challenge.word()));
             let protocol = if protocol == Protocol::Http { "http" } else { "tls" };
             (
                 Code::NoListenerForChallenge,
@@ -164,10 +171,12 @@ impl Checker<'_> {
     }
 }
 
-/// Which listeners answer a challenge, and the port to which CAs connect for it (RFC 8555 §8.3, RFC 8737 §3).
-fn listener_for(challenge: ChallengeType) -> (Protocol, u64) {
+/// Which listeners answer a challenge, and the port to which CAs connect for it (RFC 8555 §8.3, RFC 8737 §3); none for
+/// one that the zone answers.
+fn listener_for(challenge: ChallengeType) -> Option<(Protocol, u64)> {
     match challenge {
-        ChallengeType::Http01 => (Protocol::Http, 80),
-        ChallengeType::TlsAlpn01 => (Protocol::Tls, 443),
+        ChallengeType::Dns01 => None,
+        ChallengeType::Http01 => Some((Protocol::Http, 80)),
+        ChallengeType::TlsAlpn01 => Some((Protocol::Tls, 443)),
     }
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::dns::LookupFailure;
 
 const V4: &str = "203.0.113.10";
 const V6: &str = "2001:db8::10";
@@ -106,6 +107,7 @@ fn every_end_of_a_chain_has_its_obstacle() {
         (
             ChainEnd::Unanswered(LookupFailure::TimedOut),
             Obstacle::Unanswered {
+                from: "it".to_owned(),
                 owner: far,
                 record: RecordType::Cname,
                 failure: LookupFailure::TimedOut,
@@ -113,7 +115,7 @@ fn every_end_of_a_chain_has_its_obstacle() {
         ),
     ] {
         let verdict = judge(&www(), &target(&[V4], None), &alias(&["far.example.org"], end));
-        let (Verdict::Stop { obstacles, .. } | Verdict::Wait { obstacles }) = verdict else {
+        let (Verdict::Stop { obstacles, .. } | Verdict::Wait { obstacles, .. }) = verdict else {
             panic!("{verdict}: {expected}");
         };
         assert_eq!(obstacles, [expected]);
@@ -276,6 +278,7 @@ fn addresses(a: &[&str], aaaa: &[&str]) -> ChainEnd {
 
 fn at_name(a: AddressAnswer, aaaa: AddressAnswer) -> Evidence {
     Evidence {
+        from: "it".to_owned(),
         chain: Vec::new(),
         end: ChainEnd::Addresses { a, aaaa },
     }
@@ -283,6 +286,7 @@ fn at_name(a: AddressAnswer, aaaa: AddressAnswer) -> Evidence {
 
 fn alias(chain: &[&str], end: ChainEnd) -> Evidence {
     Evidence {
+        from: "it".to_owned(),
         chain: chain.iter().map(|link| (*link).to_owned()).collect(),
         end,
     }

@@ -55,7 +55,6 @@ impl Pursuit<'_> {
 
     /// The challenges to answer, in the order of their names. Names that the CA takes as validated need none.
     async fn survey(&self, order: &mut Order) -> Result<Vec<Challenge>, IssueError> {
-        let configured = self.issuer.challenges(self.name());
         let mut challenges = Vec::new();
         let mut authorizations = order.authorizations();
         let mut spoilt = false;
@@ -72,6 +71,7 @@ impl Pursuit<'_> {
             let domain = self.wanted(&authorization.identifier().to_string())?;
             let offers =
                 |kind: ChallengeType| authorization.challenges.iter().any(|c| c.r#type == wire(kind));
+            let configured = self.challenges(&authorization.identifier().to_string());
             let Some(kind) = configured.iter().copied().find(|kind| offers(*kind)) else {
                 return Err(IssueError::NoUsableChallenge {
                     domain: authorization.identifier().to_string(),
@@ -92,6 +92,13 @@ impl Pursuit<'_> {
         }
         challenges.sort_by(|a, b| a.domain.cmp(&b.domain));
         Ok(challenges)
+    }
+
+    /// The challenges to try for an identifier, the one that failed last time at the end.
+    fn challenges(&self, identifier: &str) -> Vec<ChallengeType> {
+        let pattern = NamePattern::parse(identifier).ok();
+        let choice = pattern.and_then(|pattern| self.request.challenges.get(&pattern));
+        self.issuer.challenges(self.name(), choice)
     }
 
     /// A CA may ask about nothing but the names of the order: what is answered for others would be given away.
@@ -256,6 +263,7 @@ fn challenge(
 
 fn wire(kind: ChallengeType) -> instant_acme::ChallengeType {
     match kind {
+        ChallengeType::Dns01 => instant_acme::ChallengeType::Dns01,
         ChallengeType::Http01 => instant_acme::ChallengeType::Http01,
         ChallengeType::TlsAlpn01 => instant_acme::ChallengeType::TlsAlpn01,
     }

@@ -144,6 +144,7 @@ impl Accounts {
                 RevocationReason::AffiliationChanged => Wire::AffiliationChanged,
                 RevocationReason::Superseded => Wire::Superseded,
                 RevocationReason::CessationOfOperation => Wire::CessationOfOperation,
+                RevocationReason::PrivilegeWithdrawn => Wire::PrivilegeWithdrawn,
             }),
         };
         match session

@@ -41,8 +41,9 @@ impl Node {
         let mut before = None;
         loop {
             let lookup = match select(&self.published.load(), selection, &offer) {
-                Choice::Certificate { name, credential, by } => {
-                    return format!("{name} {} {by:?}", credential.leaf().fingerprint);
+                Choice::Certificate { candidate, by, .. } => {
+                    let fingerprint = &candidate.credential().leaf().fingerprint;
+                    return format!("{} {fingerprint} {by:?}", candidate.certificate());
                 }
                 Choice::Missing(lookup) if before.as_ref() == Some(&lookup) => {
                     return "nothing yet".to_owned();

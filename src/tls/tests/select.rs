@@ -129,8 +129,9 @@ fn choice(table: &CertificateTable, selection: &Selection, asked: Option<&str>, 
         named_groups: Some(offer.groups),
     };
     match select(table, selection, &offer) {
-        Choice::Certificate { name, credential, by } => {
-            format!("{name} {} {by:?}", credential.leaf().fingerprint)
+        Choice::Certificate { candidate, by, .. } => {
+            let fingerprint = &candidate.credential().leaf().fingerprint;
+            format!("{} {fingerprint} {by:?}", candidate.certificate())
         }
         Choice::Missing(lookup) => panic!("{lookup:?} is not in a whole table"),
         Choice::NothingYet => "nothing yet".to_owned(),

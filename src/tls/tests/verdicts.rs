@@ -1,6 +1,6 @@
 //! What certificates that openssl made come to, each with the reason that is counted for it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use rustls::server::danger::ClientCertVerifier;
 use tempfile::TempDir;
 
 use super::*;
-use crate::certificate::AllowedClients;
+use crate::certificate::{AllowedClients, CaBundleError};
 use crate::name::NamePattern;
 use crate::tls::client_auth::ClientVerifier;
 
@@ -47,7 +47,7 @@ impl Pki {
 
     fn bundle(&self, files: &[&str], crls: &[&str]) -> CaBundle {
         let paths = |names: &[&str]| names.iter().map(|name| self.path(name)).collect::<Vec<_>>();
-        CaBundle::load("partners", &paths(files), None, &paths(crls)).unwrap()
+        load(&paths(files), &paths(crls)).unwrap()
     }
 
     /// What becomes of the client certificate `name`, which comes with the chain in its file.
@@ -105,6 +105,15 @@ const CASES: [(&str, &str); 22] = [
     ("missing-intermediate", "unknown-ca"),
     ("other-root", "verified"),
 ];
+
+fn load(files: &[PathBuf], crl_files: &[PathBuf]) -> Result<CaBundle, CaBundleError> {
+    let sources = CaBundleSources {
+        files,
+        crl_files,
+        ..CaBundleSources::default()
+    };
+    CaBundle::load("partners", &sources)
+}
 
 #[test]
 fn each_certificate_comes_to_its_verdict() {
@@ -247,7 +256,7 @@ fn a_crl_that_cannot_be_used_is_refused_by_name_and_with_its_bundle() {
         (pki.path("root.pem"), "is `CERTIFICATE`"),
         (pki.path("index.txt"), "holds no CRL"),
     ] {
-        let error = CaBundle::load("partners", &[pki.path("root.pem")], None, &[file]).unwrap_err();
+        let error = load(&[pki.path("root.pem")], &[file]).unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
     }
 }

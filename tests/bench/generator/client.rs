@@ -126,7 +126,12 @@ impl Client {
 
     pub(super) fn advance(&mut self, buffers: &mut Buffers) -> Result<Turn, String> {
         for _ in 0..ROUNDS {
-            self.send(buffers)?;
+            if let Err(error) = self.send(buffers) {
+                // It may have said why before it closed.
+                let length = self.socket.read(&mut buffers.received).unwrap_or_default();
+                self.take(&buffers.received[..length])?;
+                return Err(error);
+            }
             if self.ignores {
                 return Ok(Turn::Waits);
             }

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use super::{Found, many};
 use crate::certificates::{Authority, ecdsa_key};
 use crate::generator::{Group, Request, Sessions};
+use crate::kind::Kind;
 use crate::many::name;
 use crate::measure::Measure;
-use crate::peers::{Kind, Peer};
+use crate::peers::Peer;
 use crate::proxy::{Proxy, Served};
 use crate::testbed::{Testbed, server_name};
 

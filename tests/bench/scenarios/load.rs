@@ -73,6 +73,7 @@ pub(super) fn back_pressure(proxy: &Proxy, testbed: &mut Testbed) -> Found {
     generator.close_all()?;
     Ok(vec![
         (Measure::BackPressure, used as f64 / count as f64 / 1024.0),
+        (Measure::BackPressureConnections, count as f64),
         (
             Measure::BackPressureTail,
             tally.percentile(0.99).as_secs_f64() * 1e3,

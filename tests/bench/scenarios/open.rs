@@ -35,13 +35,18 @@ pub(super) fn idle(proxy: &Proxy, testbed: &mut Testbed) -> Found {
     // What only the first connections cost, such as code that is read from the disk.
     open_with_traffic(proxy, testbed, 100)?;
     testbed.generator.close_all()?;
-    testbed.generator.idle(QUIET)?;
+    testbed
+        .generator
+        .idle(if testbed.quick { QUIET / 2 } else { QUIET })?;
     let before = proxy.memory();
     open_with_traffic(proxy, testbed, count)?;
     testbed.generator.idle(QUIET)?;
     let used = proxy.memory().saturating_sub(before);
     testbed.generator.close_all()?;
-    Ok(vec![(Measure::Idle, used as f64 / count as f64 / 1024.0)])
+    Ok(vec![
+        (Measure::Idle, used as f64 / count as f64 / 1024.0),
+        (Measure::IdleConnections, count as f64),
+    ])
 }
 
 fn open_with_traffic(proxy: &Proxy, testbed: &mut Testbed, count: usize) -> Result<(), String> {

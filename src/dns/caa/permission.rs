@@ -1,0 +1,268 @@
+//! Whether a set of CAA records lets a CA issue (RFC 8659 §4, RFC 8657): a pure function.
+
+use std::collections::BTreeSet;
+
+use super::{CaaRecord, IssueValue};
+use crate::dns::obstacle::Obstacle;
+use crate::dns::remedy::Change;
+use crate::name::NamePattern;
+
+/// Who would be asked to issue.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CaIdentity {
+    /// The names by which CAA records mean the CA (RFC 8555 §7.1.1, `caaIdentities`); empty where they are not known.
+    pub domains: Vec<String>,
+    /// The account's URL (RFC 8657 §3); absent as long as there is none.
+    pub account: Option<String>,
+}
+
+/// What CAA records say about a CA.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::dns) enum Permission {
+    /// It may issue.
+    Granted {
+        /// By these validation methods only (RFC 8657 §4); absent: by any.
+        methods: Option<BTreeSet<String>>,
+    },
+    /// It may not.
+    Denied {
+        obstacle: Obstacle,
+        /// What would let it.
+        remedy: Vec<Change>,
+    },
+    /// The CA's name in CAA records is not known.
+    Unknown,
+}
+
+/// Judges `records`, which stand at `owner` and are never empty, for a certificate of `ca` for `pattern`.
+pub(in crate::dns) fn permission(
+    pattern: &NamePattern,
+    owner: &str,
+    records: &BTreeSet<CaaRecord>,
+    ca: Option<&CaIdentity>,
+) -> Permission {
+    let record = |change: fn(String) -> Change, data: String| change(format!("{owner}. IN CAA {data}"));
+    let unknown = records
+        .iter()
+        .find(|record| record.flags & CRITICAL != 0 && !KNOWN.contains(&record.tag.as_str()));
+    if let Some(unknown) = unknown {
+        return Permission::Denied {
+            obstacle: Obstacle::CriticalProperty {
+                owner: owner.to_owned(),
+                tag: unknown.tag.clone(),
+            },
+            remedy: vec![record(Change::Remove, unknown.to_string())],
+        };
+    }
+    let tagged =
+        |tag: &str| -> Vec<&CaaRecord> { records.iter().filter(|record| record.tag == tag).collect() };
+    let (wild, plain) = (tagged("issuewild"), tagged("issue"));
+    let (tag, decisive) = match pattern.is_wildcard() && !wild.is_empty() {
+        true => ("issuewild", wild),
+        false => ("issue", plain),
+    };
+    if decisive.is_empty() {
+        return Permission::Granted { methods: None };
+    }
+    let values: Vec<IssueValue> = decisive
+        .iter()
+        .filter_map(|record| record.value.parse().ok())
+        .collect();
+    let nobody = values.iter().all(|value| value.issuer.is_none());
+    let identities = ca.map_or(&[][..], |ca| &ca.domains);
+    if identities.is_empty() && !nobody {
+        return Permission::Unknown;
+    }
+    let is_meant = |value: &&IssueValue| {
+        let issuer = value.issuer.as_deref();
+        issuer.is_some_and(|issuer| identities.iter().any(|known| known.eq_ignore_ascii_case(issuer)))
+    };
+    let meant: Vec<&IssueValue> = values.iter().filter(is_meant).collect();
+    let name = identities.first().map_or("the CA's domain", String::as_str);
+    if meant.is_empty() {
+        return Permission::Denied {
+            obstacle: Obstacle::CaaForbids {
+                owner: owner.to_owned(),
+                records: decisive.iter().map(|record| record.to_string()).collect(),
+                identities: identities.to_vec(),
+            },
+            remedy: match identities.is_empty() {
+                true => Vec::new(),
+                false => vec![record(Change::Add, format!("0 {tag} \"{name}\""))],
+            },
+        };
+    }
+    let account = ca.and_then(|ca| ca.account.as_deref());
+    let of_us: Vec<&IssueValue> = meant
+        .iter()
+        .copied()
+        .filter(|value| {
+            let mut pinned = value.values("accounturi");
+            match (pinned.next(), pinned.next()) {
+                (None, _) => true,
+                (Some(pinned), None) => account == Some(pinned),
+                // Two can never both be met (RFC 8657 §3).
+                (Some(_), Some(_)) => false,
+            }
+        })
+        .collect();
+    if of_us.is_empty() {
+        let pinned = meant.iter().flat_map(|value| value.values("accounturi"));
+        let granted = match account {
+            Some(account) => format!("0 {tag} \"{name}; accounturi={account}\""),
+            None => format!("0 {tag} \"{name}\""),
+        };
+        return Permission::Denied {
+            obstacle: Obstacle::OtherAccount {
+                owner: owner.to_owned(),
+                pinned: pinned.map(ToOwned::to_owned).collect(),
+                account: account.map(ToOwned::to_owned),
+            },
+            remedy: vec![record(Change::Add, granted)],
+        };
+    }
+    let mut methods = BTreeSet::new();
+    for value in of_us {
+        let mut listed = value.values("validationmethods").peekable();
+        if listed.peek().is_none() {
+            return Permission::Granted { methods: None };
+        }
+        methods.extend(listed.flat_map(|list| list.split(',')).map(ToOwned::to_owned));
+    }
+    Permission::Granted {
+        methods: Some(methods),
+    }
+}
+
+/// The flag of RFC 8659 §4.1.
+const CRITICAL: u8 = 128;
+
+/// The properties that public CAs understand: RFC 8659 §4, RFC 9495, and contacts of the CA/Browser Forum.
+const KNOWN: [&str; 6] = [
+    "contactemail",
+    "contactphone",
+    "iodef",
+    "issue",
+    "issuemail",
+    "issuewild",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCOUNT: &str = "https://ca.example/acct/1";
+
+    fn judged(pattern: &str, records: &[(u8, &str, &str)], identities: &[&str]) -> String {
+        let records = records.iter().map(|(flags, tag, value)| CaaRecord {
+            flags: *flags,
+            tag: (*tag).to_owned(),
+            value: (*value).to_owned(),
+        });
+        let ca = CaIdentity {
+            domains: identities.iter().map(|name| (*name).to_owned()).collect(),
+            account: Some(ACCOUNT.to_owned()),
+        };
+        let pattern = NamePattern::parse(pattern).unwrap();
+        match permission(&pattern, "example.com", &records.collect(), Some(&ca)) {
+            Permission::Granted { methods: None } => "any".to_owned(),
+            Permission::Granted {
+                methods: Some(methods),
+            } => methods.into_iter().collect::<Vec<_>>().join(" "),
+            Permission::Unknown => "unknown".to_owned(),
+            Permission::Denied { remedy, .. } => {
+                let changes: Vec<_> = remedy.iter().map(ToString::to_string).collect();
+                format!("no: {}", changes.join(", "))
+            }
+        }
+    }
+
+    #[test]
+    fn every_rule_of_the_rfcs_decides_as_it_should() {
+        let (www, wild, ca) = ("www.example.com", "*.example.com", &["ca.example"][..]);
+        let add = r#"no: example.com. IN CAA 0 issue "ca.example""#;
+        let add_wild = r#"no: example.com. IN CAA 0 issuewild "ca.example""#;
+        let pinned = format!("ca.example; accounturi={ACCOUNT}");
+        let other = "ca.example; accounturi=https://ca.example/acct/2";
+        let twice = format!("{pinned}; accounturi={ACCOUNT}");
+        let add_account = format!(r#"no: example.com. IN CAA 0 issue "{pinned}""#);
+        for (pattern, records, identities, expected) in [
+            (www, vec![(0, "issue", "ca.example")], ca, "any"),
+            (www, vec![(0, "issue", "CA.Example")], ca, "any"),
+            (www, vec![(0, "issue", "other.example")], ca, add),
+            (
+                www,
+                vec![(0, "issue", "other.example"), (0, "issue", "ca.example")],
+                ca,
+                "any",
+            ),
+            (www, vec![(0, "issue", ";")], ca, add),
+            (www, vec![(0, "issue", "%%%")], ca, add),
+            (www, vec![(0, "iodef", "mailto:a@example.com")], ca, "any"),
+            (www, vec![(0, "issuewild", ";")], ca, "any"),
+            (
+                wild,
+                vec![(0, "issuewild", ";"), (0, "issue", "ca.example")],
+                ca,
+                add_wild,
+            ),
+            (
+                wild,
+                vec![(0, "issuewild", "ca.example"), (0, "issue", ";")],
+                ca,
+                "any",
+            ),
+            (wild, vec![(0, "issue", "ca.example")], ca, "any"),
+            (
+                www,
+                vec![(128, "tbs", "x"), (0, "issue", "ca.example")],
+                ca,
+                r#"no: remove: example.com. IN CAA 128 tbs "x""#,
+            ),
+            (
+                www,
+                vec![(0, "tbs", "x"), (128, "issue", "ca.example")],
+                ca,
+                "any",
+            ),
+            (www, vec![(0, "issue", &pinned)], ca, "any"),
+            (www, vec![(0, "issue", other)], ca, &add_account),
+            (www, vec![(0, "issue", &twice)], ca, &add_account),
+            (
+                www,
+                vec![(0, "issue", other), (0, "issue", "ca.example")],
+                ca,
+                "any",
+            ),
+            (
+                www,
+                vec![(0, "issue", "ca.example; validationmethods=dns-01,http-01")],
+                ca,
+                "dns-01 http-01",
+            ),
+            (
+                www,
+                vec![
+                    (0, "issue", "ca.example; validationmethods=dns-01"),
+                    (0, "issue", "ca.example; validationmethods=http-01"),
+                ],
+                ca,
+                "dns-01 http-01",
+            ),
+            (www, vec![(0, "issue", "ca.example")], &[], "unknown"),
+            (www, vec![(0, "issue", ";")], &[], "no: "),
+            (
+                www,
+                vec![(0, "issue", "two.example")],
+                &["one.example", "two.example"],
+                "any",
+            ),
+        ] {
+            assert_eq!(
+                judged(pattern, &records, identities),
+                expected,
+                "{pattern} {records:?}"
+            );
+        }
+    }
+}

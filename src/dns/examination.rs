@@ -1,0 +1,425 @@
+//! One name through all its steps: owned, pointed, issuable; each as every point of view has it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::join_all;
+
+use super::caa::{CaaEvidence, Permission, permission, text};
+use super::challenge::{Choice, Remark, choose};
+use super::checker::Conditions;
+use super::evidence::{AddressAnswer, ChainEnd, Evidence, LookupFailure, RecordType};
+use super::lookup::Memory;
+use super::obstacle::Obstacle;
+use super::ownership::judge_ownership;
+use super::remedy::{Change, remedy};
+use super::report::DomainVerdict;
+use super::row::{Row, RowState, caa_row, ownership_rows, rows};
+use super::state::Steps;
+use super::verdict::{Target, Verdict, judge};
+use super::view::{Questions, View, is_silence, name_of, written};
+use super::weigh::{Heard, weigh};
+use super::zone::{NameServer, Zone};
+use crate::clock::Timestamp;
+use crate::config::{ChallengeType, GatewayConfig};
+use crate::name::{DnsName, NamePattern};
+
+/// What an examination needs.
+pub(super) struct Examination<'e> {
+    pub(super) gateway: &'e GatewayConfig,
+    pub(super) questions: &'e Questions,
+    pub(super) conditions: &'e Conditions,
+    pub(super) now: Timestamp,
+}
+
+/// What one point of view brought for one step.
+struct Opinion<T> {
+    verdict: Verdict,
+    memory: Memory,
+    rows: Vec<Row>,
+    found: T,
+}
+
+/// What all of them come to.
+struct Weighed<T> {
+    verdict: Verdict,
+    notes: Vec<String>,
+    rows: Vec<Row>,
+    /// Of the point of view that decides.
+    found: Option<T>,
+}
+
+impl Examination<'_> {
+    pub(super) async fn of(&self, pattern: &NamePattern) -> DomainVerdict {
+        let name = pattern.base();
+        let zone = match name_of(name) {
+            Ok(name) => self.questions.zone(&name).await,
+            Err(_) => None,
+        };
+        let mut views: Vec<View> = zone.clone().map(View::Authoritative).into_iter().collect();
+        views.extend(self.questions.resolvers.iter().copied().map(View::Resolver));
+        let (owned, pointed, caa) = tokio::join!(
+            self.owned(&views, name),
+            self.pointed(&views, pattern),
+            self.permitted(&views, pattern)
+        );
+        let mut rows = Vec::new();
+        let mut notes = BTreeSet::new();
+        let mut steps = Steps::default();
+        if let Some(owned) = owned {
+            gather(&mut rows, owned.rows);
+            notes.extend(owned.notes);
+            steps.owned = Some(self.named(owned.verdict, name, zone.as_ref()));
+        }
+        let mut issuable = self.named(caa.verdict, name, zone.as_ref());
+        notes.extend(caa.notes);
+        let choice = self.choice(pattern, caa.found.as_ref(), &mut issuable, &mut notes);
+        steps.issuable = Some(issuable);
+        if let Some(pointed) = pointed {
+            gather(&mut rows, pointed.rows);
+            notes.extend(pointed.notes);
+            let verdict = self.named(pointed.verdict, name, zone.as_ref());
+            match verdict.allows_order() || !choice.usable.contains(&ChallengeType::Dns01) {
+                true => steps.pointed = Some(verdict),
+                // A record in the zone proves the right to a name wherever it leads.
+                false => drop(notes.insert(format!("needed for the service only: {}", verdict.reason()))),
+            }
+        }
+        gather(&mut rows, caa.rows);
+        notes.extend(zone.iter().flat_map(|zone| self.troubles(zone)));
+        if zone.is_none() {
+            notes.insert("the zone's own servers were not asked: no resolver says which they are".to_owned());
+        }
+        DomainVerdict::new(pattern, steps, choice, notes, rows)
+    }
+
+    async fn owned(&self, views: &[View], name: &DnsName) -> Option<Weighed<()>> {
+        let wanted = self.conditions.ownership.as_ref()?;
+        let opinion = |view| async move {
+            let (evidence, memory) = self.questions.ownership(view, name).await;
+            Opinion {
+                verdict: judge_ownership(wanted, &evidence),
+                rows: ownership_rows(wanted, &evidence),
+                memory,
+                found: (),
+            }
+        };
+        let opinions = join_all(views.iter().map(opinion)).await;
+        Some(self.weighed(views, opinions))
+    }
+
+    async fn pointed(&self, views: &[View], pattern: &NamePattern) -> Option<Weighed<()>> {
+        let NamePattern::Exact(name) = pattern else {
+            return None;
+        };
+        let opinion = |view| async move {
+            let traced = self.questions.trace(view, name).await;
+            let target = match self.questions.target(view, self.gateway, &traced).await {
+                Ok(target) => target,
+                Err(obstacle) => {
+                    return Opinion {
+                        verdict: Verdict::wait(obstacle),
+                        memory: traced.memory,
+                        rows: Vec::new(),
+                        found: None,
+                    };
+                }
+            };
+            Opinion {
+                verdict: judge(name, &target, &traced.evidence),
+                rows: rows(name.as_str(), &target, &traced.evidence),
+                memory: traced.memory,
+                found: Some((target, traced.evidence)),
+            }
+        };
+        let opinions = join_all(views.iter().map(opinion)).await;
+        let Weighed {
+            mut verdict,
+            mut notes,
+            rows,
+            found,
+        } = self.weighed(views, opinions);
+        if let (Some(view), Some(Some((target, evidence)))) = (views.first(), &found)
+            && self.is_by_wildcard(view, name, evidence).await
+        {
+            notes.push(by_wildcard(name, target, evidence, &mut verdict));
+        }
+        Some(Weighed {
+            verdict,
+            notes,
+            rows,
+            found: None,
+        })
+    }
+
+    /// Whether a name beside `name` that nobody has would lead to the same.
+    async fn is_by_wildcard(&self, view: &View, name: &DnsName, evidence: &Evidence) -> bool {
+        let leads_somewhere = !evidence.chain.is_empty() || has_address(&evidence.end);
+        let Some(parent) = name
+            .parent()
+            .filter(|parent| leads_somewhere && parent.contains('.'))
+        else {
+            return false;
+        };
+        let Ok(beside) = DnsName::parse(&format!("{PROBE}.{parent}")) else {
+            return false;
+        };
+        let probed = self.questions.trace(view, &beside).await.evidence;
+        probed.chain == evidence.chain && probed.end == evidence.end
+    }
+
+    async fn permitted(&self, views: &[View], pattern: &NamePattern) -> Weighed<Found> {
+        let opinion = |view: View| async move {
+            let (evidence, memory) = self.questions.caa(&view, pattern.base()).await;
+            let from = view.name();
+            let found = match &evidence {
+                CaaEvidence::Relevant { owner, records } => Found {
+                    owner: owner.clone(),
+                    permission: permission(pattern, owner, records, self.conditions.ca.as_ref()),
+                    records: text(records),
+                },
+                _ => Found {
+                    owner: pattern.base().to_string(),
+                    permission: Permission::Granted { methods: None },
+                    records: text(&BTreeSet::new()),
+                },
+            };
+            let verdict = match (&evidence, &found.permission) {
+                (CaaEvidence::Unanswered { owner, failure }, _) => {
+                    Verdict::wait(Obstacle::unanswered(owner, RecordType::Caa, &from, failure))
+                }
+                (CaaEvidence::Differing { owner, answers }, _) => Verdict::wait(Obstacle::Differing {
+                    owner: owner.clone(),
+                    record: RecordType::Caa,
+                    answers: answers.clone(),
+                }),
+                (_, Permission::Denied { obstacle, remedy }) => Verdict::Stop {
+                    obstacles: vec![obstacle.clone()],
+                    remedy: remedy.clone(),
+                    alternative: Vec::new(),
+                },
+                (_, Permission::Granted { .. } | Permission::Unknown) => Verdict::Go,
+            };
+            Opinion {
+                rows: vec![caa_row(pattern.base().as_str(), &evidence, &verdict, &from)],
+                verdict,
+                memory,
+                found,
+            }
+        };
+        let opinions = join_all(views.iter().cloned().map(opinion)).await;
+        let mut weighed = self.weighed(views, opinions);
+        if let Some(Found {
+            owner,
+            permission: Permission::Unknown,
+            records,
+        }) = &weighed.found
+        {
+            weighed.notes.push(format!(
+                "{owner} has CAA records, and it is not known which of them mean the CA ({records}); the issuer's \
+                 `caa_identities` says it"
+            ));
+        }
+        weighed
+    }
+
+    /// The challenges for `pattern`; where none is left, `issuable` becomes a stop.
+    fn choice(
+        &self,
+        pattern: &NamePattern,
+        caa: Option<&Found>,
+        issuable: &mut Verdict,
+        notes: &mut BTreeSet<String>,
+    ) -> Choice {
+        let Some(listed) = &self.conditions.challenges else {
+            return Choice::default();
+        };
+        let methods = match caa.map(|found| &found.permission) {
+            Some(Permission::Granted { methods }) => methods.as_ref(),
+            _ => None,
+        };
+        let choice = choose(pattern, listed, self.conditions.doors, methods);
+        if !choice.usable.is_empty() {
+            notes.extend(choice.remarks.iter().map(Remark::to_string));
+            return choice;
+        }
+        let possible = choose(pattern, listed, self.conditions.doors, None).usable;
+        let remedy = match (caa, self.conditions.ca.as_ref().and_then(|ca| ca.domains.first())) {
+            (Some(found), Some(ca)) if !possible.is_empty() => {
+                let words: Vec<_> = possible.iter().map(|challenge| challenge.word()).collect();
+                let (owner, words) = (&found.owner, words.join(","));
+                vec![Change::Add(format!(
+                    "{owner}. IN CAA 0 issue \"{ca}; validationmethods={words}\""
+                ))]
+            }
+            _ => Vec::new(),
+        };
+        let (mut obstacles, mut changes) = (vec![choice.obstacle(pattern)], remedy);
+        if let Verdict::Stop {
+            obstacles: known,
+            remedy,
+            ..
+        } = issuable
+        {
+            obstacles.splice(0..0, known.drain(..));
+            changes.splice(0..0, remedy.drain(..));
+        }
+        *issuable = Verdict::Stop {
+            obstacles,
+            remedy: changes,
+            alternative: Vec::new(),
+        };
+        choice
+    }
+
+    fn weighed<T>(&self, views: &[View], opinions: Vec<Opinion<T>>) -> Weighed<T> {
+        let mut zone = None;
+        let mut resolvers = Vec::new();
+        let mut rows = Vec::new();
+        let mut candidates = Vec::new();
+        for (view, opinion) in views.iter().zip(opinions) {
+            match view {
+                View::Authoritative(_) => zone = Some(opinion.verdict.clone()),
+                View::Resolver(resolver) => resolvers.push(Heard {
+                    resolver: resolver.to_string(),
+                    verdict: opinion.verdict.clone(),
+                    memory: opinion.memory,
+                }),
+            }
+            rows.extend(opinion.rows);
+            candidates.push((opinion.verdict, opinion.found));
+        }
+        let (verdict, notes) = weigh(zone, &resolvers, self.now);
+        // The first one that knew something; the zone's servers stand before the resolvers.
+        let decides = candidates
+            .iter()
+            .position(|(verdict, _)| !matches!(verdict, Verdict::Wait { .. }))
+            .unwrap_or(0);
+        Weighed {
+            verdict,
+            notes,
+            rows,
+            found: candidates.into_iter().nth(decides).map(|(_, found)| found),
+        }
+    }
+
+    /// A zone none of whose servers speaks for it is no reason to wait: it has to be put right.
+    fn named(&self, verdict: Verdict, name: &DnsName, zone: Option<&Zone>) -> Verdict {
+        let (Verdict::Wait { obstacles, .. }, Some(zone)) = (&verdict, zone) else {
+            return verdict;
+        };
+        if !obstacles.iter().all(Obstacle::is_lame) {
+            return verdict;
+        }
+        Verdict::Stop {
+            obstacles: vec![Obstacle::LameDelegation {
+                owner: name.to_string(),
+                zone: written(&zone.apex),
+                answers: self.failures(zone),
+            }],
+            remedy: zone
+                .servers
+                .iter()
+                .filter_map(|server| undelegate(zone, server))
+                .collect(),
+            alternative: Vec::new(),
+        }
+    }
+
+    fn failures(&self, zone: &Zone) -> BTreeMap<String, String> {
+        let troubles = self.questions.troubles();
+        let failed = zone.servers.iter().filter_map(|server| {
+            let failure = troubles.get(&server.address)?;
+            Some((server.to_string(), failure.to_string()))
+        });
+        failed.collect()
+    }
+
+    /// What there is to say about servers of a zone that others stand in for.
+    fn troubles(&self, zone: &Zone) -> Vec<String> {
+        let troubles = self.questions.troubles();
+        let stands_in = |server: &NameServer| {
+            let mut others = zone.servers.iter().filter(|other| other.name == server.name);
+            server.name.is_some() && others.any(|other| !troubles.contains_key(&other.address))
+        };
+        let failed = zone.servers.iter().filter_map(|server| {
+            let failure = troubles.get(&server.address)?;
+            // A machine without IPv6 reaches the server by its other address.
+            if is_silence(failure) && stands_in(server) {
+                return None;
+            }
+            let change = match failure {
+                LookupFailure::Lame { .. } => undelegate(zone, server),
+                _ => None,
+            };
+            Some(match change {
+                Some(change) => format!("{server} {failure}; {change}"),
+                None => format!("{server} {failure}"),
+            })
+        });
+        failed.collect()
+    }
+}
+
+/// What CAA records come to from one point of view.
+struct Found {
+    owner: String,
+    permission: Permission,
+    records: String,
+}
+
+fn undelegate(zone: &Zone, server: &NameServer) -> Option<Change> {
+    let name = server.name.as_ref()?;
+    Some(Change::Remove(format!("{}. IN NS {name}.", written(&zone.apex))))
+}
+
+/// The name has no record of its own: what stands in the way is the wildcard's, and a record of its own goes before
+/// that (RFC 4592 §2.2.1). Says so.
+fn by_wildcard(name: &DnsName, target: &Target, evidence: &Evidence, verdict: &mut Verdict) -> String {
+    if let Verdict::Stop {
+        remedy: changes,
+        alternative,
+        ..
+    } = verdict
+    {
+        let absent = Evidence {
+            from: evidence.from.clone(),
+            chain: Vec::new(),
+            end: ChainEnd::NoSuchName,
+        };
+        (*changes, *alternative) = remedy(name.as_str(), target, &absent);
+    }
+    let parent = name.parent().unwrap_or_default();
+    format!(
+        "{name} seems to have no record of its own: *.{parent} answers for it, as for any other name there"
+    )
+}
+
+fn has_address(end: &ChainEnd) -> bool {
+    match end {
+        ChainEnd::Addresses { a, aaaa } => [a, aaaa]
+            .iter()
+            .any(|answer| matches!(answer, AddressAnswer::Found(found) if !found.is_empty())),
+        _ => false,
+    }
+}
+
+/// Rows that say the same become one.
+fn gather(rows: &mut Vec<Row>, new: Vec<Row>) {
+    for row in new {
+        let same = |known: &&mut Row| {
+            (&known.owner, known.record, &known.found) == (&row.owner, row.record, &row.found)
+        };
+        match rows.iter_mut().find(same) {
+            Some(known) => {
+                known.said_by.extend(row.said_by);
+                if row.state == RowState::Wrong {
+                    known.state = row.state;
+                }
+            }
+            None => rows.push(row),
+        }
+    }
+}
+
+/// A name that nobody has: no host's name begins so.
+const PROBE: &str = "_certgate-probe";

@@ -1,0 +1,127 @@
+//! The proof that whoever has the zone wants the name to be here: a TXT record with the text that `ownership` asks
+//! for, at the name or at one that it is below.
+
+use futures_util::future::join_all;
+use hickory_resolver::proto::rr::{RData, RecordType};
+
+use super::evidence::{LookupFailure, RecordType as Kind};
+use super::lookup::{Memory, answered};
+use super::obstacle::Obstacle;
+use super::remedy::Change;
+use super::verdict::Verdict;
+use super::view::{Questions, View, fully_qualified};
+use crate::name::DnsName;
+
+/// What stands where the record should be, from one point of view.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct OwnershipEvidence {
+    /// Who was asked.
+    pub from: String,
+    /// The owners that were looked at, the nearest first, with their texts.
+    pub texts: Vec<(String, Result<Vec<String>, LookupFailure>)>,
+}
+
+impl Questions {
+    /// Looks for the texts of `name`'s owner.
+    pub(super) async fn ownership(&self, view: &View, name: &DnsName) -> (OwnershipEvidence, Memory) {
+        let mut memory = Memory::new();
+        let owners = owners(name);
+        let asked = owners.iter().map(|owner| async move {
+            match fully_qualified(owner) {
+                Ok(owner) => self.hear(view, &owner, RecordType::TXT).await,
+                Err(_) => Vec::new(),
+            }
+        });
+        let voices = join_all(asked).await;
+        let texts = owners.into_iter().zip(voices).map(|(owner, voices)| {
+            memory.heard(&voices);
+            let texts = answered(&voices).map(|replies| {
+                // One that has it is enough: the others follow, and it is not the CA that looks for it.
+                let records = replies.iter().flat_map(|(_, reply)| &reply.records);
+                records.filter_map(|record| text_in(&record.data)).collect()
+            });
+            (owner, texts)
+        });
+        let evidence = OwnershipEvidence {
+            from: view.name(),
+            texts: texts.collect(),
+        };
+        (evidence, memory)
+    }
+}
+
+/// Judges `evidence`: whether one of the texts is `wanted`.
+pub(super) fn judge_ownership(wanted: &str, evidence: &OwnershipEvidence) -> Verdict {
+    let holds = |texts: &Result<Vec<String>, LookupFailure>| {
+        texts
+            .as_ref()
+            .is_ok_and(|texts| texts.iter().any(|text| text == wanted))
+    };
+    if evidence.texts.iter().any(|(_, texts)| holds(texts)) {
+        return Verdict::Go;
+    }
+    let silent = evidence.texts.iter().find_map(|(owner, texts)| {
+        let failure = texts.as_ref().err()?.clone();
+        Some(Obstacle::unanswered(owner, Kind::Txt, &evidence.from, &failure))
+    });
+    if let Some(obstacle) = silent {
+        return Verdict::wait(obstacle);
+    }
+    let Some((owner, _)) = evidence.texts.first() else {
+        return Verdict::Go;
+    };
+    let record = format!(
+        "{owner}. IN TXT \"{}\"",
+        wanted.replace('\\', "\\\\").replace('"', "\\\"")
+    );
+    Verdict::Stop {
+        obstacles: vec![Obstacle::NotOwned {
+            owner: owner.clone(),
+            wanted: wanted.to_owned(),
+        }],
+        remedy: vec![Change::Add(record)],
+        alternative: Vec::new(),
+    }
+}
+
+/// `_certgate` before the name and before each one above it, the top-level domain left out.
+fn owners(name: &DnsName) -> Vec<String> {
+    let mut owners = vec![format!("{LABEL}.{name}")];
+    let mut rest = name.as_str();
+    while let Some((_, parent)) = rest.split_once('.')
+        && parent.contains('.')
+    {
+        owners.push(format!("{LABEL}.{parent}"));
+        rest = parent;
+    }
+    owners
+}
+
+fn text_in(data: &RData) -> Option<String> {
+    match data {
+        RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
+        _ => None,
+    }
+}
+
+const LABEL: &str = "_certgate";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_may_stand_at_the_name_or_above_but_not_at_the_top() {
+        let owners = |name: &str| owners(&DnsName::parse(name).unwrap());
+        assert_eq!(
+            owners("a.www.example.com"),
+            [
+                "_certgate.a.www.example.com",
+                "_certgate.www.example.com",
+                "_certgate.example.com"
+            ]
+        );
+        assert_eq!(owners("example.com"), ["_certgate.example.com"]);
+        assert_eq!(owners("localhost"), ["_certgate.localhost"]);
+    }
+}

@@ -1,0 +1,255 @@
+//! Points of view: what one resolver says, and what the servers of the zones themselves say.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::join_all;
+use hickory_resolver::config::ResolverConfig;
+use hickory_resolver::proto::ProtoError;
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+use super::evidence::{AUTHORITATIVE, LookupFailure};
+use super::question::{Manner, Reply, ask};
+use super::zone::{NameServer, Zone};
+use crate::config::GatewayConfig;
+use crate::name::DnsName;
+
+/// Everything that one check asks, until its deadline. Nothing is remembered longer.
+pub(super) struct Questions {
+    pub(super) resolvers: Vec<SocketAddr>,
+    pub(super) name_servers: BTreeMap<Name, Vec<SocketAddr>>,
+    pub(super) deadline: Instant,
+    zones: Mutex<HashMap<Name, Option<Zone>>>,
+    /// The last failure of each server of a zone. One that has not answered is not waited for again.
+    troubles: Mutex<HashMap<SocketAddr, LookupFailure>>,
+    turns: Semaphore,
+}
+
+/// Who is asked.
+#[derive(Clone, Debug)]
+pub(super) enum View {
+    /// The servers of the zone that the checked name is in, and of those that its aliases lead to.
+    Authoritative(Zone),
+    /// One resolver.
+    Resolver(SocketAddr),
+}
+
+/// What one server said.
+pub(super) struct Voice {
+    pub(super) by: String,
+    pub(super) said: Result<Reply, LookupFailure>,
+}
+
+impl View {
+    /// How it is called in verdicts.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Authoritative(_) => AUTHORITATIVE.to_owned(),
+            Self::Resolver(address) => address.to_string(),
+        }
+    }
+}
+
+impl Questions {
+    /// Prepares to ask the resolvers of `gateway`, or those of `/etc/resolv.conf` when it names none. The file is
+    /// read each time, so a changed one needs no restart.
+    ///
+    /// # Errors
+    /// Why there is nobody to ask.
+    pub(super) fn new(gateway: &GatewayConfig, deadline: Instant) -> Result<Self, String> {
+        let resolvers = match gateway.resolvers.as_slice() {
+            [] => {
+                let (config, _) = read_system_conf().map_err(|error| error.to_string())?;
+                system_resolvers(&config)
+            }
+            resolvers => resolvers.to_vec(),
+        };
+        let name_servers = gateway.name_servers.iter();
+        let name_servers = name_servers.filter_map(|(zone, servers)| {
+            // A name that was checked is one that the library takes, too.
+            Some((fully_qualified(zone.as_str()).ok()?, servers.clone()))
+        });
+        Ok(Self {
+            resolvers,
+            name_servers: name_servers.collect(),
+            deadline,
+            zones: Mutex::default(),
+            troubles: Mutex::default(),
+            turns: Semaphore::new(QUESTIONS_AT_A_TIME),
+        })
+    }
+
+    pub(super) fn zones(&self) -> MutexGuard<'_, HashMap<Name, Option<Zone>>> {
+        self.zones.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed, which alone would be an error.
+        self.turns.acquire().await.ok()
+    }
+
+    /// Asks everybody that `view` stands for.
+    pub(super) async fn hear(&self, view: &View, name: &Name, record: RecordType) -> Vec<Voice> {
+        match view {
+            View::Resolver(resolver) => vec![self.hear_resolver(*resolver, name, record).await],
+            View::Authoritative(zone) if zone.apex.zone_of(name) => self.hear_zone(zone, name, record).await,
+            View::Authoritative(_) => match self.zone(name).await {
+                Some(zone) => self.hear_zone(&zone, name, record).await,
+                None => self.hear_resolvers(name, record).await,
+            },
+        }
+    }
+
+    /// Asks every resolver.
+    pub(super) async fn hear_resolvers(&self, name: &Name, record: RecordType) -> Vec<Voice> {
+        let asked = self.resolvers.iter();
+        join_all(asked.map(|resolver| self.hear_resolver(*resolver, name, record))).await
+    }
+
+    /// What went wrong with servers of zones.
+    pub(super) fn troubles(&self) -> MutexGuard<'_, HashMap<SocketAddr, LookupFailure>> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn hear_zone(&self, zone: &Zone, name: &Name, record: RecordType) -> Vec<Voice> {
+        let asked = zone.servers.iter();
+        join_all(asked.map(|server| self.hear_server(server, name, record))).await
+    }
+
+    async fn hear_server(&self, server: &NameServer, name: &Name, record: RecordType) -> Voice {
+        let _turn = self.turn().await;
+        let known = self
+            .troubles()
+            .get(&server.address)
+            .filter(|failure| is_silence(failure))
+            .cloned();
+        let said = match known {
+            Some(failure) => Err(failure),
+            None => ask(server.address, name, record, Manner::Authoritative, self.deadline).await,
+        };
+        if let Err(failure) = &said {
+            self.troubles().insert(server.address, failure.clone());
+        }
+        Voice {
+            by: server.to_string(),
+            said,
+        }
+    }
+
+    async fn hear_resolver(&self, resolver: SocketAddr, name: &Name, record: RecordType) -> Voice {
+        let _turn = self.turn().await;
+        let mut said = ask(resolver, name, record, Manner::Recursive, self.deadline).await;
+        if let Err(LookupFailure::ResponseCode { code, explanation }) = &said
+            && code == "SERVFAIL"
+            && let Some(bogus) = self.bogus(resolver, name, record, explanation.clone()).await
+        {
+            said = Err(bogus);
+        }
+        Voice {
+            by: resolver.to_string(),
+            said,
+        }
+    }
+
+    /// Whether the resolver would answer if it did not check signatures: then it is these that are wrong.
+    async fn bogus(
+        &self,
+        resolver: SocketAddr,
+        name: &Name,
+        record: RecordType,
+        explanation: Option<String>,
+    ) -> Option<LookupFailure> {
+        let unchecked = |name: Name, record| async move {
+            ask(resolver, &name, record, Manner::Unchecked, self.deadline).await
+        };
+        unchecked(name.clone(), record).await.ok()?;
+        let soa = unchecked(name.clone(), RecordType::SOA).await.ok();
+        let zone = soa.and_then(|reply| {
+            let mut records = reply.records.into_iter().chain(reply.authorities);
+            records.find(|found| found.record_type() == RecordType::SOA && found.name.zone_of(name))
+        });
+        let zone = zone.map_or_else(|| name.clone(), |soa| soa.name);
+        let ds = unchecked(zone.clone(), RecordType::DS).await;
+        Some(LookupFailure::Bogus {
+            zone: written(&zone),
+            ds: ds
+                .iter()
+                .flat_map(|reply| &reply.records)
+                .filter_map(delegation_signer)
+                .map(|data| format!("{}. IN DS {data}", written(&zone)))
+                .collect(),
+            explanation,
+        })
+    }
+}
+
+/// Whether there was no answer at all.
+pub(super) fn is_silence(failure: &LookupFailure) -> bool {
+    matches!(
+        failure,
+        LookupFailure::TimedOut | LookupFailure::Unreachable { .. }
+    )
+}
+
+/// The failure to tell of where nobody answered: the one that says most.
+pub(super) fn telling(failures: Vec<LookupFailure>) -> LookupFailure {
+    let weight = |failure: &LookupFailure| match failure {
+        LookupFailure::Bogus { .. } => 0,
+        LookupFailure::ResponseCode { .. } => 1,
+        LookupFailure::TimedOut | LookupFailure::Unreachable { .. } => 2,
+        // Only where it is the same with all of them.
+        LookupFailure::Referral | LookupFailure::Lame { .. } => 3,
+    };
+    let first = failures.into_iter().min_by_key(weight);
+    first.unwrap_or(LookupFailure::TimedOut)
+}
+
+/// `name` as the library has it.
+pub(super) fn fully_qualified(name: &str) -> Result<Name, ProtoError> {
+    Name::from_ascii(format!("{name}."))
+}
+
+/// The name of a configured zone or of a certificate as the library has it.
+pub(super) fn name_of(name: &DnsName) -> Result<Name, LookupFailure> {
+    fully_qualified(name.as_str()).map_err(|error| LookupFailure::Unreachable {
+        cause: error.to_string(),
+    })
+}
+
+/// A name in lower case, without the closing dot.
+pub(super) fn written(name: &Name) -> String {
+    name.to_lowercase().to_ascii().trim_end_matches('.').to_owned()
+}
+
+/// The data of a DS record in zone-file form (RFC 4034 §5.3).
+fn delegation_signer(record: &Record) -> Option<String> {
+    let RData::Unknown { code, rdata } = &record.data else {
+        return None;
+    };
+    let ([high, low, algorithm, kind], digest) = rdata.anything.split_first_chunk::<4>()?;
+    let tag = u16::from_be_bytes([*high, *low]);
+    let digest: String = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+    (*code == RecordType::DS).then(|| format!("{tag} {algorithm} {kind} {digest}"))
+}
+
+fn system_resolvers(config: &ResolverConfig) -> Vec<SocketAddr> {
+    let resolvers: BTreeSet<SocketAddr> = config
+        .name_servers()
+        .iter()
+        .map(|server| {
+            let port = server
+                .connections
+                .first()
+                .map_or(53, |connection| connection.port);
+            SocketAddr::new(server.ip, port)
+        })
+        .collect();
+    resolvers.into_iter().collect()
+}
+
+/// For one check, whatever it is about.
+const QUESTIONS_AT_A_TIME: usize = 64;

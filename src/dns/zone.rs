@@ -1,0 +1,169 @@
+//! Zones: where they begin, and the servers that speak for them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use futures_util::future::{join_all, select_ok};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+
+use super::evidence::LookupFailure;
+use super::question::{Manner, Reply, ask};
+use super::view::{Questions, written};
+
+/// A zone and the servers that were asked about it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Zone {
+    /// Where it begins (RFC 8499 §7, zone cut).
+    pub(super) apex: Name,
+    /// Its servers; never empty.
+    pub(super) servers: Vec<NameServer>,
+}
+
+/// One address of a server of a zone.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct NameServer {
+    /// Its name in the zone's NS record; absent where the configuration names a server that the zone does not.
+    pub(super) name: Option<String>,
+    pub(super) address: SocketAddr,
+}
+
+impl fmt::Display for NameServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name} ({})", self.address.ip()),
+            None => self.address.fmt(f),
+        }
+    }
+}
+
+impl Questions {
+    /// The zone that `name` is in; `None` where that cannot be found out.
+    pub(super) async fn zone(&self, name: &Name) -> Option<Zone> {
+        let configured = self.configured_apex(name);
+        let apex = match configured {
+            Some((apex, _)) => apex.clone(),
+            None => self.apex(name).await?,
+        };
+        let known = self.zones().get(&apex).cloned();
+        if let Some(known) = known {
+            return known;
+        }
+        let mut servers = self.servers(&apex).await;
+        if let Some((_, addresses)) = configured {
+            servers = addresses
+                .iter()
+                .map(|address| named(*address, &servers))
+                .collect();
+        }
+        let zone = (!servers.is_empty()).then(|| Zone {
+            apex: apex.clone(),
+            servers,
+        });
+        self.zones().insert(apex, zone.clone());
+        zone
+    }
+
+    /// The nearest zone of `[gateway]`.
+    fn configured_apex(&self, name: &Name) -> Option<(&Name, &Vec<SocketAddr>)> {
+        let holds = |(apex, _): &(&Name, &Vec<SocketAddr>)| apex.zone_of(name);
+        let found = self.name_servers.iter().filter(holds);
+        found.max_by_key(|(apex, _)| apex.num_labels())
+    }
+
+    /// The owner of the SOA record that answers for `name`.
+    async fn apex(&self, name: &Name) -> Option<Name> {
+        let mut current = name.clone();
+        while !current.is_root() {
+            let reply = self.any_resolver(&current, RecordType::SOA).await.ok()?;
+            let soa = |records: &[Record]| {
+                let mut owners = records
+                    .iter()
+                    .filter(|record| matches!(record.data, RData::SOA(_)))
+                    .map(|record| &record.name);
+                owners
+                    .find(|owner| owner.zone_of(name) && !owner.is_root())
+                    .cloned()
+            };
+            if let Some(apex) = soa(&reply.records).or_else(|| soa(&reply.authorities)) {
+                return Some(apex.to_lowercase());
+            }
+            // An alias answers with the other end's zone, and no alias stands where a zone begins.
+            reply.alias(&current)?;
+            current = current.base_name();
+        }
+        None
+    }
+
+    async fn servers(&self, apex: &Name) -> Vec<NameServer> {
+        let Ok(reply) = self.any_resolver(apex, RecordType::NS).await else {
+            return Vec::new();
+        };
+        let names: Vec<Name> = reply
+            .records
+            .iter()
+            .filter_map(|record| match &record.data {
+                RData::NS(name) => Some(name.0.to_lowercase()),
+                _ => None,
+            })
+            .take(NAMES_MAX)
+            .collect();
+        let found = join_all(names.iter().map(|name| self.addresses_of(name))).await;
+        let mut by_turns = BTreeMap::new();
+        for (name, addresses) in names.iter().zip(found) {
+            for (turn, address) in addresses.into_iter().enumerate() {
+                let server = NameServer {
+                    name: Some(written(name)),
+                    address: SocketAddr::new(address, DNS_PORT),
+                };
+                // One address of each name comes before the second of any.
+                by_turns.insert((turn, server.clone()), server);
+            }
+        }
+        by_turns.into_values().take(SERVERS_MAX).collect()
+    }
+
+    async fn addresses_of(&self, name: &Name) -> Vec<IpAddr> {
+        let (a, aaaa) = tokio::join!(
+            self.any_resolver(name, RecordType::A),
+            self.any_resolver(name, RecordType::AAAA)
+        );
+        let records = [a, aaaa].into_iter().flatten().flat_map(|reply| reply.records);
+        records.filter_map(|record| address_in(&record)).collect()
+    }
+
+    /// The first answer of any resolver.
+    async fn any_resolver(&self, name: &Name, record: RecordType) -> Result<Reply, LookupFailure> {
+        let asked = self.resolvers.iter().map(|resolver| {
+            Box::pin(async move {
+                let _turn = self.turn().await;
+                ask(*resolver, name, record, Manner::Recursive, self.deadline).await
+            })
+        });
+        select_ok(asked).await.map(|(reply, _)| reply)
+    }
+}
+
+/// A configured server under the name that the zone has for it, if it has one.
+fn named(address: SocketAddr, known: &[NameServer]) -> NameServer {
+    let known = known.iter().find(|server| server.address.ip() == address.ip());
+    NameServer {
+        name: known.and_then(|server| server.name.clone()),
+        address,
+    }
+}
+
+/// The address that a record holds.
+pub(super) fn address_in(record: &Record) -> Option<IpAddr> {
+    match &record.data {
+        RData::A(address) => Some(address.0.into()),
+        RData::AAAA(address) => Some(address.0.into()),
+        _ => None,
+    }
+}
+
+const DNS_PORT: u16 = 53;
+
+/// More names than a delegation has; what a hostile zone adds is not asked.
+const NAMES_MAX: usize = 8;
+const SERVERS_MAX: usize = 8;

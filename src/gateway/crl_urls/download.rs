@@ -1,0 +1,84 @@
+//! A file from a URL, in bounded time and size.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::ClientConfig;
+use rustls_platform_verifier::Verifier;
+
+use crate::cause::with_causes;
+use crate::certificate::MAX_CRL_BYTES;
+
+/// What is at `url`, an http or https URL; redirects are followed.
+///
+/// # Errors
+/// In words, why it was not had.
+pub(super) async fn download(url: &str) -> Result<Vec<u8>, String> {
+    match tokio::time::timeout(TIME, follow(url)).await {
+        Ok(result) => result,
+        Err(_) => Err(format!("no whole answer within {} s", TIME.as_secs())),
+    }
+}
+
+async fn follow(url: &str) -> Result<Vec<u8>, String> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    let https = HttpsConnectorBuilder::new()
+        .with_tls_config(tls_config()?)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(tcp);
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(https);
+    let mut url: Uri = url.parse().map_err(|_| format!("`{url}` is no URL"))?;
+    for _ in 0..REDIRECTS {
+        let request = Request::get(&url).header(header::USER_AGENT, CERTGATE);
+        let request = request.body(Empty::new()).map_err(|error| error.to_string())?;
+        let answer = client
+            .request(request)
+            .await
+            .map_err(|error| with_causes(&error))?;
+        let status = answer.status();
+        if status.is_redirection() {
+            let location = answer
+                .headers()
+                .get(header::LOCATION)
+                .and_then(|to| to.to_str().ok());
+            let to: Option<Uri> = location.and_then(|to| to.parse().ok());
+            let to = to.filter(|to| matches!(to.scheme_str(), Some("http" | "https")));
+            url = to.ok_or_else(|| format!("{url} leads on ({status}) to no http or https URL"))?;
+            continue;
+        }
+        if status != StatusCode::OK {
+            return Err(format!("{url} answered {status}"));
+        }
+        let limit = usize::try_from(MAX_CRL_BYTES).unwrap_or(usize::MAX);
+        let body = Limited::new(answer.into_body(), limit).collect().await;
+        return match body {
+            Ok(body) => Ok(body.to_bytes().to_vec()),
+            Err(error) => Err(format!("the answer of {url}: {}", with_causes(error.as_ref()))),
+        };
+    }
+    Err(format!("{url} is the end of {REDIRECTS} redirects, and leads on"))
+}
+
+fn tls_config() -> Result<ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = Verifier::new(provider.clone()).map_err(|error| error.to_string())?;
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| error.to_string())?;
+    let builder = builder
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    Ok(builder.with_no_client_auth())
+}
+
+const CERTGATE: &str = concat!("certgate/", env!("CARGO_PKG_VERSION"));
+const REDIRECTS: usize = 4;
+const TIME: Duration = Duration::from_secs(10);

@@ -1,0 +1,141 @@
+//! Looks at names that have a certificate, on and on, so that what breaks the next order is known long before it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+
+use crate::certificate::{CertificateName, DesiredCertificate};
+use crate::clock::Timestamp;
+use crate::config::DnsChecks;
+use crate::dns::{LastCheck, next_check};
+use crate::gateway::lookout::Lookout;
+
+/// When which certificate is looked at next.
+#[derive(Default)]
+struct Rounds {
+    queue: BTreeSet<(Timestamp, CertificateName)>,
+    wanted: BTreeMap<CertificateName, DesiredCertificate>,
+}
+
+/// Goes on until told to stop.
+pub(super) async fn watch_domains(
+    lookout: Arc<Lookout>,
+    mut desired: watch::Receiver<Arc<[DesiredCertificate]>>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut rounds = Rounds::default();
+    loop {
+        let wanted = desired.borrow_and_update().clone();
+        lookout.keep_only(&wanted);
+        rounds.want(&wanted, &lookout);
+        loop {
+            let due = rounds.due(lookout.clock.now());
+            let looks = due.iter().map(|name| rounds.look(name, &lookout));
+            let next = join_all(looks).await;
+            rounds.queue.extend(next.into_iter().zip(due));
+            let wake = async {
+                match rounds.queue.first() {
+                    Some((at, _)) => lookout.clock.sleep_until(*at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // Ends by the word, or with whoever could give it.
+                _ = stop.wait_for(|stop| *stop) => return,
+                changed = desired.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+                () = wake => {}
+            }
+        }
+    }
+}
+
+impl Rounds {
+    fn want(&mut self, desired: &[DesiredCertificate], lookout: &Lookout) {
+        let wanted = desired
+            .iter()
+            .map(|desired| (desired.name.clone(), desired.clone()));
+        self.wanted = wanted.collect();
+        self.queue.retain(|(_, name)| self.wanted.contains_key(name));
+        let known: BTreeSet<_> = self.queue.iter().map(|(_, name)| name.clone()).collect();
+        let now = lookout.clock.now();
+        for name in self.wanted.keys().filter(|name| !known.contains(*name)) {
+            let first = next_check(None, None, now, fraction(name));
+            self.queue.insert((first, name.clone()));
+        }
+    }
+
+    /// A few of those whose time has come.
+    fn due(&mut self, now: Timestamp) -> Vec<CertificateName> {
+        let mut due = Vec::new();
+        while due.len() < AT_A_TIME
+            && let Some((at, _)) = self.queue.first()
+            && *at <= now
+            && let Some((_, name)) = self.queue.pop_first()
+        {
+            due.push(name);
+        }
+        due
+    }
+
+    /// Looks, where there is something to look at, and says when to look again.
+    async fn look(&self, name: &CertificateName, lookout: &Lookout) -> Timestamp {
+        let now = lookout.clock.now();
+        let again =
+            |good, renew_at| next_check(Some(LastCheck { at: now, good }), renew_at, now, fraction(name));
+        let Some(desired) = self.wanted.get(name) else {
+            return again(true, None);
+        };
+        let config = lookout.config.load_full();
+        let Some(issuer) = desired.issuers.iter().find(|issuer| config.is_acme(issuer)) else {
+            return again(true, None);
+        };
+        if config.gateway.is_none() || config.dns_checks(name).0 == DnsChecks::Off {
+            return again(true, None);
+        }
+        // Names without a certificate are looked at before each order.
+        let record = match lookout.inventory.certificate(name).await {
+            Ok(record) => record.and_then(|record| record.value.current),
+            Err(error) => {
+                tracing::debug!(certificate = %name, %error, "DNS is not looked at");
+                None
+            }
+        };
+        let Some(current) = record else {
+            return again(false, None);
+        };
+        // The CA that it came from is the one that is asked again first, if it is still wanted.
+        let issuer = Some(&current.issuer)
+            .filter(|issuer| desired.issuers.contains(issuer) && config.is_acme(issuer))
+            .unwrap_or(issuer);
+        match lookout.check(desired, issuer).await {
+            Ok(_) => {
+                let good = lookout
+                    .sightings()
+                    .get(name)
+                    .is_none_or(|sighting| sighting.is_good());
+                again(good, current.renew_at)
+            }
+            Err(error) => {
+                tracing::debug!(certificate = %name, %error, "DNS is not looked at");
+                again(false, None)
+            }
+        }
+    }
+}
+
+/// A number from 0 to 1 that is the certificate's own.
+fn fraction(name: &CertificateName) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    let hash = u32::try_from(hasher.finish() >> 32).unwrap_or(u32::MAX);
+    f64::from(hash) / f64::from(u32::MAX)
+}
+
+/// Certificates looked at side by side.
+const AT_A_TIME: usize = 4;

@@ -1,0 +1,238 @@
+//! Open connections judged once more: whoever is no longer admitted is told so and closed, everybody else goes on.
+
+use std::time::{Duration, Instant};
+
+use certgate::clock::{Clock, SystemClock};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde_json::json;
+use time::OffsetDateTime;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use crate::gateway::PATIENCE;
+use crate::peer::TlsClient;
+use crate::runtime::{Stage, mutual};
+
+type Open = TlsStream<TcpStream>;
+
+#[tokio::test]
+async fn a_recheck_closes_whom_a_changed_allow_list_admits_no_more_and_nobody_else() {
+    let stage = Stage::new("").await;
+    stage.patch(mutual()).await.expect("changed");
+    let mut open = opened(&stage, &stage.partner, 3).await;
+
+    stage.patch(allowing("somebody else")).await.expect("changed");
+    let dry = stage.done(&["listener", "recheck", "web", "--dry-run"]).await;
+    assert!(dry.contains("3 open connections, 3 of them"), "{dry}");
+    assert!(
+        dry.contains("not-allowed") && dry.contains("CN=a partner"),
+        "{dry}"
+    );
+    let last = open.pop().expect("three");
+    is_served(last).await;
+
+    // What is taken back before closes nobody.
+    stage.patch(allowing("a partner")).await.expect("changed");
+    let report = stage
+        .gateway
+        .client()
+        .recheck("web", false, 100)
+        .await
+        .expect("done");
+    assert_eq!((report.no_longer_admitted, report.closing), (0, false));
+    let last = open.pop().expect("two");
+    is_served(last).await;
+
+    stage.patch(allowing("somebody else")).await.expect("changed");
+    let said = recheck(&stage).await;
+    assert!(
+        said.contains("1 of them") && said.contains("are being closed"),
+        "{said}"
+    );
+    is_dismissed(open.pop().expect("one")).await;
+    is_logged(&stage, "no_longer_admitted").await;
+}
+
+#[tokio::test]
+async fn connections_without_a_certificate_leave_at_the_pace_that_was_asked_for() {
+    let stage = Stage::new("").await;
+    let open = opened(&stage, &stage.stranger, 6).await;
+    stage.patch(mutual()).await.expect("changed");
+    let begun = Instant::now();
+    let report = stage
+        .gateway
+        .client()
+        .recheck("web", false, 5)
+        .await
+        .expect("done");
+    assert_eq!((report.connections, report.no_longer_admitted), (6, 6));
+    assert_eq!(report.reasons[0].reason, "no-certificate");
+
+    let another = stage
+        .gateway
+        .client()
+        .recheck("web", false, 100)
+        .await
+        .expect_err("one at a time");
+    assert!(
+        another.to_string().contains("is closing connections already"),
+        "{another}"
+    );
+    for open in open {
+        is_dismissed(open).await;
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_change_that_is_taken_back_spares_those_that_are_still_open() {
+    let stage = Stage::new("").await;
+    let mut open = opened(&stage, &stage.stranger, 3).await;
+    stage.patch(mutual()).await.expect("changed");
+    let report = stage
+        .gateway
+        .client()
+        .recheck("web", false, 1)
+        .await
+        .expect("done");
+    assert!(report.closing);
+    stage
+        .patch(json!({ "authentication": "one-way" }))
+        .await
+        .expect("changed");
+    // The second would have been closed a second later, the third after two.
+    let closed = "connections that are no longer admitted were closed";
+    is_logged(&stage, closed).await;
+    let mut served = 0;
+    for open in open.drain(..) {
+        served += usize::from(asked(open).await.is_ok());
+    }
+    assert!(served >= 2, "{served}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_expires_while_it_is_in_use_is_found() {
+    let stage = Stage::new("").await;
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "briefly");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let ca = CertifiedIssuer::self_signed(params, key).expect("a root");
+    let file = stage.home.write("brief.pem", &ca.pem());
+    stage
+        .done(&["ca-bundle", "add", "brief", &file.display().to_string()])
+        .await;
+    let to_it = json!({ "authentication": "mutual", "client_ca": "brief" });
+    stage.patch(to_it).await.expect("changed");
+
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "a guest");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let soon = SystemClock.now().unix_seconds() + 4;
+    params.not_after = OffsetDateTime::from_unix_timestamp(soon).expect("a moment");
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params.signed_by(&key, &ca).expect("signed").der().clone();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let root = stage
+        .gateway
+        .client()
+        .local_ca_root("internal")
+        .await
+        .expect("a root");
+    let guest = TlsClient::presenting(&root, Some((certificate, key)));
+    let mut open = opened(&stage, &guest, 1).await;
+
+    let begun = Instant::now();
+    loop {
+        let report = stage
+            .gateway
+            .client()
+            .recheck("web", true, 100)
+            .await
+            .expect("done");
+        match report.reasons.first() {
+            Some(reason) if reason.reason == "expired" => break,
+            _ => assert!(begun.elapsed() < PATIENCE, "{report:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    recheck(&stage).await;
+    is_dismissed(open.remove(0)).await;
+}
+
+#[tokio::test]
+async fn a_listener_that_cannot_be_rechecked_is_named() {
+    let stage = Stage::new("").await;
+    let (code, _, errors) = stage.command(&["listener", "recheck", "nowhere"]).await;
+    assert_eq!(code, 1);
+    assert!(errors.contains("no enabled listener `nowhere`"), "{errors}");
+    let (code, ..) = stage
+        .command(&["listener", "recheck", "web", "--per-second", "0"])
+        .await;
+    assert_eq!(code, 2);
+}
+
+fn allowing(common_name: &str) -> serde_json::Value {
+    json!({ "allow_clients": { "common_name": [common_name] } })
+}
+
+async fn opened(stage: &Stage, client: &TlsClient, count: usize) -> Vec<Open> {
+    let mut open = Vec::new();
+    for _ in 0..count {
+        open.push(
+            client
+                .connect(stage.listen, "localhost")
+                .await
+                .expect("connected"),
+        );
+    }
+    // A client is done with its handshake before the gateway is.
+    let begun = Instant::now();
+    loop {
+        let report = stage
+            .gateway
+            .client()
+            .recheck("web", true, 100)
+            .await
+            .expect("a report");
+        if report.connections == count {
+            return open;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{report:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn is_logged(stage: &Stage, line: &str) {
+    let begun = Instant::now();
+    while !stage.home.log().contains(line) {
+        assert!(begun.elapsed() < PATIENCE, "{}", stage.home.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn recheck(stage: &Stage) -> String {
+    stage.done(&["listener", "recheck", "web"]).await
+}
+
+async fn asked(mut open: Open) -> std::io::Result<String> {
+    open.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+    let mut answer = String::new();
+    open.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+async fn is_served(open: Open) {
+    let answer = asked(open).await.expect("it is still open");
+    assert!(answer.contains("served"), "{answer}");
+}
+
+async fn is_dismissed(mut open: Open) {
+    let read = tokio::time::timeout(PATIENCE, open.read(&mut [0; 16])).await;
+    let error = read.expect("it ends").expect_err("not a clean end");
+    assert!(error.to_string().contains("AccessDenied"), "{error}");
+}
