@@ -9,6 +9,7 @@ mod account_client;
 mod accounts;
 pub mod api;
 mod audit;
+mod calendar;
 mod client;
 mod endpoints;
 mod guard;
@@ -32,6 +33,7 @@ use tokio::sync::broadcast;
 pub use access::Admission;
 pub use accounts::AccountOperations;
 pub use audit::AuditTrail;
+pub use calendar::CalendarOperations;
 pub use client::{Client, ClientError, Events};
 pub use handshakes::HandshakeOperations;
 pub use issuers::IssuerOperations;
@@ -46,7 +48,7 @@ use crate::certificate::CertificateName;
 /// What a running gateway can be asked to do. Each answer is a body of [`api`], or a [`Problem`].
 #[async_trait]
 pub trait Operations:
-    AccountOperations + HandshakeOperations + IssuerOperations + ResourceOperations
+    AccountOperations + CalendarOperations + HandshakeOperations + IssuerOperations + ResourceOperations
 {
     /// One screen: listeners, certificates, backends, last errors.
     async fn status(&self) -> Result<api::Status, Problem>;

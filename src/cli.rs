@@ -13,6 +13,7 @@ mod explain;
 mod issuers;
 mod log;
 mod output;
+mod plan;
 mod policy;
 mod progress;
 mod quick;
@@ -111,6 +112,9 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Dns { command, gateway } => {
             let DnsCommand::Check { names, issuer, form } = command;
             gateway.block_on(async |client| status::dns_check(&client, names, issuer, form.output).await)
+        }
+        Command::Plan { question, gateway } => {
+            gateway.block_on(async |client| plan::plan(&client, &question).await)
         }
         Command::Policy { command } => policy::run(command),
         Command::Status { form, gateway } => {

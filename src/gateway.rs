@@ -8,6 +8,7 @@
 mod accounts;
 mod applied;
 mod ca_bundles;
+mod calendar;
 mod client_ca;
 mod control_plane;
 mod crl_urls;

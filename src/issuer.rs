@@ -35,6 +35,7 @@ pub use renewal_info::RenewalInfo;
 
 use crate::certificate::{CertificateName, CredentialPem, DesiredCertificate};
 use crate::config::ChallengeType;
+use crate::issuer::ledger::Ledger;
 use crate::name::{DnsName, NamePattern};
 
 /// Signs certificates.
@@ -53,6 +54,15 @@ pub trait Issuer: Send + Sync {
     /// Its account at a CA; `None` for a CA of the gateway's own.
     fn account(&self) -> Option<&dyn Account> {
         None
+    }
+
+    /// What is left of its CA's rate limits, by what was counted here; `None` where none are known. Nothing is asked of
+    /// the CA.
+    ///
+    /// # Errors
+    /// The inventory's.
+    async fn ledger(&self) -> Result<Option<Ledger>, IssueError> {
+        Ok(None)
     }
 
     /// Whether it may have something to say of when to renew what it has signed.

@@ -7,13 +7,16 @@
 //!
 //! | what happened | what follows |
 //! | --- | --- |
-//! | a certificate was obtained | renewal at a random point before a third (a half below ten days) of its life is left |
+//! | a certificate was obtained | renewal at a random point some days before a third (a half below ten days) of its life is left; earlier where many others are renewed then |
 //! | the CA suggests when to renew (RFC 9773) | at a random point of its window, at once where that has passed; asked again when the CA says |
 //! | an attempt failed | [`back_off`]: 1, 10, 100 minutes, a day; shorter where a certificate does not live long |
 //! | the CA said when (Retry-After) | not before that, whoever asks |
 //! | the CA, or the configuration, rules it out | once a day, when the certificate is wanted otherwise, or when an operator asks |
 //! | the CA's clock is another | nothing is ordered, an alarm is raised; looked at again every 5 minutes |
 //! | DNS does not lead here | nothing is ordered; DNS is asked again after 10 seconds, doubled up to an hour |
+//!
+//! What is due waits for its turn: orders of new names until the CA's limits allow them, renewals for the issuer's
+//! pace ([`turn`](mod@turn)). [`Rehearsal`] lives through times to come with these decisions, and [`forecast`] tells what they will be.
 //!
 //! After an issuer's configuration has changed, [`reconsider`] ends the pauses of those that failed at it.
 //!
@@ -26,14 +29,20 @@ pub mod back_off;
 mod calendar;
 mod event;
 mod fit;
+mod forecast;
 mod gate;
 mod lane;
 mod outcome;
+mod pace;
 mod plan;
+mod queue;
 mod reconsider;
+mod rehearsal;
 mod run;
 pub mod schedule;
+mod slots;
 mod suggestion;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -43,9 +52,12 @@ use arc_swap::ArcSwap;
 use tokio::sync::{broadcast, watch};
 
 pub use event::{Event, EventKind, Health};
+pub use forecast::{Forecast, Left, Present, Step, forecast};
 pub use gate::{DnsGate, DnsVerdict};
 pub use plan::{Action, ClockAlarm, Next, Plan, Reason, next, plan};
 pub use reconsider::reconsider;
+pub use rehearsal::Rehearsal;
+pub use schedule::Jitter;
 
 use crate::certificate::DesiredCertificate;
 use crate::clock::Clock;
@@ -53,7 +65,6 @@ use crate::inventory::Inventory;
 use crate::issuer::Issuer;
 use crate::renewal::attempt::Attempts;
 use crate::renewal::lane::Lanes;
-use crate::renewal::schedule::Jitter;
 
 /// The issuers by their names in the configuration; swapped as a whole when it changes.
 pub type Issuers = ArcSwap<BTreeMap<String, Arc<dyn Issuer>>>;

@@ -9,6 +9,7 @@ use clap_complete::Shell;
 
 use super::ca_arguments::CaCommand;
 use super::explain::Asked;
+use super::plan::PlanQuestion;
 use super::policy::PolicyCommand;
 use super::resource_arguments::{ApplyFile, CaBundleCommand, DiffFile, ListenerCommand};
 use super::{Failure, environment};
@@ -82,6 +83,17 @@ pub(super) enum Command {
     Status {
         #[command(flatten)]
         form: Form,
+        #[command(flatten)]
+        gateway: Connection,
+    },
+    /// Show what will be asked of which CA and when, with what is left of its rate limits.
+    ///
+    /// As far as everything works. Many steps are shown by the day, a few, or those of one certificate, one by one. Warns
+    /// where a certificate would have less than a third of its lifetime left before there is another.
+    #[command(after_help = "Example: certgate plan --days 90\nExample: certgate plan --certificate www --output json")]
+    Plan {
+        #[command(flatten)]
+        question: PlanQuestion,
         #[command(flatten)]
         gateway: Connection,
     },

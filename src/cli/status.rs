@@ -8,6 +8,7 @@ use super::certificates;
 use super::output::{Printed, Surplus, time_left};
 use super::resources::drift_text;
 use crate::admin::{Client, api};
+use crate::clock::Timestamp;
 use crate::name::NamePattern;
 
 pub(super) async fn status(client: &Client, format: OutputFormat) -> Result<ExitCode, Failure> {
@@ -34,20 +35,8 @@ pub(super) async fn status(client: &Client, format: OutputFormat) -> Result<Exit
     }
     if !status.rate_limits.is_empty() {
         Printed::text("\n")?;
-        let now = status.now;
-        let rows = status.rate_limits.iter().map(|limit| {
-            let next = match limit.left {
-                0 => time_left(now, limit.next_at),
-                _ => "-".to_owned(),
-            };
-            vec![
-                limit.issuer.clone(),
-                limit.limit.clone(),
-                format!("{} of {}", limit.left, limit.allowed),
-                next,
-            ]
-        });
-        Printed::table(&["ISSUER", "RATE LIMIT", "LEFT", "NEXT"], rows, Surplus::Cut)?;
+        let rows = status.rate_limits.iter().map(|limit| limit_row(limit, status.now));
+        Printed::table(&LIMIT_HEADER, rows, Surplus::Cut)?;
     }
     if let Some(reload) = &status.last_reload {
         let outcome = match &reload.error {
@@ -70,6 +59,23 @@ pub(super) async fn status(client: &Client, format: OutputFormat) -> Result<Exit
         Printed::labelled(warnings.map(|warning| ("warning:".to_owned(), warning)))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The columns of [`limit_row`].
+pub(super) const LIMIT_HEADER: [&str; 4] = ["ISSUER", "RATE LIMIT", "LEFT", "NEXT"];
+
+/// What is left of a CA's limit, as a row.
+pub(super) fn limit_row(limit: &api::RateLimit, now: Timestamp) -> Vec<String> {
+    let next = match limit.left {
+        0 => time_left(now, limit.next_at),
+        _ => "-".to_owned(),
+    };
+    vec![
+        limit.issuer.clone(),
+        limit.limit.clone(),
+        format!("{} of {}", limit.left, limit.allowed),
+        next,
+    ]
 }
 
 /// Who would be refused by listeners that only observe.

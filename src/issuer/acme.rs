@@ -33,6 +33,7 @@ use crate::certificate::{CertificateName, CredentialPem, RevocationReason};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{AcmeConfig, ChallengeType};
 use crate::inventory::Inventory;
+use crate::issuer::ledger::Ledger;
 use crate::issuer::{
     Account, AccountInfo, ChallengeSolver, IssueError, IssueRequest, Issuer, RateLimit, RenewalInfo,
 };
@@ -192,6 +193,10 @@ impl Issuer for AcmeIssuer {
 
     fn account(&self) -> Option<&dyn Account> {
         Some(self)
+    }
+
+    async fn ledger(&self) -> Result<Option<Ledger>, IssueError> {
+        AcmeIssuer::ledger(self).await
     }
 
     fn gives_renewal_info(&self) -> bool {

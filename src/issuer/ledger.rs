@@ -10,14 +10,19 @@
 //! | 5 certificates for an exact set of names in 7 days | takes one | takes one | – |
 //! | 5 failed authorizations for a name and account in an hour | needs one for each | needs one for each | – |
 
+mod balance;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
 
+pub use balance::Ledger;
+
 use crate::clock::Timestamp;
 use crate::config::RateLimits;
+use crate::inventory::CurrentCertificate;
 use crate::name::NamePattern;
 
 /// What a limit allows.
@@ -30,7 +35,7 @@ pub struct Quota {
 }
 
 /// What is limited.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Bucket {
     /// Certificates for names below a registered domain, or for an IP address.
     Domain(String),
@@ -151,6 +156,20 @@ impl Bucket {
     }
 }
 
+impl OrderKind {
+    /// What an order for `domains` is to the CA of `issuer` where it does not say what it replaces.
+    pub fn of(domains: &[NamePattern], issuer: &str, current: Option<&CurrentCertificate>) -> Self {
+        let wanted: BTreeSet<_> = domains.iter().collect();
+        let is_same = current.is_some_and(|current| {
+            current.issuer == issuer && current.leaf.names.iter().collect::<BTreeSet<_>>() == wanted
+        });
+        match is_same {
+            true => Self::SameNames,
+            false => Self::New,
+        }
+    }
+}
+
 /// The buckets of an order for `domains`.
 pub fn needs(domains: &[NamePattern], kind: OrderKind) -> Needs {
     let mut needs = Needs::default();
@@ -201,6 +220,16 @@ fn registered_domain(name: &NamePattern) -> String {
     }
     let base = name.base().as_str();
     psl::domain_str(base).unwrap_or(base).to_owned()
+}
+
+impl fmt::Display for OrderKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::New => "new",
+            Self::Replacement => "replacement",
+            Self::SameNames => "same-names",
+        })
+    }
 }
 
 impl fmt::Display for Bucket {

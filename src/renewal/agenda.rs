@@ -1,21 +1,23 @@
 //! The plan kept up to date: one changed certificate costs the same among ten and among 100,000.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::Timestamp;
 use crate::inventory::CertificateRecord;
-use crate::renewal::plan::{Action, ClockAlarm, Next, Plan, next};
+use crate::issuer::ledger::Ledger;
+use crate::renewal::plan::{ClockAlarm, Next, Plan, next};
+use crate::renewal::queue::Queue;
+use crate::renewal::turn::turn;
 
 /// What is desired, and the next step of each certificate, in the order of time.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
-    desired: BTreeMap<CertificateName, Arc<Desired>>,
-    next: BTreeMap<CertificateName, Next>,
-    queue: BTreeSet<(Timestamp, CertificateName)>,
-    put_off: BTreeMap<CertificateName, Timestamp>,
+    desired: HashMap<CertificateName, Arc<Desired>>,
+    queue: Queue,
+    put_off: HashMap<CertificateName, Timestamp>,
     last_obtained_at: Option<Timestamp>,
 }
 
@@ -46,8 +48,8 @@ impl Agenda {
             })
             .collect();
         let gone: Vec<_> = self
-            .next
-            .keys()
+            .queue
+            .names()
             .filter(|name| !self.desired.contains_key(*name))
             .cloned()
             .collect();
@@ -67,6 +69,18 @@ impl Agenda {
         self.desired.keys()
     }
 
+    /// What is left of an issuer's limits, by what was counted; `begun` may not have been counted yet. Without it,
+    /// orders are begun at once.
+    pub(super) fn know_limits<'n>(
+        &mut self,
+        issuer: &str,
+        ledger: Option<Ledger>,
+        begun: impl Iterator<Item = &'n CertificateName>,
+    ) {
+        let begun = begun.filter_map(|name| Some(&self.desired.get(name)?.certificate));
+        self.queue.know_limits(issuer, ledger, begun);
+    }
+
     /// Works out the next step of `name` anew from what the store says.
     pub(super) fn update(
         &mut self,
@@ -82,27 +96,27 @@ impl Agenda {
         let Some(desired) = self.desired.get(name) else {
             return;
         };
+        self.queue.account_for(&desired.certificate, record.map(|record| &record.state));
         if let Some(next) = next(&desired.certificate, &desired.digest, record, now) {
-            self.put(name.clone(), next);
+            let (turn, load) = turn(&desired.certificate, &desired.digest, record, &next);
+            let put_off = self.put_off.get(name).copied();
+            let at = put_off.map_or(next.at, |until| next.at.max(until));
+            self.queue.put(name.clone(), next, at, turn, load);
         }
     }
 
     /// Nothing is to be done about `name` until it is updated.
     pub(super) fn remove(&mut self, name: &CertificateName) -> Option<Next> {
-        let next = self.next.remove(name)?;
-        self.queue.remove(&(next.at, name.clone()));
-        Some(next)
+        self.queue.remove(name)
     }
 
     /// Does nothing about `name` before `until`, whatever the store says.
     pub(super) fn put_off(&mut self, name: &CertificateName, until: Timestamp) {
         self.put_off.insert(name.clone(), until);
-        if let Some(next) = self.remove(name) {
-            self.put(name.clone(), next);
-        }
+        self.queue.put_off(name, until);
     }
 
-    /// Takes off the agenda what is due at `now`; each comes back with the next update of its name.
+    /// Takes off the agenda what is due at `now` and has its turn; each comes back with the next update of its name.
     pub(super) fn take_due(&mut self, now: Timestamp) -> Plan {
         if now < EARLIEST {
             return Plan {
@@ -111,32 +125,17 @@ impl Agenda {
                 alarm: Some(ClockAlarm::BeforeCertgate { now }),
             };
         }
-        let mut actions = Vec::new();
-        while let Some((at, name)) = self.queue.first().cloned()
-            && at <= now
-        {
-            self.put_off.remove(&name);
-            if let Some(next) = self.remove(&name) {
-                actions.push(Action {
-                    certificate: name,
-                    next,
-                });
-            }
+        let desired = |name: &CertificateName| Some(&self.desired.get(name)?.certificate);
+        let (actions, wake) = self.queue.take_due(now, desired);
+        for action in &actions {
+            self.put_off.remove(&action.certificate);
         }
         let behind = self.last_obtained_at.filter(|at| at.since(now) > CLOCK_TOLERANCE);
         Plan {
             actions,
-            wake: self.queue.first().map(|(at, _)| *at),
+            wake,
             alarm: behind.map(|obtained_at| ClockAlarm::BehindStore { now, obtained_at }),
         }
-    }
-
-    fn put(&mut self, name: CertificateName, mut next: Next) {
-        if let Some(until) = self.put_off.get(&name) {
-            next.at = next.at.max(*until);
-        }
-        self.queue.insert((next.at, name.clone()));
-        self.next.insert(name, next);
     }
 }
 

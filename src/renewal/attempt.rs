@@ -23,7 +23,8 @@ use crate::renewal::gate::{DnsGate, DnsVerdict};
 use crate::renewal::lane::Lanes;
 use crate::renewal::outcome::{self, Failure};
 use crate::renewal::plan::{ClockAlarm, Next, Reason, next};
-use crate::renewal::schedule::{Jitter, Slots};
+use crate::renewal::schedule::Jitter;
+use crate::renewal::slots::Slots;
 use crate::renewal::{Issuers, Limits};
 
 /// What every attempt needs.

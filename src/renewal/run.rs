@@ -79,6 +79,9 @@ impl Renewal {
                 .cloned()
                 .collect(),
         };
+        if matches!(stale, Stale::Everything) {
+            self.look_at_limits(work).await;
+        }
         let mut unreadable = BTreeMap::new();
         for name in names {
             let error = match self.attempts.inventory.certificate(&name).await {
@@ -100,6 +103,16 @@ impl Renewal {
         }
         self.tell_unreadable(unreadable, matches!(stale, Stale::Everything));
         Ok(())
+    }
+
+    /// Where they cannot be read, what was known of them holds; the store decides before each order in any case.
+    async fn look_at_limits(&self, work: &mut Work) {
+        for (name, issuer) in self.attempts.issuers.load_full().iter() {
+            match issuer.ledger().await {
+                Ok(ledger) => work.agenda.know_limits(name, ledger, work.busy.iter()),
+                Err(error) => tracing::warn!(issuer = %name, error = with_causes(&error), "the CA's rate limits cannot be read"),
+            }
+        }
     }
 
     fn update(

@@ -1,6 +1,5 @@
 //! When a certificate is renewed: a random point, by fractions of its lifetime.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -41,55 +40,39 @@ pub fn lifetime(leaf: &Leaf, obtained_at: Timestamp) -> Duration {
 /// When a certificate installed at `obtained_at` is renewed. `fraction`, from 0 to 1, chooses the point inside the
 /// window.
 ///
-/// The window ends with a third of the lifetime left, with half of it where the lifetime is under ten days, and is a
-/// twentieth of the lifetime long.
+/// The window ends a fifteenth of the lifetime, three days at most, before a third of it is left, so that a CA may fail
+/// for a day and a half; with half of it left where the lifetime is under ten days. It is a twentieth of the lifetime
+/// long.
 pub fn renewal_point(leaf: &Leaf, obtained_at: Timestamp, fraction: f64) -> Timestamp {
+    early_point(leaf, obtained_at, fraction, 0.0)
+}
+
+/// The same, in a window that begins earlier: the more, the nearer `widened` is to 1, up to a quarter of the lifetime.
+pub fn early_point(leaf: &Leaf, obtained_at: Timestamp, fraction: f64, widened: f64) -> Timestamp {
     let lifetime = lifetime(leaf, obtained_at);
     let latest = match lifetime < SHORT_LIFETIME {
-        true => 1.0 / 2.0,
-        false => 2.0 / 3.0,
+        true => lifetime / 2,
+        false => lifetime - lifetime / 3 - (lifetime / 15).min(LONGEST_MARGIN),
     };
-    let elapsed = lifetime.mul_f64(latest - WINDOW * (1.0 - fraction.clamp(0.0, 1.0)));
+    let usual = latest.saturating_sub(lifetime.mul_f64(WINDOW));
+    let earliest = usual - usual.saturating_sub(lifetime / 4).mul_f64(widened.clamp(0.0, 1.0));
+    let elapsed = earliest + latest.saturating_sub(earliest).mul_f64(fraction.clamp(0.0, 1.0));
     obtained_at.max(leaf.not_before) + elapsed.max(SHORTEST)
 }
 
-/// The seconds that are taken by renewals, so that no two fall into the same one while there is room.
-#[derive(Debug, Default)]
-pub struct Slots(BTreeSet<i64>);
-
-impl Slots {
-    /// Marks the second of a renewal that stands already.
-    pub fn take(&mut self, renew_at: Timestamp) {
-        self.0.insert(renew_at.unix_seconds());
-    }
-
-    /// Chooses the renewal point of a certificate installed at `obtained_at`, in a second of its own if one is found
-    /// with a few draws.
-    pub fn choose(
-        &mut self,
-        name: &CertificateName,
-        leaf: &Leaf,
-        obtained_at: Timestamp,
-        jitter: Jitter,
-    ) -> Timestamp {
-        self.0 = self.0.split_off(&obtained_at.unix_seconds());
-        let point = |draw| renewal_point(leaf, obtained_at, jitter.fraction(name, obtained_at, draw));
-        let free = (0..DRAWS)
-            .map(point)
-            .find(|point| !self.0.contains(&point.unix_seconds()));
-        let chosen = free.unwrap_or_else(|| point(0));
-        self.take(chosen);
-        chosen
-    }
+/// When a third of the lifetime is left of a certificate installed at `obtained_at`. There should be another by then.
+pub fn third_left(leaf: &Leaf, obtained_at: Timestamp) -> Timestamp {
+    leaf.not_after - lifetime(leaf, obtained_at) / 3
 }
 
 /// Below this, Let's Encrypt's integration guide asks for renewal at half of the lifetime.
 const SHORT_LIFETIME: Duration = Duration::from_secs(10 * 86_400);
 /// The renewal window's share of the lifetime.
 const WINDOW: f64 = 1.0 / 20.0;
+/// Of long lifetimes no greater part is given up.
+const LONGEST_MARGIN: Duration = Duration::from_secs(3 * 86_400);
 /// A CA whose own end comes near signs for ever shorter times; without a least interval that is a storm.
 const SHORTEST: Duration = Duration::from_secs(10);
-const DRAWS: u32 = 64;
 
 #[cfg(test)]
 mod tests {
@@ -118,8 +101,8 @@ mod tests {
     #[test]
     fn the_window_is_a_fraction_of_any_lifetime() {
         for (backdated, left, earliest, latest) in [
-            (0, 90 * DAY, 55 * DAY + 12 * HOUR, 60 * DAY),
-            (HOUR, 45 * DAY, 27 * DAY + 18 * HOUR, 30 * DAY),
+            (0, 90 * DAY, 52 * DAY + 12 * HOUR, 57 * DAY),
+            (HOUR, 45 * DAY, 24 * DAY + 18 * HOUR, 27 * DAY),
             (HOUR, 160 * HOUR, 72 * HOUR, 80 * HOUR),
             (0, HOUR, 27 * MINUTE, 30 * MINUTE),
             (HOUR, HOUR, 27 * MINUTE, 30 * MINUTE),

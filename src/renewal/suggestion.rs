@@ -3,13 +3,14 @@
 //! | the CA | what follows |
 //! | --- | --- |
 //! | suggests a window | renewal at a random point of it; the point stays while the window does |
+//! | suggests one that begins after we would renew | our own point: a suggestion brings a renewal forward, and never so near to a third of the lifetime that an outage is a danger |
 //! | suggests one that has passed | renewal at once; not within a tenth of the lifetime, or a day, of the last one |
-//! | suggests one after the end, or close to it | renewal with a quarter of the lifetime left |
 //! | has nothing to say, answers nonsense or 404 | renewal by the fraction of the lifetime |
 //! | cannot be asked | what it said before holds; asked again after an hour |
 
 use std::time::Duration;
 
+use crate::certificate::RenewalWindow;
 use crate::clock::Timestamp;
 use crate::inventory::{CertificateRecord, CurrentCertificate};
 use crate::issuer::RenewalInfo;
@@ -32,20 +33,32 @@ pub(super) fn heard(
         return record;
     };
     if answer.window != current.suggested {
-        current.renew_at = Some(match &answer.window {
-            Some(window) => bounded(window.point(fraction), current, lifetime),
-            None => schedule::renewal_point(&current.leaf, current.obtained_at, fraction),
-        });
+        current.renew_at = Some(renewal_point(current, answer.window.as_ref(), lifetime, fraction));
         current.suggested.clone_from(&answer.window);
     }
     record
 }
 
 /// What the CA suggests, as far as it keeps the certificate alive and is no storm.
-fn bounded(point: Timestamp, current: &CurrentCertificate, lifetime: Duration) -> Timestamp {
-    let earliest = current.obtained_at + (lifetime / 10).min(DAY);
-    let latest = current.leaf.not_after - lifetime / 4;
-    point.min(latest).max(earliest)
+fn renewal_point(
+    current: &CurrentCertificate,
+    suggested: Option<&RenewalWindow>,
+    lifetime: Duration,
+    fraction: f64,
+) -> Timestamp {
+    let own = |fraction| schedule::renewal_point(&current.leaf, current.obtained_at, fraction);
+    let latest = own(1.0);
+    match suggested {
+        Some(window) if window.start < latest => {
+            let earliest = current.obtained_at + (lifetime / 10).min(DAY);
+            let end = window.end.min(latest);
+            let point = window.start + end.since(window.start).mul_f64(fraction);
+            point.max(earliest)
+        }
+        // The point that there is was chosen among those of all others.
+        _ if current.suggested.is_none() => current.renew_at.unwrap_or_else(|| own(fraction)),
+        _ => own(fraction),
+    }
 }
 
 fn pause(answer: Option<&RenewalInfo>, now: Timestamp, lifetime: Duration) -> Duration {
@@ -134,7 +147,7 @@ mod tests {
     #[test]
     fn a_window_is_kept_inside_what_is_sane() {
         let now = start() + 30 * DAY;
-        for (first, last, expected) in [(1, 2, 1), (0, 1, 1), (100, 200, 67), (80, 85, 67)] {
+        for (first, last, expected) in [(1, 2, 1), (0, 1, 1), (100, 200, 55), (80, 85, 55), (56, 80, 57)] {
             let found = after(&heard(record(), Some(&info(first, last)), now, JITTER));
             let days = found.as_secs_f64() / DAY.as_secs_f64();
             assert!((days - f64::from(expected)).abs() < 1.0, "{first}-{last}: {days}");
@@ -145,7 +158,7 @@ mod tests {
     fn without_a_window_the_fraction_of_the_lifetime_holds_again() {
         let suggested = heard(record(), Some(&info(10, 11)), start(), JITTER);
         let without = heard(suggested, Some(&RenewalInfo::default()), start() + HOUR, JITTER);
-        assert!((55 * DAY..=60 * DAY).contains(&after(&without)));
+        assert!((52 * DAY..=57 * DAY).contains(&after(&without)));
         assert_eq!(without.current.unwrap().suggested, None);
     }
 

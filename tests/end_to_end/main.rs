@@ -27,6 +27,7 @@ mod mutual;
 mod mutual_sessions;
 mod pair;
 mod peer;
+mod plan;
 mod policies;
 mod policy_commands;
 mod policy_preview;

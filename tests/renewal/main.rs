@@ -9,4 +9,5 @@ mod obtaining;
 mod scene;
 mod sharing;
 mod suggested;
+mod turns;
 mod world;

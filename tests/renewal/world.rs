@@ -8,8 +8,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use certgate::certificate::{CertificateName, CredentialPem, DesiredCertificate, KeyType, PrivateKey};
+use certgate::config::RateLimits;
 use certgate::clock::{Clock, ManualClock, Timestamp};
 use certgate::inventory::{CertificateRecord, CertificateState, Inventory};
+use certgate::issuer::ledger::{self, Ledger, OrderKind};
 use certgate::issuer::{FailureClass, IssueError, IssueRequest, Issuer, Step};
 use certgate::name::NamePattern;
 use certgate::renewal::{DnsGate, DnsVerdict, Health, Issuers, Limits, Renewal};
@@ -185,6 +187,7 @@ pub(crate) struct ScriptedCa {
     issuer: rcgen::Issuer<'static, KeyPair>,
     scripts: Mutex<HashMap<String, Script>>,
     orders: watch::Sender<Vec<(String, Timestamp)>>,
+    ledger: Mutex<Option<Ledger>>,
     signed: Mutex<HashMap<String, CredentialPem>>,
 }
 
@@ -199,6 +202,7 @@ impl ScriptedCa {
             issuer: rcgen::Issuer::new(params, KeyPair::generate().unwrap()),
             scripts: Mutex::default(),
             orders: watch::Sender::default(),
+            ledger: Mutex::default(),
             signed: Mutex::default(),
         }
     }
@@ -206,6 +210,11 @@ impl ScriptedCa {
     /// From now on does `script` for the certificate `name`.
     pub(crate) fn script(&self, name: &str, script: Script) {
         self.scripts.lock().unwrap().insert(name.into(), script);
+    }
+
+    /// From now on counts by these limits, and refuses nothing.
+    pub(crate) fn limit(&self, rules: RateLimits) {
+        *self.ledger.lock().unwrap() = Some(Ledger::new(rules));
     }
 
     /// When `name` was ordered.
@@ -252,10 +261,18 @@ impl Issuer for ScriptedCa {
         "ca"
     }
 
+    async fn ledger(&self) -> Result<Option<Ledger>, IssueError> {
+        Ok(self.ledger.lock().unwrap().clone())
+    }
+
     async fn issue(&self, request: &IssueRequest<'_>) -> Result<CredentialPem, IssueError> {
         let name = request.desired.name.as_str().to_owned();
         self.orders
             .send_modify(|orders| orders.push((name.clone(), self.clock.now())));
+        if let Some(ledger) = self.ledger.lock().unwrap().as_mut() {
+            let needs = ledger::needs(&request.desired.domains, OrderKind::New);
+            ledger.take(&needs, self.clock.now());
+        }
         request.progress.step(&request.desired.name, Step::PlacingOrder);
         let script = self
             .scripts

@@ -6,7 +6,8 @@ use http::Uri;
 use crate::clock::Timestamp;
 use crate::issuer::acme::AcmeIssuer;
 use crate::issuer::acme::pursuit::Pursuit;
-use crate::issuer::ledger::{self, Bucket, Needs, OrderKind};
+use crate::config::RateLimits;
+use crate::issuer::ledger::{self, Bucket, Ledger, Needs, OrderKind};
 use crate::issuer::{FailureClass, IssueError, RateLimit};
 use crate::name::NamePattern;
 
@@ -161,6 +162,24 @@ impl AcmeIssuer {
             )
         });
         Ok(limits)
+    }
+
+    /// What is left of all limits.
+    pub(super) async fn ledger(&self) -> Result<Option<Ledger>, IssueError> {
+        let rules = self.config.rate_limits;
+        if rules == RateLimits::None {
+            return Ok(None);
+        }
+        let now = self.clock.now();
+        let info = self.accounts.info().await?;
+        let account = info.map_or_else(String::new, |info| info.url);
+        let mut ledger = Ledger::new(rules);
+        for (key, full_at) in self.inventory.rate_limits(&self.ca()).await? {
+            if let Some(bucket) = Bucket::of_key(&key, &account).filter(|_| full_at > now) {
+                ledger.note(bucket, full_at);
+            }
+        }
+        Ok(Some(ledger))
     }
 
     /// Whose limits these are: issuers at one CA share some of them.

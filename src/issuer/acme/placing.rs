@@ -1,6 +1,6 @@
 //! Placing an order (RFC 8555 §7.4): the intent before, the URL after.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use instant_acme::{CertificateIdentifier, Identifier, NewOrder, Order};
 use rustls::pki_types::PrivateKeyDer;
@@ -108,15 +108,8 @@ impl Pursuit<'_> {
     async fn kind(&self) -> Result<OrderKind, IssueError> {
         let known = self.issuer.inventory.certificate(self.name()).await?;
         let current = known.and_then(|known| known.value.current);
-        let wanted: BTreeSet<_> = self.request.desired.domains.iter().collect();
-        let is_same = current.is_some_and(|current| {
-            current.issuer == self.issuer.name && current.leaf.names.iter().collect::<BTreeSet<_>>() == wanted
-        });
-        Ok(if is_same {
-            OrderKind::SameNames
-        } else {
-            OrderKind::New
-        })
+        let domains = &self.request.desired.domains;
+        Ok(OrderKind::of(domains, &self.issuer.name, current.as_ref()))
     }
 
     async fn new_order(&self, wanted: &NewOrder<'_>) -> Result<Order, IssueError> {

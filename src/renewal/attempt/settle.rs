@@ -41,6 +41,8 @@ impl Attempts {
             let leaf = credential.leaf();
             let renew_at = *renew_at.get_or_insert_with(|| {
                 let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+                let before = record.current.as_ref().and_then(|current| current.renew_at);
+                before.into_iter().for_each(|before| slots.give_back(before));
                 slots.choose(name, leaf, now, self.jitter)
             });
             let not_after = leaf.not_after;

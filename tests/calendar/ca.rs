@@ -1,0 +1,186 @@
+//! A CA with Let's Encrypt's published limits, by books of its own: <https://letsencrypt.org/docs/rate-limits/>.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::time::Duration;
+
+use certgate::certificate::RenewalWindow;
+use certgate::clock::Timestamp;
+
+const HOUR: i64 = 3_600_000;
+const WEEK: i64 = 7 * 24 * HOUR;
+
+/// So many in so many milliseconds: a bucket that fills up at a steady rate.
+#[derive(Clone, Copy)]
+struct Limit {
+    count: i64,
+    window: i64,
+}
+
+const ORDERS: Limit = Limit { count: 300, window: 3 * HOUR };
+const DOMAIN: Limit = Limit { count: 50, window: WEEK };
+const SAME_SET: Limit = Limit { count: 5, window: WEEK };
+const FAILED: Limit = Limit { count: 5, window: HOUR };
+
+/// The moment at which a bucket is full.
+type FullAt = i64;
+
+impl Limit {
+    fn allows(self, full_at: FullAt, now: i64) -> bool {
+        let refill = self.window / self.count;
+        full_at.max(now) + refill - now <= self.count * refill
+    }
+
+    fn spend(self, full_at: &mut FullAt, now: i64) {
+        *full_at = (*full_at).max(now) + self.window / self.count;
+    }
+}
+
+/// What became of an order.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Answer {
+    Signed,
+    /// 503, or nothing at all.
+    Down,
+    /// The order is invalid: a name was not validated.
+    NotValidated,
+}
+
+/// Certificates are known by the number of their only name.
+#[derive(Default)]
+pub(crate) struct Ca {
+    lifetime: Duration,
+    pub(crate) outage: Option<Range<Timestamp>>,
+    /// How many of a thousand orders fail, half of them before they are placed.
+    pub(crate) failing: u64,
+    /// Orders that a limit forbade.
+    pub(crate) refused: Vec<String>,
+    /// Orders by the hour since 1970, those that failed included.
+    pub(crate) hours: HashMap<i64, u32>,
+    pub(crate) signed: usize,
+    pub(crate) failed: usize,
+    orders: FullAt,
+    domains: HashMap<usize, FullAt>,
+    sets: HashMap<usize, FullAt>,
+    failures: HashMap<usize, FullAt>,
+    /// When it has signed for a name last.
+    known: HashMap<usize, Timestamp>,
+    revoked: HashSet<usize>,
+    drawn: u64,
+}
+
+impl Ca {
+    /// One whose certificates are valid for `lifetime`.
+    pub(crate) fn new(lifetime: Duration) -> Self {
+        Self {
+            lifetime,
+            ..Self::default()
+        }
+    }
+
+    /// Signs whatever its limits say.
+    pub(crate) fn grant(&mut self, name: usize, now: Timestamp) {
+        self.known.insert(name, now);
+    }
+
+    /// Wants a certificate replaced at once.
+    pub(crate) fn revoke(&mut self, name: usize) {
+        self.revoked.insert(name);
+    }
+
+    /// When it suggests to renew what it has signed last for a name: around two thirds of the lifetime, or an hour ago.
+    pub(crate) fn window(&self, name: usize, now: Timestamp) -> RenewalWindow {
+        let (start, end) = match self.known.get(&name) {
+            Some(signed_at) if !self.revoked.contains(&name) => {
+                let ideal = *signed_at + self.lifetime.mul_f64(2.0 / 3.0);
+                let margin = self.lifetime.mul_f64(0.02);
+                (ideal - margin, ideal + margin)
+            }
+            _ => (now - Duration::from_secs(3_600), now - Duration::from_secs(1_800)),
+        };
+        RenewalWindow {
+            start,
+            end,
+            explanation: None,
+        }
+    }
+
+    /// An order for a name of a registered domain, which says what it replaces where there is something.
+    pub(crate) fn order(&mut self, name: usize, domain: usize, at: Timestamp) -> Answer {
+        let now = at.unix_milliseconds();
+        *self.hours.entry(now.div_euclid(HOUR)).or_default() += 1;
+        if self.outage.as_ref().is_some_and(|outage| outage.contains(&at)) {
+            return Answer::Down;
+        }
+        let draw = self.draw(1_000);
+        if draw < self.failing / 2 {
+            self.failed += 1;
+            return Answer::Down;
+        }
+        let is_renewal = self.known.contains_key(&name);
+        let window = self.window(name, at);
+        let is_exempt = is_renewal && (window.start..=window.end).contains(&at);
+        if !is_exempt {
+            self.check(name, domain, is_renewal, now);
+        }
+        if !is_renewal {
+            ORDERS.spend(&mut self.orders, now);
+        }
+        if draw < self.failing {
+            self.failed += 1;
+            FAILED.spend(self.failures.entry(name).or_default(), now);
+            return Answer::NotValidated;
+        }
+        if !is_exempt {
+            SAME_SET.spend(self.sets.entry(name).or_default(), now);
+        }
+        if !is_renewal {
+            DOMAIN.spend(self.domains.entry(domain).or_default(), now);
+        }
+        self.signed += 1;
+        self.revoked.remove(&name);
+        self.known.insert(name, at);
+        Answer::Signed
+    }
+
+    fn check(&mut self, name: usize, domain: usize, is_renewal: bool, now: i64) {
+        let of = |book: &HashMap<usize, FullAt>, key| book.get(&key).copied().unwrap_or_default();
+        let checks = [
+            ("failed authorizations", FAILED.allows(of(&self.failures, name), now)),
+            ("exact set", SAME_SET.allows(of(&self.sets, name), now)),
+            ("orders", is_renewal || ORDERS.allows(self.orders, now)),
+            ("registered domain", is_renewal || DOMAIN.allows(of(&self.domains, domain), now)),
+        ];
+        for (limit, _) in checks.into_iter().filter(|(_, allowed)| !allowed) {
+            self.refused.push(format!("{limit}: name {name} at {now}"));
+        }
+    }
+
+    /// A number below `end`, always the same ones in the same order.
+    fn draw(&mut self, end: u64) -> u64 {
+        self.drawn = self.drawn.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.drawn;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+}
+
+#[test]
+fn the_ca_of_these_tests_refuses_what_its_limits_forbid() {
+    let now = Timestamp::from_unix_seconds(1_795_219_200);
+    let refused = |order: &dyn Fn(usize) -> (usize, usize), count| {
+        let mut ca = Ca::new(Duration::from_secs(45 * 86_400));
+        for n in 0..count {
+            let (name, domain) = order(n);
+            ca.order(name, domain, now);
+        }
+        ca.refused.len()
+    };
+    assert_eq!(refused(&|n| (n, n), 300), 0);
+    assert_eq!(refused(&|n| (n, n), 302), 2);
+    assert_eq!(refused(&|n| (n, 0), 50), 0);
+    assert_eq!(refused(&|n| (n, 0), 52), 2);
+    assert_eq!(refused(&|_| (0, 0), 5), 0);
+    assert_eq!(refused(&|_| (0, 0), 7), 2);
+}
