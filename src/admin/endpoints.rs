@@ -16,7 +16,9 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::admin::access::Right;
 use crate::admin::route::Route;
-use crate::admin::{AuditTrail, Operations, Problem, accounts, api, calendar, handshakes, issuers, openapi, resources};
+use crate::admin::{
+    AuditTrail, Operations, Problem, accounts, api, calendar, handshakes, issuers, openapi, resources,
+};
 use crate::certificate::CertificateName;
 use crate::metrics::CONTENT_TYPE;
 

@@ -90,7 +90,9 @@ pub(super) enum Command {
     ///
     /// As far as everything works. Many steps are shown by the day, a few, or those of one certificate, one by one. Warns
     /// where a certificate would have less than a third of its lifetime left before there is another.
-    #[command(after_help = "Example: certgate plan --days 90\nExample: certgate plan --certificate www --output json")]
+    #[command(
+        after_help = "Example: certgate plan --days 90\nExample: certgate plan --certificate www --output json"
+    )]
     Plan {
         #[command(flatten)]
         question: PlanQuestion,

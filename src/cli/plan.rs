@@ -53,7 +53,9 @@ fn steps(plan: &api::Plan) -> Result<(), Failure> {
             (Some(limit), Some(left), Some(allowed)) => format!("{left} of {allowed} {limit}"),
             _ => "-".to_owned(),
         };
-        let waits = step.due_at.map_or("-".to_owned(), |due_at| time_left(due_at, step.at));
+        let waits = step
+            .due_at
+            .map_or("-".to_owned(), |due_at| time_left(due_at, step.at));
         vec![
             minute(step.at),
             time_left(plan.now, step.at),
@@ -65,7 +67,16 @@ fn steps(plan: &api::Plan) -> Result<(), Failure> {
             left,
         ]
     });
-    let header = ["AT", "IN", "CERTIFICATE", "ISSUER", "ORDER", "BECAUSE", "WAITS", "LEFT BEFORE"];
+    let header = [
+        "AT",
+        "IN",
+        "CERTIFICATE",
+        "ISSUER",
+        "ORDER",
+        "BECAUSE",
+        "WAITS",
+        "LEFT BEFORE",
+    ];
     Printed::table(&header, rows, Surplus::Cut)?;
     let more = plan.steps_in_all - plan.steps.len();
     if more > 0 {
@@ -108,8 +119,13 @@ fn issuers(plan: &api::Plan) -> Result<(), Failure> {
 }
 
 fn limits(plan: &api::Plan) -> Result<(), Failure> {
-    let limits = plan.issuers.iter().flat_map(|issuer| issuer.rate_limits.iter().take(SHOWN_LIMITS));
-    let rows: Vec<_> = limits.map(|limit| super::status::limit_row(limit, plan.now)).collect();
+    let limits = plan
+        .issuers
+        .iter()
+        .flat_map(|issuer| issuer.rate_limits.iter().take(SHOWN_LIMITS));
+    let rows: Vec<_> = limits
+        .map(|limit| super::status::limit_row(limit, plan.now))
+        .collect();
     if rows.is_empty() {
         return Ok(());
     }

@@ -35,7 +35,10 @@ pub(super) async fn status(client: &Client, format: OutputFormat) -> Result<Exit
     }
     if !status.rate_limits.is_empty() {
         Printed::text("\n")?;
-        let rows = status.rate_limits.iter().map(|limit| limit_row(limit, status.now));
+        let rows = status
+            .rate_limits
+            .iter()
+            .map(|limit| limit_row(limit, status.now));
         Printed::table(&LIMIT_HEADER, rows, Surplus::Cut)?;
     }
     if let Some(reload) = &status.last_reload {

@@ -99,17 +99,22 @@ fn shown(forecast: Forecast, now: Timestamp, until: Timestamp) -> api::Plan {
     let mut days = BTreeMap::<(i64, &str), api::PlannedDay>::new();
     let mut issuers = BTreeMap::<&str, api::IssuerPlan>::new();
     for step in &forecast.steps {
-        let (hour, day) = (step.at.unix_seconds().div_euclid(3_600), step.at.unix_seconds().div_euclid(86_400));
+        let (hour, day) = (
+            step.at.unix_seconds().div_euclid(3_600),
+            step.at.unix_seconds().div_euclid(86_400),
+        );
         let in_hour = hours.entry((&step.issuer, hour)).or_default();
         *in_hour += 1;
-        let of_day = days.entry((day, &step.issuer)).or_insert_with(|| api::PlannedDay {
-            day: Timestamp::from_unix_seconds(day * 86_400),
-            issuer: step.issuer.clone(),
-            orders: 0,
-            renewals: 0,
-            busiest_hour_count: 0,
-            waited: 0,
-        });
+        let of_day = days
+            .entry((day, &step.issuer))
+            .or_insert_with(|| api::PlannedDay {
+                day: Timestamp::from_unix_seconds(day * 86_400),
+                issuer: step.issuer.clone(),
+                orders: 0,
+                renewals: 0,
+                busiest_hour_count: 0,
+                waited: 0,
+            });
         let of_issuer = issuers.entry(&step.issuer).or_insert_with(|| api::IssuerPlan {
             issuer: step.issuer.clone(),
             orders: 0,

@@ -81,28 +81,27 @@ impl Agenda {
         self.queue.know_limits(issuer, ledger, begun);
     }
 
-    /// Works out the next step of `name` anew from what the store says.
+    /// Works out the next step of `name` anew from what the store says; returns when it is due, if there is one.
     pub(super) fn update(
         &mut self,
         name: &CertificateName,
         record: Option<&CertificateRecord>,
         now: Timestamp,
-    ) {
+    ) -> Option<Timestamp> {
         self.remove(name);
         let obtained_at = record
             .and_then(|record| record.current.as_ref())
             .map(|current| current.obtained_at);
         self.last_obtained_at = self.last_obtained_at.max(obtained_at);
-        let Some(desired) = self.desired.get(name) else {
-            return;
-        };
-        self.queue.account_for(&desired.certificate, record.map(|record| &record.state));
-        if let Some(next) = next(&desired.certificate, &desired.digest, record, now) {
-            let (turn, load) = turn(&desired.certificate, &desired.digest, record, &next);
-            let put_off = self.put_off.get(name).copied();
-            let at = put_off.map_or(next.at, |until| next.at.max(until));
-            self.queue.put(name.clone(), next, at, turn, load);
-        }
+        let desired = self.desired.get(name)?;
+        self.queue
+            .account_for(&desired.certificate, record.map(|record| &record.state));
+        let next = next(&desired.certificate, &desired.digest, record, now)?;
+        let (turn, load) = turn(&desired.certificate, &desired.digest, record, &next);
+        let put_off = self.put_off.get(name).copied();
+        let at = put_off.map_or(next.at, |until| next.at.max(until));
+        self.queue.put(name.clone(), next, at, turn, load);
+        Some(at)
     }
 
     /// Nothing is to be done about `name` until it is updated.

@@ -2,7 +2,8 @@
 //!
 //! The ladder is that of Let's Encrypt's integration guide: 1 minute, 10 minutes, 100 minutes, then once a day.
 //! While a certificate is still valid no pause is longer than a quarter of the time it has left, so a
-//! certificate of ten minutes is tried again, and again, before it expires. After its end nothing more can be
+//! certificate of ten minutes is tried again, and again, before it expires; and none, but for a quarter of a day, is longer
+//! than half of the time until a third of its lifetime is left, so that an outage ends in time for one more try. After its end nothing more can be
 //! lost, and the ladder holds again, with no step longer than a tenth of the lifetime.
 
 use std::time::Duration;
@@ -31,9 +32,11 @@ impl Validity {
 
     fn longest_pause(self) -> Duration {
         let shortest = (self.lifetime / 100).clamp(SHORTEST, HOUR);
-        match self.left.is_zero() {
-            true => self.lifetime / 10,
-            false => self.left / 4,
+        let before_third = self.left.saturating_sub(self.lifetime / 3);
+        match (self.left.is_zero(), before_third.is_zero()) {
+            (true, _) => self.lifetime / 10,
+            (false, true) => self.left / 4,
+            (false, false) => (self.left / 4).min((before_third / 2).max(QUARTER_DAY)),
         }
         .max(shortest)
     }
@@ -81,6 +84,7 @@ fn limited(step: Duration, validity: Option<Validity>, fraction: f64) -> Duratio
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
+const QUARTER_DAY: Duration = Duration::from_secs(6 * 3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 const SHORTEST: Duration = Duration::from_secs(10);
 
@@ -108,7 +112,10 @@ mod tests {
             // As at the beginning of renewal: the ladder, where a quarter of what is left allows it.
             (90 * DAY, 30 * DAY, [60, 600, 6_000, 86_400]),
             (45 * DAY, 15 * DAY, [60, 600, 6_000, 86_400]),
-            (160 * HOUR, 80 * HOUR, [60, 600, 6_000, 72_000]),
+            (160 * HOUR, 80 * HOUR, [60, 600, 6_000, 48_000]),
+            (45 * DAY, 18 * DAY, [60, 600, 6_000, 86_400]),
+            (45 * DAY, 16 * DAY, [60, 600, 6_000, 43_200]),
+            (45 * DAY, 15 * DAY + HOUR, [60, 600, 6_000, 21_600]),
             (HOUR, HOUR / 2, [60, 450, 450, 450]),
             (10 * MINUTE, 5 * MINUTE, [60, 75, 75, 75]),
             // Close to the end: never below a floor that suits the lifetime.

@@ -101,8 +101,8 @@ pub fn forecast(present: Present, end: Timestamp, jitter: Jitter) -> Forecast {
             let at = rehearsal.now();
             let known = rehearsal.record(&certificate);
             let current = known.and_then(|record| record.current.as_ref());
-            let replaces = current
-                .filter(|current| current.issuer == next.issuer && current.suggested.is_some());
+            let replaces =
+                current.filter(|current| current.issuer == next.issuer && current.suggested.is_some());
             let order = match replaces {
                 Some(_) => OrderKind::Replacement,
                 None => OrderKind::of(&desired.domains, &next.issuer, current),
@@ -119,7 +119,9 @@ pub fn forecast(present: Present, end: Timestamp, jitter: Jitter) -> Forecast {
                 .or_else(|| lifetimes.get(&next.issuer).copied())
                 .unwrap_or(USUAL_LIFETIME);
             let needs = ledger::needs(&desired.domains, order);
-            let limit = ledgers.get_mut(&next.issuer).and_then(|ledger| spend(ledger, &needs, at));
+            let limit = ledgers
+                .get_mut(&next.issuer)
+                .and_then(|ledger| spend(ledger, &needs, at));
             let due_at = next.at.max(now);
             forecast.steps.push(Step {
                 at,
@@ -134,7 +136,10 @@ pub fn forecast(present: Present, end: Timestamp, jitter: Jitter) -> Forecast {
         }
     }
     for desired in desired.values() {
-        match rehearsal.record(&desired.name).and_then(|record| record.current.as_ref()) {
+        match rehearsal
+            .record(&desired.name)
+            .and_then(|record| record.current.as_ref())
+        {
             None => forecast.unserved.push(desired.name.clone()),
             Some(current) => {
                 let third = schedule::third_left(&current.leaf, current.obtained_at);
@@ -175,7 +180,10 @@ fn known_lifetimes(
         let longest = seen.entry(&current.issuer).or_default();
         *longest = lifetime.max(*longest);
     }
-    lifetimes.extend(seen.into_iter().map(|(issuer, lifetime)| (issuer.to_owned(), lifetime)));
+    lifetimes.extend(
+        seen.into_iter()
+            .map(|(issuer, lifetime)| (issuer.to_owned(), lifetime)),
+    );
     lifetimes
 }
 

@@ -97,7 +97,10 @@ mod tests {
         }
         let needed = 10.0 * 100_000.0 / (45.0 * 24.0 * USED);
         let found = f64::from(begun(&mut pace, 10));
-        assert!((1.6..1.8).contains(&(found / needed)), "{found} instead of {needed}");
+        assert!(
+            (1.6..1.8).contains(&(found / needed)),
+            "{found} instead of {needed}"
+        );
     }
 
     #[test]

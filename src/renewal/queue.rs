@@ -166,14 +166,16 @@ impl Queue {
             let first = taken.len();
             let orders = lane.take_orders(now, &desired, &mut taken, &mut held);
             let begun = taken.iter().skip(first);
-            self.begun.extend(begun.map(|name| (name.clone(), issuer.clone())));
+            self.begun
+                .extend(begun.map(|name| (name.clone(), issuer.clone())));
             wake = renewals.into_iter().chain(orders).chain(wake).min();
         }
         for (name, until) in held {
             self.put_off(&name, until);
         }
         let mut actions: Vec<_> = taken.into_iter().filter_map(|name| self.take(name)).collect();
-        actions.sort_by(|one, other| (one.next.at, &one.certificate).cmp(&(other.next.at, &other.certificate)));
+        actions
+            .sort_by(|one, other| (one.next.at, &one.certificate).cmp(&(other.next.at, &other.certificate)));
         let waiting = self.waiting.first().map(|(at, _)| *at);
         (actions, waiting.into_iter().chain(wake).min())
     }
@@ -204,7 +206,9 @@ impl Lane {
         match step.turn {
             Turn::AtOnce => return false,
             Turn::Order { .. } if self.ledger.is_none() => return false,
-            Turn::Order { third: Some(third), .. } => self.changed.insert((third, name.clone())),
+            Turn::Order {
+                third: Some(third), ..
+            } => self.changed.insert((third, name.clone())),
             Turn::Order { again: true, .. } => self.again.insert(name.clone()),
             Turn::Order { .. } => self.missing.insert(name.clone()),
             Turn::Renewal {
@@ -217,7 +221,9 @@ impl Lane {
     fn leave(&mut self, step: &Step, name: &CertificateName) {
         match step.turn {
             Turn::AtOnce => {}
-            Turn::Order { third: Some(third), .. } => drop(self.changed.remove(&(third, name.clone()))),
+            Turn::Order {
+                third: Some(third), ..
+            } => drop(self.changed.remove(&(third, name.clone()))),
             Turn::Order { again: true, .. } => drop(self.again.remove(name)),
             Turn::Order { .. } => drop(self.missing.remove(name)),
             Turn::Renewal {
@@ -262,7 +268,10 @@ impl Lane {
             let needs = desired(&name).map_or_else(Needs::default, |desired| {
                 ledger::needs(&desired.domains, OrderKind::New)
             });
-            let obstacle = self.ledger.as_ref().and_then(|ledger| ledger.obstacle(&needs, now));
+            let obstacle = self
+                .ledger
+                .as_ref()
+                .and_then(|ledger| ledger.obstacle(&needs, now));
             match obstacle {
                 Some((Bucket::Orders, until)) => return Some(until),
                 Some((_, until)) => held.push((name.clone(), until)),

@@ -97,13 +97,7 @@ impl Rehearsal {
     }
 
     /// The certificate was obtained. `said` is what the CA says of when to renew it, if it does.
-    pub fn obtained(
-        &mut self,
-        name: &CertificateName,
-        issuer: &str,
-        leaf: Leaf,
-        said: Option<&RenewalInfo>,
-    ) {
+    pub fn obtained(&mut self, name: &CertificateName, issuer: &str, leaf: Leaf, said: Option<&RenewalInfo>) {
         let Some(desired) = self.agenda.desired(name).cloned() else {
             return;
         };
@@ -161,8 +155,8 @@ impl Rehearsal {
 
     fn put(&mut self, record: CertificateRecord) {
         let name = record.name.clone();
-        self.agenda.update(&name, Some(&record), self.now);
+        let due = self.agenda.update(&name, Some(&record), self.now);
         self.records.insert(name, record);
-        self.wake = Some(self.now);
+        self.wake = self.wake.into_iter().chain(due).min();
     }
 }

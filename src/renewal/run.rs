@@ -110,7 +110,9 @@ impl Renewal {
         for (name, issuer) in self.attempts.issuers.load_full().iter() {
             match issuer.ledger().await {
                 Ok(ledger) => work.agenda.know_limits(name, ledger, work.busy.iter()),
-                Err(error) => tracing::warn!(issuer = %name, error = with_causes(&error), "the CA's rate limits cannot be read"),
+                Err(error) => {
+                    tracing::warn!(issuer = %name, error = with_causes(&error), "the CA's rate limits cannot be read")
+                }
             }
         }
     }

@@ -55,7 +55,10 @@ pub fn early_point(leaf: &Leaf, obtained_at: Timestamp, fraction: f64, widened: 
         false => lifetime - lifetime / 3 - (lifetime / 15).min(LONGEST_MARGIN),
     };
     let usual = latest.saturating_sub(lifetime.mul_f64(WINDOW));
-    let earliest = usual - usual.saturating_sub(lifetime / 4).mul_f64(widened.clamp(0.0, 1.0));
+    let earliest = usual
+        - usual
+            .saturating_sub(lifetime / 4)
+            .mul_f64(widened.clamp(0.0, 1.0));
     let elapsed = earliest + latest.saturating_sub(earliest).mul_f64(fraction.clamp(0.0, 1.0));
     obtained_at.max(leaf.not_before) + elapsed.max(SHORTEST)
 }

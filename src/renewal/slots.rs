@@ -46,7 +46,8 @@ impl Slots {
         jitter: Jitter,
     ) -> Timestamp {
         self.forget(obtained_at);
-        let usual = |draw| schedule::renewal_point(leaf, obtained_at, jitter.fraction(name, obtained_at, draw));
+        let usual =
+            |draw| schedule::renewal_point(leaf, obtained_at, jitter.fraction(name, obtained_at, draw));
         let crowded = self.crowded(leaf, obtained_at);
         let first = usual(0);
         let mut best = (self.count(first), first);
@@ -55,7 +56,8 @@ impl Slots {
                 break;
             }
             let fraction = jitter.fraction(name, obtained_at, draw);
-            let point = schedule::early_point(leaf, obtained_at, fraction, f64::from(draw) / f64::from(WIDENED));
+            let point =
+                schedule::early_point(leaf, obtained_at, fraction, f64::from(draw) / f64::from(WIDENED));
             best = best.min((self.count(point), point));
         }
         let point = best.1;
@@ -159,7 +161,10 @@ mod tests {
         assert!(points.iter().all(|point| (11.0..=27.0).contains(point)));
         let busiest = *slots.hours.values().max().unwrap();
         let even = 20_000.0 / (27.0 * 24.0);
-        assert!(f64::from(busiest) < even * 2.0, "{busiest} in an hour, {even} on average");
+        assert!(
+            f64::from(busiest) < even * 2.0,
+            "{busiest} in an hour, {even} on average"
+        );
     }
 
     #[test]

@@ -17,10 +17,22 @@ struct Limit {
     window: i64,
 }
 
-const ORDERS: Limit = Limit { count: 300, window: 3 * HOUR };
-const DOMAIN: Limit = Limit { count: 50, window: WEEK };
-const SAME_SET: Limit = Limit { count: 5, window: WEEK };
-const FAILED: Limit = Limit { count: 5, window: HOUR };
+const ORDERS: Limit = Limit {
+    count: 300,
+    window: 3 * HOUR,
+};
+const DOMAIN: Limit = Limit {
+    count: 50,
+    window: WEEK,
+};
+const SAME_SET: Limit = Limit {
+    count: 5,
+    window: WEEK,
+};
+const FAILED: Limit = Limit {
+    count: 5,
+    window: HOUR,
+};
 
 /// The moment at which a bucket is full.
 type FullAt = i64;
@@ -60,27 +72,31 @@ pub(crate) struct Ca {
     pub(crate) signed: usize,
     pub(crate) failed: usize,
     orders: FullAt,
-    domains: HashMap<usize, FullAt>,
-    sets: HashMap<usize, FullAt>,
-    failures: HashMap<usize, FullAt>,
+    domains: Vec<FullAt>,
+    sets: Vec<FullAt>,
+    failures: Vec<FullAt>,
     /// When it has signed for a name last.
-    known: HashMap<usize, Timestamp>,
+    known: Vec<Option<Timestamp>>,
     revoked: HashSet<usize>,
     drawn: u64,
 }
 
 impl Ca {
-    /// One whose certificates are valid for `lifetime`.
-    pub(crate) fn new(lifetime: Duration) -> Self {
+    /// One that is asked for `count` names at most, and whose certificates are valid for `lifetime`.
+    pub(crate) fn new(count: usize, lifetime: Duration) -> Self {
         Self {
             lifetime,
+            domains: vec![0; count],
+            sets: vec![0; count],
+            failures: vec![0; count],
+            known: vec![None; count],
             ..Self::default()
         }
     }
 
     /// Signs whatever its limits say.
     pub(crate) fn grant(&mut self, name: usize, now: Timestamp) {
-        self.known.insert(name, now);
+        self.known[name] = Some(now);
     }
 
     /// Wants a certificate replaced at once.
@@ -90,9 +106,9 @@ impl Ca {
 
     /// When it suggests to renew what it has signed last for a name: around two thirds of the lifetime, or an hour ago.
     pub(crate) fn window(&self, name: usize, now: Timestamp) -> RenewalWindow {
-        let (start, end) = match self.known.get(&name) {
+        let (start, end) = match self.known[name] {
             Some(signed_at) if !self.revoked.contains(&name) => {
-                let ideal = *signed_at + self.lifetime.mul_f64(2.0 / 3.0);
+                let ideal = signed_at + self.lifetime.mul_f64(2.0 / 3.0);
                 let margin = self.lifetime.mul_f64(0.02);
                 (ideal - margin, ideal + margin)
             }
@@ -117,7 +133,7 @@ impl Ca {
             self.failed += 1;
             return Answer::Down;
         }
-        let is_renewal = self.known.contains_key(&name);
+        let is_renewal = self.known[name].is_some();
         let window = self.window(name, at);
         let is_exempt = is_renewal && (window.start..=window.end).contains(&at);
         if !is_exempt {
@@ -128,28 +144,30 @@ impl Ca {
         }
         if draw < self.failing {
             self.failed += 1;
-            FAILED.spend(self.failures.entry(name).or_default(), now);
+            FAILED.spend(&mut self.failures[name], now);
             return Answer::NotValidated;
         }
         if !is_exempt {
-            SAME_SET.spend(self.sets.entry(name).or_default(), now);
+            SAME_SET.spend(&mut self.sets[name], now);
         }
         if !is_renewal {
-            DOMAIN.spend(self.domains.entry(domain).or_default(), now);
+            DOMAIN.spend(&mut self.domains[domain], now);
         }
         self.signed += 1;
         self.revoked.remove(&name);
-        self.known.insert(name, at);
+        self.known[name] = Some(at);
         Answer::Signed
     }
 
     fn check(&mut self, name: usize, domain: usize, is_renewal: bool, now: i64) {
-        let of = |book: &HashMap<usize, FullAt>, key| book.get(&key).copied().unwrap_or_default();
         let checks = [
-            ("failed authorizations", FAILED.allows(of(&self.failures, name), now)),
-            ("exact set", SAME_SET.allows(of(&self.sets, name), now)),
+            ("failed authorizations", FAILED.allows(self.failures[name], now)),
+            ("exact set", SAME_SET.allows(self.sets[name], now)),
             ("orders", is_renewal || ORDERS.allows(self.orders, now)),
-            ("registered domain", is_renewal || DOMAIN.allows(of(&self.domains, domain), now)),
+            (
+                "registered domain",
+                is_renewal || DOMAIN.allows(self.domains[domain], now),
+            ),
         ];
         for (limit, _) in checks.into_iter().filter(|(_, allowed)| !allowed) {
             self.refused.push(format!("{limit}: name {name} at {now}"));
@@ -170,7 +188,7 @@ impl Ca {
 fn the_ca_of_these_tests_refuses_what_its_limits_forbid() {
     let now = Timestamp::from_unix_seconds(1_795_219_200);
     let refused = |order: &dyn Fn(usize) -> (usize, usize), count| {
-        let mut ca = Ca::new(Duration::from_secs(45 * 86_400));
+        let mut ca = Ca::new(302, Duration::from_secs(45 * 86_400));
         for n in 0..count {
             let (name, domain) = order(n);
             ca.order(name, domain, now);

@@ -1,6 +1,6 @@
 //! A fleet of certificates, and its years.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use certgate::certificate::{CertificateName, DesiredCertificate, KeyType, Leaf};
@@ -30,7 +30,6 @@ pub(crate) struct Fleet {
     pub(crate) obtained: Vec<Option<Timestamp>>,
     /// The least of its lifetime that any certificate had left when it was replaced.
     pub(crate) least_left: f64,
-    numbers: HashMap<CertificateName, usize>,
     domains: Vec<usize>,
 }
 
@@ -38,20 +37,24 @@ impl Fleet {
     /// `count` names that are wanted, and nothing else; the limits are not known yet.
     pub(crate) fn new(count: usize) -> Self {
         let domains = registered_domains(count);
-        let desired: Vec<_> = domains.iter().enumerate().map(|(n, domain)| certificate(n, *domain)).collect();
+        let desired: Vec<_> = domains
+            .iter()
+            .enumerate()
+            .map(|(n, domain)| certificate(n, *domain))
+            .collect();
         Self {
             rehearsal: Rehearsal::new(&desired, [], Jitter::new(7), start()),
-            ca: Ca::new(LIFETIME),
+            ca: Ca::new(count, LIFETIME),
             obtained: vec![None; count],
             least_left: 1.0,
-            numbers: desired.iter().enumerate().map(|(n, desired)| (desired.name.clone(), n)).collect(),
             desired,
             domains,
         }
     }
 
     pub(crate) fn know_limits(&mut self) {
-        self.rehearsal.know_limits("ca", Some(Ledger::new(RateLimits::LetsEncrypt)));
+        self.rehearsal
+            .know_limits("ca", Some(Ledger::new(RateLimits::LetsEncrypt)));
     }
 
     /// All that is due is obtained at once, from a CA that looks at no limit.
@@ -59,7 +62,7 @@ impl Fleet {
         let now = self.rehearsal.now();
         while let Some(actions) = self.rehearsal.proceed(now + Duration::from_millis(1)) {
             for action in actions {
-                let number = self.numbers[&action.certificate];
+                let number = number(&action.certificate);
                 self.ca.grant(number, now);
                 self.obtained(number, now);
             }
@@ -75,7 +78,7 @@ impl Fleet {
                 if matches!(action.next.reason, Reason::Asking | Reason::Settled) {
                     panic!("{name}: {}", action.next.reason);
                 }
-                let number = self.numbers[name];
+                let number = number(name);
                 match self.ca.order(number, self.domains[number], now) {
                     Answer::Signed => self.obtained(number, now),
                     Answer::Down => self.rehearsal.failed(name, "ca", "503", FailureClass::Later),
@@ -120,7 +123,8 @@ impl Fleet {
             fingerprint: String::new(),
         };
         let said = self.said(number);
-        self.rehearsal.obtained(&self.desired[number].name, "ca", leaf, Some(&said));
+        self.rehearsal
+            .obtained(&self.desired[number].name, "ca", leaf, Some(&said));
     }
 }
 
@@ -136,8 +140,8 @@ fn registered_domains(count: usize) -> Vec<usize> {
     let mut domain = 0;
     while domains.len() < count {
         let size = match domain {
-            _ if domain % 1_000 == 999 => 250,
-            _ if domain % 100 == 99 => 50,
+            _ if domain % 1_000 == 500 => 250,
+            _ if domain % 100 == 50 => 50,
             _ => sizes[domain % sizes.len()],
         };
         domains.extend(std::iter::repeat_n(domain, size));
@@ -145,6 +149,10 @@ fn registered_domains(count: usize) -> Vec<usize> {
     }
     domains.truncate(count);
     domains
+}
+
+fn number(name: &CertificateName) -> usize {
+    name.as_str()[1..].parse().unwrap()
 }
 
 fn certificate(number: usize, domain: usize) -> DesiredCertificate {

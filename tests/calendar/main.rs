@@ -1,6 +1,6 @@
 //! Years of a large fleet, lived through by the scheduler's own decisions against a CA that holds its limits.
 
 mod ca;
-mod fleet;
 mod first_issue;
+mod fleet;
 mod two_years;

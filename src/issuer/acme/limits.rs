@@ -4,9 +4,9 @@
 use http::Uri;
 
 use crate::clock::Timestamp;
+use crate::config::RateLimits;
 use crate::issuer::acme::AcmeIssuer;
 use crate::issuer::acme::pursuit::Pursuit;
-use crate::config::RateLimits;
 use crate::issuer::ledger::{self, Bucket, Ledger, Needs, OrderKind};
 use crate::issuer::{FailureClass, IssueError, RateLimit};
 use crate::name::NamePattern;
