@@ -77,11 +77,6 @@ impl Rehearsal {
         self.records.get(name)
     }
 
-    /// Everything that is known by now.
-    pub fn records(&self) -> impl Iterator<Item = &CertificateRecord> {
-        self.records.values()
-    }
-
     /// Lets time go on to what is begun next, before `end`; what came of each is to be told then. Empty where only the
     /// time has gone on; `None` at the end.
     pub fn proceed(&mut self, end: Timestamp) -> Option<Vec<Action>> {

@@ -44,7 +44,7 @@ fn a_hundred_thousand_new_names_are_obtained_as_fast_as_the_ca_allows_and_as_the
     assert_eq!(orders.len(), COUNT);
     assert!(planned.unserved.is_empty() && planned.late.is_empty());
     // 300 in three hours; the last ones wait for the limit of their registered domain.
-    assert!(within(42) > COUNT * 99 / 100);
+    assert!(within(42) > COUNT * 97 / 100);
     assert!(orders[..200].is_sorted_by_key(|step| &step.certificate));
 
     fleet.know_limits();

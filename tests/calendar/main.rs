@@ -4,3 +4,4 @@ mod ca;
 mod first_issue;
 mod fleet;
 mod two_years;
+mod warned;

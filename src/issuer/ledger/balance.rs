@@ -47,15 +47,10 @@ impl Ledger {
     /// Counts an order that is placed.
     pub fn take(&mut self, needs: &Needs, now: Timestamp) {
         for bucket in &needs.taken {
-            self.take_one(bucket, now);
-        }
-    }
-
-    /// Counts one more in a bucket.
-    pub fn take_one(&mut self, bucket: &Bucket, now: Timestamp) {
-        if let Some(quota) = bucket.quota(self.rules) {
-            let full_at = quota.take(self.full_at(bucket), now);
-            self.note(bucket.clone(), full_at);
+            if let Some(quota) = bucket.quota(self.rules) {
+                let full_at = quota.take(self.full_at(bucket), now);
+                self.note(bucket.clone(), full_at);
+            }
         }
     }
 
@@ -71,11 +66,6 @@ impl Ledger {
     pub fn left(&self, bucket: &Bucket, now: Timestamp) -> Option<(u32, u32)> {
         let quota = bucket.quota(self.rules)?;
         Some((quota.left(self.full_at(bucket), now), quota.tokens))
-    }
-
-    /// Forgets what is full: it need not be kept.
-    pub fn forget_full(&mut self, now: Timestamp) {
-        self.full_at.retain(|_, full_at| *full_at > now);
     }
 }
 
@@ -107,8 +97,6 @@ mod tests {
         assert_eq!(ledger.left(&Bucket::Orders, now), Some((250, 300)));
         ledger.give_back(&domain);
         assert_eq!(ledger.obstacle(&held, now), None);
-        ledger.forget_full(now + Duration::from_secs(3_600));
-        assert_eq!(ledger.left(&Bucket::Orders, now), Some((300, 300)));
         assert_eq!(ledger.left(&domain, now), Some((1, 50)));
     }
 }
