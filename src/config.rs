@@ -9,6 +9,7 @@ mod byte_size;
 mod check;
 mod collection;
 mod diagnostic;
+mod dns_provider;
 mod document;
 mod files;
 mod period;
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Position, Severity};
+pub use dns_provider::*;
 pub use files::Files;
 pub use resource::{NotAResource, ResourceId, ResourceKind, ResourceTable, RuntimeChanges};
 pub use settings::*;

@@ -22,6 +22,7 @@ mod resources;
 mod three_way;
 mod views;
 mod watched_files;
+mod zones;
 
 use std::sync::Arc;
 
@@ -39,6 +40,7 @@ use crate::admin;
 use crate::cause::with_causes;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Files, StoreConfig};
+use crate::dns01::Claims;
 use crate::gateway::applied::Applied;
 use crate::gateway::ca_bundles::Bundles;
 use crate::gateway::control_plane::{ControlPlane, joined};
@@ -95,7 +97,8 @@ impl Gateway {
             data_plane.challenges.clone(),
             data_plane.tokens.clone(),
         ));
-        let issuers = control_plane::issuers(&config, &inventory, &solver, &clock);
+        let claims = Claims::default();
+        let issuers = control_plane::issuers(&config, &inventory, &solver, &clock, &claims);
         let issuers = Arc::new(ArcSwap::from_pointee(issuers));
         let (desired, wanted) = watch::channel(joined(&config, inventory.requested().await?));
         let trail = Arc::new(admin::AuditTrail::new(inventory.clone(), clock.clone()));
@@ -110,6 +113,7 @@ impl Gateway {
             clock: clock.clone(),
             metrics: data_plane.metrics.clone(),
             events: events.clone(),
+            claims: claims.clone(),
             sightings: Default::default(),
         });
         let seed = control_plane::seed(&clock);
@@ -143,6 +147,7 @@ impl Gateway {
             lookout,
             issuers,
             solver,
+            claims,
             desired,
             events,
             steps: Default::default(),
@@ -180,6 +185,7 @@ impl Gateway {
         tasks.spawn(ca_bundles::watch(control.clone(), stop.subscribe()));
         tasks.spawn(client_ca::keep(control.clone(), stop.subscribe()));
         tasks.spawn(crl_urls::keep(control.clone(), stop.subscribe()));
+        tasks.spawn(zones::keep_clean(control.clone(), stop.subscribe()));
 
         let announcing = control.clone();
         tasks.spawn(async move {
@@ -232,6 +238,7 @@ impl Gateway {
         }
         self.control.data_plane.close();
         self.tasks.shutdown().await;
+        zones::settle(&self.control.claims).await;
         tracing::info!("stopped");
     }
 }

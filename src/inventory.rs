@@ -12,6 +12,7 @@
 //! | `client-certificates/ISSUER/SERIAL` | [`ClientCertificateRecord`]: signed by a local CA for a client |
 //! | `crls/ISSUER` | [`CrlRecord`], written in the same batch as the revocation it is made for |
 //! | `audit/NUMBER` | [`AuditRecord`] |
+//! | `placed/ISSUER/VALUE` | [`PlacedRecord`]: a record in a zone that is to be taken away again |
 //! | `requested/NAME` | [`DesiredCertificate`](crate::certificate::DesiredCertificate), asked for at run time |
 //! | `resources/KIND/NAME` | [`ResourceRecord`]: what is in force of a table of the configuration |
 //!
@@ -25,6 +26,7 @@ mod error;
 mod format;
 mod names;
 mod order;
+mod placed;
 mod requested;
 mod resource;
 mod secret;
@@ -43,6 +45,7 @@ pub use certificate::{CertificateRecord, CertificateState, CurrentCertificate, S
 pub use client_certificate::{ClientCertificateRecord, CrlRecord, RevocationReason, Revoked};
 pub use error::InventoryError;
 pub use order::OrderRecord;
+pub use placed::PlacedRecord;
 pub use resource::{Changed, Live, ResourceRecord, ResourceRecords};
 pub use secret::Secret;
 pub use stale::Stale;

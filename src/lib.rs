@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dns;
+pub mod dns01;
 pub mod gateway;
 pub mod http;
 pub mod inventory;

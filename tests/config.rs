@@ -12,7 +12,8 @@ use std::time::Duration;
 use certgate::certificate::{CertificateName, KeyType};
 use certgate::config::{
     self, AdminRights, AlpnMismatch, Authentication, CertificateSelector, ChallengeType, Code, Diagnostics,
-    DnsChecks, Environment, IssuerConfig, Loaded, LogFormat, Protocol, Severity, UnknownSni,
+    DnsChecks, DnsProvider, Environment, HmacAlgorithm, IssuerConfig, Loaded, LogFormat, Protocol, Severity,
+    UnknownSni,
 };
 use certgate::name::DnsName;
 
@@ -25,13 +26,15 @@ fn load(path: impl AsRef<Path>) -> Result<Loaded, Diagnostics> {
         cores: 4,
     };
     // A checkout keeps no modes, and whether a token is private is one of the things that are looked at.
-    for (token, mode) in [
-        ("admin", 0o600),
-        ("board", 0o600),
-        ("open", 0o644),
-        ("weak", 0o600),
+    for (secret, mode) in [
+        ("acme-dns.json", 0o600),
+        ("admin.token", 0o600),
+        ("board.token", 0o600),
+        ("open.token", 0o644),
+        ("tsig.key", 0o600),
+        ("weak.token", 0o600),
     ] {
-        let path = format!("{FIXTURES}/tokens/{token}.token");
+        let path = format!("{FIXTURES}/tokens/{secret}");
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
     config::load(path.as_ref(), &environment)
@@ -103,12 +106,11 @@ fn every_valid_configuration_is_taken_without_a_word() {
 fn every_example_is_taken_without_a_word() {
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir(directory.path().join("sites")).unwrap();
-    for file in ["bought.pem", "bought.key"] {
-        fs::copy(
-            Path::new(FIXTURES).join("pem").join(file),
-            directory.path().join(file),
-        )
-        .unwrap();
+    for file in ["pem/bought.pem", "pem/bought.key", "tokens/tsig.key"] {
+        let path = Path::new(FIXTURES).join(file);
+        let beside = directory.path().join(path.file_name().unwrap());
+        fs::copy(path, &beside).unwrap();
+        fs::set_permissions(beside, fs::Permissions::from_mode(0o600)).unwrap();
     }
     let mut examples = 0;
     for entry in fs::read_dir("examples").unwrap() {
@@ -122,6 +124,42 @@ fn every_example_is_taken_without_a_word() {
         examples += 1;
     }
     assert!(examples >= 3);
+}
+
+#[test]
+fn every_provider_of_dns_01_means_what_it_says() {
+    let config = load("tests/fixtures/config/valid/everything.toml")
+        .unwrap()
+        .config;
+    let dns = |issuer: &str| match &config.issuers[issuer] {
+        IssuerConfig::Acme(acme) => (acme.challenges.clone(), acme.dns.clone().unwrap()),
+        other => panic!("{other:?}"),
+    };
+    let (challenges, updates) = dns("updates");
+    assert_eq!(
+        challenges,
+        [ChallengeType::Dns01],
+        "who names a provider wants dns-01"
+    );
+    assert_eq!(updates.propagation_timeout, Duration::from_secs(300));
+    let DnsProvider::Rfc2136(rfc2136) = updates.provider else {
+        panic!("{updates:?}")
+    };
+    assert_eq!(rfc2136.server, "10.0.0.53:53".parse().unwrap());
+    assert_eq!(rfc2136.tsig.name.as_str(), "certgate");
+    assert_eq!(rfc2136.tsig.algorithm, HmacAlgorithm::Sha512);
+    assert!(rfc2136.tsig.key_file.ends_with("tokens/tsig.key"));
+    let (challenges, command) = dns("command");
+    assert_eq!(challenges, [ChallengeType::Http01, ChallengeType::Dns01]);
+    assert_eq!(command.propagation_timeout, Duration::from_secs(120));
+    assert!(
+        matches!(command.provider, DnsProvider::Exec(exec) if exec.raw && exec.command.ends_with("dns.sh"))
+    );
+    let DnsProvider::AcmeDns(delegated) = dns("delegated").1.provider else {
+        panic!("{:?}", config.issuers)
+    };
+    assert_eq!(delegated.server, "https://auth.example.org");
+    assert!(delegated.accounts_file.ends_with("acme-dns.json"));
 }
 
 #[test]

@@ -26,6 +26,7 @@ const PLAN: &str = "
 
     inventory:      name clock certificate config store
     dns:            name clock metrics config inventory
+    dns01:          cause name clock config inventory dns
     issuer:         cause name clock metrics certificate config store inventory
     renewal:        cause name clock metrics certificate config store inventory dns issuer
 

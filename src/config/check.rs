@@ -3,6 +3,7 @@
 
 mod admin;
 mod certificate;
+mod dns_provider;
 mod file;
 mod issuer;
 mod listener;

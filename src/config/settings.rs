@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::{AllowedClients, CertificateName, DesiredCertificate};
+use crate::config::dns_provider::Dns01Config;
 use crate::name::{DnsName, NamePattern};
 use crate::policy::{self, Policy};
 
@@ -219,6 +220,8 @@ pub struct AcmeConfig {
     pub root_ca_file: Option<PathBuf>,
     /// The names by which CAA records mean the CA (RFC 8555 §7.1.1); empty where they are not known.
     pub caa_identities: Vec<DnsName>,
+    /// How dns-01 is answered; there where `challenges` holds it.
+    pub dns: Option<Dns01Config>,
 }
 
 /// The challenges that prove the right to a name.

@@ -13,6 +13,7 @@ use crate::certificate::{KeyType, UriPattern};
 use crate::config::alpn::Alpn;
 use crate::config::byte_size::ByteSize;
 use crate::config::collection::{List, Named, OneOrMany, Tags, Zones};
+use crate::config::dns_provider::HmacAlgorithm;
 use crate::config::period::Period;
 use crate::config::policy_part::Part;
 use crate::config::reader::{Key, Reader, Value, table};
@@ -24,7 +25,9 @@ use crate::config::text::{
     AdminAddress, Contact, Fingerprint, OwnershipText, Resolver, ServerAddress, SubjectName, WebUrl,
 };
 use crate::config::value::Integer;
-use crate::config::word::{Algorithm, AuthenticationKind, ConnectionLines, IssuerKind, LogLevel};
+use crate::config::word::{
+    Algorithm, AuthenticationKind, ConnectionLines, ExecMode, IssuerKind, LogLevel, ProviderKind,
+};
 use crate::name::{DnsName, NamePattern};
 use crate::policy::{Group, Version};
 
@@ -152,12 +155,15 @@ table! {
         contact: List<Contact>,
         /// acme: true when you have read the CA's terms of service and agree to them.
         agree_to_terms: bool,
-        /// acme: the challenges to solve, tried in this order where they can work. Default: both.
+        /// acme: the challenges to solve, tried in this order where they can work: tls-alpn-01, http-01 and, with `dns`,
+        /// dns-01. Default: dns-01 alone with `dns`, otherwise the first two.
         challenges: List<ChallengeType>,
         /// acme: PEM file with the root of a private directory. Default: the system's roots.
         root_ca_file: PathBuf,
         /// acme: the names by which CAA records mean the CA. Default: known for directories that go by a name.
         caa_identities: List<DnsName>,
+        /// acme: who puts the TXT records of dns-01 into zones.
+        dns: Dns,
         /// local-ca: the root's common name. Default: "certgate NAME".
         common_name: String,
         /// local-ca: the only domains, with all below them, that it may sign for. Default: any.
@@ -165,7 +171,33 @@ table! {
         /// local-ca: how long what it signs is valid. Default: "90d".
         certificate_lifetime: Period<10, 71_280_000>,
     }
-    later profile external_account dns
+    later profile external_account
+}
+
+table! {
+    /// Who puts the TXT records of dns-01 into zones. Which keys belong here depends on `provider`.
+    Dns {
+        /// "rfc2136": the zone's primary server, by dynamic updates. "exec": a command. "acme-dns": a server of that name,
+        /// to which _acme-challenge.NAME is an alias.
+        provider: ProviderKind = required("\"rfc2136\""),
+        /// rfc2136: the address of the server, port 53 unless another is written. acme-dns: the URL of its API.
+        server: String,
+        /// rfc2136: the name of the key that updates are signed with.
+        tsig_name: DnsName,
+        /// rfc2136: a file, mode 0600, with the key: base64, or as tsig-keygen writes it.
+        tsig_key_file: PathBuf,
+        /// rfc2136: what the key signs by. Default: "hmac-sha256".
+        tsig_algorithm: HmacAlgorithm,
+        /// exec: the command, called as by lego: COMMAND present|cleanup OWNER. VALUE.
+        command: PathBuf,
+        /// exec: "raw" for COMMAND present|cleanup -- DOMAIN TOKEN KEY-AUTHORIZATION. Default: "record".
+        mode: ExecMode,
+        /// acme-dns: a JSON file, mode 0600, with an account for each name, as other clients of acme-dns write it.
+        accounts_file: PathBuf,
+        /// How long every server of the zone has time to give the record, before anything is asked of the CA.
+        /// Default: "2m".
+        propagation_timeout: Period<1, 3600>,
+    }
 }
 
 table! {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use certgate_store::embedded::Recovery;
@@ -13,11 +14,13 @@ use crate::admin::{Admission, api};
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, IssuerConfig};
+use crate::dns01::Claims;
 use crate::gateway::applied::{Applied, Check};
 use crate::gateway::crl_urls;
 use crate::gateway::data_plane::DataPlane;
 use crate::gateway::lookout::Lookout;
 use crate::gateway::watched_files::WatchedFiles;
+use crate::gateway::zones::{self, WithZones};
 use crate::inventory::{Inventory, InventoryError};
 use crate::issuer::{AcmeIssuer, ChallengeSolver, Issuer, Limits, LocalCa};
 use crate::publish::Problems;
@@ -43,6 +46,8 @@ pub(super) struct ControlPlane {
     pub(super) lookout: Arc<Lookout>,
     pub(super) issuers: Arc<Issuers>,
     pub(super) solver: Arc<dyn ChallengeSolver>,
+    /// Records in zones that are in use.
+    pub(super) claims: Claims,
     pub(super) desired: watch::Sender<Arc<[DesiredCertificate]>>,
     pub(super) events: broadcast::Sender<api::Event>,
     /// How far each attempt under way has come.
@@ -73,12 +78,18 @@ impl ControlPlane {
     pub(super) fn adopt(&self, config: Config, requested: Vec<DesiredCertificate>) -> BTreeSet<String> {
         let before = self.config.load_full();
         let known = self.issuers.load_full();
-        let mut issuers = issuers(&config, &self.inventory, &self.solver, &self.clock);
+        let mut issuers = issuers(&config, &self.inventory, &self.solver, &self.clock, &self.claims);
         let mut changed = BTreeSet::new();
+        let same_zones = before.gateway == config.gateway;
         for (name, issuer) in &mut issuers {
             match known.get(name) {
                 // One that did not change goes on with its account and its connections.
-                Some(same) if before.issuers.get(name) == config.issuers.get(name) => issuer.clone_from(same),
+                Some(same)
+                    if before.issuers.get(name) == config.issuers.get(name)
+                        && (same_zones || zones::provider(&config, name).is_none()) =>
+                {
+                    issuer.clone_from(same);
+                }
                 _ => drop(changed.insert(name.clone())),
             }
         }
@@ -224,20 +235,25 @@ pub(super) fn issuers(
     inventory: &Inventory,
     solver: &Arc<dyn ChallengeSolver>,
     clock: &Arc<dyn Clock>,
+    claims: &Claims,
 ) -> BTreeMap<String, Arc<dyn Issuer>> {
+    let all = config;
     let issuer = |(name, config): (&String, &IssuerConfig)| {
+        let mut solver = solver.clone();
+        if let Some(zones) = zones::dns01(all, name, inventory, clock, claims) {
+            let listeners = solver;
+            solver = Arc::new(WithZones { listeners, zones });
+        }
         let (inventory, clock) = (inventory.clone(), clock.clone());
         let issuer: Arc<dyn Issuer> = match config {
             IssuerConfig::Acme(config) => {
-                let limits = Limits::default();
-                Arc::new(AcmeIssuer::new(
-                    name,
-                    config,
-                    inventory,
-                    solver.clone(),
-                    clock,
-                    limits,
-                ))
+                let mut limits = Limits::default();
+                // What a zone may take is no time of the CA's.
+                limits.issuance += config
+                    .dns
+                    .as_ref()
+                    .map_or(Duration::ZERO, |dns| dns.propagation_timeout);
+                Arc::new(AcmeIssuer::new(name, config, inventory, solver, clock, limits))
             }
             IssuerConfig::LocalCa(config) => Arc::new(LocalCa::new(name, config, inventory, clock)),
         };

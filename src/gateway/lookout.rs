@@ -5,14 +5,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use tokio::sync::broadcast;
 
 use crate::admin::api;
+use crate::cause::with_causes;
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Config, DnsChecks, IssuerConfig};
+use crate::config::{ChallengeType, Config, DnsChecks, IssuerConfig};
 use crate::dns::{CaIdentity, Conditions, DnsChecker, DomainState, DomainVerdict, Doors};
+use crate::dns01::{Claims, Dns01};
+use crate::gateway::zones;
 use crate::inventory::{Inventory, InventoryError};
 use crate::issuer::ChallengeChoices;
 use crate::metrics::Metrics;
@@ -26,6 +30,7 @@ pub(super) struct Lookout {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) events: broadcast::Sender<api::Event>,
+    pub(super) claims: Claims,
     pub(super) sightings: Mutex<BTreeMap<CertificateName, Sighting>>,
 }
 
@@ -102,7 +107,7 @@ impl Lookout {
         for ((certificate, issuer), group) in groups {
             let conditions = self.conditions(certificate, issuer.as_deref()).await?;
             let (places, patterns): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-            let mut verdicts = self.look(&patterns, &conditions).await;
+            let mut verdicts = self.look(&patterns, &conditions, issuer.as_deref()).await;
             if let Some(certificate) = certificate {
                 verdicts = self.with_certificates(certificate, verdicts).await?;
                 // What an operator has put right is right at once, and not with the next round.
@@ -134,15 +139,32 @@ impl Lookout {
         issuer: &str,
     ) -> Result<Vec<DomainVerdict>, InventoryError> {
         let conditions = self.conditions(Some(&desired.name), Some(issuer)).await?;
-        let verdicts = self.look(&desired.domains, &conditions).await;
+        let verdicts = self.look(&desired.domains, &conditions, Some(issuer)).await;
         let verdicts = self.with_certificates(&desired.name, verdicts).await?;
         self.note(&desired.name, &verdicts);
         Ok(verdicts)
     }
 
-    async fn look(&self, names: &[NamePattern], conditions: &Conditions) -> Vec<DomainVerdict> {
-        let checker = DnsChecker::new(self.config.load().gateway.as_ref());
-        checker.check_all(names, conditions, self.clock.now()).await
+    async fn look(
+        &self,
+        names: &[NamePattern],
+        conditions: &Conditions,
+        issuer: Option<&str>,
+    ) -> Vec<DomainVerdict> {
+        let config = self.config.load_full();
+        let checker = DnsChecker::new(config.gateway.as_ref());
+        let verdicts = checker.check_all(names, conditions, self.clock.now()).await;
+        let zones = issuer.filter(|_| !conditions.off);
+        let zones = zones
+            .and_then(|issuer| zones::dns01(&config, issuer, &self.inventory, &self.clock, &self.claims));
+        let Some(zones) = &zones else {
+            return verdicts;
+        };
+        stream::iter(verdicts)
+            .map(|verdict| rehearsed(zones, verdict))
+            .buffered(AT_A_TIME)
+            .collect()
+            .await
     }
 
     async fn with_certificates(
@@ -338,6 +360,22 @@ impl DnsGate for Gate {
     }
 }
 
+/// The verdict with what the provider of dns-01 would do for it.
+async fn rehearsed(zones: &Dns01, mut verdict: DomainVerdict) -> DomainVerdict {
+    if !verdict.challenges.contains(&ChallengeType::Dns01) {
+        return verdict;
+    }
+    match zones.rehearse(verdict.domain.base()).await {
+        Ok(way) => {
+            verdict
+                .notes
+                .push(format!("{}: {way}", ChallengeType::Dns01.word()));
+            verdict
+        }
+        Err(error) => verdict.without_dns01(&with_causes(&error), error.remedy()),
+    }
+}
+
 fn drift_text(verdict: &DomainVerdict) -> String {
     let changes: Vec<_> = verdict.verdict.remedy().iter().map(ToString::to_string).collect();
     let remedy = match changes.is_empty() {
@@ -360,3 +398,6 @@ fn account_url(credentials: &str) -> Option<String> {
         .ok()
         .map(|credentials| credentials.id)
 }
+
+/// Names whose provider is asked side by side.
+const AT_A_TIME: usize = 8;

@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use crate::admin::{Operations, Problem, api};
 use crate::backend::ServerGroup;
 use crate::certificate::{CertificateName, Credential, CredentialPem, DesiredCertificate};
-use crate::config::{IssuerConfig, ListenerConfig, Protocol};
+use crate::config::{ChallengeType, IssuerConfig, ListenerConfig, Protocol};
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::{resources, views};
 use crate::inventory::{CertificateRecord, Source};
@@ -367,14 +367,17 @@ impl ControlPlane {
                 local.permitted_domains
             )));
         }
-        let is_acme = config.is_acme(&issuer);
+        let has_dns01 = match config.issuers.get(&issuer) {
+            Some(IssuerConfig::Acme(acme)) => acme.challenges.contains(&ChallengeType::Dns01),
+            _ => true,
+        };
         if let Some(wildcard) = request
             .domains
             .iter()
-            .find(|domain| is_acme && domain.is_wildcard())
+            .find(|domain| !has_dns01 && domain.is_wildcard())
         {
             return Err(Problem::bad_request(format!(
-                "`{wildcard}` needs the dns-01 challenge, which issuer `{issuer}` cannot answer; name each host instead"
+                "`{wildcard}` needs the dns-01 challenge, which issuer `{issuer}` cannot answer; give it `dns`, or name each host instead"
             )));
         }
         Ok(DesiredCertificate {

@@ -1,5 +1,6 @@
 //! The program as its users run it: the real binary, real sockets, real servers around it.
 
+mod acme_dns;
 mod admin_api;
 mod admin_tcp;
 mod bad_pem;
@@ -11,6 +12,7 @@ mod commands;
 mod crash;
 mod crl_urls;
 mod dns;
+mod dns01;
 mod examples;
 mod explain;
 mod files;
@@ -24,6 +26,7 @@ mod logging;
 mod many;
 mod mutual;
 mod mutual_sessions;
+mod own_domain;
 mod pair;
 mod peer;
 mod policies;

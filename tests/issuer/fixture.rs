@@ -53,6 +53,7 @@ impl Gateway {
             challenges: vec![ChallengeType::TlsAlpn01, ChallengeType::Http01],
             root_ca_file: Some(root),
             caa_identities: Vec::new(),
+            dns: None,
         };
         Self {
             ca,

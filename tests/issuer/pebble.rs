@@ -45,6 +45,7 @@ impl World {
             challenges: vec![ChallengeType::Http01],
             root_ca_file: Some(pebble.https_ca_file()),
             caa_identities: Vec::new(),
+            dns: None,
         };
         Self {
             pebble,

@@ -30,6 +30,8 @@ pub(crate) struct PebbleOptions {
     pub(crate) authorization_reuse: u8,
     /// How long certificates are valid; absent: five years.
     pub(crate) certificate_validity: Option<Duration>,
+    /// The name server that it asks, where that is not [`Pebble::dns`].
+    pub(crate) dns_server: Option<SocketAddr>,
     /// Where http-01 is asked.
     pub(crate) http_port: u16,
     /// How many of 100 good nonces are refused with `badNonce`.
@@ -46,6 +48,7 @@ impl Default for PebbleOptions {
             always_valid: false,
             authorization_reuse: 0,
             certificate_validity: None,
+            dns_server: None,
             http_port: free_address().port(),
             nonce_rejections: 5,
             strict: false,
@@ -77,7 +80,10 @@ impl Pebble {
                 Command::new("pebble")
                     .arg("-config")
                     .arg(folder.path().join("pebble.json"))
-                    .args(["-dnsserver", &dns.address().to_string()])
+                    .args([
+                        "-dnsserver",
+                        &options.dns_server.unwrap_or(dns.address()).to_string(),
+                    ])
                     .arg(format!("-strict={}", options.strict))
                     .env("PEBBLE_AUTHZREUSE", options.authorization_reuse.to_string())
                     .env(

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Checker;
-use super::issuer::DEFAULT_CHALLENGES;
+use super::issuer::challenges_of;
 use crate::config::collection::Named;
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::reader::Key;
@@ -50,10 +50,8 @@ impl Checker<'_> {
     }
 
     fn answerable(&mut self, reference: &Located<String>, issuer: &Issuer, listeners: &[(Protocol, u64)]) {
-        let challenges: Vec<_> = match &issuer.challenges {
-            Key::Absent => DEFAULT_CHALLENGES.to_vec(),
-            Key::Invalid => return,
-            Key::Present(list, _) => list.value.0.iter().map(|item| item.value).collect(),
+        let Some(challenges) = challenges_of(issuer) else {
+            return;
         };
         let needed: Option<Vec<_>> = challenges
             .iter()
