@@ -74,7 +74,8 @@ pub(super) fn refusal(answer: &Message, asked: Asked<'_>) -> Option<Refusal> {
         Some(TsigError::BadKey) => (
             "BADKEY",
             format!(
-                "it has no key `{key}` for {algorithm}: `tsig_name` and `tsig_algorithm` have to be as they are there"
+                "it has no key `{key}` for {algorithm}, or none that may change a zone: `tsig_name` and `tsig_algorithm` \
+                 have to be as they are there"
             ),
         ),
         Some(TsigError::BadSig) => (

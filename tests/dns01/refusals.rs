@@ -47,9 +47,7 @@ fn refused(kind: Kind) -> &'static str {
         Kind::Bind => {
             "REFUSED, the key `powerless` may not change TXT records at _acme-challenge.example.test"
         }
-        Kind::Knot => {
-            "NOTAUTH, it does not hold the zone example.test, or does not let the key `powerless` change it"
-        }
+        Kind::Knot => "BADKEY, it has no key `powerless` for hmac-sha256, or none that may change a zone",
     }
 }
 

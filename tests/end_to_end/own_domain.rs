@@ -160,7 +160,7 @@ async fn the_dns_01_example_serves_every_name_of_the_zone() {
     let gateway = format!(
         "[gateway]\naddresses = [\"{}\"]\nresolvers = [\"{}\"]\nname_servers = {{ \"example.com\" = [\"{}\"] }}\n[issuers.",
         listen.ip(),
-        primary.address(),
+        pebble.dns.address(),
         primary.address(),
     );
     example.replaced.push(("[issuers.", gateway));
