@@ -171,11 +171,13 @@ fn ask(address: SocketAddr, owner: &str, kind: RecordType) -> Option<Message> {
     Message::from_vec(&buffer[..length]).ok()
 }
 
+/// It follows aliases between its zones as a resolver would; of others it asks nobody that answers.
 fn bind(folder: &Path, address: SocketAddr, zones: &[(&str, &str, bool)]) -> Command {
     let shown = folder.display();
     let mut config = format!(
         "options {{ directory \"{shown}\"; pid-file \"{shown}/pid\"; session-keyfile \"{shown}/session.key\";\n\
-         lock-file none; listen-on port {} {{ {}; }}; listen-on-v6 {{ none; }}; recursion no; notify no;\n\
+         lock-file none; listen-on port {} {{ {}; }}; listen-on-v6 {{ none; }}; notify no;\n\
+         recursion yes; forward only; forwarders {{ 127.0.0.1 port 9; }};\n\
          allow-query {{ any; }}; dnssec-validation no; }};\ncontrols {{ }};\n",
         address.port(),
         address.ip(),
