@@ -8,7 +8,8 @@ use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::dns_provider::HmacAlgorithm;
 use crate::config::reader::{Reader, Value};
 use crate::config::settings::{
-    AdminRights, AlpnMismatch, ChallengeType, DnsChecks, ExpiredCrl, LogFormat, Protocol, UnknownSni,
+    AdminRights, AlpnMismatch, ChallengeType, DnsChecks, ExpiredCrl, LogFormat, Protocol, RateLimits,
+    UnknownSni,
 };
 use crate::config::source::Place;
 use crate::config::suggestion;
@@ -117,6 +118,9 @@ words! {
     };
     Protocol { "tls" => Self::Tls, "http" => Self::Http } later { "https" };
     ProviderKind { "rfc2136" => Self::Rfc2136, "exec" => Self::Exec, "acme-dns" => Self::AcmeDns };
+    RateLimits {
+        "letsencrypt" => Self::LetsEncrypt, "letsencrypt-staging" => Self::LetsEncryptStaging, "none" => Self::None,
+    };
     UnknownSni { "default" => Self::Default, "refuse" => Self::Refuse };
 }
 

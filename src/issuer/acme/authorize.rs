@@ -105,11 +105,8 @@ impl Pursuit<'_> {
 
     /// A CA may ask about nothing but the names of the order: what is answered for others would be given away.
     fn wanted(&self, identifier: &str) -> Result<DnsName, IssueError> {
-        let bare = identifier.strip_prefix("*.").unwrap_or(identifier);
         let domains = &self.request.desired.domains;
-        let asked = DnsName::parse(bare)
-            .ok()
-            .filter(|name| domains.iter().any(|wanted| wanted.base() == name));
+        let asked = named(identifier).filter(|name| domains.iter().any(|wanted| wanted.base() == name));
         asked.ok_or_else(|| IssueError::Garbled {
             doing: FETCH,
             reason: format!("it wants to validate {identifier:?}, which the order does not hold"),
@@ -250,6 +247,12 @@ fn not_presented(challenge: &Challenge, source: SolveError) -> IssueError {
         challenge: challenge.kind,
         source: Arc::new(source),
     }
+}
+
+/// The name that an identifier is about.
+fn named(identifier: &str) -> Option<DnsName> {
+    let bare = identifier.strip_prefix("*.").unwrap_or(identifier);
+    NamePattern::parse(bare).ok().map(|name| name.base().clone())
 }
 
 fn challenge(
