@@ -129,38 +129,20 @@ fn every_example_is_taken_without_a_word() {
 
 #[test]
 fn every_provider_of_dns_01_means_what_it_says() {
-    let config = load("tests/fixtures/config/valid/everything.toml")
-        .unwrap()
-        .config;
-    let dns = |issuer: &str| match &config.issuers[issuer] {
-        IssuerConfig::Acme(acme) => (acme.challenges.clone(), acme.dns.clone().unwrap()),
+    let everything = load("tests/fixtures/config/valid/everything.toml").unwrap();
+    let dns = |issuer: &str| match &everything.config.issuers[issuer] {
+        IssuerConfig::Acme(acme) => (acme.challenges.len(), acme.dns.clone().unwrap()),
         other => panic!("{other:?}"),
     };
-    let (challenges, updates) = dns("updates");
-    assert_eq!(
-        challenges,
-        [ChallengeType::Dns01],
-        "who names a provider wants dns-01"
-    );
-    assert_eq!(updates.propagation_timeout, Duration::from_secs(300));
-    let DnsProvider::Rfc2136(rfc2136) = updates.provider else {
-        panic!("{updates:?}")
-    };
-    assert_eq!(rfc2136.server, "10.0.0.53:53".parse().unwrap());
-    assert_eq!(rfc2136.tsig.name.as_str(), "certgate");
-    assert_eq!(rfc2136.tsig.algorithm, HmacAlgorithm::Sha512);
-    assert!(rfc2136.tsig.key_file.ends_with("tokens/tsig.key"));
-    let (challenges, command) = dns("command");
-    assert_eq!(challenges, [ChallengeType::Http01, ChallengeType::Dns01]);
-    assert_eq!(command.propagation_timeout, Duration::from_secs(120));
-    assert!(
-        matches!(command.provider, DnsProvider::Exec(exec) if exec.raw && exec.command.ends_with("dns.sh"))
-    );
-    let DnsProvider::AcmeDns(delegated) = dns("delegated").1.provider else {
-        panic!("{:?}", config.issuers)
-    };
-    assert_eq!(delegated.server, "https://auth.example.org");
-    assert!(delegated.accounts_file.ends_with("acme-dns.json"));
+    let seconds = |issuer| (dns(issuer).0, dns(issuer).1.propagation_timeout.as_secs());
+    assert_eq!([seconds("updates"), seconds("command")], [(1, 300), (2, 120)]);
+    assert!(matches!(dns("updates").1.provider, DnsProvider::Rfc2136(found)
+        if found.server.to_string() == "10.0.0.53:53" && found.tsig.name.as_str() == "certgate"
+            && found.tsig.algorithm == HmacAlgorithm::Sha512 && found.tsig.key_file.ends_with("tokens/tsig.key")));
+    assert!(matches!(dns("command").1.provider, DnsProvider::Exec(found)
+        if found.raw && found.command.ends_with("dns.sh")));
+    assert!(matches!(dns("delegated").1.provider, DnsProvider::AcmeDns(found)
+        if found.server == "https://auth.example.org" && found.accounts_file.ends_with("acme-dns.json")));
 }
 
 #[test]
