@@ -131,7 +131,7 @@ fn every_example_is_taken_without_a_word() {
 fn every_provider_of_dns_01_means_what_it_says() {
     let everything = load("tests/fixtures/config/valid/everything.toml").unwrap();
     let dns = |issuer: &str| match &everything.config.issuers[issuer] {
-        IssuerConfig::Acme(acme) => (acme.challenges.len(), acme.dns.clone().unwrap()),
+        IssuerConfig::Acme(acme) => (acme.challenges.len(), *acme.dns.clone().unwrap()),
         other => panic!("{other:?}"),
     };
     let seconds = |issuer| (dns(issuer).0, dns(issuer).1.propagation_timeout.as_secs());

@@ -232,7 +232,7 @@ pub struct AcmeConfig {
     /// The names by which CAA records mean the CA (RFC 8555 §7.1.1); empty where they are not known.
     pub caa_identities: Vec<DnsName>,
     /// How dns-01 is answered; there where `challenges` holds it.
-    pub dns: Option<Dns01Config>,
+    pub dns: Option<Box<Dns01Config>>,
 }
 
 /// The published limits of a CA.

@@ -45,7 +45,7 @@ pub(super) fn dns01(
 /// What `config` says of the zones of `issuer`.
 pub(super) fn provider<'c>(config: &'c Config, issuer: &str) -> Option<&'c Dns01Config> {
     match config.issuers.get(issuer)? {
-        IssuerConfig::Acme(acme) => acme.dns.as_ref(),
+        IssuerConfig::Acme(acme) => acme.dns.as_deref(),
         IssuerConfig::LocalCa(_) => None,
     }
 }

@@ -167,7 +167,7 @@ impl Checker<'_> {
                 [] => known.into_iter().collect(),
                 written => written.iter().map(|item| item.value.clone()).collect(),
             },
-            dns: dns?,
+            dns: dns?.map(Box::new),
         })
     }
 
