@@ -10,6 +10,7 @@ mod completion;
 mod demo;
 mod environment;
 mod explain;
+mod hooks;
 mod log;
 mod output;
 mod policy;
@@ -108,6 +109,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
             let DnsCommand::Check { names, issuer, form } = command;
             gateway.block_on(async |client| status::dns_check(&client, names, issuer, form.output).await)
         }
+        Command::Hook { command, gateway } => gateway.block_on(async |client| hooks::run(&client, command).await),
         Command::Policy { command } => policy::run(command),
         Command::Status { form, gateway } => {
             gateway.block_on(async |client| status::status(&client, form.output).await)

@@ -10,7 +10,9 @@ mod check;
 mod collection;
 mod diagnostic;
 mod document;
+mod export;
 mod files;
+mod hook;
 mod period;
 mod policy_part;
 mod reader;
@@ -28,7 +30,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Position, Severity};
+pub use export::ExportConfig;
 pub use files::Files;
+pub use hook::{Fraction, HookConfig, HookEvent, HookTarget, WebhookConfig};
 pub use resource::{NotAResource, ResourceId, ResourceKind, ResourceTable, RuntimeChanges};
 pub use settings::*;
 

@@ -3,7 +3,9 @@
 
 mod admin;
 mod certificate;
+mod export;
 mod file;
+mod hook;
 mod issuer;
 mod listener;
 mod policy;
@@ -80,6 +82,11 @@ pub(super) fn check(
     let listeners = checker.each(&document.listeners, |checker, name, table| {
         checker.listener(name, table).map(Arc::new)
     });
+    let hooks = checker.each(&document.hooks, |checker, name, table| {
+        checker.hook(name, table).map(Arc::new)
+    });
+    let expiring = checker.expiring();
+    let exports = checker.exports();
     checker.shared_addresses();
     checker.challenges();
     if read_whole {
@@ -100,6 +107,9 @@ pub(super) fn check(
         policies: policies?,
         server_groups: server_groups?,
         listeners: listeners?,
+        hooks: hooks?,
+        expiring: expiring?,
+        exports: exports?,
     })
 }
 

@@ -5,6 +5,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::config::diagnostic::{Code, Diagnostic};
+use crate::config::hook::HookEvent;
 use crate::config::reader::{Reader, Value};
 use crate::config::settings::{
     AdminRights, AlpnMismatch, ChallengeType, DnsChecks, ExpiredCrl, LogFormat, Protocol, UnknownSni,
@@ -90,6 +91,11 @@ words! {
     ConnectionLines { "off" => Self::Off, "info" => Self::Info };
     DnsChecks { "enforce" => Self::Enforce, "advisory" => Self::Advisory, "off" => Self::Off };
     ExpiredCrl { "refuse" => Self::Refuse, "accept" => Self::Accept };
+    HookEvent {
+        "obtained" => Self::Obtained, "renewed" => Self::Renewed, "failed" => Self::Failed,
+        "blocked" => Self::Blocked, "expiring" => Self::Expiring, "drifted" => Self::Drifted,
+        "restored" => Self::Restored,
+    };
     IssuerKind { "acme" => Self::Acme, "local-ca" => Self::LocalCa };
     LogFormat { "text" => Self::Text, "json" => Self::Json };
     LogLevel {
