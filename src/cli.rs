@@ -109,7 +109,9 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
             let DnsCommand::Check { names, issuer, form } = command;
             gateway.block_on(async |client| status::dns_check(&client, names, issuer, form.output).await)
         }
-        Command::Hook { command, gateway } => gateway.block_on(async |client| hooks::run(&client, command).await),
+        Command::Hook { command, gateway } => {
+            gateway.block_on(async |client| hooks::run(&client, command).await)
+        }
         Command::Policy { command } => policy::run(command),
         Command::Status { form, gateway } => {
             gateway.block_on(async |client| status::status(&client, form.output).await)

@@ -19,8 +19,8 @@ use prometheus_client::registry::Registry;
 use crate::clock::Timestamp;
 
 use self::listener::ListenerFamilies;
-use self::telling::TellingFamilies;
 pub use self::listener::{Direction, Established, Limit, ListenerMetrics, Outcome};
+use self::telling::TellingFamilies;
 
 /// The HTTP content type of what [`Metrics::encode`] gives.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

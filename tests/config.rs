@@ -1,6 +1,9 @@
 //! What the configuration promises: every broken file gives exactly the diagnostics beside it, and every good one
 //! means what it says.
 
+#[path = "config/hooks.rs"]
+mod hooks;
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
@@ -28,6 +31,7 @@ fn load(path: impl AsRef<Path>) -> Result<Loaded, Diagnostics> {
     for (token, mode) in [
         ("admin", 0o600),
         ("board", 0o600),
+        ("pager", 0o600),
         ("open", 0o644),
         ("weak", 0o600),
     ] {

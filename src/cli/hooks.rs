@@ -36,7 +36,10 @@ pub(super) async fn run(client: &Client, command: HookCommand) -> Result<ExitCod
             if let Some(error) = test.error {
                 return Err(format!("the hook `{name}` was not told: {error}").into());
             }
-            Printed::text(format!("the hook `{name}` was told, in {} ms\n", test.milliseconds))?;
+            Printed::text(format!(
+                "the hook `{name}` was told, in {} ms\n",
+                test.milliseconds
+            ))?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -57,10 +60,19 @@ fn list(hooks: &[api::Hook], format: OutputFormat) -> Result<ExitCode, Failure> 
             given_up.to_string(),
         ]
     });
-    Printed::table(&["HOOK", "TELLS", "EVENTS", "WAITING", "GIVEN UP"], rows, Surplus::Wrap)?;
+    Printed::table(
+        &["HOOK", "TELLS", "EVENTS", "WAITING", "GIVEN UP"],
+        rows,
+        Surplus::Wrap,
+    )?;
     let problems = hooks.iter().flat_map(|hook| {
         let given_up = hook.given_up.as_ref();
-        let given_up = given_up.map(|last| format!("{} of `{}` at {}: {}", last.event, last.certificate, last.at, last.error));
+        let given_up = given_up.map(|last| {
+            format!(
+                "{} of `{}` at {}: {}",
+                last.event, last.certificate, last.at, last.error
+            )
+        });
         let all = hook.error.clone().into_iter().chain(given_up);
         all.map(|problem| (hook.name.clone(), problem))
     });

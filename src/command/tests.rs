@@ -23,9 +23,14 @@ async fn a_program_gets_its_input_its_variables_and_nothing_else_of_this_process
 
 #[tokio::test]
 async fn a_failure_tells_the_status_and_the_end_of_what_was_written() {
-    let error = shell("echo to one; echo to two >&2; exit 7").run(b"", &[], LONG).await;
+    let error = shell("echo to one; echo to two >&2; exit 7")
+        .run(b"", &[], LONG)
+        .await;
     let text = error.unwrap_err().to_string();
-    assert!(text.starts_with("/bin/sh ended with exit status: 7, and wrote: "), "{text}");
+    assert!(
+        text.starts_with("/bin/sh ended with exit status: 7, and wrote: "),
+        "{text}"
+    );
     assert!(text.contains("to one") && text.contains("to two"), "{text}");
 }
 
@@ -33,7 +38,10 @@ async fn a_failure_tells_the_status_and_the_end_of_what_was_written() {
 async fn a_program_that_hangs_is_ended_with_all_that_it_has_started_though_it_does_not_want_to() {
     // Both the program and its child ignore SIGTERM.
     let script = "trap '' TERM; echo $$; sleep 600 & echo $!; wait; wait";
-    let error = shell(script).run(b"", &[], Duration::from_millis(300)).await.unwrap_err();
+    let error = shell(script)
+        .run(b"", &[], Duration::from_millis(300))
+        .await
+        .unwrap_err();
     let CommandError::TooLong { output, .. } = error else {
         panic!("{error}");
     };
@@ -56,7 +64,11 @@ async fn a_program_that_reads_nothing_and_writes_much_is_not_waited_for_in_vain(
     let input = vec![b'x'; 1 << 20];
     let script = "head -c 3000000 /dev/zero | tr '\\0' 'y'; echo end";
     let output = shell(script).run(&input, &[], LONG).await.unwrap();
-    assert!(output.starts_with('…') && output.ends_with("yend\n"), "{}", output.len());
+    assert!(
+        output.starts_with('…') && output.ends_with("yend\n"),
+        "{}",
+        output.len()
+    );
     assert!(output.len() <= 2048 + 4);
 }
 

@@ -49,7 +49,10 @@ impl WebhookConfig {
     /// The URL for logs and answers: what follows the host is often a secret.
     pub fn shown(&self) -> String {
         let uri = self.url.parse::<http::Uri>().unwrap_or_default();
-        let (scheme, host) = (uri.scheme_str().unwrap_or_default(), uri.host().unwrap_or_default());
+        let (scheme, host) = (
+            uri.scheme_str().unwrap_or_default(),
+            uri.host().unwrap_or_default(),
+        );
         let port = uri.port().map_or_else(String::new, |port| format!(":{port}"));
         format!("{scheme}://{host}{port}/…")
     }
@@ -189,7 +192,9 @@ mod tests {
         let third = Fraction::parse("1/3").unwrap();
         assert_eq!(third.of(Duration::from_secs(90)), Duration::from_secs(30));
         assert_eq!(third.to_string(), "1/3");
-        for wrong in ["", "1", "1/", "/3", "0/3", "3/3", "4/3", "-1/3", "1/3/4", "+1/3", "0.3", "1/12345"] {
+        for wrong in [
+            "", "1", "1/", "/3", "0/3", "3/3", "4/3", "-1/3", "1/3/4", "+1/3", "0.3", "1/12345",
+        ] {
             assert_eq!(Fraction::parse(wrong), None, "{wrong}");
         }
     }
@@ -197,7 +202,10 @@ mod tests {
     #[test]
     fn of_a_url_only_the_host_is_shown() {
         for (url, expected) in [
-            ("https://hooks.example.com/services/T0/s3cret?key=s3cret", "https://hooks.example.com/…"),
+            (
+                "https://hooks.example.com/services/T0/s3cret?key=s3cret",
+                "https://hooks.example.com/…",
+            ),
             ("http://me:s3cret@127.0.0.1:8080", "http://127.0.0.1:8080/…"),
         ] {
             let webhook = WebhookConfig {

@@ -195,7 +195,10 @@ fn parse_fraction(text: &str) -> Result<Fraction, Misfit> {
 }
 
 fn parse_mode(text: &str) -> Result<Mode, Misfit> {
-    let digits = text.strip_prefix('0').filter(|rest| rest.len() == 3).unwrap_or(text);
+    let digits = text
+        .strip_prefix('0')
+        .filter(|rest| rest.len() == 3)
+        .unwrap_or(text);
     let is_mode = digits.len() == 3 && digits.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
     let mode = u32::from_str_radix(digits, 8).ok().filter(|_| is_mode);
     let help = "write three octal digits, as in \"0640\": what the owner, the group and others may do";

@@ -73,7 +73,8 @@ pub fn write(export: &ExportConfig, pem: &CredentialPem) -> Result<(), WriteErro
     let name = PathBuf::from(format!("{VERSION}{number}"));
     let version = directory.join(&name);
     fs::create_dir(&version).map_err(failed("make the directory", &version))?;
-    fs::set_permissions(&version, fs::Permissions::from_mode(0o755)).map_err(failed("set the mode of", &version))?;
+    fs::set_permissions(&version, fs::Permissions::from_mode(0o755))
+        .map_err(failed("set the mode of", &version))?;
     for content in &contents {
         let path = version.join(content.name);
         write_file(export, &path, content).map_err(failed("write", &path))?;
@@ -136,7 +137,11 @@ fn is_as_written(export: &ExportConfig, path: &Path, content: &Content) -> bool 
 
 /// The mode and the owner come before the content: no key is ever seen by whom it is not for.
 fn write_file(export: &ExportConfig, path: &Path, content: &Content) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     fchown(&file, export.owner, export.group)?;
     // Once more, and now whatever the umask says.
     file.set_permissions(fs::Permissions::from_mode(content.mode))?;
@@ -148,7 +153,9 @@ fn write_file(export: &ExportConfig, path: &Path, content: &Content) -> io::Resu
 fn replace(target: &Path, link: &Path) -> Result<(), WriteError> {
     let unready = link.with_extension("new");
     match fs::remove_file(&unready) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &unready)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(failed("remove", &unready)(error));
+        }
         _ => {}
     }
     symlink(target, &unready).map_err(failed("make the link", &unready))?;
@@ -158,7 +165,9 @@ fn replace(target: &Path, link: &Path) -> Result<(), WriteError> {
 /// A link is ours, or takes the place of one; nothing else is overwritten.
 fn is_free(path: &Path) -> Result<(), WriteError> {
     match fs::symlink_metadata(path) {
-        Ok(found) if !found.is_symlink() => Err(WriteError::InTheWay { path: path.to_owned() }),
+        Ok(found) if !found.is_symlink() => Err(WriteError::InTheWay {
+            path: path.to_owned(),
+        }),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(failed("look at", path)(error)),

@@ -56,12 +56,40 @@ mod tests {
             ("done", Some(record(1, None)), "aa", true, Next::Rest(None)),
             ("files gone", Some(record(1, None)), "aa", false, Next::Attempt(1)),
             ("renewed", Some(record(1, None)), "bb", false, Next::Attempt(1)),
-            ("renewed in a pause", Some(record(3, Some(soon))), "bb", false, Next::Attempt(1)),
-            ("a pause", Some(record(3, Some(soon))), "aa", true, Next::Rest(Some(soon))),
-            ("a pause, files gone", Some(record(3, Some(soon))), "aa", false, Next::Rest(Some(soon))),
-            ("its end, or a crash", Some(record(3, Some(now))), "aa", true, Next::Attempt(4)),
+            (
+                "renewed in a pause",
+                Some(record(3, Some(soon))),
+                "bb",
+                false,
+                Next::Attempt(1),
+            ),
+            (
+                "a pause",
+                Some(record(3, Some(soon))),
+                "aa",
+                true,
+                Next::Rest(Some(soon)),
+            ),
+            (
+                "a pause, files gone",
+                Some(record(3, Some(soon))),
+                "aa",
+                false,
+                Next::Rest(Some(soon)),
+            ),
+            (
+                "its end, or a crash",
+                Some(record(3, Some(now))),
+                "aa",
+                true,
+                Next::Attempt(4),
+            ),
         ] {
-            assert_eq!(next(known.as_ref(), fingerprint, is_written, now), expected, "{what}");
+            assert_eq!(
+                next(known.as_ref(), fingerprint, is_written, now),
+                expected,
+                "{what}"
+            );
         }
     }
 }

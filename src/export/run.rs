@@ -84,7 +84,11 @@ impl Exports {
         let wanted: BTreeMap<_, _> = config
             .exports
             .iter()
-            .flat_map(|(name, exports)| exports.iter().map(move |export| (&export.directory, (name, export))))
+            .flat_map(|(name, exports)| {
+                exports
+                    .iter()
+                    .map(move |export| (&export.directory, (name, export)))
+            })
             .collect();
         at_work.retain(|directory, known| {
             let is_same = wanted.get(directory) == Some(&(&known.certificate, &known.export));
@@ -238,7 +242,10 @@ impl One {
             }
         };
         let expect = Expect::Revision(revision);
-        inventory.save_export(self.directory(), &ended, expect).await.map(drop)
+        inventory
+            .save_export(self.directory(), &ended, expect)
+            .await
+            .map(drop)
     }
 
     async fn export(&self, pem: Option<&CredentialPem>, leaf: &Leaf) -> Result<(), ExportError> {
@@ -268,7 +275,9 @@ impl One {
             ("CERTGATE_NOT_AFTER", leaf.not_after.to_string()),
         ];
         let facts = format!("{facts}\n");
-        let output = command.run(facts.as_bytes(), &variables, self.export.timeout).await?;
+        let output = command
+            .run(facts.as_bytes(), &variables, self.export.timeout)
+            .await?;
         let (certificate, output) = (&self.certificate, output.trim_end());
         tracing::info!(%certificate, command = command.program(), output, "the command after its export has run");
         Ok(())
@@ -293,7 +302,9 @@ impl One {
                 Some(at) => format!("tried again at {at}"),
                 None => "given up until something changes".to_owned(),
             };
-            format!("certificate `{certificate}` is not exported to {directory} as it should be: {error}; {then}")
+            format!(
+                "certificate `{certificate}` is not exported to {directory} as it should be: {error}; {then}"
+            )
         });
         self.exports.problems.note(&directory, problem);
     }

@@ -200,9 +200,9 @@ impl ControlPlane {
                 self.count(name, issuer, "failed");
                 "failed"
             }
-            EventKind::Obtained { issuer, .. } => {
+            EventKind::Obtained { issuer, renewed, .. } => {
                 self.count(name, issuer, "obtained");
-                "obtained"
+                if *renewed { "renewed" } else { "obtained" }
             }
             EventKind::Started { .. } | EventKind::Step(_) => "step",
         };

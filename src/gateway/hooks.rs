@@ -54,7 +54,10 @@ impl ControlPlane {
             events: hook.events.iter().map(ToString::to_string).collect(),
             waiting: waiting.len(),
             next_attempt: waiting.iter().map(|delivery| delivery.value.next_attempt).min(),
-            error: waiting.into_iter().rev().find_map(|delivery| delivery.value.error),
+            error: waiting
+                .into_iter()
+                .rev()
+                .find_map(|delivery| delivery.value.error),
             given_up: given_up.map(|given_up| api::GivenUpNotices {
                 count: given_up.count,
                 at: given_up.at,

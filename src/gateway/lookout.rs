@@ -219,7 +219,9 @@ impl Lookout {
             ..Notice::new(event, certificate.clone(), self.clock.now(), detail)
         };
         let notices: Vec<_> = news.into_iter().map(notice).collect();
-        self.inventory.tell_drifted(certificate, &drifted, &notices).await?;
+        self.inventory
+            .tell_drifted(certificate, &drifted, &notices)
+            .await?;
         for notice in notices {
             // Nobody watching is no error.
             let _ = self.events.send(api::Event {

@@ -28,12 +28,21 @@ impl Hooks {
             if std::mem::take(&mut changed) {
                 self.assign(&mut at_work);
                 let names = self.names();
-                match self.inventory.forget_other_hooks(|hook| names.contains(hook)).await {
+                match self
+                    .inventory
+                    .forget_other_hooks(|hook| names.contains(hook))
+                    .await
+                {
                     Ok(0) => {}
                     Ok(forgotten) => {
-                        tracing::warn!(forgotten, "what was on its way to hooks that are no more is given up");
+                        tracing::warn!(
+                            forgotten,
+                            "what was on its way to hooks that are no more is given up"
+                        );
                     }
-                    Err(error) => tracing::error!(%error, "what was on its way to hooks that are no more stays there"),
+                    Err(error) => {
+                        tracing::error!(%error, "what was on its way to hooks that are no more stays there")
+                    }
                 }
             }
             let addressed = self.address(&at_work).await;

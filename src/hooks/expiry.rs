@@ -54,7 +54,9 @@ pub async fn watch_expiry(mut hooks: Hooks, stop: impl Future<Output = ()>) {
         // However many there are, looking at all of them is a small part of what is done.
         let rest = (begun.elapsed() * 50).clamp(SHORTEST, LONGEST);
         let now = hooks.clock.now();
-        let again = next.map_or(now + LONGEST, |next: Timestamp| next.clamp(now + rest.min(LONGEST), now + LONGEST));
+        let again = next.map_or(now + LONGEST, |next: Timestamp| {
+            next.clamp(now + rest.min(LONGEST), now + LONGEST)
+        });
         tokio::select! {
             () = &mut stop => return,
             hint = hints.changed() => stale.add_hint(&hint),
@@ -115,7 +117,10 @@ impl Hooks {
         let Expiry { tell, next } = expiry(leaf, &config.expiring, told.as_ref(), now);
         let Some(left) = tell else { return Ok(next) };
         let detail = match now < leaf.not_after {
-            true => format!("less than {left} of its life is left, it ends at {}", leaf.not_after),
+            true => format!(
+                "less than {left} of its life is left, it ends at {}",
+                leaf.not_after
+            ),
             false => format!("it has ended at {}", leaf.not_after),
         };
         let detail = match record.state.problem() {

@@ -68,8 +68,12 @@ impl Queue {
     /// Says in `status` what is wrong.
     async fn note(&self, waiting: &[Versioned<Delivery>]) {
         let name = &self.name;
-        let error = waiting.iter().rev().find_map(|delivery| delivery.value.error.as_ref());
-        let failing = error.map(|error| format!("{} notices wait, the last attempt failed: {error}", waiting.len()));
+        let error = waiting
+            .iter()
+            .rev()
+            .find_map(|delivery| delivery.value.error.as_ref());
+        let failing =
+            error.map(|error| format!("{} notices wait, the last attempt failed: {error}", waiting.len()));
         let given_up = self.hooks.inventory.given_up(name).await.unwrap_or_default();
         let given_up = given_up.map(|last| {
             format!(
@@ -86,7 +90,10 @@ impl Queue {
         let known = &due.value;
         if known.attempts >= self.config.attempts {
             // The last one was cut off, by a crash perhaps; or there were more when it was begun.
-            let error = known.error.clone().unwrap_or_else(|| "the last attempt was cut off".to_owned());
+            let error = known
+                .error
+                .clone()
+                .unwrap_or_else(|| "the last attempt was cut off".to_owned());
             return self.give_up(std::slice::from_ref(known), error).await;
         }
         let attempts = known.attempts + 1;
@@ -104,7 +111,11 @@ impl Queue {
         let (event, certificate) = (begun.notice.event, &begun.notice.certificate);
         let Err(error) = send::send(&self.name, &self.config, &begun, now).await else {
             self.hooks.metrics.hook_told(&self.name, "delivered");
-            return self.hooks.inventory.end_deliveries(&self.name, &[begun], None).await;
+            return self
+                .hooks
+                .inventory
+                .end_deliveries(&self.name, &[begun], None)
+                .await;
         };
         let error = with_causes(&error);
         self.hooks.metrics.hook_told(&self.name, "failed");
@@ -123,7 +134,12 @@ impl Queue {
 
     /// `None` where somebody else has it in hand.
     async fn save(&self, delivery: &Delivery, expect: Revision) -> Result<Option<Revision>, InventoryError> {
-        match self.hooks.inventory.save_delivery(&self.name, delivery, expect).await {
+        match self
+            .hooks
+            .inventory
+            .save_delivery(&self.name, delivery, expect)
+            .await
+        {
             Ok(revision) => Ok(Some(revision)),
             Err(InventoryError::Conflict { .. }) => Ok(None),
             Err(error) => Err(error),

@@ -31,7 +31,10 @@ pub(super) async fn send(
     let (begun, body) = (Instant::now(), Body::of(hook, delivery));
     let (event, certificate) = (delivery.notice.event, &delivery.notice.certificate);
     let output = match &config.target {
-        HookTarget::Command(argv) => argv.run(&body.to_json(), &body.variables(), config.timeout).await?,
+        HookTarget::Command(argv) => {
+            argv.run(&body.to_json(), &body.variables(), config.timeout)
+                .await?
+        }
         HookTarget::Webhook(webhook) => {
             webhook::post(webhook, &delivery.notice, body.to_json(), now, config.timeout).await?;
             String::new()

@@ -151,7 +151,9 @@ fn tls_config(root_ca_file: Option<&Path>) -> Result<ClientConfig, WebhookError>
     let builder = builder.with_safe_default_protocol_versions().map_err(unusable)?;
     let Some(file) = root_ca_file else {
         let verifier = Verifier::new(provider).map_err(unusable)?;
-        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+        let builder = builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
         return Ok(builder.with_no_client_auth());
     };
     let pem_error = |error| WebhookError::Unusable {

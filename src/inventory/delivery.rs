@@ -133,7 +133,8 @@ impl Inventory {
                     let rest = entry.key.strip_prefix(prefix).unwrap_or_default();
                     !known(rest.split('/').next().unwrap_or_default())
                 });
-                let batch = of_others.fold(Batch::new(), |batch, entry| batch.delete(&entry.key, Expect::Any));
+                let batch =
+                    of_others.fold(Batch::new(), |batch, entry| batch.delete(&entry.key, Expect::Any));
                 forgotten += batch.len();
                 if !batch.is_empty() {
                     self.commit(batch).await?;

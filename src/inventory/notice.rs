@@ -34,7 +34,12 @@ impl Notice {
     /// What has happened to `certificate`, in few words; the rest is filled in by who knows it.
     pub fn new(event: HookEvent, certificate: CertificateName, at: Timestamp, detail: String) -> Self {
         let hash = digest(&SHA256, format!("{event}\n{certificate}\n{detail}").as_bytes());
-        let hash: String = hash.as_ref().iter().take(8).map(|octet| format!("{octet:02x}")).collect();
+        let hash: String = hash
+            .as_ref()
+            .iter()
+            .take(8)
+            .map(|octet| format!("{octet:02x}"))
+            .collect();
         Self {
             id: format!("{:013}-{hash}", at.unix_milliseconds().max(0)),
             at,

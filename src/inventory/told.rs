@@ -24,7 +24,10 @@ impl Inventory {
     ///
     /// # Errors
     /// [`InventoryError::Unreadable`] when the record is damaged.
-    pub async fn told_expiring(&self, name: &CertificateName) -> Result<Option<ToldExpiring>, InventoryError> {
+    pub async fn told_expiring(
+        &self,
+        name: &CertificateName,
+    ) -> Result<Option<ToldExpiring>, InventoryError> {
         Ok(self.read(&key(EXPIRING, name)).await?.map(|told| told.value))
     }
 
@@ -46,7 +49,10 @@ impl Inventory {
     ///
     /// # Errors
     /// [`InventoryError::Unreadable`] when the record is damaged.
-    pub async fn told_drifted(&self, certificate: &CertificateName) -> Result<BTreeSet<NamePattern>, InventoryError> {
+    pub async fn told_drifted(
+        &self,
+        certificate: &CertificateName,
+    ) -> Result<BTreeSet<NamePattern>, InventoryError> {
         let told = self.read(&key(DRIFTED, certificate)).await?;
         Ok(told.map(|told| told.value).unwrap_or_default())
     }
@@ -75,9 +81,9 @@ impl Inventory {
 
 /// Forgets it together with the certificate.
 pub(super) fn without(batch: Batch, certificate: &CertificateName) -> Batch {
-    [EXPIRING, DRIFTED]
-        .into_iter()
-        .fold(batch, |batch, prefix| batch.delete(key(prefix, certificate), Expect::Any))
+    [EXPIRING, DRIFTED].into_iter().fold(batch, |batch, prefix| {
+        batch.delete(key(prefix, certificate), Expect::Any)
+    })
 }
 
 const EXPIRING: &str = "told-expiring/";

@@ -53,7 +53,9 @@ impl Metrics {
 
     /// How many notices `hook` is yet to be told.
     pub fn hook_waiting(&self, hook: &str, waiting: usize) {
-        let labels = HookLabel { hook: hook.to_owned() };
+        let labels = HookLabel {
+            hook: hook.to_owned(),
+        };
         let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
         self.telling.waiting.get_or_create(&labels).set(waiting);
     }

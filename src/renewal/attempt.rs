@@ -18,6 +18,7 @@ use crate::renewal::event::{Event, EventKind};
 use crate::renewal::fit::{Unfit, fit};
 use crate::renewal::gate::{DnsGate, DnsVerdict};
 use crate::renewal::lane::Lanes;
+use crate::renewal::notice::notice;
 use crate::renewal::outcome::{self, Failure};
 use crate::renewal::plan::{Next, Reason, next};
 use crate::renewal::schedule::{Jitter, Slots};
@@ -139,7 +140,7 @@ impl Attempts {
                 until,
             } => {
                 let blocked = outcome::blocked(
-                    record,
+                    record.clone(),
                     digest,
                     reason,
                     remedy,
@@ -147,11 +148,9 @@ impl Attempts {
                     self.clock.now(),
                     self.jitter,
                 );
-                self.inventory
-                    .save_certificate(&blocked, expect, Some(lease))
-                    .await?;
-                self.tell_state(&blocked, &next.issuer);
-                return Ok(());
+                return self
+                    .save_end(lease, &record, &blocked, expect, &next.issuer)
+                    .await;
             }
         };
         let obtaining = outcome::obtaining(record, digest, self.clock.now());
@@ -267,22 +266,21 @@ impl Attempts {
                 slots.choose(name, leaf, now, self.jitter)
             });
             let not_after = leaf.not_after;
-            let record = outcome::obtained(record, digest, leaf.clone(), issuer, now, renew_at);
+            let kind = EventKind::Obtained {
+                issuer: issuer.to_owned(),
+                not_after,
+                renew_at,
+                renewed: record.current.is_some(),
+            };
+            let obtained = outcome::obtained(record.clone(), digest, leaf.clone(), issuer, now, renew_at);
+            let notice = notice(&record, &obtained, &kind, now);
             match self
                 .inventory
-                .install(&record, pem, Expect::Revision(revision), lease)
+                .install_and_tell(&obtained, pem, notice.as_ref(), Expect::Revision(revision), lease)
                 .await
             {
                 Ok(_) => {
-                    let issuer = issuer.to_owned();
-                    self.tell(
-                        name,
-                        EventKind::Obtained {
-                            issuer,
-                            not_after,
-                            renew_at,
-                        },
-                    );
+                    self.tell(name, kind);
                     return Ok(());
                 }
                 Err(InventoryError::Conflict { .. }) => {}
@@ -331,18 +329,15 @@ impl Attempts {
             else {
                 return Ok(());
             };
-            let failed = outcome::failed(record, desired, failure, self.clock.now(), self.jitter);
-            let saved = self
-                .inventory
-                .save_certificate(&failed, Expect::Revision(revision), Some(lease));
-            match saved.await {
-                Ok(_) => {
-                    self.tell_state(&failed, &failure.issuer);
-                    return Ok(());
-                }
+            let failed = outcome::failed(record.clone(), desired, failure, self.clock.now(), self.jitter);
+            let expect = Expect::Revision(revision);
+            match self
+                .save_end(lease, &record, &failed, expect, &failure.issuer)
+                .await
+            {
                 // An operator has asked for a renewal meanwhile; this attempt was it.
                 Err(InventoryError::Conflict { .. }) => {}
-                Err(error) => return Err(error),
+                done => return done,
             }
         }
         Err(InventoryError::Conflict {
@@ -350,10 +345,26 @@ impl Attempts {
         })
     }
 
-    fn tell_state(&self, record: &CertificateRecord, issuer: &str) {
-        if let Some(kind) = EventKind::of_state(&record.state, issuer) {
-            self.tell(&record.name, kind);
+    /// Writes how an attempt at `issuer` has ended without a certificate, and what that means for others: both or
+    /// nothing.
+    async fn save_end(
+        &self,
+        lease: &Lease,
+        before: &CertificateRecord,
+        after: &CertificateRecord,
+        expect: Expect,
+        issuer: &str,
+    ) -> Result<(), InventoryError> {
+        let kind = EventKind::of_state(&after.state, issuer);
+        let now = self.clock.now();
+        let notice = kind.as_ref().and_then(|kind| notice(before, after, kind, now));
+        self.inventory
+            .save_certificate_and_tell(after, notice.as_ref(), expect, lease)
+            .await?;
+        if let Some(kind) = kind {
+            self.tell(&after.name, kind);
         }
+        Ok(())
     }
 
     fn tell(&self, certificate: &CertificateName, kind: EventKind) {

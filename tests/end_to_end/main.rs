@@ -13,6 +13,8 @@ mod crl_urls;
 mod dns;
 mod examples;
 mod explain;
+mod export_example;
+mod exports;
 mod files;
 mod foreign_clients;
 mod gateway;

@@ -119,7 +119,9 @@ impl Receiver {
                 headers.insert(name.to_ascii_lowercase(), value.to_owned());
             }
         }
-        let length = headers.get("content-length").and_then(|length| length.parse().ok());
+        let length = headers
+            .get("content-length")
+            .and_then(|length| length.parse().ok());
         let mut body = vec![0; length.unwrap_or(0)];
         stream.read_exact(&mut body).await?;
         self.posts.lock().expect("unpoisoned").push(Post {

@@ -33,10 +33,13 @@ impl Checker<'_> {
                     sound = false;
                     let shown = directory.value.display();
                     self.report.push(
-                        Diagnostic::new(Code::ListedTwice, format!("two exports have the directory `{shown}`"))
-                            .at(&directory.place, "the second one")
-                            .and(first, "the first one")
-                            .help("give each export a directory of its own"),
+                        Diagnostic::new(
+                            Code::ListedTwice,
+                            format!("two exports have the directory `{shown}`"),
+                        )
+                        .at(&directory.place, "the second one")
+                        .and(first, "the first one")
+                        .help("give each export a directory of its own"),
                     );
                 }
                 match self.export(&export.value) {
@@ -111,9 +114,12 @@ impl Checker<'_> {
             return Some(Some(number));
         }
         self.report.push(
-            Diagnostic::new(Code::DanglingName, format!("there is no {kind} `{name}` on this machine"))
-                .at(place, format!("no such {kind}"))
-                .help(format!("name a {kind} of this machine, or its number")),
+            Diagnostic::new(
+                Code::DanglingName,
+                format!("there is no {kind} `{name}` on this machine"),
+            )
+            .at(place, format!("no such {kind}"))
+            .help(format!("name a {kind} of this machine, or its number")),
         );
         None
     }

@@ -18,10 +18,7 @@ impl Checker<'_> {
     pub(super) fn hook(&mut self, name: &Located<String>, hook: &Hook) -> Option<HookConfig> {
         let table = format!("hooks.{}", name.value);
         let events = hook.events.items();
-        self.no_repetition(
-            "`events`",
-            events.iter().map(|item| (item.value, &item.place)),
-        );
+        self.no_repetition("`events`", events.iter().map(|item| (item.value, &item.place)));
         let certificates = self.selectors(hook.certificates.items());
         let target = match (hook.command.is_absent(), hook.url.is_absent()) {
             (true, true) => {
@@ -68,15 +65,18 @@ impl Checker<'_> {
     }
 
     fn webhook(&mut self, hook: &Hook) -> Option<WebhookConfig> {
-        let secret_file = match &hook.secret_file {
-            Key::Absent => Some(None),
-            Key::Invalid => None,
-            Key::Present(written, _) => self.private_file(written, "secret file").and_then(|(path, octets)| {
-                if is_strong(octets.trim_ascii()) {
-                    return Some(Some(path));
-                }
-                let shown = path.display();
-                self.report.push(
+        let secret_file =
+            match &hook.secret_file {
+                Key::Absent => Some(None),
+                Key::Invalid => None,
+                Key::Present(written, _) => {
+                    self.private_file(written, "secret file")
+                        .and_then(|(path, octets)| {
+                            if is_strong(octets.trim_ascii()) {
+                                return Some(Some(path));
+                            }
+                            let shown = path.display();
+                            self.report.push(
                     Diagnostic::new(
                         Code::InvalidValue,
                         format!("the secret file `{shown}` holds no secret of at least 32 random bytes"),
@@ -84,9 +84,10 @@ impl Checker<'_> {
                     .at(&written.place, "this file")
                     .help(format!("make one: openssl rand -hex 32 > {shown}")),
                 );
-                None
-            }),
-        };
+                            None
+                        })
+                }
+            };
         let root_ca_file = match &hook.root_ca_file {
             Key::Absent => Some(None),
             Key::Invalid => None,

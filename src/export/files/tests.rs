@@ -1,15 +1,21 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+
 use super::*;
 use crate::certificate::{Credential, KeyType, PrivateKey};
 
+/// A chain of two, and its key.
 fn pem() -> CredentialPem {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "ca");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
-    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let certificate = params.self_signed(&key.to_key_pair().unwrap()).unwrap();
-    let ca = rcgen::generate_simple_self_signed(vec!["ca.internal".to_owned()]).unwrap();
-    CredentialPem::new(vec![certificate.der().clone(), ca.cert.der().clone()], &key)
+    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let leaf = params.signed_by(&key.to_key_pair().unwrap(), &ca).unwrap();
+    CredentialPem::new(vec![leaf.der().clone(), ca.der().clone()], &key)
 }
 
 fn export(directory: &Path) -> ExportConfig {
