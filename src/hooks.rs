@@ -81,3 +81,6 @@ impl Hooks {
         self.config.load().hooks.keys().cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -139,3 +139,73 @@ pub(super) fn with(batch: Batch, notice: Option<&Notice>) -> Result<Batch, Inven
 
 /// Where notices are: a hint about such a key says that there may be one.
 pub(super) const NOTICES: &str = "notices/";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use certgate_store::{Hint, MemoryStore};
+
+    use super::*;
+
+    fn notice(seconds: i64) -> Notice {
+        let www = CertificateName::parse("www").unwrap();
+        let at = Timestamp::from_unix_seconds(seconds);
+        Notice::new(HookEvent::Failed, www, at, "no answer".to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_notice_is_written_in_the_commit_of_what_it_tells_of_or_neither_is() {
+        let inventory = Inventory::new(Arc::new(MemoryStore::new()));
+        let record = CertificateRecord::wanted(CertificateName::parse("www").unwrap());
+        let lease = inventory
+            .lease("one", Duration::from_secs(60))
+            .await
+            .unwrap()
+            .unwrap();
+        let (first, mut hints) = (notice(1), inventory.hints());
+        let told = inventory.save_certificate_and_tell(&record, Some(&first), Expect::Absent, &lease);
+        told.await.unwrap();
+        let Hint::Keys(keys) = hints.changed().await else {
+            panic!("too much happened to tell");
+        };
+        assert_eq!(*keys, ["certificates/www".to_owned(), key(NOTICES, &first.id)]);
+
+        // It is there already: nothing of this is written.
+        let second = notice(2);
+        let told = inventory.save_certificate_and_tell(&record, Some(&second), Expect::Absent, &lease);
+        told.await.unwrap_err();
+        assert_eq!(inventory.notices(10).await.unwrap(), [first]);
+    }
+
+    #[tokio::test]
+    async fn an_addressed_notice_is_a_delivery_for_each_hook_and_a_notice_no_more() {
+        let inventory = Inventory::new(Arc::new(MemoryStore::new()));
+        let (one, other) = (notice(1), notice(2));
+        for notice in [&other, &one] {
+            inventory.tell(notice).await.unwrap();
+        }
+        assert_eq!(inventory.notices(1).await.unwrap(), [one.clone()], "oldest first");
+        let hooks = ["deploy", "pager"].map(str::to_owned).to_vec();
+        let addressed = [(one.clone(), hooks), (other, Vec::new())];
+        inventory.address(&addressed).await.unwrap();
+        // A crash in between addresses them once more, to the same effect.
+        inventory.address(&addressed).await.unwrap();
+        assert_eq!(inventory.notices(10).await.unwrap(), []);
+        for hook in ["deploy", "pager"] {
+            let waiting = inventory.deliveries(hook).await.unwrap();
+            assert_eq!(waiting.len(), 1);
+            assert_eq!(waiting[0].value.notice, one);
+        }
+        assert_eq!(
+            inventory
+                .forget_other_hooks(|hook| hook == "pager")
+                .await
+                .unwrap(),
+            1
+        );
+        assert_eq!(inventory.deliveries("deploy").await.unwrap(), []);
+        assert_eq!(inventory.deliveries("pager").await.unwrap().len(), 1);
+    }
+}
