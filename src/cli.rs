@@ -11,6 +11,7 @@ mod demo;
 mod environment;
 mod explain;
 mod hooks;
+mod issuers;
 mod log;
 mod output;
 mod policy;
@@ -104,6 +105,9 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
         Command::Cert { command, gateway } => {
             gateway.block_on(async |client| certificates::run(&client, command).await)
+        }
+        Command::Issuer { command, gateway } => {
+            gateway.block_on(async |client| issuers::run(&client, command).await)
         }
         Command::Dns { command, gateway } => {
             let DnsCommand::Check { names, issuer, form } = command;

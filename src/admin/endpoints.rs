@@ -16,7 +16,9 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::admin::access::Right;
 use crate::admin::route::Route;
-use crate::admin::{AuditTrail, Operations, Problem, api, handshakes, hooks, issuers, openapi, resources};
+use crate::admin::{
+    AuditTrail, Operations, Problem, accounts, api, handshakes, hooks, issuers, openapi, resources,
+};
 use crate::certificate::CertificateName;
 use crate::metrics::CONTENT_TYPE;
 
@@ -103,6 +105,7 @@ pub(super) fn routes() -> Vec<Route> {
     routes.extend(hooks::routes());
     routes.extend(issuers::routes());
     routes.extend(resources::routes());
+    routes.extend(accounts::routes());
     routes.extend(handshakes::routes());
     routes
 }

@@ -8,7 +8,8 @@ use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::hook::HookEvent;
 use crate::config::reader::{Reader, Value};
 use crate::config::settings::{
-    AdminRights, AlpnMismatch, ChallengeType, DnsChecks, ExpiredCrl, LogFormat, Protocol, UnknownSni,
+    AdminRights, AlpnMismatch, ChallengeType, DnsChecks, ExpiredCrl, LogFormat, Protocol, RateLimits,
+    UnknownSni,
 };
 use crate::config::source::Place;
 use crate::config::suggestion;
@@ -102,6 +103,9 @@ words! {
         "error" => Self::Error, "warn" => Self::Warn, "info" => Self::Info, "debug" => Self::Debug,
     };
     Protocol { "tls" => Self::Tls, "http" => Self::Http } later { "https" };
+    RateLimits {
+        "letsencrypt" => Self::LetsEncrypt, "letsencrypt-staging" => Self::LetsEncryptStaging, "none" => Self::None,
+    };
     UnknownSni { "default" => Self::Default, "refuse" => Self::Refuse };
 }
 

@@ -1,0 +1,141 @@
+//! The end of an attempt, written into the record.
+
+use std::sync::{Arc, PoisonError};
+
+use certgate_store::{Expect, Lease};
+
+use crate::cause::with_causes;
+use crate::certificate::CredentialPem;
+use crate::inventory::{InventoryError, Versioned};
+use crate::issuer::{FailureClass, Issuer};
+use crate::renewal::agenda::Desired;
+use crate::renewal::attempt::Attempts;
+use crate::renewal::event::EventKind;
+use crate::renewal::fit::{Unfit, fit};
+use crate::renewal::notice::notice;
+use crate::renewal::outcome::{self, Failure};
+
+impl Attempts {
+    pub(super) async fn install(
+        &self,
+        lease: &Lease,
+        desired: &Desired,
+        issuer: &str,
+        pem: &CredentialPem,
+    ) -> Result<(), InventoryError> {
+        let (name, digest) = (&desired.certificate.name, desired.digest.as_str());
+        let mut renew_at = None;
+        for _ in 0..TRIES {
+            let Some(Versioned {
+                value: record,
+                revision,
+            }) = self.inventory.certificate(name).await?
+            else {
+                tracing::warn!(certificate = %name, "removed while it was being obtained, so it is not installed");
+                return Ok(());
+            };
+            let now = self.clock.now();
+            let credential = match fit(pem, &desired.certificate, &record, now) {
+                Ok(credential) => credential,
+                Err(error) => return self.refuse(lease, desired, issuer, &error).await,
+            };
+            let leaf = credential.leaf();
+            let renew_at = *renew_at.get_or_insert_with(|| {
+                let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+                slots.choose(name, leaf, now, self.jitter)
+            });
+            let kind = EventKind::Obtained {
+                issuer: issuer.to_owned(),
+                not_after: leaf.not_after,
+                renew_at,
+                renewed: record.current.is_some(),
+            };
+            let mut obtained = outcome::obtained(record.clone(), digest, leaf.clone(), issuer, now, renew_at);
+            let gives = |issuer: &Arc<dyn Issuer>| issuer.gives_renewal_info();
+            if let Some(current) = obtained
+                .current
+                .as_mut()
+                .filter(|_| self.issuers.load().get(issuer).is_some_and(gives))
+            {
+                current.ask_at = Some(now);
+            }
+            let notice = notice(&record, &obtained, &kind, now);
+            match self
+                .inventory
+                .install_and_tell(&obtained, pem, notice.as_ref(), Expect::Revision(revision), lease)
+                .await
+            {
+                Ok(_) => {
+                    self.tell(name, kind);
+                    return Ok(());
+                }
+                Err(InventoryError::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(InventoryError::Conflict {
+            key: name.to_string(),
+        })
+    }
+
+    /// Does not install what does not fit. Its order leads nowhere, so the next attempt places another; unless it is
+    /// the clock that is wrong.
+    async fn refuse(
+        &self,
+        lease: &Lease,
+        desired: &Desired,
+        issuer: &str,
+        error: &Unfit,
+    ) -> Result<(), InventoryError> {
+        if !error.may_pass() {
+            self.inventory
+                .remove_order(&desired.certificate.name, lease)
+                .await?;
+        }
+        let failure = Failure {
+            issuer: issuer.to_owned(),
+            error: with_causes(error),
+            class: FailureClass::Later,
+            ca_time: None,
+        };
+        self.record_failure(lease, desired, &failure).await
+    }
+
+    pub(super) async fn record_failure(
+        &self,
+        lease: &Lease,
+        desired: &Desired,
+        failure: &Failure,
+    ) -> Result<(), InventoryError> {
+        let name = &desired.certificate.name;
+        for _ in 0..TRIES {
+            let Some(Versioned {
+                value: record,
+                revision,
+            }) = self.inventory.certificate(name).await?
+            else {
+                return Ok(());
+            };
+            let now = self.clock.now();
+            let failed = match failure.ca_time {
+                None => outcome::failed(record.clone(), desired, failure, now, self.jitter),
+                Some(_) => outcome::untimely(record.clone(), &desired.digest, failure.error.clone(), now),
+            };
+            let expect = Expect::Revision(revision);
+            match self
+                .save_end(lease, &record, &failed, expect, &failure.issuer)
+                .await
+            {
+                // An operator has asked for a renewal meanwhile; this attempt was it.
+                Err(InventoryError::Conflict { .. }) => {}
+                done => return done,
+            }
+        }
+        Err(InventoryError::Conflict {
+            key: name.to_string(),
+        })
+    }
+}
+
+/// Others write a record seldom; more conflicts than these are no accident.
+const TRIES: usize = 8;
