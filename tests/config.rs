@@ -462,7 +462,7 @@ fn schema_keys(
 fn file_keys(value: &toml::Value, path: &str, keys: &mut BTreeSet<String>) {
     let named = matches!(
         path,
-        "issuers." | "certificates." | "certificate_directories." | "ca_bundles."
+        "issuers." | "certificates." | "certificate_directories." | "ca_bundles." | "hooks."
     ) || matches!(
         path,
         "server_groups." | "listeners." | "policies." | "admin.tokens." | "gateway.name_servers."

@@ -23,10 +23,10 @@ fn every_key_of_a_hook_and_of_an_export_means_what_it_says() {
     assert_eq!(command.to_string(), "/usr/local/bin/deploy --quiet");
     assert_eq!(deploy.events, [HookEvent::Obtained, HookEvent::Renewed]);
     let sites = CertificateSelector::Directory("sites/".to_owned());
-    assert_eq!(
-        deploy.certificates,
-        [CertificateSelector::Named(www.clone()), sites]
-    );
+    // Both kinds of its key.
+    let www_rsa = CertificateName::parse("www.rsa").unwrap();
+    let named = CertificateSelector::Named;
+    assert_eq!(deploy.certificates, [named(www.clone()), named(www_rsa), sites]);
     assert_eq!((deploy.timeout, deploy.attempts), (Duration::from_secs(90), 3));
 
     let pager = &config.hooks["pager"];

@@ -55,7 +55,7 @@ async fn the_export_example_brings_each_certificate_to_nginx() {
     };
     let gateway = example.start(&home);
     let first = gateway.published("www").await.serial.expect("a serial number");
-    let _nginx = start_nginx(&home, &conf).await;
+    let _nginx = start_nginx(&home, &conf, &home.path("ssl")).await;
     let client = TlsClient::trusting(&scene.pebble.issuing_root());
     shows(&client, server, name, &first).await;
 

@@ -208,7 +208,7 @@ async fn another_program_under_load_always_shows_a_pair_while_certificates_are_r
     let root = gateway.client().local_ca_root("internal").await.expect("a root");
     let client = TlsClient::trusting(&root);
     // Until nginx is there the command fails; then the next attempt tells it.
-    let _nginx = start_nginx(&home, &conf).await;
+    let _nginx = start_nginx(&home, &conf, &home.path("out")).await;
     shows(&client, server, NAME, &first).await;
 
     let (stop, stopped) = tokio::sync::watch::channel(false);
@@ -248,7 +248,13 @@ pub(crate) fn nginx(out: &Path, place: impl AsRef<Path>, listen: SocketAddr) -> 
 }
 
 /// Starts nginx once its files are there.
-pub(crate) async fn start_nginx(home: &Home, conf: &str) -> Process {
+pub(crate) async fn start_nginx(home: &Home, conf: &str, out: &Path) -> Process {
+    let pair = out.join("privkey.pem");
+    let deadline = Instant::now() + PATIENCE;
+    while !pair.exists() {
+        assert!(Instant::now() < deadline, "{}", home.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let mut nginx = Command::new("/usr/sbin/nginx");
     nginx
         .args(["-c", conf, "-e"])

@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use certgate::certificate::CertificateName;
+use certgate::clock::{Clock, SystemClock};
 use tokio::process::Command;
 
 use crate::gateway::{Gateway, Home, PATIENCE, certgate, free_address, run};
@@ -281,7 +282,7 @@ async fn a_certificate_that_expires_is_told_of_once_for_each_fraction_also_over_
     let receiver = Receiver::start(&[]).await;
     let ca = Authority::new();
     let pair = ca.sign_changed("bought.example.test", |params| {
-        let now = time::OffsetDateTime::now_utc();
+        let now = SystemClock.now().to_offset_date_time().expect("in the calendar");
         params.not_before = now - time::Duration::seconds(40);
         params.not_after = now + time::Duration::seconds(20);
     });
@@ -390,4 +391,37 @@ async fn hmac(secret: &str, text: &str) -> String {
     let output = openssl.wait_with_output().await.expect("it ends");
     let text = String::from_utf8(output.stdout).expect("text");
     text.rsplit(' ').next().expect("a digest").trim().to_owned()
+}
+
+#[tokio::test]
+async fn over_tls_only_a_receiver_with_the_right_certificate_is_told() {
+    let home = Home::new();
+    let receiver = Receiver::start(&[]).await;
+    // The receiver stands behind the gateway itself, where its CA has signed for `localhost`.
+    let listen = crate::support::process::free_address();
+    let config = |more: &str| crate::reload::config(listen, receiver.address, more);
+    let gateway = home.start(&config("")).await;
+    gateway.published("localhost").await;
+    let root = gateway.client().local_ca_root("internal").await.expect("a root");
+    home.write("root.pem", &root);
+    let hook = format!("[hooks.pager]\nurl = \"https://localhost:{}/\"\n", listen.port());
+    home.configure(&config(&hook));
+    assert_eq!(reloaded(&gateway).await, None);
+    let test = gateway.client().test_hook("pager").await.expect("an answer");
+    let error = test.error.expect("the system does not know this CA");
+    assert!(error.contains("cannot reach https://localhost"), "{error}");
+
+    home.configure(&config(&format!("{hook}root_ca_file = \"root.pem\"\n")));
+    assert_eq!(reloaded(&gateway).await, None);
+    let test = gateway.client().test_hook("pager").await.expect("an answer");
+    assert_eq!(test.error, None);
+    assert_eq!(receiver.about("test").len(), 1);
+
+    // The same CA, and another name.
+    let other = hook.replace("localhost", "127.0.0.1");
+    home.configure(&config(&format!("{other}root_ca_file = \"root.pem\"\n")));
+    assert_eq!(reloaded(&gateway).await, None);
+    let test = gateway.client().test_hook("pager").await.expect("an answer");
+    assert!(test.error.is_some());
+    assert_eq!(receiver.posts().len(), 1);
 }

@@ -45,7 +45,7 @@ table! {
 
 table! {
     /// A certificate as files, for other programs of this machine: cert.pem, chain.pem, fullchain.pem, privkey.pem, and
-    /// combined.pem with the last two.
+    /// combined.pem with the last two. Of a certificate with two kinds of key it is the one with the first.
     Export {
         /// The directory that they are in, for nothing else; made if it is not there.
         directory: PathBuf = required("\"/etc/ssl/www\""),
