@@ -186,7 +186,11 @@ mod tests {
         for notice in [&other, &one] {
             inventory.tell(notice).await.unwrap();
         }
-        assert_eq!(inventory.notices(1).await.unwrap(), [one.clone()], "oldest first");
+        assert_eq!(
+            inventory.notices(1).await.unwrap(),
+            std::slice::from_ref(&one),
+            "oldest first"
+        );
         let hooks = ["deploy", "pager"].map(str::to_owned).to_vec();
         let addressed = [(one.clone(), hooks), (other, Vec::new())];
         inventory.address(&addressed).await.unwrap();

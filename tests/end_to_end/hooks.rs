@@ -271,7 +271,7 @@ async fn a_hook_that_hangs_keeps_neither_another_nor_a_renewal_nor_a_client_wait
     assert!(gateway.terminate().await.success());
     let left = fs::read_dir("/proc").expect("Linux").filter(|entry| {
         let process = entry.as_ref().expect("an entry").path();
-        fs::read(process.join("cmdline")).is_ok_and(|line| line == b"sleep\07351\0")
+        fs::read(process.join("cmdline")).is_ok_and(|line| line == b"sleep\x007351\x00")
     });
     assert_eq!(left.count(), 0);
 }
