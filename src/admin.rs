@@ -13,6 +13,8 @@ mod client;
 mod endpoints;
 mod guard;
 pub(crate) mod handshakes;
+mod hook_client;
+mod hooks;
 mod issuer_client;
 mod issuers;
 mod openapi;
@@ -34,6 +36,7 @@ pub use accounts::AccountOperations;
 pub use audit::AuditTrail;
 pub use client::{Client, ClientError, Events};
 pub use handshakes::HandshakeOperations;
+pub use hooks::HookOperations;
 pub use issuers::IssuerOperations;
 pub use problem::{Finding, Problem};
 pub use resources::{Edit, ResourceOperations};
@@ -46,7 +49,7 @@ use crate::certificate::CertificateName;
 /// What a running gateway can be asked to do. Each answer is a body of [`api`], or a [`Problem`].
 #[async_trait]
 pub trait Operations:
-    AccountOperations + HandshakeOperations + IssuerOperations + ResourceOperations
+    AccountOperations + HandshakeOperations + HookOperations + IssuerOperations + ResourceOperations
 {
     /// One screen: listeners, certificates, backends, last errors.
     async fn status(&self) -> Result<api::Status, Problem>;

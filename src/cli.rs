@@ -10,6 +10,7 @@ mod completion;
 mod demo;
 mod environment;
 mod explain;
+mod hooks;
 mod issuers;
 mod log;
 mod output;
@@ -111,6 +112,9 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Dns { command, gateway } => {
             let DnsCommand::Check { names, issuer, form } = command;
             gateway.block_on(async |client| status::dns_check(&client, names, issuer, form.output).await)
+        }
+        Command::Hook { command, gateway } => {
+            gateway.block_on(async |client| hooks::run(&client, command).await)
         }
         Command::Policy { command } => policy::run(command),
         Command::Status { form, gateway } => {

@@ -11,7 +11,9 @@ mod collection;
 mod diagnostic;
 mod dns_provider;
 mod document;
+mod export;
 mod files;
+mod hook;
 mod period;
 mod policy_part;
 mod reader;
@@ -30,7 +32,9 @@ use std::sync::Arc;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Position, Severity};
 pub use dns_provider::*;
+pub use export::ExportConfig;
 pub use files::Files;
+pub use hook::{Fraction, HookConfig, HookEvent, HookTarget, WebhookConfig};
 pub use resource::{NotAResource, ResourceId, ResourceKind, ResourceTable, RuntimeChanges};
 pub use settings::*;
 

@@ -15,6 +15,7 @@ mod data_plane;
 mod dns_rounds;
 mod error;
 mod handshakes;
+mod hooks;
 mod issuers;
 mod lookout;
 mod operations;
@@ -42,12 +43,14 @@ use crate::cause::with_causes;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Files, StoreConfig};
 use crate::dns01::Claims;
+use crate::export::Exports;
 use crate::gateway::applied::Applied;
 use crate::gateway::ca_bundles::Bundles;
 use crate::gateway::control_plane::{ControlPlane, joined};
 use crate::gateway::data_plane::DataPlane;
 use crate::gateway::lookout::{Gate, Lookout};
 use crate::gateway::watched_files::WatchedFiles;
+use crate::hooks::{Hooks, watch_expiry};
 use crate::inventory::Inventory;
 use crate::issuer::ChallengeSolver;
 use crate::publish::{PublishedChallenges, Publisher};
@@ -145,6 +148,8 @@ impl Gateway {
             rechecks: Default::default(),
             bundle_problem: Default::default(),
             crl_problems: Default::default(),
+            hook_problems: Default::default(),
+            export_problems: Default::default(),
             lookout,
             issuers,
             solver,
@@ -182,6 +187,28 @@ impl Gateway {
             stop.subscribe(),
         );
         tasks.spawn(control.clone().alarmed("looking after names in DNS", rounds));
+
+        let hooks = Hooks {
+            inventory: control.inventory.clone(),
+            clock: control.clock.clone(),
+            metrics: control.data_plane.metrics.clone(),
+            config: control.config.clone(),
+            desired: control.desired.subscribe(),
+            problems: control.hook_problems.clone(),
+        };
+        let expiry = watch_expiry(hooks.clone(), stopped());
+        tasks.spawn(control.clone().alarmed("looking after what expires", expiry));
+        tasks.spawn(control.clone().alarmed("telling hooks", hooks.run(stopped())));
+        let exports = Exports {
+            inventory: control.inventory.clone(),
+            clock: control.clock.clone(),
+            metrics: control.data_plane.metrics.clone(),
+            config: control.config.clone(),
+            desired: control.desired.subscribe(),
+            problems: control.export_problems.clone(),
+        };
+        let exporting = exports.run(stopped());
+        tasks.spawn(control.clone().alarmed("exporting certificates", exporting));
 
         tasks.spawn(ca_bundles::watch(control.clone(), stop.subscribe()));
         tasks.spawn(client_ca::keep(control.clone(), stop.subscribe()));

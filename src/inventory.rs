@@ -13,6 +13,11 @@
 //! | `crls/ISSUER` | [`CrlRecord`], written in the same batch as the revocation it is made for |
 //! | `audit/NUMBER` | [`AuditRecord`] |
 //! | `placed/ISSUER/VALUE` | [`PlacedRecord`]: a record in a zone that is to be taken away again |
+//! | `notices/ID` | [`Notice`]: what has happened and is to be told, written in the same batch as what it tells of |
+//! | `deliveries/HOOK/ID` | [`Delivery`]: a notice on its way to a hook, in the place of the notice itself |
+//! | `given-up/HOOK` | [`GivenUp`]: what the hook was not told |
+//! | `told-expiring/NAME`, `told-drifted/NAME` | what was told and is not told again |
+//! | `exports/DIGEST` | [`ExportRecord`], by the digest of the directory's path |
 //! | `requested/NAME` | [`DesiredCertificate`](crate::certificate::DesiredCertificate), asked for at run time |
 //! | `resources/KIND/NAME` | [`ResourceRecord`]: what is in force of a table of the configuration |
 //!
@@ -22,9 +27,13 @@ mod audit;
 mod authority;
 mod certificate;
 mod client_certificate;
+mod delivery;
 mod error;
+mod export;
 mod format;
+mod install;
 mod names;
+mod notice;
 mod order;
 mod placed;
 mod rate_limit;
@@ -32,6 +41,7 @@ mod requested;
 mod resource;
 mod secret;
 mod stale;
+mod told;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,12 +54,16 @@ pub use audit::{AUDIT_RECORDS, AuditLog, AuditOutcome, AuditRecord, Caller};
 pub use authority::{AccountRecord, CaPair, LocalCaRecord};
 pub use certificate::{CertificateRecord, CertificateState, CurrentCertificate, Source};
 pub use client_certificate::{ClientCertificateRecord, CrlRecord, Revoked};
+pub use delivery::{Delivery, GivenUp, may_be_told};
 pub use error::InventoryError;
+pub use export::ExportRecord;
+pub use notice::Notice;
 pub use order::OrderRecord;
 pub use placed::PlacedRecord;
 pub use resource::{Changed, Live, ResourceRecord, ResourceRecords};
 pub use secret::Secret;
 pub use stale::Stale;
+pub use told::ToldExpiring;
 
 use crate::certificate::{CertificateName, Credential, CredentialPem, RevocationReason};
 use crate::clock::Timestamp;
@@ -154,12 +168,16 @@ impl Inventory {
         expect: Expect,
         lease: Option<&Lease>,
     ) -> Result<Revision, InventoryError> {
-        let batch = Batch::new().put(key(CERTIFICATES, &record.name), format::encode(record)?, expect);
+        let batch = self.saved(record, expect)?;
         self.commit(match lease {
             Some(lease) => batch.under(lease),
             None => batch,
         })
         .await
+    }
+
+    fn saved(&self, record: &CertificateRecord, expect: Expect) -> Result<Batch, InventoryError> {
+        Ok(Batch::new().put(key(CERTIFICATES, &record.name), format::encode(record)?, expect))
     }
 
     /// Has a new certificate obtained at once, whatever pause of our own there is; false for one that is not known or
@@ -247,32 +265,6 @@ impl Inventory {
         Ok(self.store.revision().await?)
     }
 
-    /// Writes a record and the credential it describes, keeps the credential before it, and ends the journal of its
-    /// order: all of it or nothing. Durable on return.
-    ///
-    /// # Errors
-    /// As [`save_certificate`](Self::save_certificate).
-    pub async fn install(
-        &self,
-        record: &CertificateRecord,
-        pem: &CredentialPem,
-        expect: Expect,
-        lease: &Lease,
-    ) -> Result<Revision, InventoryError> {
-        let before = self.store.get(&key(CREDENTIALS, &record.name)).await?;
-        // One that cannot be read is overwritten, with whatever names it had.
-        let known = self.certificate(&record.name).await.unwrap_or_default();
-        let batch = with_credential(record, pem, expect, before)?;
-        let known = known.as_ref().map(|known| &known.value);
-        self.commit(
-            self.with_names(batch, record, known)
-                .await?
-                .delete(key(order::ORDERS, &record.name), Expect::Any)
-                .under(lease),
-        )
-        .await
-    }
-
     /// Takes over a certificate that comes from outside, where it differs from what is there; true when it did.
     ///
     /// # Errors
@@ -347,6 +339,7 @@ impl Inventory {
             batch.delete(key(prefix, name), Expect::Any)
         });
         let known = known.as_ref().map(|known| &known.value);
+        let batch = told::without(batch, name);
         self.commit(names::without(batch, name, known)).await.map(drop)
     }
 

@@ -4,6 +4,7 @@
 //! looked up by name on the data path.
 
 mod listener;
+mod telling;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -19,6 +20,7 @@ use crate::clock::Timestamp;
 
 use self::listener::ListenerFamilies;
 pub use self::listener::{Direction, Established, Limit, ListenerMetrics, Outcome};
+use self::telling::TellingFamilies;
 
 /// The HTTP content type of what [`Metrics::encode`] gives.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -37,6 +39,7 @@ pub struct Metrics {
     dns_check_ok: Family<DnsCheckLabels, Gauge>,
     domain_state: Family<DomainStateLabels, Gauge>,
     store_revision: Gauge<u64, AtomicU64>,
+    telling: TellingFamilies,
 }
 
 impl Metrics {
@@ -44,6 +47,7 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("certgate");
         let listener_families = ListenerFamilies::register(&mut registry);
+        let telling = TellingFamilies::register(&mut registry);
         let acme_orders = Family::default();
         registry.register(
             "acme_orders",
@@ -104,6 +108,7 @@ impl Metrics {
             dns_check_ok,
             domain_state,
             store_revision,
+            telling,
         }
     }
 

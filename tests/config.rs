@@ -1,6 +1,9 @@
 //! What the configuration promises: every broken file gives exactly the diagnostics beside it, and every good one
 //! means what it says.
 
+#[path = "config/hooks.rs"]
+mod hooks;
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
@@ -31,6 +34,7 @@ fn load(path: impl AsRef<Path>) -> Result<Loaded, Diagnostics> {
         ("admin.token", 0o600),
         ("board.token", 0o600),
         ("hmac.token", 0o600),
+        ("pager.token", 0o600),
         ("open.token", 0o644),
         ("tsig.key", 0o600),
         ("weak.token", 0o600),
@@ -478,7 +482,7 @@ fn schema_keys(
 fn file_keys(value: &toml::Value, path: &str, keys: &mut BTreeSet<String>) {
     let named = matches!(
         path,
-        "issuers." | "certificates." | "certificate_directories." | "ca_bundles."
+        "issuers." | "certificates." | "certificate_directories." | "ca_bundles." | "hooks."
     ) || matches!(
         path,
         "server_groups." | "listeners." | "policies." | "admin.tokens." | "gateway.name_servers."

@@ -11,12 +11,13 @@ use std::path::{Path, PathBuf};
 const PLAN: &str = "
     store:
     cause:
+    command:
     name:
     clock:
     metrics:        name clock
     certificate:    name clock
     policy:
-    config:         name clock certificate policy
+    config:         command name clock certificate policy
 
     tls:            name clock metrics certificate policy config
     record:
@@ -29,6 +30,8 @@ const PLAN: &str = "
     dns01:          cause name clock config inventory dns
     issuer:         cause name clock metrics certificate config store inventory
     renewal:        cause name clock metrics certificate config store inventory dns issuer
+    hooks:          cause command name clock metrics certificate config store inventory
+    export:         cause command clock metrics certificate config store inventory hooks
 
     publish:        cause name clock metrics certificate config store inventory issuer tls http
     admin:          *

@@ -16,6 +16,7 @@ pub use crate::admin::handshakes::{
     ClientHellos, ExplainRequest, ExplainedAuthentication, ExplainedBackend, ExplainedCertificate,
     ExplainedPolicy, Explanation, Offered, OfferedTogether, PolicyPreview, PreviewReason,
 };
+pub use crate::admin::hooks::{GivenUpNotices, Hook, HookTest};
 pub use crate::admin::issuers::{
     ClientCertificate, ClientCertificateRequest, Clients, IssuedClientCertificate, Issuer, LocalCa,
     RevocationRequest,
@@ -329,7 +330,7 @@ pub struct Event {
     pub at: Timestamp,
     /// The certificate it is about.
     pub certificate: CertificateName,
-    /// `step`, `obtained`, `failed`, `blocked`, `drifted` or `restored`.
+    /// `step`, `obtained`, `renewed`, `failed`, `blocked`, `drifted` or `restored`.
     pub kind: String,
     /// In words.
     pub detail: String,

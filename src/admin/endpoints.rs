@@ -16,7 +16,9 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::admin::access::Right;
 use crate::admin::route::Route;
-use crate::admin::{AuditTrail, Operations, Problem, accounts, api, handshakes, issuers, openapi, resources};
+use crate::admin::{
+    AuditTrail, Operations, Problem, accounts, api, handshakes, hooks, issuers, openapi, resources,
+};
 use crate::certificate::CertificateName;
 use crate::metrics::CONTENT_TYPE;
 
@@ -81,8 +83,8 @@ pub(super) fn routes() -> Vec<Route> {
         .answers::<Vec<api::AuditRecord>>(),
         Route::get(
             "/v1/events",
-            "Server-sent events: `step`, `obtained`, `failed`, `blocked`, `drifted` and `restored` with an Event, \
-             `audit` with an AuditRecord, `missed` with the number of those that a slow reader was not sent",
+            "Server-sent events: `step`, `obtained`, `renewed`, `failed`, `blocked`, `drifted` and `restored` with \
+             an Event, `audit` with an AuditRecord, `missed` with the number of those that a slow reader was not sent",
             events,
         )
         .answers_text(&["text/event-stream"]),
@@ -100,6 +102,7 @@ pub(super) fn routes() -> Vec<Route> {
         .answers_text(&[TEXT])
         .refuses(&[503]),
     ];
+    routes.extend(hooks::routes());
     routes.extend(issuers::routes());
     routes.extend(resources::routes());
     routes.extend(accounts::routes());

@@ -9,6 +9,7 @@ use clap_complete::Shell;
 
 use super::ca_arguments::CaCommand;
 use super::explain::Asked;
+use super::hooks::HookCommand;
 use super::policy::PolicyCommand;
 use super::resource_arguments::{ApplyFile, CaBundleCommand, DiffFile, ListenerCommand};
 use super::{Failure, environment};
@@ -152,6 +153,13 @@ pub(super) enum Command {
     Dns {
         #[command(subcommand)]
         command: DnsCommand,
+        #[command(flatten)]
+        gateway: Connection,
+    },
+    /// List and try those who are told what happens to certificates.
+    Hook {
+        #[command(subcommand)]
+        command: HookCommand,
         #[command(flatten)]
         gateway: Connection,
     },

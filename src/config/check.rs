@@ -4,7 +4,9 @@
 mod admin;
 mod certificate;
 mod dns_provider;
+mod export;
 mod file;
+mod hook;
 mod issuer;
 mod listener;
 mod policy;
@@ -81,6 +83,11 @@ pub(super) fn check(
     let listeners = checker.each(&document.listeners, |checker, name, table| {
         checker.listener(name, table).map(Arc::new)
     });
+    let hooks = checker.each(&document.hooks, |checker, name, table| {
+        checker.hook(name, table).map(Arc::new)
+    });
+    let expiring = checker.expiring();
+    let exports = checker.exports();
     checker.shared_addresses();
     checker.challenges();
     if read_whole {
@@ -101,6 +108,9 @@ pub(super) fn check(
         policies: policies?,
         server_groups: server_groups?,
         listeners: listeners?,
+        hooks: hooks?,
+        expiring: expiring?,
+        exports: exports?,
     })
 }
 

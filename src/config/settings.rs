@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 
 use crate::certificate::{AllowedClients, CertificateName, DesiredCertificate};
 use crate::config::dns_provider::Dns01Config;
+use crate::config::export::ExportConfig;
+use crate::config::hook::{Fraction, HookConfig};
 use crate::name::{DnsName, NamePattern};
 use crate::policy::{self, Policy};
 
@@ -48,6 +50,12 @@ pub struct Config {
     pub server_groups: BTreeMap<String, Arc<ServerGroupConfig>>,
     /// Listeners, by name.
     pub listeners: BTreeMap<String, Arc<ListenerConfig>>,
+    /// Who is told what happens to certificates, by name.
+    pub hooks: BTreeMap<String, Arc<HookConfig>>,
+    /// What is left of a certificate's life when it is told that it is expiring; the greatest first.
+    pub expiring: Vec<Fraction>,
+    /// Which certificates are written as files, and where to.
+    pub exports: BTreeMap<CertificateName, Vec<ExportConfig>>,
 }
 
 impl Config {

@@ -1,6 +1,8 @@
 //! The configuration exactly as it is written. Filling it in touches nothing but the text; what it means is for
 //! [`check`](super::check) to say. The JSON Schema is that of [`Document`].
 
+mod hooks;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -31,6 +33,8 @@ use crate::config::word::{
 use crate::name::{DnsName, NamePattern};
 use crate::policy::{Group, Version};
 
+pub(super) use hooks::{Events, Export, Hook};
+
 table! {
     /// The configuration of certgate: certificates obtained, renewed, published and served.
     Document {
@@ -58,6 +62,10 @@ table! {
         server_groups: Named<ServerGroup>,
         /// Where connections are accepted, and what becomes of them.
         listeners: Named<Listener>,
+        /// Who is told what happens to certificates: programs of this machine, and webhooks.
+        hooks: Named<Hook>,
+        /// When something is told.
+        events: Events,
     }
 }
 
@@ -239,6 +247,8 @@ table! {
         dns_checks: DnsChecks,
         /// The text that owners of its names show in a TXT record. Default: as in [gateway].
         ownership: OwnershipText,
+        /// Where it is written to as files, for other programs of this machine.
+        export: List<Export>,
         /// Your own labels.
         tags: Tags,
     }

@@ -21,6 +21,7 @@ use crate::gateway::data_plane::DataPlane;
 use crate::gateway::lookout::Lookout;
 use crate::gateway::watched_files::WatchedFiles;
 use crate::gateway::zones::{self, WithZones};
+use crate::hooks;
 use crate::inventory::{Inventory, InventoryError};
 use crate::issuer::{AcmeIssuer, ChallengeSolver, Issuer, Limits, LocalCa};
 use crate::publish::Problems;
@@ -43,6 +44,9 @@ pub(super) struct ControlPlane {
     /// Why the files of CA bundles are not what clients are verified against.
     pub(super) bundle_problem: ArcSwapOption<String>,
     pub(super) crl_problems: Mutex<crl_urls::Problems>,
+    /// What hooks were not told, and what was not exported.
+    pub(super) hook_problems: hooks::Problems,
+    pub(super) export_problems: hooks::Problems,
     pub(super) lookout: Arc<Lookout>,
     pub(super) issuers: Arc<Issuers>,
     pub(super) solver: Arc<dyn ChallengeSolver>,
@@ -157,6 +161,8 @@ impl ControlPlane {
         warnings.extend(self.data_plane.crl_alarms(self.clock.now()));
         warnings.extend(self.crl_problems());
         warnings.extend(self.bundle_problem.load().as_deref().cloned());
+        warnings.extend(self.hook_problems.lines());
+        warnings.extend(self.export_problems.lines());
         let unfit = problems.certificates.iter().map(|(name, problem)| {
             format!(
                 "certificate `{name}`, since {}: {}",
@@ -205,9 +211,9 @@ impl ControlPlane {
                 self.count(name, issuer, "failed");
                 "failed"
             }
-            EventKind::Obtained { issuer, .. } => {
+            EventKind::Obtained { issuer, renewed, .. } => {
                 self.count(name, issuer, "obtained");
-                "obtained"
+                if *renewed { "renewed" } else { "obtained" }
             }
             EventKind::Started { .. } | EventKind::Step(_) => "step",
         };

@@ -97,6 +97,7 @@ fn every_example_has_its_test_here() {
         names,
         [
             "dns-01.toml",
+            "export.toml",
             "files.toml",
             "http-01.toml",
             "local-ca.toml",

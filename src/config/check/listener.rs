@@ -36,7 +36,7 @@ impl Checker<'_> {
             Some(Protocol::Tls) => self.needed_for_tls(name, listener),
             None => {}
         }
-        let certificates = self.selectors(listener);
+        let certificates = self.selectors(listener.certificates.items());
         let policy = self.policy(listener);
         let authentication = self.authentication(name, listener);
         if let Some(group) = listener.server_group.value() {
@@ -116,8 +116,8 @@ impl Checker<'_> {
         }
     }
 
-    fn selectors(&mut self, listener: &Listener) -> Vec<CertificateSelector> {
-        let items = listener.certificates.items();
+    /// What a list of certificates selects; each must be there.
+    pub(super) fn selectors(&mut self, items: &[Located<CertificateSelector>]) -> Vec<CertificateSelector> {
         let document = self.document;
         self.no_repetition(
             "`certificates`",

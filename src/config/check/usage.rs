@@ -131,6 +131,9 @@ impl Checker<'_> {
             policies.extend(listener.policy.value().map(|policy| policy.value.as_str()));
             bundles.extend(listener.client_ca.value().map(|bundle| bundle.value.as_str()));
         }
+        let exported = document.certificates.tables();
+        let exported = exported.filter(|(_, certificate)| !certificate.export.is_absent());
+        certificates.extend(exported.map(|(name, _)| name.value.as_str()));
         if let Some(admin) = document.admin.value() {
             bundles.extend(admin.value.client_ca.value().map(|bundle| bundle.value.as_str()));
             if let Some(certificate) = admin.value.certificate.value() {
