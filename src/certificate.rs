@@ -10,6 +10,7 @@ mod credential;
 mod desired;
 mod key;
 mod leaf;
+mod on_demand;
 mod pem;
 mod pkcs12;
 
@@ -22,5 +23,6 @@ pub use credential::{Credential, CredentialError};
 pub use desired::{CertificateName, CertificateNameError, DesiredCertificate};
 pub use key::{KeyError, KeyType, PrivateKey};
 pub use leaf::{Leaf, LeafError};
+pub use on_demand::ON_DEMAND_DIRECTORY;
 pub use pem::{CredentialPem, PemProblem, crl_to_pem};
 pub use pkcs12::{Pkcs12Error, Pkcs12Salts};

@@ -11,6 +11,7 @@ mod collection;
 mod diagnostic;
 mod document;
 mod files;
+mod on_demand;
 mod period;
 mod policy_part;
 mod reader;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Position, Severity};
 pub use files::Files;
+pub use on_demand::OnDemandConfig;
 pub use resource::{NotAResource, ResourceId, ResourceKind, ResourceTable, RuntimeChanges};
 pub use settings::*;
 

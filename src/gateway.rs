@@ -16,12 +16,14 @@ mod error;
 mod handshakes;
 mod issuers;
 mod lookout;
+mod on_demand;
 mod operations;
 mod recheck;
 mod resources;
 mod three_way;
 mod views;
 mod watched_files;
+mod web;
 
 use std::sync::Arc;
 
@@ -44,6 +46,7 @@ use crate::gateway::ca_bundles::Bundles;
 use crate::gateway::control_plane::{ControlPlane, joined};
 use crate::gateway::data_plane::DataPlane;
 use crate::gateway::lookout::{Gate, Lookout};
+use crate::gateway::on_demand::Asker;
 use crate::gateway::watched_files::WatchedFiles;
 use crate::inventory::Inventory;
 use crate::issuer::ChallengeSolver;
@@ -112,16 +115,21 @@ impl Gateway {
             events: events.clone(),
             sightings: Default::default(),
         });
+        let asker = Arc::new(Asker::default());
         let seed = control_plane::seed(&clock);
         let renewal = Renewal::new(
             inventory.clone(),
             wanted,
             issuers.clone(),
-            Arc::new(Gate(lookout.clone())),
+            Arc::new(Gate {
+                lookout: lookout.clone(),
+                asker: asker.clone(),
+            }),
             clock.clone(),
             seed,
         );
         let mut happened = renewal.events().subscribe();
+        let told = renewal.events().subscribe();
 
         let control = Arc::new(ControlPlane {
             started_at: clock.now(),
@@ -141,6 +149,8 @@ impl Gateway {
             bundle_problem: Default::default(),
             crl_problems: Default::default(),
             lookout,
+            asker,
+            requests: Default::default(),
             issuers,
             solver,
             desired,
@@ -176,6 +186,13 @@ impl Gateway {
             stop.subscribe(),
         );
         tasks.spawn(control.clone().alarmed("looking after names in DNS", rounds));
+
+        let served = on_demand::serve(control.clone(), told, stop.subscribe());
+        tasks.spawn(
+            control
+                .clone()
+                .alarmed("obtaining certificates on demand", served),
+        );
 
         tasks.spawn(ca_bundles::watch(control.clone(), stop.subscribe()));
         tasks.spawn(client_ca::keep(control.clone(), stop.subscribe()));

@@ -13,6 +13,7 @@
 //! | `crls/ISSUER` | [`CrlRecord`], written in the same batch as the revocation it is made for |
 //! | `audit/NUMBER` | [`AuditRecord`] |
 //! | `requested/NAME` | [`DesiredCertificate`](crate::certificate::DesiredCertificate), asked for at run time |
+//! | `uses/NAME` | [`UseRecord`]: when a certificate that was obtained on demand was last used |
 //! | `resources/KIND/NAME` | [`ResourceRecord`]: what is in force of a table of the configuration |
 //!
 //! A record that does not parse, or that a newer certgate wrote, is reported and left as it is.
@@ -24,6 +25,7 @@ mod client_certificate;
 mod error;
 mod format;
 mod names;
+mod on_demand;
 mod order;
 mod requested;
 mod resource;
@@ -42,6 +44,7 @@ pub use authority::{AccountRecord, CaPair, LocalCaRecord};
 pub use certificate::{CertificateRecord, CertificateState, CurrentCertificate, Source};
 pub use client_certificate::{ClientCertificateRecord, CrlRecord, RevocationReason, Revoked};
 pub use error::InventoryError;
+pub use on_demand::UseRecord;
 pub use order::OrderRecord;
 pub use resource::{Changed, Live, ResourceRecord, ResourceRecords};
 pub use secret::Secret;

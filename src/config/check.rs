@@ -6,6 +6,7 @@ mod certificate;
 mod file;
 mod issuer;
 mod listener;
+mod on_demand;
 mod policy;
 mod section;
 mod server_group;
@@ -80,6 +81,7 @@ pub(super) fn check(
     let listeners = checker.each(&document.listeners, |checker, name, table| {
         checker.listener(name, table).map(Arc::new)
     });
+    checker.reserved_directory();
     checker.shared_addresses();
     checker.challenges();
     if read_whole {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::{AllowedClients, CertificateName, DesiredCertificate};
+use crate::config::OnDemandConfig;
 use crate::name::{DnsName, NamePattern};
 use crate::policy::{self, Policy};
 
@@ -333,6 +334,8 @@ pub struct ListenerConfig {
     pub certificates: Vec<CertificateSelector>,
     /// The answer to a server name that no certificate is for.
     pub unknown_sni: UnknownSni,
+    /// Which certificates are obtained because a handshake asks for them; absent: none.
+    pub on_demand: Option<Arc<OnDemandConfig>>,
     /// The TLS security policy's name.
     pub policy: String,
     /// ALPN protocol identifiers in the server's order; empty: no ALPN.

@@ -2,6 +2,7 @@
 
 mod admin_api;
 mod admin_tcp;
+mod ask_url;
 mod bad_pem;
 mod ca_faults;
 mod client_ca;
@@ -24,6 +25,7 @@ mod logging;
 mod many;
 mod mutual;
 mod mutual_sessions;
+mod on_demand;
 mod pair;
 mod peer;
 mod policies;
