@@ -281,11 +281,14 @@ impl ControlPlane {
     /// Forgets certificates, and what is counted of them.
     async fn forget_on_demand(&self, certificates: &[CertificateName]) -> Result<(), InventoryError> {
         let _turn = self.requests.lock().await;
+        self.inventory.remove_on_demand(certificates).await?;
+        // First this: what is wanted and not there is ordered.
+        self.put_together().await?;
         for certificate in certificates {
-            self.inventory.forget_on_demand(certificate).await?;
+            self.inventory.remove_certificate(certificate).await?;
             self.data_plane.metrics.forget_renewals(certificate.as_str());
         }
-        self.put_together().await
+        Ok(())
     }
 
     /// Whether the CA of our own that would be asked first may sign for it; others are asked.

@@ -64,14 +64,19 @@ impl Inventory {
         Ok(())
     }
 
-    /// Asks for it no more, and forgets what was obtained.
+    /// Asks for them no more. What was obtained stays.
     ///
     /// # Errors
-    /// The store's.
-    pub async fn forget_on_demand(&self, name: &CertificateName) -> Result<(), InventoryError> {
-        let batch = Batch::new().delete(key(REQUESTED, name), Expect::Any);
-        self.commit(batch.delete(key(USES, name), Expect::Any)).await?;
-        self.remove_certificate(name).await
+    /// [`InventoryError`] when it cannot be written; a part of it may have been then.
+    pub async fn remove_on_demand(&self, names: &[CertificateName]) -> Result<(), InventoryError> {
+        for part in names.chunks(MOST_AT_ONCE / 2) {
+            let batch = part.iter().fold(Batch::new(), |batch, name| {
+                let batch = batch.delete(key(REQUESTED, name), Expect::Any);
+                batch.delete(key(USES, name), Expect::Any)
+            });
+            self.commit(batch).await?;
+        }
+        Ok(())
     }
 }
 
