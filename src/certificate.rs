@@ -13,6 +13,8 @@ mod leaf;
 mod on_demand;
 mod pem;
 mod pkcs12;
+mod renewal_window;
+mod revocation_reason;
 
 pub use ca_bundle::{
     Authority, CaBundle, CaBundleError, CaBundleProblem, CaBundleSources, CrlProblem, MAX_CRL_BYTES,
@@ -26,3 +28,5 @@ pub use leaf::{Leaf, LeafError};
 pub use on_demand::ON_DEMAND_DIRECTORY;
 pub use pem::{CredentialPem, PemProblem, crl_to_pem};
 pub use pkcs12::{Pkcs12Error, Pkcs12Salts};
+pub use renewal_window::RenewalWindow;
+pub use revocation_reason::RevocationReason;

@@ -216,6 +216,7 @@ impl ControlPlane {
             domains: vec![NamePattern::Exact(name.clone())],
             issuers: config.issuers.clone(),
             key_type: config.key_type,
+            reuse_key: false,
             tags: Default::default(),
         };
         if !self.may_sign(&desired) {

@@ -26,6 +26,7 @@ impl Checker<'_> {
             Key::Present(written, place) => (&written.value, place),
         };
         self.allows_something(written, place);
+        self.only_names(written)?;
         let wait = self.wait(listener, written);
         let issuers = self.on_demand_issuers(&name.value, written, place);
         let limit = |key: &Key<Integer<1, 10_000>>, default: usize| match key {
@@ -84,6 +85,21 @@ impl Checker<'_> {
                     ),
             );
         }
+    }
+
+    /// Clients ask for names, never for addresses.
+    fn only_names(&mut self, written: &OnDemand) -> Option<()> {
+        let mut items = written.names.items().iter();
+        let Some(item) = items.find(|item| item.value.address().is_some()) else {
+            return Some(());
+        };
+        let message = format!("`names` of `on_demand` has the IP address `{}`", item.value);
+        self.report.push(
+            Diagnostic::new(Code::InvalidValue, message)
+                .at(&item.place, "not a DNS name")
+                .help("clients send no addresses as server names; list the address in the `domains` of a certificate"),
+        );
+        None
     }
 
     fn wait(&mut self, listener: &Listener, written: &OnDemand) -> Option<Duration> {
