@@ -27,6 +27,7 @@ mod many;
 mod mutual;
 mod mutual_sessions;
 mod on_demand;
+mod on_demand_kept;
 mod pair;
 mod peer;
 mod policies;

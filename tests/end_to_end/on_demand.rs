@@ -13,10 +13,10 @@ use crate::gateway::{Gateway, Home, PATIENCE};
 use crate::issuance::Scene;
 use crate::peer::{TlsClient, backend};
 
-const SHOP: &str = "shop.example.test";
+pub(crate) const SHOP: &str = "shop.example.test";
 
 /// A listener that has certificates obtained on demand, as `on_demand` says, by `challenge`.
-fn config(scene: &Scene, server: SocketAddr, challenge: &str, on_demand: &str) -> String {
+pub(crate) fn config(scene: &Scene, server: SocketAddr, challenge: &str, on_demand: &str) -> String {
     format!(
         "[issuers.pebble]\nkind = \"acme\"\ndirectory = \"{}\"\nagree_to_terms = true\n\
          challenges = [\"{challenge}\"]\nroot_ca_file = {:?}\n\
@@ -34,16 +34,16 @@ fn config(scene: &Scene, server: SocketAddr, challenge: &str, on_demand: &str) -
 }
 
 /// A CA, a gateway that asks `ask`, and a client.
-struct Stand {
-    scene: Scene,
-    home: Home,
-    gateway: Gateway,
+pub(crate) struct Stand {
+    pub(crate) scene: Scene,
+    pub(crate) home: Home,
+    pub(crate) gateway: Gateway,
     client: TlsClient,
-    config: String,
+    pub(crate) config: String,
 }
 
 impl Stand {
-    async fn new(names: &[&str], on_demand: &str) -> Self {
+    pub(crate) async fn new(names: &[&str], on_demand: &str) -> Self {
         Self::by(names, "tls-alpn-01", on_demand, "").await
     }
 
@@ -66,7 +66,7 @@ impl Stand {
     }
 
     /// A handshake for `name` that has to succeed.
-    async fn served(&self, name: &str) -> String {
+    pub(crate) async fn served(&self, name: &str) -> String {
         let asked = self.client.ask(self.scene.tls, name).await;
         let (answer, leaf) = asked.unwrap_or_else(|error| panic!("{error}\n{}", self.home.log()));
         assert!(answer.ends_with("hello"), "{answer}");
@@ -103,7 +103,7 @@ impl Stand {
     }
 }
 
-fn on_demand(ask: &AskUrl, more: &str) -> String {
+pub(crate) fn on_demand(ask: &AskUrl, more: &str) -> String {
     format!("ask = \"{}\", wait = \"50s\"{more}", ask.url())
 }
 
@@ -284,20 +284,6 @@ async fn a_hundred_first_handshakes_for_one_name_make_one_order() {
 }
 
 #[tokio::test]
-async fn a_restart_keeps_what_was_obtained_and_asks_nothing_about_it() {
-    let ask = AskUrl::start(|_| YES).await;
-    let mut stand = Stand::new(&[SHOP], &on_demand(&ask, "")).await;
-    let serial = stand.served(SHOP).await;
-    let Stand { gateway, .. } = stand;
-    assert!(gateway.terminate().await.success());
-    ask.change(|_| NO);
-    stand.gateway = stand.home.start(&stand.config).await;
-    assert_eq!(stand.served(SHOP).await, serial);
-    assert_eq!(ask.asked(), [SHOP]);
-    assert_eq!(stand.scene.pebble.orders(), 1);
-}
-
-#[tokio::test]
 async fn a_name_that_dns_sends_elsewhere_is_not_ordered_until_it_leads_here() {
     let ask = AskUrl::start(|_| YES).await;
     let gateway = "[gateway]\naddresses = [\"ADDRESS\"]\nresolvers = [\"RESOLVER\"]\n";
@@ -347,33 +333,6 @@ async fn orders_have_a_bound_and_an_allowed_name_over_it_is_refused() {
 }
 
 #[tokio::test]
-async fn what_no_handshake_asks_for_any_more_is_removed() {
-    let ask = AskUrl::start(|_| YES).await;
-    let names = ["used.example.test", "unused.example.test"];
-    let stand = Stand::new(&names, &on_demand(&ask, ", unused_after = \"8s\"")).await;
-    let serial = stand.served(names[0]).await;
-    stand.served(names[1]).await;
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        assert_eq!(stand.served(names[0]).await, serial, "it is used");
-        let status = stand.gateway.client().status().await.expect("a status");
-        let left: Vec<_> = status.certificates.iter().map(|c| c.name.as_str()).collect();
-        if left == ["on-demand/used.example.test"] {
-            break;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "still there: {left:?}\n{}",
-            stand.home.log()
-        );
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert_eq!(stand.scene.pebble.orders(), 2);
-    stand.served(names[1]).await;
-    assert_eq!(stand.scene.pebble.orders(), 3, "obtained anew");
-}
-
-#[tokio::test]
 async fn explain_orders_nothing_and_nobody_is_served_another_s_certificate() {
     let ask = AskUrl::start(|_| YES).await;
     let stand = Stand::new(&[SHOP], &on_demand(&ask, ", except = [\"evil.test\"]")).await;
@@ -399,29 +358,6 @@ async fn explain_orders_nothing_and_nobody_is_served_another_s_certificate() {
     let nameless = stand.client.connect(stand.scene.tls, "127.0.0.1").await;
     let error = nameless.expect_err("no certificate").to_string();
     assert!(error.contains("UnrecognisedName"), "{error}");
-}
-
-#[tokio::test]
-async fn a_certificate_is_renewed_only_while_its_name_is_allowed() {
-    let ask = AskUrl::start(|_| YES).await;
-    let scene = Scene::new(&[SHOP], Some(Duration::from_secs(24)));
-    let home = Home::new();
-    let server = backend("hello").await;
-    let gateway = home
-        .start(&config(&scene, server, "tls-alpn-01", &on_demand(&ask, "")))
-        .await;
-    let client = TlsClient::trusting(&scene.pebble.issuing_root());
-    let (_, leaf) = client.ask(scene.tls, SHOP).await.expect("served");
-    let renewed = |status: &Status| {
-        let mut serials = status.certificates.iter().filter_map(|c| c.serial.clone());
-        serials.next().is_some_and(|serial| serial != leaf.serial)
-    };
-    gateway.status_until("has renewed it", renewed).await;
-    assert!(ask.asked().len() > 1, "asked before the renewal, too");
-    ask.change(|_| NO);
-    let gone = |status: &Status| status.certificates.is_empty();
-    gateway.status_until("has let it go", gone).await;
-    assert!(home.log().contains("does not allow shop.example.test any more"));
 }
 
 #[tokio::test]

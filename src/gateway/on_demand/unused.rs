@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::certificate::ON_DEMAND_DIRECTORY;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::gateway::control_plane::ControlPlane;
@@ -46,14 +47,21 @@ impl ControlPlane {
     /// Removes certificates that were obtained on demand and are not wanted: those that a crash has left in the midst of
     /// being forgotten.
     pub(super) async fn remove_leftovers(&self) -> Result<(), InventoryError> {
-        let mut stored = Vec::new();
-        self.inventory
-            .visit_certificates(|record| {
-                if record.name.is_on_demand() && record.source == Source::Issued {
-                    stored.push(record.name);
-                }
-            })
-            .await?;
+        let prefix = format!("{ON_DEMAND_DIRECTORY}/");
+        let (mut stored, mut after): (Vec<_>, _) = (Vec::new(), None);
+        loop {
+            let page = self.inventory.certificates_after(&prefix, after.as_ref(), PAGE);
+            let records = page.await?.records;
+            let is_last = records.len() < PAGE;
+            after = records.last().map(|record| record.value.name.clone());
+            let issued = records
+                .into_iter()
+                .filter(|record| record.value.source == Source::Issued);
+            stored.extend(issued.map(|record| record.value.name));
+            if is_last {
+                break;
+            }
+        }
         // Read after them: whatever is stored was wanted before.
         let wanted = self.inventory.uses().await?;
         let wanted: BTreeSet<_> = wanted.into_iter().map(|record| record.certificate).collect();
@@ -88,6 +96,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 const GRACE: Duration = Duration::from_secs(86_400);
 /// Where no listener says it any more.
 const LONG_ENOUGH: Duration = Duration::from_secs(30 * 86_400);
+
+const PAGE: usize = 256;
 
 #[cfg(test)]
 mod tests {
