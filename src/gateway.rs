@@ -18,12 +18,14 @@ mod handshakes;
 mod hooks;
 mod issuers;
 mod lookout;
+mod on_demand;
 mod operations;
 mod recheck;
 mod resources;
 mod three_way;
 mod views;
 mod watched_files;
+mod web;
 mod zones;
 
 use std::sync::Arc;
@@ -49,6 +51,7 @@ use crate::gateway::ca_bundles::Bundles;
 use crate::gateway::control_plane::{ControlPlane, joined};
 use crate::gateway::data_plane::DataPlane;
 use crate::gateway::lookout::{Gate, Lookout};
+use crate::gateway::on_demand::Asker;
 use crate::gateway::watched_files::WatchedFiles;
 use crate::hooks::{Hooks, watch_expiry};
 use crate::inventory::Inventory;
@@ -120,16 +123,21 @@ impl Gateway {
             claims: claims.clone(),
             sightings: Default::default(),
         });
+        let asker = Arc::new(Asker::default());
         let seed = control_plane::seed(&clock);
         let renewal = Renewal::new(
             inventory.clone(),
             wanted,
             issuers.clone(),
-            Arc::new(Gate(lookout.clone())),
+            Arc::new(Gate {
+                lookout: lookout.clone(),
+                asker: asker.clone(),
+            }),
             clock.clone(),
             seed,
         );
         let mut happened = renewal.events().subscribe();
+        let told = renewal.events().subscribe();
 
         let control = Arc::new(ControlPlane {
             started_at: clock.now(),
@@ -151,6 +159,8 @@ impl Gateway {
             hook_problems: Default::default(),
             export_problems: Default::default(),
             lookout,
+            asker,
+            requests: Default::default(),
             issuers,
             solver,
             claims,
@@ -209,6 +219,12 @@ impl Gateway {
         };
         let exporting = exports.run(stopped());
         tasks.spawn(control.clone().alarmed("exporting certificates", exporting));
+        let served = on_demand::serve(control.clone(), told, stop.subscribe());
+        tasks.spawn(
+            control
+                .clone()
+                .alarmed("obtaining certificates on demand", served),
+        );
 
         tasks.spawn(ca_bundles::watch(control.clone(), stop.subscribe()));
         tasks.spawn(client_ca::keep(control.clone(), stop.subscribe()));

@@ -19,6 +19,7 @@
 //! | `told-expiring/NAME`, `told-drifted/NAME` | what was told and is not told again |
 //! | `exports/DIGEST` | [`ExportRecord`], by the digest of the directory's path |
 //! | `requested/NAME` | [`DesiredCertificate`](crate::certificate::DesiredCertificate), asked for at run time |
+//! | `uses/NAME` | [`UseRecord`]: when a certificate that was obtained on demand was last used |
 //! | `resources/KIND/NAME` | [`ResourceRecord`]: what is in force of a table of the configuration |
 //!
 //! A record that does not parse, or that a newer certgate wrote, is reported and left as it is.
@@ -34,6 +35,7 @@ mod format;
 mod install;
 mod names;
 mod notice;
+mod on_demand;
 mod order;
 mod placed;
 mod rate_limit;
@@ -58,6 +60,7 @@ pub use delivery::{Delivery, GivenUp, may_be_told};
 pub use error::InventoryError;
 pub use export::ExportRecord;
 pub use notice::Notice;
+pub use on_demand::UseRecord;
 pub use order::OrderRecord;
 pub use placed::PlacedRecord;
 pub use resource::{Changed, Live, ResourceRecord, ResourceRecords};

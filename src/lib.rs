@@ -20,6 +20,7 @@ pub mod issuer;
 pub mod listener;
 pub mod metrics;
 pub mod name;
+pub mod on_demand;
 pub mod policy;
 pub mod publish;
 pub mod record;

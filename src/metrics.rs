@@ -4,6 +4,7 @@
 //! looked up by name on the data path.
 
 mod listener;
+mod on_demand;
 mod telling;
 
 use std::collections::HashMap;
@@ -20,6 +21,8 @@ use crate::clock::Timestamp;
 
 use self::listener::ListenerFamilies;
 pub use self::listener::{Direction, Established, Limit, ListenerMetrics, Outcome};
+use self::on_demand::OnDemandFamilies;
+pub use self::on_demand::OnDemandMetrics;
 use self::telling::TellingFamilies;
 
 /// The HTTP content type of what [`Metrics::encode`] gives.
@@ -38,6 +41,7 @@ pub struct Metrics {
     crl_next_update: Family<CrlLabels, Gauge<i64, AtomicI64>>,
     dns_check_ok: Family<DnsCheckLabels, Gauge>,
     domain_state: Family<DomainStateLabels, Gauge>,
+    on_demand: OnDemandFamilies,
     store_revision: Gauge<u64, AtomicU64>,
     telling: TellingFamilies,
 }
@@ -90,6 +94,7 @@ impl Metrics {
             "1 for the state that the name is in, 0 for the others",
             domain_state.clone(),
         );
+        let on_demand = OnDemandFamilies::register(&mut registry);
         let store_revision = Gauge::default();
         registry.register(
             "store_revision",
@@ -107,6 +112,7 @@ impl Metrics {
             crl_next_update,
             dns_check_ok,
             domain_state,
+            on_demand,
             store_revision,
             telling,
         }
@@ -130,6 +136,11 @@ impl Metrics {
         let made = Arc::new(self.listener_families.resolve(&name));
         listeners.insert(name, made.clone());
         made
+    }
+
+    /// The counters of certificates on demand of the listener `name`.
+    pub fn on_demand(&self, name: &Arc<str>) -> OnDemandMetrics {
+        self.on_demand.resolve(name)
     }
 
     /// Whether new connections go to `server` of `server_group`.
@@ -184,6 +195,16 @@ impl Metrics {
     pub fn forget_certificate(&self, certificate: &str) {
         self.certificate_not_after
             .remove(&CertificateLabel::of(certificate));
+    }
+
+    /// Drops what was counted of attempts to obtain a certificate that is no more.
+    pub fn forget_renewals(&self, certificate: &str) {
+        for result in ["failed", "obtained"] {
+            self.certificate_renewals.remove(&CertificateResult {
+                certificate: certificate.to_owned(),
+                result: result.to_owned(),
+            });
+        }
     }
 
     /// The last DNS check of `domain`, a name of `certificate`.

@@ -285,6 +285,21 @@ fn every_key_of_a_listener_means_what_it_says() {
         ]
     );
     assert_eq!(web.unknown_sni, UnknownSni::Refuse);
+    let on_demand = web.on_demand.as_ref().unwrap();
+    assert_eq!(on_demand.ask.as_deref(), Some("http://127.0.0.1:9000/allowed"));
+    assert_eq!(on_demand.names[0].to_string(), "*.shops.example.com");
+    assert_eq!(
+        on_demand.except,
+        [DnsName::parse("internal.example.com").unwrap()]
+    );
+    assert_eq!(on_demand.issuers, ["letsencrypt"]);
+    assert_eq!(on_demand.key_type, KeyType::EcdsaP384);
+    let seconds = [on_demand.wait, on_demand.denied_ttl, on_demand.unused_after].map(|time| time.as_secs());
+    assert_eq!(seconds, [5, 60, 60 * 86_400]);
+    assert_eq!(
+        (on_demand.max_asks_per_minute, on_demand.max_orders_per_hour),
+        (100, 10)
+    );
     assert_eq!(web.policy, "house");
     assert_eq!(web.alpn, [&b"h2"[..], b"http/1.1", b"http/1.0"]);
     assert_eq!(web.alpn_mismatch, AlpnMismatch::Continue);

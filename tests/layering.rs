@@ -19,11 +19,12 @@ const PLAN: &str = "
     policy:
     config:         command name clock certificate policy
 
-    tls:            name clock metrics certificate policy config
+    on_demand:      name clock metrics certificate config
+    tls:            name clock metrics certificate policy config on_demand
     record:
     backend:        name clock metrics certificate policy config
     http:           name clock metrics certificate policy config tls backend
-    listener:       name clock metrics certificate policy config tls record backend http
+    listener:       name clock metrics certificate policy config on_demand tls record backend http
 
     inventory:      name clock certificate config store
     dns:            name clock metrics config inventory

@@ -144,12 +144,30 @@ pub struct Listener {
     /// Who would have been refused while clients are observed; the latest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub would_refuse: Vec<ObservedClient>,
+    /// What it has of certificates on demand; absent where there is nothing of the kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_demand: Option<OnDemand>,
     /// Its TLS security policy; absent for `http`.
     pub policy: Option<String>,
     /// Its server group; absent for `http`.
     pub server_group: Option<String>,
     /// Connections open now.
     pub connections: usize,
+}
+
+/// Handshakes for names without a certificate, since the configuration of it was last changed.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct OnDemand {
+    /// Names that are being looked into or obtained.
+    pub pending: usize,
+    /// Handshakes that wait for them.
+    pub waiting: usize,
+    /// Names that are known to be denied.
+    pub remembered: usize,
+    /// Handshakes that have waited for their certificate and got it.
+    pub obtained: u64,
+    /// Those that were refused, by reason, in the words that metrics have.
+    pub refused: BTreeMap<String, u64>,
 }
 
 /// Clients of one kind that would have been refused.

@@ -9,6 +9,7 @@ mod file;
 mod hook;
 mod issuer;
 mod listener;
+mod on_demand;
 mod policy;
 mod section;
 mod server_group;
@@ -88,6 +89,7 @@ pub(super) fn check(
     });
     let expiring = checker.expiring();
     let exports = checker.exports();
+    checker.reserved_directory();
     checker.shared_addresses();
     checker.challenges();
     if read_whole {

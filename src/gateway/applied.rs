@@ -94,6 +94,7 @@ impl ControlPlane {
             });
         }
         data_plane::check_fixed_parts(&self.config.load(), &candidate.config)?;
+        let requests = self.requests.lock().await;
         let requested = self.inventory.requested().await?;
         let bundles = self.bundles(&candidate.config).await?;
         let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
@@ -106,6 +107,7 @@ impl ControlPlane {
         // No await between these: connections that come to a prepared socket are waiting.
         self.admission.replace(&candidate.config.admin.tokens, admin_tls);
         let changed = self.adopt(candidate.config, requested);
+        drop(requests);
         self.data_plane.commit(prepared);
         self.applied.store(Arc::new(candidate.applied));
         self.data_plane.settled().await;

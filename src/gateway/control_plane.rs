@@ -19,6 +19,7 @@ use crate::gateway::applied::{Applied, Check};
 use crate::gateway::crl_urls;
 use crate::gateway::data_plane::DataPlane;
 use crate::gateway::lookout::Lookout;
+use crate::gateway::on_demand::Asker;
 use crate::gateway::watched_files::WatchedFiles;
 use crate::gateway::zones::{self, WithZones};
 use crate::hooks;
@@ -48,6 +49,9 @@ pub(super) struct ControlPlane {
     pub(super) hook_problems: hooks::Problems,
     pub(super) export_problems: hooks::Problems,
     pub(super) lookout: Arc<Lookout>,
+    pub(super) asker: Arc<Asker>,
+    /// Held by whoever changes what is asked for at run time, or puts together what is wanted.
+    pub(super) requests: tokio::sync::Mutex<()>,
     pub(super) issuers: Arc<Issuers>,
     pub(super) solver: Arc<dyn ChallengeSolver>,
     /// Records in zones that are in use.
@@ -72,6 +76,12 @@ impl ControlPlane {
 
     /// Puts together what the file and what requests at run time want; the file comes first.
     pub(super) async fn refresh_desired(&self) -> Result<(), InventoryError> {
+        let _turn = self.requests.lock().await;
+        self.put_together().await
+    }
+
+    /// The same, for whoever has the turn.
+    pub(super) async fn put_together(&self) -> Result<(), InventoryError> {
         let config = self.config.load_full();
         let requested = self.inventory.requested().await?;
         self.desired.send_replace(joined(&config, requested));
@@ -149,6 +159,7 @@ impl ControlPlane {
             warnings.push("DNS is not checked before an order: `[gateway]` is not configured".to_owned());
         }
         warnings.extend(self.lookout.warnings());
+        warnings.extend(self.ask_problems());
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         warnings.extend(ended.iter().map(|what| {
             format!("{what} has failed for good by a defect of certgate; restart the gateway, and please report the log")

@@ -16,6 +16,7 @@ use crate::gateway::ca_bundles::{self, Bundles};
 use crate::http::{CrlTable, PublishedCrl, TokenTable};
 use crate::listener::{Admission, BoundListener, ListenerSettings, RunningListener, Service, Workers};
 use crate::metrics::Metrics;
+use crate::on_demand::{Demands, Desk};
 use crate::policy::{self, Policy};
 use crate::tls::{ChallengeTable, Lookup, PublishedCertificates, Selection, ServerTls};
 
@@ -26,6 +27,7 @@ pub(super) struct DataPlane {
     pub(super) challenges: Arc<ChallengeTable>,
     pub(super) tokens: Arc<TokenTable>,
     crls: Arc<CrlTable>,
+    pub(super) demands: Arc<Demands>,
     pub(super) metrics: Arc<Metrics>,
     running: Mutex<Running>,
 }
@@ -59,6 +61,7 @@ impl DataPlane {
             challenges: Arc::new(ChallengeTable::new()),
             tokens: Arc::new(TokenTable::new()),
             crls: Arc::default(),
+            demands: Arc::default(),
             metrics: Arc::new(Metrics::new()),
             running: Mutex::default(),
         })
@@ -199,6 +202,17 @@ impl DataPlane {
         self.running().listeners.values().for_each(&mut show);
     }
 
+    /// Calls `show` with what each listener has of certificates on demand.
+    pub(super) fn for_each_desk(&self, mut show: impl FnMut(&Desk)) {
+        self.for_each_listener(|listener| {
+            if let Service::Tls { tls, .. } = &listener.settings().service
+                && let Some(desk) = tls.desk()
+            {
+                show(desk);
+            }
+        });
+    }
+
     /// What `look` sees in the listener `name`; nothing when it does not run.
     pub(super) fn listener<T>(&self, name: &str, look: impl FnOnce(&RunningListener) -> T) -> Option<T> {
         self.running().listeners.get(name).map(look)
@@ -330,6 +344,7 @@ impl DataPlane {
                     listener: listener.name.clone(),
                     source,
                 })?;
+                let tls = tls.on_demand(self.desk(listener));
                 let tls = match before.map(|before| &before.service) {
                     Some(Service::Tls { tls: before, .. }) => tls.continuing(before),
                     _ => tls,
@@ -349,6 +364,13 @@ impl DataPlane {
             config: listener.clone(),
             service,
         })
+    }
+
+    fn desk(&self, listener: &ListenerConfig) -> Option<Desk> {
+        let (name, places) = (listener.name.clone(), listener.max_connections);
+        let metrics = self.metrics.on_demand(&name);
+        let config = listener.on_demand.clone()?;
+        Some(Desk::new(name, config, places, self.demands.clone(), metrics))
     }
 
     fn groups(

@@ -16,6 +16,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{ChallengeType, Config, DnsChecks, HookEvent, IssuerConfig};
 use crate::dns::{CaIdentity, Conditions, DnsChecker, DomainState, DomainVerdict, Doors};
 use crate::dns01::{Claims, Dns01};
+use crate::gateway::on_demand::{Asker, may_be_renewed};
 use crate::gateway::zones;
 use crate::inventory::{Inventory, InventoryError, Notice};
 use crate::issuer::ChallengeChoices;
@@ -149,6 +150,38 @@ impl Lookout {
         Ok(verdicts)
     }
 
+    /// Whether `desired`, which nobody wants yet, could be ordered at `issuer`; nothing of it is written down.
+    pub(super) async fn first_look(&self, desired: &DesiredCertificate, issuer: &str) -> DnsVerdict {
+        let look = async {
+            let conditions = self.conditions(Some(&desired.name), Some(issuer)).await?;
+            Ok(self.look(&desired.domains, &conditions, Some(issuer)).await)
+        };
+        self.order(issuer, desired, look).await
+    }
+
+    /// What a look at the names of `desired` means for an order at `issuer`; a CA of our own does not look.
+    async fn order(
+        &self,
+        issuer: &str,
+        desired: &DesiredCertificate,
+        look: impl Future<Output = Result<Vec<DomainVerdict>, InventoryError>>,
+    ) -> DnsVerdict {
+        let config = self.config.load_full();
+        if let Some(IssuerConfig::LocalCa(_)) = config.issuers.get(issuer) {
+            return DnsVerdict::Go {
+                challenges: ChallengeChoices::new(),
+            };
+        }
+        match look.await {
+            Ok(verdicts) => verdict(&config, desired, &verdicts),
+            Err(error) => DnsVerdict::No {
+                reason: error.to_string(),
+                remedy: Vec::new(),
+                until: None,
+            },
+        }
+    }
+
     async fn look(
         &self,
         names: &[NamePattern],
@@ -190,6 +223,14 @@ impl Lookout {
             false => verdict,
         });
         Ok(certified.collect())
+    }
+
+    async fn has_certificate(&self, certificate: &CertificateName) -> bool {
+        let record = self.inventory.certificate(certificate).await;
+        record
+            .ok()
+            .flatten()
+            .is_some_and(|record| record.value.current.is_some())
     }
 
     async fn note(&self, certificate: &CertificateName, verdicts: &[DomainVerdict]) {
@@ -331,58 +372,64 @@ impl Lookout {
     }
 }
 
-/// The look at DNS before an order from a CA of the world; a CA of our own does not look.
-pub(super) struct Gate(pub(super) Arc<Lookout>);
+/// The look at DNS before an order from a CA of the world; a CA of our own does not look. What was obtained on demand is
+/// asked about as well before it is renewed.
+pub(super) struct Gate {
+    pub(super) lookout: Arc<Lookout>,
+    pub(super) asker: Arc<Asker>,
+}
 
 #[async_trait]
 impl DnsGate for Gate {
     async fn check(&self, desired: &DesiredCertificate, issuer: &str) -> DnsVerdict {
-        let config = self.0.config.load_full();
-        if let Some(IssuerConfig::LocalCa(_)) = config.issuers.get(issuer) {
-            return DnsVerdict::Go {
-                challenges: ChallengeChoices::new(),
-            };
-        }
-        let verdicts = match self.0.check(desired, issuer).await {
-            Ok(verdicts) => verdicts,
-            Err(error) => {
+        let lookout = &self.lookout;
+        if desired.name.is_on_demand() && lookout.has_certificate(&desired.name).await {
+            let config = lookout.config.load_full();
+            if let Err(reason) = may_be_renewed(&config, &self.asker, desired).await {
                 return DnsVerdict::No {
-                    reason: error.to_string(),
+                    reason,
                     remedy: Vec::new(),
                     until: None,
                 };
             }
-        };
-        let choices = verdicts.iter().filter(|verdict| !verdict.challenges.is_empty());
-        let challenges = choices.map(|verdict| (verdict.domain.clone(), verdict.challenges.clone()));
-        let challenges: ChallengeChoices = challenges.collect();
-        let against: Vec<_> = verdicts
+        }
+        lookout
+            .order(issuer, desired, lookout.check(desired, issuer))
+            .await
+    }
+}
+
+/// What is found of all the names of `desired` as one verdict.
+fn verdict(config: &Config, desired: &DesiredCertificate, verdicts: &[DomainVerdict]) -> DnsVerdict {
+    let choices = verdicts.iter().filter(|verdict| !verdict.challenges.is_empty());
+    let challenges = choices.map(|verdict| (verdict.domain.clone(), verdict.challenges.clone()));
+    let challenges: ChallengeChoices = challenges.collect();
+    let against: Vec<_> = verdicts
+        .iter()
+        .filter(|verdict| !verdict.verdict.allows_order())
+        .collect();
+    if against.is_empty() {
+        return DnsVerdict::Go { challenges };
+    }
+    let reasons: Vec<_> = against
+        .iter()
+        .map(|verdict| verdict.reason_text.as_str())
+        .collect();
+    let reason = reasons.join("; ");
+    if config.dns_checks(&desired.name).0 == DnsChecks::Advisory {
+        tracing::warn!(certificate = %desired.name, reason, "ordered all the same: `dns_checks` is advisory");
+        return DnsVerdict::Go { challenges };
+    }
+    let changes = against.iter().flat_map(|verdict| verdict.verdict.remedy());
+    DnsVerdict::No {
+        reason,
+        remedy: changes.map(ToString::to_string).collect(),
+        // Of several, the last; but where one has to be put right by hand, nobody knows.
+        until: against
             .iter()
-            .filter(|verdict| !verdict.verdict.allows_order())
-            .collect();
-        if against.is_empty() {
-            return DnsVerdict::Go { challenges };
-        }
-        let reasons: Vec<_> = against
-            .iter()
-            .map(|verdict| verdict.reason_text.as_str())
-            .collect();
-        let reason = reasons.join("; ");
-        if config.dns_checks(&desired.name).0 == DnsChecks::Advisory {
-            tracing::warn!(certificate = %desired.name, reason, "ordered all the same: `dns_checks` is advisory");
-            return DnsVerdict::Go { challenges };
-        }
-        let changes = against.iter().flat_map(|verdict| verdict.verdict.remedy());
-        DnsVerdict::No {
-            reason,
-            remedy: changes.map(ToString::to_string).collect(),
-            // Of several, the last; but where one has to be put right by hand, nobody knows.
-            until: against
-                .iter()
-                .map(|verdict| verdict.verdict.until())
-                .collect::<Option<Vec<_>>>()
-                .and_then(|all| all.into_iter().max()),
-        }
+            .map(|verdict| verdict.verdict.until())
+            .collect::<Option<Vec<_>>>()
+            .and_then(|all| all.into_iter().max()),
     }
 }
 

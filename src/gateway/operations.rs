@@ -11,7 +11,7 @@ use crate::backend::ServerGroup;
 use crate::certificate::{CertificateName, Credential, CredentialPem, DesiredCertificate};
 use crate::config::{ChallengeType, IssuerConfig, ListenerConfig, Protocol};
 use crate::gateway::control_plane::ControlPlane;
-use crate::gateway::{resources, views};
+use crate::gateway::{on_demand, resources, views};
 use crate::inventory::{CertificateRecord, Source};
 use crate::listener::Service;
 use crate::name::NamePattern;
@@ -139,6 +139,7 @@ impl Operations for ControlPlane {
         if self.config.load().comes_from_files(name) {
             return Err(owned_by_files(name));
         }
+        asked_for_by_operators(name)?;
         let refused = |error: &dyn std::error::Error| {
             let internal = Problem::internal(error);
             Problem::bad_request(format!("certificate `{name}`: {}", internal.detail))
@@ -274,6 +275,9 @@ impl ControlPlane {
                 protocol: if tls { "tls" } else { "http" }.to_owned(),
                 authentication: tls.then(|| config.authentication.word().to_owned()),
                 authentication_generation: service.map(|tls| tls.generation().to_string()),
+                on_demand: service
+                    .and_then(ServerTls::desk)
+                    .map(|desk| on_demand::standing(desk)),
                 would_refuse: observed.unwrap_or_default().iter().map(observed_client).collect(),
                 policy: tls.then(|| config.policy.clone()),
                 server_group: config.server_group.clone(),
@@ -333,6 +337,7 @@ impl ControlPlane {
         if config.comes_from_files(name) {
             return Err(owned_by_files(name));
         }
+        asked_for_by_operators(name)?;
         if request.domains.is_empty() || request.domains.len() > 100 {
             let found = request.domains.len();
             return Err(Problem::bad_request(format!(
@@ -424,6 +429,16 @@ pub(super) fn servers(group: &ServerGroup) -> Vec<api::Server> {
             error: server.last_error,
         })
         .collect()
+}
+
+/// Refuses names that certificates have for which handshakes have asked: such a one is removed when it is not used.
+fn asked_for_by_operators(name: &CertificateName) -> Result<(), Problem> {
+    match name.is_on_demand() {
+        true => Err(Problem::conflict(format!(
+            "certificate `{name}`: so are those called that handshakes ask for; use another name"
+        ))),
+        false => Ok(()),
+    }
 }
 
 fn owned_by_files(name: &CertificateName) -> Problem {

@@ -102,6 +102,7 @@ fn every_example_has_its_test_here() {
             "http-01.toml",
             "local-ca.toml",
             "mutual.toml",
+            "on-demand.toml",
             "tls-alpn-01.toml"
         ]
         .map(str::to_owned)

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Checker;
-use crate::certificate::AllowedClients;
-use crate::certificate::CertificateName;
+use crate::certificate::{AllowedClients, CertificateName, ON_DEMAND_DIRECTORY};
 use crate::config::alpn::Alpn;
 use crate::config::collection::Tags;
 use crate::config::diagnostic::{Code, Diagnostic};
@@ -37,6 +36,7 @@ impl Checker<'_> {
             None => {}
         }
         let certificates = self.selectors(listener.certificates.items());
+        let on_demand = self.on_demand(name, listener);
         let policy = self.policy(listener);
         let authentication = self.authentication(name, listener);
         if let Some(group) = listener.server_group.value() {
@@ -61,6 +61,7 @@ impl Checker<'_> {
             protocol: protocol?,
             certificates,
             unknown_sni: listener.unknown_sni.or(UnknownSni::default())?,
+            on_demand: on_demand?.map(Arc::new),
             policy: policy?,
             alpn: listener.alpn.or(Alpn(Vec::new()))?.0,
             alpn_mismatch: listener.alpn_mismatch.or(AlpnMismatch::default())?,
@@ -81,6 +82,7 @@ impl Checker<'_> {
         let keys = [
             ("certificates", listener.certificates.place()),
             ("unknown_sni", listener.unknown_sni.place()),
+            ("on_demand", listener.on_demand.place()),
             ("policy", listener.policy.place()),
             ("alpn", listener.alpn.place()),
             ("alpn_mismatch", listener.alpn_mismatch.place()),
@@ -97,7 +99,7 @@ impl Checker<'_> {
 
     fn needed_for_tls(&mut self, name: &Located<String>, listener: &Listener) {
         let table = format!("listeners.{}", name.value);
-        if listener.certificates.is_absent() {
+        if listener.certificates.is_absent() && listener.on_demand.is_absent() {
             let help =
                 "add certificates = [\"*\"] to serve every certificate, or name them, the default first";
             self.missing("certificates", &table, &name.place, help);
@@ -141,6 +143,10 @@ impl Checker<'_> {
                     }
                 },
             };
+            let mut listeners = document.listeners.tables();
+            if directory == ON_DEMAND_DIRECTORY && listeners.any(|(_, other)| !other.on_demand.is_absent()) {
+                continue;
+            }
             let directories = &document.certificate_directories;
             let kind = "certificate directory";
             self.refers(directories, "certificate_directories", kind, directory, place);
