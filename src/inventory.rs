@@ -351,6 +351,15 @@ impl Inventory {
         Ok(self.store.commit(batch).await?)
     }
 
+    /// What was just committed is to outlive the loss of the database, too. It is durable in any case, so that this failing
+    /// is no reason to refuse it; the store says so.
+    async fn safeguard(&self) {
+        if let Err(error) = self.store.safeguard().await {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "a change is in the store, and in no copy of it yet");
+        }
+    }
+
     async fn read<T: serde::de::DeserializeOwned>(
         &self,
         key: &str,

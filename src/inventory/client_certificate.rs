@@ -178,7 +178,8 @@ impl Inventory {
     }
 
     /// Writes a CRL, in the place of the one that `expect` tells, and the certificate for whose sake there is a new
-    /// one, which was read at the revision with it: both or nothing. Durable on return.
+    /// one, which was read at the revision with it: both or nothing. Durable on
+    /// return, and a revocation in a second place beside the database.
     ///
     /// # Errors
     /// [`InventoryError::Conflict`] when either has changed in the meantime.
@@ -195,7 +196,11 @@ impl Inventory {
             let value = format::encode(&revoked.value)?;
             batch = batch.put(key, value, Expect::Revision(revoked.revision));
         }
-        self.commit(batch).await
+        let committed = self.commit(batch).await?;
+        if revoked.is_some() {
+            self.safeguard().await;
+        }
+        Ok(committed)
     }
 }
 

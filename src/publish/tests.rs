@@ -59,6 +59,9 @@ impl Store for WatchedStore {
     async fn commit(&self, batch: Batch) -> Result<Revision, StoreError> {
         self.inner.commit(batch).await
     }
+    async fn safeguard(&self) -> Result<(), StoreError> {
+        self.inner.safeguard().await
+    }
     fn hints(&self) -> Hints {
         self.inner.hints()
     }

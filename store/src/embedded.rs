@@ -261,6 +261,12 @@ impl Store for EmbeddedStore {
         self.ask(|reply| Job::Commit { batch, reply }).await
     }
 
+    async fn safeguard(&self) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.wake.request(Request::Safeguard(reply));
+        answer.await.unwrap_or(Err(StoreError::Closed)).map(drop)
+    }
+
     fn hints(&self) -> Hints {
         self.shared.announcer.hints()
     }

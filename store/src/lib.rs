@@ -77,6 +77,13 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Damaged`] it is unknown whether the batch survives a restart: read again.
     async fn commit(&self, batch: Batch) -> Result<Revision, StoreError>;
 
+    /// Has everything committed so far outlive the loss of the database, too, as far as the store keeps more than one
+    /// copy. For what must not come back older than it was acknowledged; it may cost as much as copying the store.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the copy could not be made; what was committed is durable all the same.
+    async fn safeguard(&self) -> Result<(), StoreError>;
+
     /// Hints about the keys changed by commits from now on. To miss nothing: ask for hints first, then read.
     fn hints(&self) -> Hints;
 

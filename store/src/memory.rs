@@ -130,6 +130,10 @@ impl Store for MemoryStore {
         Ok(revision)
     }
 
+    async fn safeguard(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn hints(&self) -> Hints {
         self.announcer.hints()
     }

@@ -376,6 +376,9 @@ impl Store for FlakyStore {
         Self::check(&self.writes_fail)?;
         self.inner.commit(batch).await
     }
+    async fn safeguard(&self) -> Result<(), StoreError> {
+        self.inner.safeguard().await
+    }
     fn hints(&self) -> Hints {
         self.inner.hints()
     }
