@@ -14,8 +14,8 @@ mod pem;
 mod pkcs12;
 
 pub use ca_bundle::{
-    Authority, CaBundle, CaBundleError, CaBundleProblem, CaBundleSources, CrlProblem, MAX_CRL_BYTES,
-    Revocation, RevocationList, RevocationLists,
+    Authority, CaBundle, CaBundleError, CaBundleProblem, CaBundleSources, CrlProblem, FileReader,
+    MAX_CRL_BYTES, Revocation, RevocationList, RevocationLists,
 };
 pub use client::{AllowedClients, ClientIdentity, UriPattern, UriPatternError};
 pub use credential::{Credential, CredentialError};

@@ -15,6 +15,7 @@ mod dns_rounds;
 mod error;
 mod handshakes;
 mod issuers;
+mod kept_file;
 mod lookout;
 mod operations;
 mod recheck;
@@ -23,6 +24,7 @@ mod three_way;
 mod views;
 mod watched_files;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -71,7 +73,9 @@ impl Gateway {
         let known = inventory.resources().await?;
         let mut wanted = Applied::default().with_known(known.clone()).with_files(files);
         wanted.keep_authentication(&known);
-        let candidate = wanted.checked(&*check)?;
+        // Whatever has become of their files meanwhile, a start goes on with what is known of CA bundles.
+        let settled: BTreeSet<_> = wanted.ca_bundles().collect();
+        let candidate = wanted.checked(&*check, &settled)?;
         let config = candidate.config;
         let data_plane = DataPlane::start(config.runtime.workers)?;
 
@@ -85,7 +89,8 @@ impl Gateway {
         publisher.start(data_plane::defaults(&config)).await?;
 
         let authorities = client_ca::authorities(&config, &inventory, &clock).await?;
-        let bundles = Bundles::load(&config, authorities).await?;
+        kept_file::forget_others(&config);
+        let bundles = Bundles::load(&config, authorities, &settled).await?;
         let admin_tls = data_plane::admin_tls(&config, &bundles, &data_plane.published)?;
         let prepared = data_plane.prepare(&config, bundles)?;
         let files = WatchedFiles::watch(&config, &inventory, &clock);
