@@ -25,6 +25,7 @@ mod error;
 mod format;
 mod names;
 mod order;
+mod rate_limit;
 mod requested;
 mod resource;
 mod secret;
@@ -40,14 +41,14 @@ use zeroize::Zeroizing;
 pub use audit::{AUDIT_RECORDS, AuditLog, AuditOutcome, AuditRecord, Caller};
 pub use authority::{AccountRecord, CaPair, LocalCaRecord};
 pub use certificate::{CertificateRecord, CertificateState, CurrentCertificate, Source};
-pub use client_certificate::{ClientCertificateRecord, CrlRecord, RevocationReason, Revoked};
+pub use client_certificate::{ClientCertificateRecord, CrlRecord, Revoked};
 pub use error::InventoryError;
 pub use order::OrderRecord;
 pub use resource::{Changed, Live, ResourceRecord, ResourceRecords};
 pub use secret::Secret;
 pub use stale::Stale;
 
-use crate::certificate::{CertificateName, Credential, CredentialPem};
+use crate::certificate::{CertificateName, Credential, CredentialPem, RevocationReason};
 use crate::clock::Timestamp;
 
 /// The records of one gateway, or of a fleet that shares a store. Cheap to clone.
@@ -203,6 +204,38 @@ impl Inventory {
         Ok(false)
     }
 
+    /// Takes note that the certificate of this fingerprint was revoked, and has another obtained where certgate renews
+    /// it. Nothing where another has taken its place already. Durable on return.
+    ///
+    /// # Errors
+    /// As [`request_renewal`](Self::request_renewal).
+    pub async fn note_revocation(
+        &self,
+        name: &CertificateName,
+        fingerprint: &str,
+        reason: RevocationReason,
+    ) -> Result<(), InventoryError> {
+        for tries_left in (0..TRIES).rev() {
+            let Some(known) = self.certificate(name).await? else {
+                return Ok(());
+            };
+            let mut record = known.value;
+            match &mut record.current {
+                Some(current) if current.leaf.fingerprint == fingerprint => current.revoked = Some(reason),
+                _ => return Ok(()),
+            }
+            record.renew_requested = record.source == Source::Issued;
+            match self
+                .save_certificate(&record, Expect::Revision(known.revision), None)
+                .await
+            {
+                Err(InventoryError::Conflict { .. }) if tries_left > 0 => {}
+                saved => return saved.map(drop),
+            }
+        }
+        Ok(())
+    }
+
     /// The revision of the newest change of anything in the store.
     ///
     /// # Errors
@@ -347,17 +380,17 @@ impl Inventory {
         self.store.hints()
     }
 
-    async fn commit(&self, batch: Batch) -> Result<Revision, InventoryError> {
-        Ok(self.store.commit(batch).await?)
+    /// Returns once what was written before is kept outside the database as well, where damage to that cannot take it
+    /// back.
+    ///
+    /// # Errors
+    /// [`InventoryError`] when it could not be kept so. It is as durable as before.
+    pub async fn checkpoint(&self) -> Result<(), InventoryError> {
+        Ok(self.store.checkpoint().await?)
     }
 
-    /// What was just committed is to outlive the loss of the database, too. It is durable in any case, so that this failing
-    /// is no reason to refuse it; the store says so.
-    async fn safeguard(&self) {
-        if let Err(error) = self.store.safeguard().await {
-            let error: &dyn std::error::Error = &error;
-            tracing::error!(error, "a change is in the store, and in no copy of it yet");
-        }
+    async fn commit(&self, batch: Batch) -> Result<Revision, InventoryError> {
+        Ok(self.store.commit(batch).await?)
     }
 
     async fn read<T: serde::de::DeserializeOwned>(

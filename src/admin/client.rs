@@ -360,7 +360,7 @@ pub enum ClientError {
     },
 }
 
-fn certificate_path(name: &CertificateName, action: &str) -> String {
+pub(super) fn certificate_path(name: &CertificateName, action: &str) -> String {
     format!("/v1/certificates/{}{action}", encoded(name.as_str()))
 }
 

@@ -29,6 +29,7 @@ impl Operations for ControlPlane {
             listeners: self.listeners(),
             certificates: self.certificates().await?,
             server_groups: self.server_groups(),
+            rate_limits: self.scarce_limits().await?,
             last_reload: self.last_reload(),
             drift: resources::drift(&self.applied.load()),
             warnings: self.warnings(),
@@ -221,13 +222,14 @@ impl Operations for ControlPlane {
         {
             return Err(Problem::bad_request(format!("there is no issuer `{issuer}`")));
         }
-        let names: Vec<NamePattern> = match request.names.as_slice() {
+        let mut names: Vec<NamePattern> = match request.names.as_slice() {
             [] => desired
                 .iter()
                 .flat_map(|desired| desired.domains.clone())
                 .collect(),
             names => names.to_vec(),
         };
+        names.retain(|name| name.address().is_none());
         self.lookout
             .check_names(&names, request.issuer.as_deref(), &desired)
             .await
@@ -382,6 +384,7 @@ impl ControlPlane {
             domains: request.domains,
             issuers: vec![issuer],
             key_type: request.key_type,
+            reuse_key: false,
             tags: request.tags,
         })
     }

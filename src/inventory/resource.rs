@@ -74,8 +74,7 @@ impl Inventory {
         Ok(records)
     }
 
-    /// Writes what differs between `before` and `after`. Durable on return, and in a second place beside the database: a
-    /// listener must not come back with weaker authentication when that is lost.
+    /// Writes what differs between `before` and `after`. Durable on return.
     ///
     /// # Errors
     /// [`InventoryError`] when it cannot be written.
@@ -99,9 +98,6 @@ impl Inventory {
                 None => batch.delete(key, Expect::Any),
             });
             self.commit(batch).await?;
-        }
-        if !changes.is_empty() {
-            self.safeguard().await;
         }
         Ok(())
     }

@@ -261,10 +261,10 @@ impl Store for EmbeddedStore {
         self.ask(|reply| Job::Commit { batch, reply }).await
     }
 
-    async fn safeguard(&self) -> Result<(), StoreError> {
+    async fn checkpoint(&self) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.shared.wake.request(Request::Safeguard(reply));
-        answer.await.unwrap_or(Err(StoreError::Closed)).map(drop)
+        self.shared.wake.request(Request::Checkpoint(reply));
+        answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
     fn hints(&self) -> Hints {

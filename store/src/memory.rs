@@ -130,7 +130,7 @@ impl Store for MemoryStore {
         Ok(revision)
     }
 
-    async fn safeguard(&self) -> Result<(), StoreError> {
+    async fn checkpoint(&self) -> Result<(), StoreError> {
         Ok(())
     }
 

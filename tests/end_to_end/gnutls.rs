@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::process::Stdio;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use crate::gateway::PATIENCE;
@@ -30,9 +31,9 @@ async fn gnutls_is_served_with_a_good_certificate_and_refused_with_a_bad_one_or_
 
 #[tokio::test]
 async fn gnutls_resumes_where_nobody_is_asked_for_a_certificate_and_only_there() {
-    let scene = Scene::new(MUTUAL, "").await;
+    let scene = Scene::before(greeter().await, MUTUAL, "").await;
     for version in VERSIONS {
-        // Of TLS 1.3 the ticket comes after the handshake.
+        // Of TLS 1.3 the ticket comes after the handshake, with the first that the server says.
         let resume = ["--resume", "--waitresumption"];
         let came = call(&scene, scene.other, version, None, &resume).await;
         assert_eq!(came, Came::Resumed, "{version}");
@@ -41,6 +42,22 @@ async fn gnutls_resumes_where_nobody_is_asked_for_a_certificate_and_only_there()
         let came = call(&scene, scene.web, version, None, &["--resume"]).await;
         assert_eq!(came, Came::Refused, "{version}");
     }
+}
+
+/// A server that says hello first, and waits for an answer: gnutls-cli ends its first connection without a word.
+async fn greeter() -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                if stream.write_all(b"hello\n").await.is_ok() {
+                    let _ = stream.read(&mut [0; 64]).await;
+                }
+            });
+        }
+    });
+    address
 }
 
 /// One run of gnutls-cli, with the certificate `client`, or none.

@@ -35,6 +35,11 @@ const OBSERVE: &str = "authentication = \"observe\"\nclient_ca = \"partners\"\n"
 impl Scene {
     /// The listeners `web` and `other` begin with these lines of their own.
     pub(crate) async fn new(web_is: &str, other_is: &str) -> Self {
+        Self::before(backend("hello").await, web_is, other_is).await
+    }
+
+    /// The same, in front of `server`.
+    pub(crate) async fn before(server: SocketAddr, web_is: &str, other_is: &str) -> Self {
         let (home, web, other) = (Home::new(), free_address(), free_address());
         let script = concat!(
             env!("CARGO_MANIFEST_DIR"),
@@ -43,7 +48,6 @@ impl Scene {
         let mut make = Script::new("sh");
         make.arg(script).current_dir(home.path("."));
         assert!(make.output().expect("sh is there").status.success());
-        let server = backend("hello").await;
         let second = format!(
             "[listeners.other]\naddress = \"{}\"\nport = {}\ncertificates = [\"localhost\"]\nserver_group = \"app\"\n\
              {other_is}[ca_bundles.partners]\nfiles = [\"root.pem\", \"other.pem\"]\ncrl_files = [\"listed.crl\"]\n",

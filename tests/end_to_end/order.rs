@@ -22,7 +22,7 @@ const TABLES: [(&str, &str); 9] = [
     ),
     (
         "certificates.any",
-        "domains = [\"*.test\"]\nissuer = \"internal\"\n",
+        "domains = [\"*.wild.test\"]\nissuer = \"internal\"\n",
     ),
     (
         "ca_bundles.partners",
@@ -120,7 +120,7 @@ async fn verdicts(order: Vec<usize>) -> Vec<Verdict> {
             None,
             Some("one.test"),
             Some("two.test"),
-            Some("else.test"),
+            Some("a.wild.test"),
             Some("a.invalid"),
         ] {
             for shown in CLIENTS {

@@ -19,9 +19,8 @@ use crate::{Revision, StoreError};
 
 /// What somebody waits for.
 pub(super) enum Request {
-    /// Whatever holds all that is committed.
-    Safeguard(oneshot::Sender<Result<Revision, StoreError>>),
-    /// A whole one.
+    /// A snapshot, or the changes since the last one.
+    Checkpoint(oneshot::Sender<Result<(), StoreError>>),
     Snapshot(oneshot::Sender<Result<Revision, StoreError>>),
     Verify(oneshot::Sender<Result<Verification, StoreError>>),
 }
@@ -108,11 +107,15 @@ pub(super) fn run(shared: &Shared, options: &Options, saved: Option<Extent>) {
     let mut earliest = Instant::now();
     while let Some(request) = shared.wake.next(options.snapshot_delay, earliest) {
         match request {
+            Some(Request::Checkpoint(reply)) => {
+                let written = keeper.write().map(drop);
+                if written.is_err() {
+                    shared.wake.changed();
+                }
+                let _ = reply.send(written);
+            }
             Some(Request::Verify(reply)) => {
                 let _ = reply.send(verify(shared));
-            }
-            Some(Request::Safeguard(reply)) => {
-                let _ = reply.send(keeper.safeguard());
             }
             Some(Request::Snapshot(reply)) => {
                 let _ = reply.send(keeper.write_whole());
@@ -143,18 +146,6 @@ struct Keeper<'a> {
 }
 
 impl Keeper<'_> {
-    /// Whatever is committed now is in a snapshot when this returns.
-    fn safeguard(&mut self) -> Result<Revision, StoreError> {
-        let committed = self.shared.database.totals().revision;
-        if let Some(saved) = self.saved.filter(|saved| saved.until >= committed) {
-            return Ok(saved.until);
-        }
-        self.write().inspect_err(|error| {
-            tracing::error!(%error, "a change could not be put into a snapshot of the store at once");
-            self.shared.wake.changed();
-        })
-    }
-
     /// Writes what has changed, or all if that would not be much more.
     fn write(&mut self) -> Result<Revision, StoreError> {
         match self.saved {
