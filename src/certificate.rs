@@ -17,8 +17,8 @@ mod renewal_window;
 mod revocation_reason;
 
 pub use ca_bundle::{
-    Authority, CaBundle, CaBundleError, CaBundleProblem, CaBundleSources, CrlProblem, MAX_CRL_BYTES,
-    Revocation, RevocationList, RevocationLists,
+    Authority, CaBundle, CaBundleError, CaBundleProblem, CaBundleSources, CrlProblem, FileReader,
+    MAX_CRL_BYTES, Revocation, RevocationList, RevocationLists,
 };
 pub use client::{AllowedClients, ClientIdentity, UriPattern, UriPatternError};
 pub use credential::{Credential, CredentialError};

@@ -28,6 +28,7 @@ mod value;
 mod word;
 mod written;
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -88,7 +89,13 @@ pub struct Loaded {
 pub fn load(path: &Path, environment: &Environment<'_>) -> Result<Loaded, Diagnostics> {
     let mut report = Report::default();
     let sources = Sources::read(path, &mut report);
-    evaluate(sources, &RuntimeChanges::new(), report, environment)
+    evaluate(
+        sources,
+        &RuntimeChanges::new(),
+        &BTreeSet::new(),
+        report,
+        environment,
+    )
 }
 
 /// The JSON Schema of a configuration file.
@@ -101,6 +108,7 @@ pub fn json_schema() -> serde_json::Value {
 fn evaluate(
     mut sources: Sources,
     changes: &RuntimeChanges,
+    settled_bundles: &BTreeSet<String>,
     mut report: Report,
     environment: &Environment<'_>,
 ) -> Result<Loaded, Diagnostics> {
@@ -110,7 +118,8 @@ fn evaluate(
         }
     }
     let document = document::read(&sources, changes, &mut report);
-    let config = document.and_then(|document| check::check(&document, &sources, environment, &mut report));
+    let config = document
+        .and_then(|document| check::check(&document, &sources, settled_bundles, environment, &mut report));
     if let Some(config) = &config
         && config.listeners.is_empty()
         && !report.has_errors()
@@ -149,7 +158,8 @@ mod tests {
             state_directory: None,
             cores: 1,
         };
-        let result = evaluate(sources, &RuntimeChanges::new(), Report::default(), &environment);
+        let (changes, settled) = (RuntimeChanges::new(), BTreeSet::new());
+        let result = evaluate(sources, &changes, &settled, Report::default(), &environment);
         let diagnostics = match &result {
             Ok(loaded) => &loaded.warnings,
             Err(diagnostics) => diagnostics,

@@ -17,6 +17,7 @@ mod error;
 mod handshakes;
 mod hooks;
 mod issuers;
+mod kept_file;
 mod lookout;
 mod on_demand;
 mod operations;
@@ -28,6 +29,7 @@ mod watched_files;
 mod web;
 mod zones;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -80,7 +82,9 @@ impl Gateway {
         let known = inventory.resources().await?;
         let mut wanted = Applied::default().with_known(known.clone()).with_files(files);
         wanted.keep_authentication(&known);
-        let candidate = wanted.checked(&*check)?;
+        // Whatever has become of their files meanwhile, a start goes on with what is known of CA bundles.
+        let settled: BTreeSet<_> = wanted.ca_bundles().collect();
+        let candidate = wanted.checked(&*check, &settled)?;
         let config = candidate.config;
         let data_plane = DataPlane::start(config.runtime.workers)?;
 
@@ -94,7 +98,8 @@ impl Gateway {
         publisher.start(data_plane::defaults(&config)).await?;
 
         let authorities = client_ca::authorities(&config, &inventory, &clock).await?;
-        let bundles = Bundles::load(&config, authorities).await?;
+        kept_file::forget_others(&config);
+        let bundles = Bundles::load(&config, authorities, &settled).await?;
         let admin_tls = data_plane::admin_tls(&config, &bundles, &data_plane.published)?;
         let prepared = data_plane.prepare(&config, bundles)?;
         let files = WatchedFiles::watch(&config, &inventory, &clock);

@@ -36,6 +36,7 @@ pub struct Metrics {
     listener_families: ListenerFamilies,
     acme_orders: Family<IssuerResult, Counter>,
     backend_up: Family<ServerLabels, Gauge>,
+    ca_bundle_ok: Family<CaBundleLabel, Gauge>,
     certificate_not_after: Family<CertificateLabel, Gauge<i64, AtomicI64>>,
     certificate_renewals: Family<CertificateResult, Counter>,
     crl_next_update: Family<CrlLabels, Gauge<i64, AtomicI64>>,
@@ -63,6 +64,12 @@ impl Metrics {
             "backend_up",
             "1 while new connections go to the server, 0 while it rests after failures",
             backend_up.clone(),
+        );
+        let ca_bundle_ok = Family::default();
+        registry.register(
+            "ca_bundle_ok",
+            "1 when clients are verified by what the files of the CA bundle hold, 0 when by what they held last, or not at all",
+            ca_bundle_ok.clone(),
         );
         let certificate_not_after = Family::default();
         registry.register(
@@ -107,6 +114,7 @@ impl Metrics {
             listener_families,
             acme_orders,
             backend_up,
+            ca_bundle_ok,
             certificate_not_after,
             certificate_renewals,
             crl_next_update,
@@ -166,6 +174,17 @@ impl Metrics {
         self.certificate_not_after
             .get_or_create(&CertificateLabel::of(certificate))
             .set(not_after.unix_seconds());
+    }
+
+    /// The CA bundles in use, and whether each is what its files are. Others are forgotten.
+    pub fn ca_bundles<'a>(&self, in_use: impl Iterator<Item = (&'a str, bool)>) {
+        self.ca_bundle_ok.clear();
+        for (ca_bundle, ok) in in_use {
+            let labels = CaBundleLabel {
+                ca_bundle: ca_bundle.to_owned(),
+            };
+            self.ca_bundle_ok.get_or_create(&labels).set(ok.into());
+        }
     }
 
     /// The CRLs in use: CA bundle, issuer, and when the next one is due. Others are forgotten.
@@ -271,6 +290,11 @@ fn prometheus_text(open_metrics: &str) -> String {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct CaBundleLabel {
+    ca_bundle: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct CrlLabels {
     ca_bundle: String,
     issuer: String,
@@ -352,6 +376,7 @@ mod tests {
             seconds: 0.002,
         });
         metrics.backend_up("app", "127.0.0.1:1", true);
+        metrics.ca_bundles([("partners", false)].into_iter());
         metrics.acme_order_ended("letsencrypt", "valid");
         metrics.certificate_not_after("www", Timestamp::from_unix_seconds(1_700_000_000));
         metrics.certificate_renewed("www", "ok");
@@ -365,6 +390,7 @@ mod tests {
             r#"certgate_acme_orders_total{issuer="letsencrypt",result="valid"} 1"#,
             r#"certgate_backend_up{server_group="app",server="127.0.0.1:1"} 1"#,
             r#"certgate_bytes_total{listener="web",direction="in"} 5"#,
+            r#"certgate_ca_bundle_ok{ca_bundle="partners"} 0"#,
             r#"certgate_certificate_not_after_timestamp_seconds{certificate="www"} 1700000000"#,
             r#"certgate_certificate_renewals_total{certificate="www",result="ok"} 1"#,
             r#"certgate_client_certificate_rejections_total{listener="web",reason="expired"} 1"#,

@@ -15,7 +15,7 @@ mod section;
 mod server_group;
 mod usage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,7 @@ use crate::config::{Environment, suggestion};
 pub(super) fn check(
     document: &Document,
     sources: &Sources,
+    settled_bundles: &BTreeSet<String>,
     environment: &Environment<'_>,
     report: &mut Report,
 ) -> Option<Config> {
@@ -55,10 +56,17 @@ pub(super) fn check(
         checker.directory(table.path.value()?)
     });
     let ca_bundles = checker.each(&document.ca_bundles, |checker, name, table| {
-        let files = table.files.items().iter();
-        let files: Vec<_> = files.map(|file| checker.file_with_certificate(file)).collect();
-        let crl_files = table.crl_files.items().iter();
-        let crl_files: Vec<_> = crl_files.map(|file| checker.file(file)).collect();
+        let is_settled = settled_bundles.contains(&name.value);
+        let files = table.files.items().iter().map(|file| match is_settled {
+            true => Some(checker.sources.resolve(file)),
+            false => checker.file_with_certificate(file),
+        });
+        let files: Vec<_> = files.collect();
+        let crl_files = table.crl_files.items().iter().map(|file| match is_settled {
+            true => Some(checker.sources.resolve(file)),
+            false => checker.file(file),
+        });
+        let crl_files: Vec<_> = crl_files.collect();
         let issuer = checker.client_issuer(table);
         let certificates_pem = checker.inline_certificates(name, table)?;
         Some(Arc::new(CaBundleConfig {

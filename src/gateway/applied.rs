@@ -1,18 +1,23 @@
 //! One way for every change: a start, SIGHUP, a file applied and a resource changed at run time. What is wanted is put
 //! together and checked, everything that can fail is prepared, it is written, and then it is in force.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cause::with_causes;
-use crate::config::{Config, Diagnostics, Files, Loaded, ResourceId, ResourceTable, RuntimeChanges};
+use crate::config::{
+    Config, Diagnostics, Files, Loaded, ResourceId, ResourceKind, ResourceTable, RuntimeChanges,
+};
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::three_way::{self, Downgrade, FileResources};
 use crate::gateway::{GatewayError, data_plane};
 use crate::inventory::{ResourceRecord, ResourceRecords};
 
 /// Reads what files mean together with what was changed at run time, in the environment of this process.
-pub type Check = dyn Fn(&Files, &RuntimeChanges) -> Result<Loaded, Diagnostics> + Send + Sync;
+/// The CA files of the bundles with these names are not looked at.
+pub type Check =
+    dyn Fn(&Files, &RuntimeChanges, &BTreeSet<String>) -> Result<Loaded, Diagnostics> + Send + Sync;
 
 /// What is in force: the files, and what is known of each resource. Never changed, only replaced.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +54,7 @@ impl Applied {
     /// nothing then that could be left running, and nobody to be asked.
     pub(super) fn keep_authentication(&mut self, before: &ResourceRecords) {
         for kept in three_way::downgrades(before, &self.known) {
-            let id = ResourceId::new(crate::config::ResourceKind::Listener, kept.listener.clone());
+            let id = ResourceId::new(ResourceKind::Listener, kept.listener.clone());
             let Some(record) = before.get(&id) else { continue };
             tracing::error!(
                 "{}; it stays as it was until then",
@@ -61,10 +66,23 @@ impl Applied {
         }
     }
 
-    /// Checks it as a whole.
-    pub(super) fn checked(self, check: &Check) -> Result<Candidate, GatewayError> {
+    /// The names of the CA bundles that are in force by it.
+    pub(super) fn ca_bundles(&self) -> impl Iterator<Item = String> {
+        let in_force = self
+            .known
+            .iter()
+            .filter(|(id, record)| id.kind == ResourceKind::CaBundle && record.in_force().is_some());
+        in_force.map(|(id, _)| id.name.clone())
+    }
+
+    /// Checks it as a whole, but for the files of `settled` CA bundles.
+    pub(super) fn checked(
+        self,
+        check: &Check,
+        settled: &BTreeSet<String>,
+    ) -> Result<Candidate, GatewayError> {
         let changes = three_way::changes(&self.known, &self.said);
-        match check(&self.files, &changes) {
+        match check(&self.files, &changes, settled) {
             Ok(loaded) => {
                 warn_of(&loaded.warnings);
                 Ok(Candidate {
@@ -81,13 +99,14 @@ impl ControlPlane {
     /// Brings the gateway to `files`. Unless it is allowed, no listener asks less of its clients afterwards.
     pub(super) async fn apply_files(&self, files: Files, allow_downgrade: bool) -> Result<(), GatewayError> {
         let wanted = self.applied.load().with_files(files.clone());
-        self.fetch_crls_of(wanted).await?;
+        self.fetch_crls_of(&self.applied.load().known, wanted).await?;
         let _turn = self.turn.lock().await;
         let before = self.applied.load_full();
         let wanted = before.with_files(files);
         let downgrades = three_way::downgrades(&before.known, &wanted.known);
+        let settled = three_way::unchanged_bundles(&before.known, &wanted.known);
         // First whatever else is wrong with it: that is what is being worked on.
-        let candidate = wanted.checked(&*self.check)?;
+        let candidate = wanted.checked(&*self.check, &settled)?;
         if !allow_downgrade && !downgrades.is_empty() {
             return Err(GatewayError::Downgrade {
                 what: said(&downgrades),
@@ -96,7 +115,8 @@ impl ControlPlane {
         data_plane::check_fixed_parts(&self.config.load(), &candidate.config)?;
         let requests = self.requests.lock().await;
         let requested = self.inventory.requested().await?;
-        let bundles = self.bundles(&candidate.config).await?;
+        let bundles = self.bundles(&candidate.config, &settled).await?;
+        bundles.check_new_users(&self.config.load(), &candidate.config)?;
         let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
         let prepared = self.data_plane.prepare(&candidate.config, bundles)?;
         let saved = self
@@ -124,7 +144,7 @@ impl ControlPlane {
     ) -> Result<(), E> {
         let before = self.applied.load_full();
         let wanted = before.with_known(edit(&before)?);
-        self.fetch_crls_of(wanted).await?;
+        self.fetch_crls_of(&before.known, wanted).await?;
         let _turn = self.turn.lock().await;
         let before = self.applied.load_full();
         let known = edit(&before)?;
@@ -135,18 +155,24 @@ impl ControlPlane {
     }
 
     /// Gets what `wanted` needs to verify clients and does not have yet.
-    async fn fetch_crls_of(&self, wanted: Applied) -> Result<(), GatewayError> {
+    async fn fetch_crls_of(&self, before: &ResourceRecords, wanted: Applied) -> Result<(), GatewayError> {
         let has_urls = |table: &ResourceTable| table.contains_key("crl_urls");
         let mut in_force = wanted.known.values().filter_map(ResourceRecord::in_force);
         match in_force.any(has_urls) {
-            true => self.fetch_new_crls(&wanted.checked(&*self.check)?.config).await,
+            true => {
+                let settled = three_way::unchanged_bundles(before, &wanted.known);
+                let candidate = wanted.checked(&*self.check, &settled)?;
+                self.fetch_new_crls(&candidate.config, &settled).await
+            }
             false => Ok(()),
         }
     }
 
     async fn bring_about(&self, before: &Applied, known: ResourceRecords) -> Result<(), GatewayError> {
-        let candidate = before.with_known(known).checked(&*self.check)?;
-        let bundles = self.bundles(&candidate.config).await?;
+        let settled = three_way::unchanged_bundles(&before.known, &known);
+        let candidate = before.with_known(known).checked(&*self.check, &settled)?;
+        let bundles = self.bundles(&candidate.config, &settled).await?;
+        bundles.check_new_users(&self.config.load(), &candidate.config)?;
         let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
         let prepared = self.data_plane.prepare(&candidate.config, bundles)?;
         let saved = self

@@ -13,7 +13,7 @@ use tokio::sync::{broadcast, watch};
 use crate::admin::{Admission, api};
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Config, IssuerConfig};
+use crate::config::{Config, IssuerConfig, Protocol};
 use crate::dns01::Claims;
 use crate::gateway::applied::{Applied, Check};
 use crate::gateway::crl_urls;
@@ -165,11 +165,12 @@ impl ControlPlane {
             format!("{what} has failed for good by a defect of certgate; restart the gateway, and please report the log")
         }));
         if !self.recovery.is_clean() {
-            warnings.push(format!("the store was recovered at the start: {}", self.recovery));
+            warnings.push(recovered(&self.recovery, &config));
         }
         let problems = self.publisher.borrow().clone();
         warnings.extend(self.files.load().problems());
         warnings.extend(self.data_plane.crl_alarms(self.clock.now()));
+        warnings.extend(self.data_plane.bundle_problems());
         warnings.extend(self.crl_problems());
         warnings.extend(self.bundle_problem.load().as_deref().cloned());
         warnings.extend(self.hook_problems.lines());
@@ -244,6 +245,27 @@ impl ControlPlane {
             metrics.acme_order_ended(issuer, result);
         }
     }
+}
+
+/// What became of the store at the start, and what may be older by that than it was acknowledged.
+fn recovered(recovery: &Recovery, config: &Config) -> String {
+    let said = format!("the store was recovered at the start: {recovery}");
+    let (Recovery::Shortened { .. }
+    | Recovery::Rebuilt {
+        lost_after: Some(_), ..
+    }) = recovery
+    else {
+        return said;
+    };
+    let tls = config
+        .listeners
+        .values()
+        .filter(|listener| listener.protocol == Protocol::Tls);
+    let names: Vec<_> = tls.map(|listener| format!("`{}`", listener.name)).collect();
+    format!(
+        "{said}; see whether these listeners ask of their clients what they should: {}",
+        names.join(", ")
+    )
 }
 
 /// The issuers of a configuration. Nothing is asked of them yet.

@@ -1,5 +1,7 @@
 //! The listeners of a configuration, changed in two phases: prepare everything with a way back, then swap.
 
+mod leaving;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,11 +16,12 @@ use crate::config::{AdminConfig, Config, ListenerConfig, Protocol, ServerGroupCo
 use crate::gateway::GatewayError;
 use crate::gateway::ca_bundles::{self, Bundles};
 use crate::http::{CrlTable, PublishedCrl, TokenTable};
-use crate::listener::{Admission, BoundListener, ListenerSettings, RunningListener, Service, Workers};
+use crate::listener::{BoundListener, ListenerSettings, RunningListener, Service, Workers};
 use crate::metrics::Metrics;
 use crate::on_demand::{Demands, Desk};
 use crate::policy::{self, Policy};
 use crate::tls::{ChallengeTable, Lookup, PublishedCertificates, Selection, ServerTls};
+use leaving::Leaving;
 
 /// The data plane's threads, and what runs on them.
 pub(super) struct DataPlane {
@@ -39,7 +42,7 @@ struct Running {
     bundles: Bundles,
     policies: BTreeMap<String, Arc<Policy>>,
     /// Listeners that accept no more but have connections open.
-    leaving: Vec<Arc<RunningListener>>,
+    leaving: Vec<Leaving>,
 }
 
 /// A configuration that is ready to be served: everything that can fail has been done.
@@ -151,15 +154,17 @@ impl DataPlane {
         for (name, listener) in before {
             tracing::info!(listener = %name, open = listener.connections(), "listens no more");
             listener.stop_accepting();
-            running.leaving.push(Arc::new(listener));
+            running.leaving.push(Leaving::from(listener));
         }
         for leaving in &running.leaving {
-            let successor = running.listeners.get(&leaving.settings().config.name);
-            leaving.succeeded_by(successor.map(RunningListener::settings));
+            let successor = running.listeners.get(leaving.name());
+            leaving
+                .listener
+                .succeeded_by(successor.map(RunningListener::settings));
         }
         running
             .leaving
-            .retain(|listener| listener.drained().now_or_never().is_none());
+            .retain(|leaving| leaving.listener.drained().now_or_never().is_none());
         running.groups = groups;
         let published = bundles.authorities.iter().map(|(issuer, authority)| {
             let crl = &authority.crl;
@@ -171,6 +176,10 @@ impl DataPlane {
                 let lists = bundle.revocation().iter();
                 lists.map(|list| (name.as_str(), list.issuer.as_str(), list.next_update))
             }));
+        self.metrics.ca_bundles(bundles.by_name.keys().map(|name| {
+            let is_ok = !bundles.problems().contains_key(name);
+            (name.as_str(), is_ok)
+        }));
         running.bundles = bundles;
         running.policies = policies;
     }
@@ -184,6 +193,11 @@ impl DataPlane {
             .collect()
     }
 
+    /// Why CA bundles are not what their files are, a line for each.
+    pub(super) fn bundle_problems(&self) -> Vec<String> {
+        self.running().bundles.problems().values().cloned().collect()
+    }
+
     /// What clients are verified against.
     pub(super) fn bundles(&self) -> Bundles {
         self.running().bundles.clone()
@@ -192,8 +206,8 @@ impl DataPlane {
     /// Waits until listeners that are no longer wanted have given up their addresses.
     pub(super) async fn settled(&self) {
         let leaving = self.running().leaving.clone();
-        for listener in &leaving {
-            listener.stopped().await;
+        for leaving in &leaving {
+            leaving.listener.stopped().await;
         }
     }
 
@@ -230,28 +244,6 @@ impl DataPlane {
         self.running().policies.keys().cloned().collect()
     }
 
-    /// How listener `name` treats the next client, and all connections under that name that are past their handshake;
-    /// nothing where there is no such listener, or it speaks no TLS.
-    pub(super) fn admissions(&self, name: &str) -> Option<(Arc<ServerTls>, Vec<Arc<Admission>>)> {
-        let running = self.running();
-        let listener = running.listeners.get(name)?;
-        let Service::Tls { tls, .. } = &listener.settings().service else {
-            return None;
-        };
-        let leaving = running.leaving.iter().map(Arc::as_ref);
-        let leaving = leaving.filter(|leaving| leaving.settings().config.name.as_ref() == name);
-        let open = leaving.chain([listener]).flat_map(RunningListener::admissions);
-        Some((tls.clone(), open.collect()))
-    }
-
-    /// How listener `name` treats the next client; nothing where there is none, or it speaks no TLS.
-    pub(super) fn tls(&self, name: &str) -> Option<Arc<ServerTls>> {
-        match &self.running().listeners.get(name)?.settings().service {
-            Service::Tls { tls, .. } => Some(tls.clone()),
-            Service::Http { .. } => None,
-        }
-    }
-
     /// The server groups, in the order of their names.
     pub(super) fn server_groups(&self) -> Vec<Arc<ServerGroup>> {
         self.running()
@@ -275,7 +267,7 @@ impl DataPlane {
     /// Connections open now, those of listeners that are leaving included.
     pub(super) fn connections(&self) -> usize {
         let running = self.running();
-        let leaving = running.leaving.iter().map(Arc::as_ref);
+        let leaving = running.leaving.iter().map(|leaving| leaving.listener.as_ref());
         running
             .listeners
             .values()
@@ -287,7 +279,7 @@ impl DataPlane {
     /// Ends every connection.
     pub(super) fn close(&self) {
         let running = self.running();
-        let leaving = running.leaving.iter().map(Arc::as_ref);
+        let leaving = running.leaving.iter().map(|leaving| leaving.listener.as_ref());
         running
             .listeners
             .values()
@@ -300,14 +292,14 @@ impl DataPlane {
         let listeners: Vec<_> = {
             let mut running = self.running();
             let listeners = std::mem::take(&mut running.listeners);
-            running.leaving.extend(listeners.into_values().map(Arc::new));
+            running.leaving.extend(listeners.into_values().map(Leaving::from));
             running.leaving.clone()
         };
-        for listener in &listeners {
-            listener.stop_accepting();
+        for leaving in &listeners {
+            leaving.listener.stop_accepting();
         }
-        for listener in &listeners {
-            listener.drained().await;
+        for leaving in &listeners {
+            leaving.listener.drained().await;
         }
     }
 

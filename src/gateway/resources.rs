@@ -91,7 +91,8 @@ impl ResourceOperations for ControlPlane {
                     .collect(),
             };
             let done = if request.dry_run {
-                let candidate = after.checked(&*self.check);
+                let settled = three_way::unchanged_bundles(&before.known, &after.known);
+                let candidate = after.checked(&*self.check, &settled);
                 candidate.and_then(|found| data_plane::check_fixed_parts(&self.config.load(), &found.config))
             } else {
                 report.downgrades.clear();
@@ -343,6 +344,7 @@ fn problem(error: &GatewayError, what: &str) -> Problem {
         GatewayError::CaBundle { .. }
         | GatewayError::Crl { .. }
         | GatewayError::Tls { .. }
+        | GatewayError::UnavailableBundle { .. }
         | GatewayError::Inconsistent { .. } => Problem::invalid(detail, Vec::new()),
         GatewayError::Bind { .. } | GatewayError::Downgrade { .. } | GatewayError::Fixed { .. } => {
             Problem::conflict(detail)

@@ -45,6 +45,15 @@ pub(super) fn changes(known: &ResourceRecords, file: &FileResources) -> RuntimeC
     differ.collect()
 }
 
+/// The CA bundles that are in force by `before` as they are by `after`.
+pub(super) fn unchanged_bundles(before: &ResourceRecords, after: &ResourceRecords) -> BTreeSet<String> {
+    let unchanged = after.iter().filter(|(id, record)| {
+        let in_force = before.get(*id).and_then(ResourceRecord::in_force);
+        id.kind == ResourceKind::CaBundle && in_force.is_some() && in_force == record.in_force()
+    });
+    unchanged.map(|(id, _)| id.name.clone()).collect()
+}
+
 /// A listener that would ask less of its clients than it does.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Downgrade {
