@@ -108,7 +108,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
             let DnsCommand::Check { names, issuer, form } = command;
             gateway.block_on(async |client| status::dns_check(&client, names, issuer, form.output).await)
         }
-        Command::Policy { command } => policy::run(command),
+        Command::Policy { command, gateway } => policy::run(command, &gateway),
         Command::Status { form, gateway } => {
             gateway.block_on(async |client| status::status(&client, form.output).await)
         }
