@@ -6,6 +6,7 @@
 //! own meanwhile, at a start and at a reload alike: what they bring follows a moment later.
 
 mod applied;
+mod bundle_versions;
 mod ca_bundles;
 mod client_ca;
 mod control_plane;
@@ -39,7 +40,8 @@ use crate::admin;
 use crate::cause::with_causes;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Files, StoreConfig};
-use crate::gateway::applied::Applied;
+use crate::gateway::applied::{Applied, warn_of};
+use crate::gateway::bundle_versions::BundleVersions;
 use crate::gateway::ca_bundles::Bundles;
 use crate::gateway::control_plane::{ControlPlane, joined};
 use crate::gateway::data_plane::DataPlane;
@@ -73,7 +75,14 @@ impl Gateway {
         wanted.keep_authentication(&known);
         let candidate = wanted.checked(&*check)?;
         let config = candidate.config;
-        let data_plane = DataPlane::start(config.runtime.workers)?;
+        let versions = inventory.bundle_versions().await.unwrap_or_else(|error| {
+            tracing::warn!(
+                "the versions of the CA bundles begin anew: {}",
+                with_causes(&error)
+            );
+            Default::default()
+        });
+        let data_plane = DataPlane::start(config.runtime.workers, BundleVersions::new(versions))?;
 
         let mut publisher = Publisher::new(
             inventory.clone(),
@@ -90,6 +99,7 @@ impl Gateway {
         let prepared = data_plane.prepare(&config, bundles)?;
         let files = WatchedFiles::watch(&config, &inventory, &clock);
         inventory.save_resources(&known, &candidate.applied.known).await?;
+        warn_of(&candidate.warnings, &known, &candidate.applied.known);
 
         let solver: Arc<dyn ChallengeSolver> = Arc::new(PublishedChallenges::new(
             data_plane.challenges.clone(),
@@ -177,6 +187,7 @@ impl Gateway {
         );
         tasks.spawn(control.clone().alarmed("looking after names in DNS", rounds));
 
+        tasks.spawn(bundle_versions::keep(control.clone(), stop.subscribe()));
         tasks.spawn(ca_bundles::watch(control.clone(), stop.subscribe()));
         tasks.spawn(client_ca::keep(control.clone(), stop.subscribe()));
         tasks.spawn(crl_urls::keep(control.clone(), stop.subscribe()));

@@ -10,7 +10,9 @@
 //! | `accounts/ISSUER` | [`AccountRecord`] |
 //! | `local-cas/ISSUER` | [`LocalCaRecord`] |
 //! | `client-certificates/ISSUER/SERIAL` | [`ClientCertificateRecord`]: signed by a local CA for a client |
-//! | `crls/ISSUER` | [`CrlRecord`], written in the same batch as the revocation it is made for |
+//! | `crls/ISSUER` | [`CrlRecord`] without the CRL itself, written in the same batch as the revocation it is made for |
+//! | `crl-pieces/ISSUER/NUMBER/PIECE` | the CRL, in pieces that fit; of the newest number only |
+//! | `ca-bundle-versions` | [`BundleVersion`] of each CA bundle |
 //! | `audit/NUMBER` | [`AuditRecord`] |
 //! | `requested/NAME` | [`DesiredCertificate`](crate::certificate::DesiredCertificate), asked for at run time |
 //! | `resources/KIND/NAME` | [`ResourceRecord`]: what is in force of a table of the configuration |
@@ -19,6 +21,7 @@
 
 mod audit;
 mod authority;
+mod bundle_version;
 mod certificate;
 mod client_certificate;
 mod error;
@@ -39,6 +42,7 @@ use zeroize::Zeroizing;
 
 pub use audit::{AUDIT_RECORDS, AuditLog, AuditOutcome, AuditRecord, Caller};
 pub use authority::{AccountRecord, CaPair, LocalCaRecord};
+pub use bundle_version::BundleVersion;
 pub use certificate::{CertificateRecord, CertificateState, CurrentCertificate, Source};
 pub use client_certificate::{ClientCertificateRecord, CrlRecord, RevocationReason, Revoked};
 pub use error::InventoryError;
@@ -362,6 +366,14 @@ impl Inventory {
             value: format::decode(&entry.key, &Zeroizing::new(entry.value))?,
             revision: entry.revision,
         }))
+    }
+}
+
+impl Certificates {
+    /// The last name there, readable or not.
+    pub fn last(&self) -> Option<&CertificateName> {
+        let readable = self.records.last().map(|record| &record.value.name);
+        readable.max(self.unreadable.last().map(|(name, _)| name))
     }
 }
 
