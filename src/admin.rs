@@ -5,6 +5,8 @@
 //! right it needs, its place in the [`AuditTrail`], and its part of the OpenAPI document.
 
 mod access;
+mod account_client;
+mod accounts;
 pub mod api;
 mod audit;
 mod client;
@@ -29,6 +31,7 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 pub use access::Admission;
+pub use accounts::AccountOperations;
 pub use audit::AuditTrail;
 pub use client::{Client, ClientError, Events};
 pub use handshakes::HandshakeOperations;
@@ -44,7 +47,9 @@ use crate::certificate::CertificateName;
 
 /// What a running gateway can be asked to do. Each answer is a body of [`api`], or a [`Problem`].
 #[async_trait]
-pub trait Operations: HandshakeOperations + IssuerOperations + ResourceOperations {
+pub trait Operations:
+    AccountOperations + HandshakeOperations + IssuerOperations + ResourceOperations
+{
     /// One screen: listeners, certificates, backends, last errors.
     async fn status(&self) -> Result<api::Status, Problem>;
 

@@ -12,6 +12,8 @@ mod key;
 mod leaf;
 mod pem;
 mod pkcs12;
+mod renewal_window;
+mod revocation_reason;
 
 pub use ca_bundle::{
     Authority, CaBundle, CaBundleError, CaBundleProblem, CaBundleSources, CrlProblem, MAX_CRL_BYTES,
@@ -24,3 +26,5 @@ pub use key::{KeyError, KeyType, PrivateKey};
 pub use leaf::{Leaf, LeafError};
 pub use pem::{CredentialPem, PemProblem, crl_to_pem};
 pub use pkcs12::{Pkcs12Error, Pkcs12Salts};
+pub use renewal_window::RenewalWindow;
+pub use revocation_reason::RevocationReason;

@@ -10,6 +10,7 @@ mod completion;
 mod demo;
 mod environment;
 mod explain;
+mod issuers;
 mod log;
 mod output;
 mod policy;
@@ -103,6 +104,9 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
         Command::Cert { command, gateway } => {
             gateway.block_on(async |client| certificates::run(&client, command).await)
+        }
+        Command::Issuer { command, gateway } => {
+            gateway.block_on(async |client| issuers::run(&client, command).await)
         }
         Command::Dns { command, gateway } => {
             let DnsCommand::Check { names, issuer, form } = command;

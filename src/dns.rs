@@ -26,7 +26,7 @@ mod weigh;
 mod zone;
 
 pub use caa::{CaIdentity, IssueValue, IssueValueError};
-pub use challenge::{Choice, Door, Doors, Identifier, Remark, RemarkReason, choose};
+pub use challenge::{Choice, Door, Doors, Remark, RemarkReason, choose};
 pub use checker::{Conditions, DnsChecker};
 pub use evidence::{AUTHORITATIVE, AddressAnswer, ChainEnd, Evidence, LookupFailure, MAX_CHAIN, RecordType};
 pub use obstacle::Obstacle;

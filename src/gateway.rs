@@ -5,6 +5,7 @@
 //! that is not loaded yet is loaded for the first client that asks for it. Certificate files are read by a task of their
 //! own meanwhile, at a start and at a reload alike: what they bring follows a moment later.
 
+mod accounts;
 mod applied;
 mod bundle_versions;
 mod ca_bundles;

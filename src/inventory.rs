@@ -28,6 +28,7 @@ mod error;
 mod format;
 mod names;
 mod order;
+mod rate_limit;
 mod requested;
 mod resource;
 mod secret;
@@ -44,14 +45,14 @@ pub use audit::{AUDIT_RECORDS, AuditLog, AuditOutcome, AuditRecord, Caller};
 pub use authority::{AccountRecord, CaPair, LocalCaRecord};
 pub use bundle_version::BundleVersion;
 pub use certificate::{CertificateRecord, CertificateState, CurrentCertificate, Source};
-pub use client_certificate::{ClientCertificateRecord, CrlRecord, RevocationReason, Revoked};
+pub use client_certificate::{ClientCertificateRecord, CrlRecord, Revoked};
 pub use error::InventoryError;
 pub use order::OrderRecord;
 pub use resource::{Changed, Live, ResourceRecord, ResourceRecords};
 pub use secret::Secret;
 pub use stale::Stale;
 
-use crate::certificate::{CertificateName, Credential, CredentialPem};
+use crate::certificate::{CertificateName, Credential, CredentialPem, RevocationReason};
 use crate::clock::Timestamp;
 
 /// The records of one gateway, or of a fleet that shares a store. Cheap to clone.
@@ -205,6 +206,38 @@ impl Inventory {
             }
         }
         Ok(false)
+    }
+
+    /// Takes note that the certificate of this fingerprint was revoked, and has another obtained where certgate renews
+    /// it. Nothing where another has taken its place already. Durable on return.
+    ///
+    /// # Errors
+    /// As [`request_renewal`](Self::request_renewal).
+    pub async fn note_revocation(
+        &self,
+        name: &CertificateName,
+        fingerprint: &str,
+        reason: RevocationReason,
+    ) -> Result<(), InventoryError> {
+        for tries_left in (0..TRIES).rev() {
+            let Some(known) = self.certificate(name).await? else {
+                return Ok(());
+            };
+            let mut record = known.value;
+            match &mut record.current {
+                Some(current) if current.leaf.fingerprint == fingerprint => current.revoked = Some(reason),
+                _ => return Ok(()),
+            }
+            record.renew_requested = record.source == Source::Issued;
+            match self
+                .save_certificate(&record, Expect::Revision(known.revision), None)
+                .await
+            {
+                Err(InventoryError::Conflict { .. }) if tries_left > 0 => {}
+                saved => return saved.map(drop),
+            }
+        }
+        Ok(())
     }
 
     /// The revision of the newest change of anything in the store.

@@ -6,28 +6,36 @@
 //! [`AcmeIssuer`] speaks RFC 8555 and journals its orders, so that a crash costs no second one; [`LocalCa`] signs
 //! itself. [`FileSource`] is no issuer: it watches files and imports what fits.
 
+mod account;
 mod acme;
 mod challenge;
 mod error;
+mod failure;
 mod files;
+pub mod ledger;
 mod local_ca;
+mod renewal_info;
 
 use std::fmt;
 
 use async_trait::async_trait;
 use certgate_store::Lease;
+use rustls::pki_types::CertificateDer;
 
+pub use account::{Account, AccountInfo, RateLimit};
 pub use acme::{AcmeIssuer, Limits};
 pub use challenge::{Challenge, ChallengeChoices, ChallengeSolver, SolveError};
-pub use error::{FailureClass, IssueError, ValidationFailure};
+pub use error::{IssueError, ValidationFailure};
+pub use failure::FailureClass;
 pub use files::{FileProblem, FileSource};
 pub use local_ca::{
     ClientAuthority, ClientCaError, ClientRequest, ClientRequestProblem, IssuedClient, LocalCa,
 };
+pub use renewal_info::RenewalInfo;
 
 use crate::certificate::{CertificateName, CredentialPem, DesiredCertificate};
 use crate::config::ChallengeType;
-use crate::name::DnsName;
+use crate::name::{DnsName, NamePattern};
 
 /// Signs certificates.
 #[async_trait]
@@ -41,6 +49,25 @@ pub trait Issuer: Send + Sync {
     /// # Errors
     /// [`IssueError`]; its [`class`](IssueError::class) says when to ask again.
     async fn issue(&self, request: &IssueRequest<'_>) -> Result<CredentialPem, IssueError>;
+
+    /// Its account at a CA; `None` for a CA of the gateway's own.
+    fn account(&self) -> Option<&dyn Account> {
+        None
+    }
+
+    /// Whether it may have something to say of when to renew what it has signed.
+    fn gives_renewal_info(&self) -> bool {
+        false
+    }
+
+    /// What it says of when to renew `certificate`, which it has signed (RFC 9773). Ends in bounded time.
+    ///
+    /// # Errors
+    /// [`IssueError`] where it could not be asked. A CA that has nothing to say is no error.
+    async fn renewal_info(&self, certificate: &CertificateDer<'_>) -> Result<RenewalInfo, IssueError> {
+        let _ = certificate;
+        Ok(RenewalInfo::default())
+    }
 }
 
 /// What an issuer is asked for.
@@ -50,6 +77,8 @@ pub struct IssueRequest<'a> {
     pub desired: &'a DesiredCertificate,
     /// The lease on it; everything that is written about it is written under this lease.
     pub lease: &'a Lease,
+    /// The certificate of the same issuer that the new one is to replace, if there is one (RFC 9773 §5).
+    pub replaces: Option<&'a CertificateDer<'static>>,
     /// The challenges that can work, as far as that is known before the CA is asked.
     pub challenges: &'a ChallengeChoices,
     /// Who is told of each step.
@@ -92,10 +121,16 @@ pub enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = error::challenge_name;
+        let shown = |domain: &DnsName| NamePattern::Exact(domain.clone());
         match self {
             Self::CreatingAccount => f.write_str("creating an account"),
             Self::Presenting { domain, challenge } => {
-                write!(f, "preparing to validate {domain} by {}", named(*challenge))
+                write!(
+                    f,
+                    "preparing to validate {} by {}",
+                    shown(domain),
+                    named(*challenge)
+                )
             }
             Self::PlacingOrder => f.write_str("placing an order"),
             Self::ResumingOrder => f.write_str("taking up the order begun earlier"),
@@ -103,10 +138,18 @@ impl fmt::Display for Step {
             Self::WaitingForCertificate => f.write_str("waiting for the certificate"),
             Self::WaitingForValidation { domains } => match domains.as_slice() {
                 [] => f.write_str("waiting for the CA to be ready"),
-                [(domain, kind)] => write!(f, "waiting for validation of {domain} by {}", named(*kind)),
+                [(domain, kind)] => {
+                    write!(
+                        f,
+                        "waiting for validation of {} by {}",
+                        shown(domain),
+                        named(*kind)
+                    )
+                }
                 [(domain, kind), more @ ..] => write!(
                     f,
-                    "waiting for validation of {domain} by {} and of {} more",
+                    "waiting for validation of {} by {} and of {} more",
+                    shown(domain),
                     named(*kind),
                     more.len()
                 ),

@@ -3,10 +3,13 @@
 //! A [`DnsName`] is what can stand in a ClientHello and in a DNS query: A-labels in lower case, without the
 //! closing dot (RFC 6066 §3, RFC 5890). A [`NamePattern`] is what can stand in a certificate's subject
 //! alternative names: such a name, or `*.` before one (RFC 6125 §6.4.3: the asterisk is the whole left-most
-//! label and stands for exactly one label).
+//! label and stands for exactly one label). An IP address is a pattern, too; its name is that of the reverse tree.
+
+mod reverse;
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -74,6 +77,16 @@ impl DnsName {
         &self.0
     }
 
+    /// The name of an IP address in the reverse tree.
+    pub fn of_address(address: IpAddr) -> Self {
+        Self(reverse::name(address).into())
+    }
+
+    /// The IP address whose name this is.
+    pub fn address(&self) -> Option<IpAddr> {
+        reverse::address(&self.0)
+    }
+
     /// The name without its left-most label; `None` for a name of one label.
     pub fn parent(&self) -> Option<&str> {
         self.0.split_once('.').map(|(_, parent)| parent)
@@ -86,18 +99,18 @@ impl DnsName {
     }
 }
 
-/// A name, or `*.` before one, as it stands in a certificate.
+/// A name, or `*.` before one, or an IP address, as it stands in a certificate.
 #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum NamePattern {
-    /// Exactly this name.
+    /// Exactly this name; the one in the reverse tree for an IP address.
     Exact(DnsName),
     /// Every name that has exactly one label more than this one.
     Wildcard(DnsName),
 }
 
 impl NamePattern {
-    /// Checks `text` as a name that may begin with `*.`.
+    /// Checks `text` as a name that may begin with `*.`, or an IP address.
     ///
     /// # Errors
     /// [`NameError`], also when the asterisk stands anywhere but alone in the left-most label, or before a
@@ -109,6 +122,9 @@ impl NamePattern {
                 reason,
             })
         };
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Exact(DnsName::of_address(address)));
+        }
         match text.strip_prefix("*.") {
             Some(base) => {
                 let base = DnsName::parse(base).map_err(|e| NameError {
@@ -137,6 +153,14 @@ impl NamePattern {
     pub fn base(&self) -> &DnsName {
         match self {
             Self::Exact(name) | Self::Wildcard(name) => name,
+        }
+    }
+
+    /// The IP address, where it is one.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Exact(name) => name.address(),
+            Self::Wildcard(_) => None,
         }
     }
 
@@ -273,9 +297,10 @@ impl From<NamePattern> for String {
 
 impl fmt::Display for NamePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exact(name) => write!(f, "{name}"),
-            Self::Wildcard(base) => write!(f, "*.{base}"),
+        match (self, self.address()) {
+            (_, Some(address)) => write!(f, "{address}"),
+            (Self::Exact(name), None) => write!(f, "{name}"),
+            (Self::Wildcard(base), None) => write!(f, "*.{base}"),
         }
     }
 }
@@ -311,7 +336,11 @@ mod tests {
         assert_eq!(reason(""), NameProblem::Empty);
         assert_eq!(reason("a..b"), NameProblem::EmptyLabel);
         assert_eq!(reason("a b.com"), NameProblem::Character { found: ' ' });
-        assert_eq!(reason("127.0.0.1"), NameProblem::IpAddress);
+        assert_eq!(
+            DnsName::parse("127.0.0.1").unwrap_err().reason,
+            NameProblem::IpAddress
+        );
+        assert_eq!(reason("*.127.0.0.1"), NameProblem::IpAddress);
         assert_eq!(reason("-a.com"), NameProblem::Hyphen { label: "-a".into() });
         assert_eq!(reason("a.*.com"), NameProblem::MisplacedWildcard);
         assert_eq!(reason("w*.example.com"), NameProblem::MisplacedWildcard);
@@ -324,6 +353,18 @@ mod tests {
             }
         );
         assert!(matches!(reason(&"ab.".repeat(90)), NameProblem::TooLong { .. }));
+    }
+
+    #[test]
+    fn an_address_is_written_as_one_and_named_in_the_reverse_tree() {
+        let pattern = NamePattern::parse("2001:DB8:0::1").unwrap();
+        assert_eq!(pattern.to_string(), "2001:db8::1");
+        assert!(pattern.base().as_str().ends_with(".8.b.d.0.1.0.0.2.ip6.arpa"));
+        assert_eq!(
+            NamePattern::parse("192.0.2.1").unwrap().base().as_str(),
+            "1.2.0.192.in-addr.arpa"
+        );
+        assert_eq!(NamePattern::parse("example.com").unwrap().address(), None);
     }
 
     #[test]

@@ -8,9 +8,11 @@
 //! | what happened | what follows |
 //! | --- | --- |
 //! | a certificate was obtained | renewal at a random point before a third (a half below ten days) of its life is left |
+//! | the CA suggests when to renew (RFC 9773) | at a random point of its window, at once where that has passed; asked again when the CA says |
 //! | an attempt failed | [`back_off`]: 1, 10, 100 minutes, a day; shorter where a certificate does not live long |
 //! | the CA said when (Retry-After) | not before that, whoever asks |
 //! | the CA, or the configuration, rules it out | once a day, when the certificate is wanted otherwise, or when an operator asks |
+//! | the CA's clock is another | nothing is ordered, an alarm is raised; looked at again every 5 minutes |
 //! | DNS does not lead here | nothing is ordered; DNS is asked again after 10 seconds, doubled up to an hour |
 //!
 //! After an issuer's configuration has changed, [`reconsider`] ends the pauses of those that failed at it.
@@ -31,9 +33,10 @@ mod plan;
 mod reconsider;
 mod run;
 pub mod schedule;
+mod suggestion;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -108,6 +111,7 @@ impl Renewal {
             lanes: Lanes::new(limits.in_flight),
             slots: Default::default(),
             events: broadcast::Sender::new(KEPT_EVENTS),
+            clock_alarm: Mutex::default(),
             stopping: watch::Sender::new(false),
         };
         Self {

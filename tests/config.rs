@@ -28,6 +28,7 @@ fn load(path: impl AsRef<Path>) -> Result<Loaded, Diagnostics> {
     for (token, mode) in [
         ("admin", 0o600),
         ("board", 0o600),
+        ("hmac", 0o600),
         ("open", 0o644),
         ("weak", 0o600),
     ] {
@@ -179,6 +180,9 @@ fn every_key_means_what_it_says() {
     };
     assert_eq!(acme.directory, "https://acme-v02.api.letsencrypt.org/directory");
     assert_eq!(acme.contact, ["mailto:ops@example.com"]);
+    assert_eq!(acme.profile.as_deref(), Some("classic"));
+    assert_eq!(acme.preferred_chain.as_deref(), Some("ISRG Root X1"));
+    assert_eq!(acme.external_account.as_ref().unwrap().key_id, "kid-1");
     assert_eq!(acme.challenges, [ChallengeType::Http01, ChallengeType::TlsAlpn01]);
     assert_eq!(acme.caa_identities, [DnsName::parse("letsencrypt.org").unwrap()]);
     assert_eq!(
@@ -191,13 +195,18 @@ fn every_key_means_what_it_says() {
     assert_eq!(local.common_name, "Example Internal CA");
     assert_eq!(local.permitted_domains.len(), 2);
     assert_eq!(local.certificate_lifetime, Duration::from_secs(12 * 3600));
-    let [wiki, www] = &config.certificates[..] else {
+    let [wiki, www, www_rsa] = &config.certificates[..] else {
         panic!("{:?}", config.certificates)
     };
     assert!(wiki.domains[1].is_wildcard());
     assert_eq!(www.domains[0].to_string(), "www.example.com");
     assert_eq!(www.issuers, ["letsencrypt", "internal"]);
-    assert_eq!(www.key_type, KeyType::Rsa2048);
+    assert_eq!((www.key_type, www.reuse_key), (KeyType::EcdsaP256, true));
+    assert_eq!(
+        (www_rsa.name.as_str(), www_rsa.key_type),
+        ("www.rsa", KeyType::Rsa2048)
+    );
+    assert_eq!(www_rsa.domains, www.domains);
     assert_eq!(www.tags["team"], "web");
     let [bought] = &config.certificate_files[..] else {
         panic!("{:?}", config.certificate_files)
@@ -243,7 +252,13 @@ fn every_key_of_a_listener_means_what_it_says() {
     let sites = CertificateSelector::Directory("sites/".into());
     assert_eq!(
         web.certificates,
-        [named("www"), named("bought"), sites, named("wiki")]
+        [
+            named("www"),
+            named("www.rsa"),
+            named("bought"),
+            sites,
+            named("wiki")
+        ]
     );
     assert_eq!(web.unknown_sni, UnknownSni::Refuse);
     assert_eq!(web.policy, "house");

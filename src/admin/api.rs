@@ -7,10 +7,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::certificate::{CertificateName, KeyType};
+use crate::certificate::{CertificateName, KeyType, RenewalWindow, RevocationReason};
 use crate::clock::Timestamp;
 use crate::name::NamePattern;
 
+pub use crate::admin::accounts::{IssuerAccount, RateLimit};
 pub use crate::admin::handshakes::{
     ClientHellos, ExplainRequest, ExplainedAuthentication, ExplainedBackend, ExplainedCertificate,
     ExplainedPolicy, Explanation, Offered, OfferedTogether, PolicyPreview, PreviewReason,
@@ -126,6 +127,9 @@ pub struct Status {
     pub more_certificates: bool,
     /// The backends, sorted by group.
     pub server_groups: Vec<ServerGroup>,
+    /// Rate limits of CAs of which half is used, and more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rate_limits: Vec<RateLimit>,
     /// The outcome of the last reload, if there was one.
     pub last_reload: Option<Reload>,
     /// What is not in force as the file says.
@@ -205,6 +209,12 @@ pub struct Certificate {
     pub key: Option<String>,
     /// SHA-256 of it, in hex.
     pub fingerprint: Option<String>,
+    /// Why it was revoked, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<RevocationReason>,
+    /// When the CA suggests to renew it (RFC 9773), if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suggested_window: Option<RenewalWindow>,
     /// Whether this very one is published to the listeners; a moment after it was obtained, or not yet valid, it is not.
     pub published: bool,
     /// Its names as the last look at DNS found them; empty where there was none.

@@ -460,7 +460,7 @@ fn alert(error: &hyper::Error) -> Option<AlertDescription> {
     None
 }
 
-fn certificate_path(name: &CertificateName, action: &str) -> String {
+pub(super) fn certificate_path(name: &CertificateName, action: &str) -> String {
     format!("/v1/certificates/{}{action}", encoded(name.as_str()))
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::admin::access::Right;
 use crate::admin::page::PageQuery;
 use crate::admin::route::Route;
-use crate::admin::{AuditTrail, Operations, Problem, api, handshakes, issuers, openapi, resources};
+use crate::admin::{AuditTrail, Operations, Problem, accounts, api, handshakes, issuers, openapi, resources};
 use crate::certificate::CertificateName;
 use crate::metrics::CONTENT_TYPE;
 
@@ -105,6 +105,7 @@ pub(super) fn routes() -> Vec<Route> {
     ];
     routes.extend(issuers::routes());
     routes.extend(resources::routes());
+    routes.extend(accounts::routes());
     routes.extend(handshakes::routes());
     routes
 }

@@ -4,7 +4,7 @@ use hyper::Method;
 
 use crate::admin::client::encoded;
 use crate::admin::{Client, ClientError, api};
-use crate::inventory::RevocationReason;
+use crate::certificate::RevocationReason;
 
 impl Client {
     /// `GET /v1/issuers`.

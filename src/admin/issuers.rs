@@ -11,11 +11,12 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::admin::accounts::{IssuerAccount, RateLimit};
 use crate::admin::page::PageQuery;
 use crate::admin::route::Route;
 use crate::admin::{Operations, Page, Problem};
+use crate::certificate::RevocationReason;
 use crate::clock::Timestamp;
-use crate::inventory::RevocationReason;
 use crate::name::NamePattern;
 
 /// Who signs.
@@ -25,6 +26,15 @@ pub struct Issuer {
     pub name: String,
     /// `acme` or `local-ca`.
     pub kind: String,
+    /// The CA's directory; absent for a local CA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    /// The account there, once it is registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<IssuerAccount>,
+    /// What was used of the CA's rate limits, by what was counted here; the scarcest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rate_limits: Vec<RateLimit>,
     /// What there is of a CA of the gateway's own.
     pub local_ca: Option<LocalCa>,
 }
@@ -126,7 +136,7 @@ pub struct IssuedClientCertificate {
     pub certificate_pem: String,
 }
 
-/// `POST /v1/issuers/{name}/certificates/{serial}/revoke`.
+/// `POST /v1/certificates/{name}/revoke`, and `POST /v1/issuers/{name}/certificates/{serial}/revoke`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RevocationRequest {
@@ -179,7 +189,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/v1/issuers", "Every issuer, sorted by name", issuers).answers::<Vec<Issuer>>(),
         Route::get(
             "/v1/issuers/{name}",
-            "One issuer, and what there is of a local CA",
+            "One issuer, with its account at a CA, or what there is of a local one",
             issuer,
         )
         .answers::<Issuer>(),

@@ -48,6 +48,17 @@ impl CertificateName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The entry for the same names with a key of another algorithm: `www.rsa` beside `www`.
+    ///
+    /// # Errors
+    /// [`CertificateNameError`] when that is too long for a name.
+    pub fn companion(&self, key_type: KeyType) -> Result<Self, CertificateNameError> {
+        Self::parse(&format!(
+            "{self}.{}",
+            if key_type.is_rsa() { "rsa" } else { "ecdsa" }
+        ))
+    }
 }
 
 /// A text that cannot name a certificate.
@@ -70,15 +81,18 @@ pub struct DesiredCertificate {
     pub domains: Vec<NamePattern>,
     /// The issuers that may sign it, tried in this order; never empty.
     pub issuers: Vec<String>,
-    /// The kind of key a new one is made of at every issuance.
+    /// The kind of its key.
     pub key_type: KeyType,
+    /// Whether a renewed one keeps the key of the one before.
+    #[serde(default)]
+    pub reuse_key: bool,
     /// The operator's own labels.
     pub tags: BTreeMap<String, String>,
 }
 
 impl DesiredCertificate {
-    /// Identity by content: what makes an issued certificate the right one. The order of the domains and the
-    /// tags do not count.
+    /// Identity by content: what makes an issued certificate the right one. The order of the domains, whether the
+    /// key is kept, and the tags do not count.
     pub fn digest(&self) -> String {
         let mut domains: Vec<_> = self.domains.iter().map(ToString::to_string).collect();
         domains.sort();
@@ -167,6 +181,7 @@ mod tests {
             domains: domains.iter().map(|d| NamePattern::parse(d).unwrap()).collect(),
             issuers: vec!["internal".into()],
             key_type: KeyType::EcdsaP256,
+            reuse_key: false,
             tags: tags
                 .iter()
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))

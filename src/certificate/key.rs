@@ -42,6 +42,22 @@ impl KeyType {
         Self::Rsa4096,
     ];
 
+    /// As a [`Leaf`](crate::certificate::Leaf) shows it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::EcdsaP256 => "ECDSA P-256",
+            Self::EcdsaP384 => "ECDSA P-384",
+            Self::Rsa2048 => "RSA 2048",
+            Self::Rsa3072 => "RSA 3072",
+            Self::Rsa4096 => "RSA 4096",
+        }
+    }
+
+    /// Whether it is RSA of some size.
+    pub const fn is_rsa(self) -> bool {
+        matches!(self, Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096)
+    }
+
     /// The name in configuration and output.
     pub const fn as_str(self) -> &'static str {
         match self {

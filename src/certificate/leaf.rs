@@ -1,5 +1,7 @@
 //! What an end-entity certificate says of itself.
 
+use std::net::IpAddr;
+
 use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 use x509_parser::extensions::GeneralName;
@@ -12,7 +14,7 @@ use crate::name::{DnsName, NamePattern};
 /// The facts of an end-entity certificate that anything here decides on or shows.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Leaf {
-    /// The DNS names of its subject alternative names; the subject's common name does not count (RFC 9525 §2).
+    /// The DNS names and IP addresses of its subject alternative names; the subject's common name does not count (RFC 9525 §2).
     pub names: Vec<NamePattern>,
     /// The first moment of its validity.
     pub not_before: Timestamp,
@@ -51,15 +53,8 @@ impl Leaf {
             .subject_alternative_name()
             .map_err(|_| LeafError::NotACertificate)?;
         let names = alternative.map_or_else(Vec::new, |extension| {
-            let dns = extension
-                .value
-                .general_names
-                .iter()
-                .filter_map(|name| match name {
-                    GeneralName::DNSName(name) => NamePattern::parse(name).ok(),
-                    _ => None,
-                });
-            dns.collect()
+            let names = extension.value.general_names.iter();
+            names.filter_map(pattern).collect()
         });
         Ok(Self {
             names,
@@ -102,6 +97,23 @@ pub enum LeafError {
     /// It does not parse as X.509 (RFC 5280).
     #[error("the document is not an X.509 certificate")]
     NotACertificate,
+}
+
+/// A DNS name or an IP address. A name of the reverse tree is no address (RFC 9525 §6.5): it stands for nothing here.
+fn pattern(name: &GeneralName<'_>) -> Option<NamePattern> {
+    match name {
+        GeneralName::DNSName(name) => NamePattern::parse(name)
+            .ok()
+            .filter(|name| name.address().is_none()),
+        GeneralName::IPAddress(octets) => {
+            let address = match octets.len() {
+                4 => IpAddr::from(<[u8; 4]>::try_from(*octets).ok()?),
+                _ => IpAddr::from(<[u8; 16]>::try_from(*octets).ok()?),
+            };
+            Some(NamePattern::Exact(DnsName::of_address(address)))
+        }
+        _ => None,
+    }
 }
 
 fn describe_key(certificate: &X509Certificate<'_>) -> String {

@@ -13,7 +13,7 @@ use super::resource_arguments::{ApplyFile, CaBundleCommand, DiffFile, ListenerCo
 use super::{Failure, environment};
 use crate::admin::api;
 use crate::admin::{Client, Credentials};
-use crate::certificate::{CertificateName, KeyType};
+use crate::certificate::{CertificateName, KeyType, RevocationReason};
 use crate::name::{DnsName, NamePattern};
 
 /// A TLS gateway built around its certificates: obtained, renewed, published and served without a dropped
@@ -126,10 +126,17 @@ pub(super) enum Command {
         #[command(flatten)]
         gateway: Connection,
     },
-    /// List, request, import, renew and export certificates.
+    /// List, request, import, renew, revoke and export certificates.
     Cert {
         #[command(subcommand)]
         command: CertCommand,
+        #[command(flatten)]
+        gateway: Connection,
+    },
+    /// List issuers with their accounts at CAs, and change or end such an account.
+    Issuer {
+        #[command(subcommand)]
+        command: IssuerCommand,
         #[command(flatten)]
         gateway: Connection,
     },
@@ -287,6 +294,19 @@ pub(super) enum CertCommand {
         #[command(flatten)]
         form: Form,
     },
+    /// Have the CA revoke a certificate, and obtain another in its place.
+    ///
+    /// The revoked one goes on being served until the other is there. That one has a new key, whatever the file says.
+    #[command(after_help = "Example: certgate cert revoke www --reason key-compromise")]
+    Revoke {
+        /// The certificate.
+        name: CertificateName,
+        /// unspecified, key-compromise, affiliation-changed, superseded or cessation-of-operation.
+        #[arg(long, default_value_t = RevocationReason::default())]
+        reason: RevocationReason,
+        #[command(flatten)]
+        form: Form,
+    },
     /// Print the chain, or write it to a file, with the private key or without.
     #[command(
         after_help = "Example: certgate cert export www\nExample: certgate cert export www --with-key --to www.pem"
@@ -300,6 +320,30 @@ pub(super) enum CertCommand {
         /// Write to this new file, mode 0600, instead of standard output.
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum IssuerCommand {
+    /// List who signs, with the account's URL, which CAA records may name.
+    #[command(after_help = "Example: certgate issuer list")]
+    List {
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Give the account at the CA a new key.
+    #[command(after_help = "Example: certgate issuer rollover letsencrypt")]
+    Rollover {
+        /// The issuer.
+        name: String,
+    },
+    /// End the account at the CA for good.
+    ///
+    /// What it has issued stays valid. The next order registers another account.
+    #[command(after_help = "Example: certgate issuer deactivate letsencrypt")]
+    Deactivate {
+        /// The issuer.
+        name: String,
     },
 }
 

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::arguments::Form;
 use crate::certificate::KeyType;
-use crate::inventory::RevocationReason;
+use crate::certificate::RevocationReason;
 use crate::name::NamePattern;
 
 #[derive(Debug, Subcommand)]

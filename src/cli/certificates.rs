@@ -14,7 +14,7 @@ use super::arguments::{CertCommand, Form, OutputFormat};
 use super::output::{Printed, Surplus, time_left};
 use super::progress::Progress;
 use crate::admin::{Client, api};
-use crate::certificate::CertificateName;
+use crate::certificate::{CertificateName, RenewalWindow};
 use crate::clock::{Clock, SystemClock, Timestamp};
 
 pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCode, Failure> {
@@ -82,6 +82,7 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
             }
             show(&published(client, &name).await?, form)?;
         }
+        CertCommand::Revoke { name, reason, form } => show(&client.revoke(&name, reason).await?, form)?,
         CertCommand::Export { name, with_key, to } => {
             let exported = client.export(&name, with_key).await?;
             let key = exported.key_pem.unwrap_or_default();
@@ -162,6 +163,10 @@ fn show(certificate: &api::Certificate, form: Form) -> Result<(), Failure> {
             "next attempt",
             certificate.next_attempt.map(|next| moment(next.max(now))),
         ),
+        (
+            "CA suggests",
+            certificate.suggested_window.as_ref().map(suggestion),
+        ),
         ("issued by", certificate.issued_by.clone()),
         ("not before", certificate.not_before.map(|time| time.to_string())),
         ("not after", certificate.not_after.map(moment)),
@@ -176,6 +181,19 @@ fn show(certificate: &api::Certificate, form: Form) -> Result<(), Failure> {
             .into_iter()
             .filter_map(|(fact, value)| Some((fact.to_owned(), value?))),
     )
+}
+
+/// When the CA wants a certificate to be renewed, and where it says why.
+fn suggestion(window: &RenewalWindow) -> String {
+    let RenewalWindow {
+        start,
+        end,
+        explanation,
+    } = window;
+    let why = explanation
+        .as_ref()
+        .map_or_else(String::new, |page| format!("; see {page}"));
+    format!("renewal between {start} and {end}{why}")
 }
 
 /// A name's state, and what stands in its way.

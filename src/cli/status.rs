@@ -32,6 +32,23 @@ pub(super) async fn status(client: &Client, format: OutputFormat) -> Result<Exit
         Printed::text("\n")?;
         server_groups(&status)?;
     }
+    if !status.rate_limits.is_empty() {
+        Printed::text("\n")?;
+        let now = status.now;
+        let rows = status.rate_limits.iter().map(|limit| {
+            let next = match limit.left {
+                0 => time_left(now, limit.next_at),
+                _ => "-".to_owned(),
+            };
+            vec![
+                limit.issuer.clone(),
+                limit.limit.clone(),
+                format!("{} of {}", limit.left, limit.allowed),
+                next,
+            ]
+        });
+        Printed::table(&["ISSUER", "RATE LIMIT", "LEFT", "NEXT"], rows, Surplus::Cut)?;
+    }
     if let Some(reload) = &status.last_reload {
         let outcome = match &reload.error {
             Some(error) => format!("refused, nothing was changed: {error}"),

@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::certificate::{AllowedClients, CertificateName, DesiredCertificate};
 use crate::name::{DnsName, NamePattern};
@@ -217,8 +220,48 @@ pub struct AcmeConfig {
     pub challenges: Vec<ChallengeType>,
     /// Trust for a private directory; absent: the system's roots.
     pub root_ca_file: Option<PathBuf>,
+    /// The profile to order; absent: the CA's usual one.
+    pub profile: Option<String>,
+    /// The common name that one of the CAs of the chain should have; absent: the CA's choice.
+    pub preferred_chain: Option<String>,
+    /// The customer that the account is bound to.
+    pub external_account: Option<ExternalAccountConfig>,
+    /// What the CA allows.
+    pub rate_limits: RateLimits,
     /// The names by which CAA records mean the CA (RFC 8555 §7.1.1); empty where they are not known.
     pub caa_identities: Vec<DnsName>,
+}
+
+/// The published limits of a CA.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RateLimits {
+    /// Those of Let's Encrypt.
+    LetsEncrypt,
+    /// Those of its staging environment.
+    LetsEncryptStaging,
+    /// None are known; what the CA says is obeyed all the same.
+    None,
+}
+
+/// `external_account` of an ACME issuer (RFC 8555 §7.3.4).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ExternalAccountConfig {
+    /// The key's name.
+    pub key_id: String,
+    /// The file with the key, base64url.
+    pub hmac_key_file: PathBuf,
+}
+
+impl ExternalAccountConfig {
+    /// The key in the text of such a file; `None` where it is none. Secret.
+    pub fn decode(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let text = str::from_utf8(text.trim_ascii()).ok()?.trim_end_matches('=');
+        let key = URL_SAFE_NO_PAD.decode(text).map(Zeroizing::new).ok()?;
+        (key.len() >= Self::KEY_MIN).then_some(key)
+    }
+
+    /// Half of what SHA-256 can use (RFC 2104 §3); CAs give 32 bytes and more.
+    pub const KEY_MIN: usize = 16;
 }
 
 /// The challenges that prove the right to a name.

@@ -7,7 +7,8 @@ use toml::de::DeValue;
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::reader::{Reader, Value};
 use crate::config::settings::{
-    AdminRights, AlpnMismatch, ChallengeType, DnsChecks, ExpiredCrl, LogFormat, Protocol, UnknownSni,
+    AdminRights, AlpnMismatch, ChallengeType, DnsChecks, ExpiredCrl, LogFormat, Protocol, RateLimits,
+    UnknownSni,
 };
 use crate::config::source::Place;
 use crate::config::suggestion;
@@ -96,6 +97,9 @@ words! {
         "error" => Self::Error, "warn" => Self::Warn, "info" => Self::Info, "debug" => Self::Debug,
     };
     Protocol { "tls" => Self::Tls, "http" => Self::Http } later { "https" };
+    RateLimits {
+        "letsencrypt" => Self::LetsEncrypt, "letsencrypt-staging" => Self::LetsEncryptStaging, "none" => Self::None,
+    };
     UnknownSni { "default" => Self::Default, "refuse" => Self::Refuse };
 }
 

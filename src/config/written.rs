@@ -18,7 +18,7 @@ use crate::config::policy_part::Part;
 use crate::config::reader::{Key, Reader, Value, table};
 use crate::config::settings::{
     AdminRights, AlpnMismatch, CertificateSelector, ChallengeType, DnsChecks, ExpiredCrl, LogFormat,
-    Protocol, UnknownSni,
+    Protocol, RateLimits, UnknownSni,
 };
 use crate::config::text::{
     AdminAddress, Contact, Fingerprint, OwnershipText, Resolver, ServerAddress, SubjectName, WebUrl,
@@ -156,6 +156,16 @@ table! {
         challenges: List<ChallengeType>,
         /// acme: PEM file with the root of a private directory. Default: the system's roots.
         root_ca_file: PathBuf,
+        /// acme: the profile to order certificates of, as "shortlived". Default: the CA's.
+        profile: String,
+        /// acme: the common name of the CA that the chain should end with or below, where the CA has several chains.
+        /// Default: the CA's choice.
+        preferred_chain: String,
+        /// acme: the customer of the CA that the account belongs to.
+        external_account: ExternalAccount,
+        /// acme: whose published rate limits the CA has: "letsencrypt", "letsencrypt-staging" or "none". Default: those of
+        /// the directory, where it is one of Let's Encrypt.
+        rate_limits: RateLimits,
         /// acme: the names by which CAA records mean the CA. Default: known for directories that go by a name.
         caa_identities: List<DnsName>,
         /// local-ca: the root's common name. Default: "certgate NAME".
@@ -165,18 +175,31 @@ table! {
         /// local-ca: how long what it signs is valid. Default: "90d".
         certificate_lifetime: Period<10, 71_280_000>,
     }
-    later profile external_account dns
+    later dns
+}
+
+table! {
+    /// The customer of a CA that an account belongs to (RFC 8555 §7.3.4).
+    ExternalAccount {
+        /// The key's name, as the CA gives it.
+        key_id: String = required("\"kid-1\""),
+        /// A file, mode 0600, with the key itself, base64url as the CA gives it.
+        hmac_key_file: PathBuf = required("\"/etc/certgate/external-account.key\""),
+    }
 }
 
 table! {
     /// One certificate: either `domains` and `issuer`, or `certificate_file` and perhaps `key_file`.
     Certificate {
-        /// The names it must be valid for; the first one is shown in lists.
+        /// The names, or IP addresses, it must be valid for; the first one is shown in lists.
         domains: List<NamePattern>,
         /// The issuer that signs it, or several, tried in this order.
         issuer: OneOrMany<String>,
-        /// The kind of key that is made at each issuance. Default: "ecdsa-p256".
-        key_type: KeyType,
+        /// The kind of key; or a list of an ECDSA and an RSA kind, for a certificate of each: NAME, of the first, and
+        /// NAME.rsa or NAME.ecdsa. A client is served what it can verify. Default: "ecdsa-p256".
+        key_type: OneOrMany<KeyType>,
+        /// Whether a renewed certificate keeps the key of the one before. Default: false, a new key at each issuance.
+        reuse_key: bool,
         /// A PEM file with the chain, and the key unless `key_file` has it; watched.
         certificate_file: PathBuf,
         /// A PEM file with the key.

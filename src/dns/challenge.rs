@@ -2,22 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::obstacle::Obstacle;
 use crate::config::{ChallengeType, Config, Protocol};
 use crate::name::NamePattern;
-
-/// What is to be validated.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Identifier<'a> {
-    /// An IP address (RFC 8738).
-    Address(IpAddr),
-    /// A name, or a wildcard.
-    Name(&'a NamePattern),
-}
 
 /// Where a CA finds the gateway's listeners.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -115,7 +105,7 @@ impl Doors {
 /// The challenges of `listed` that can prove `identifier`, in their order; those that need a forwarded port come after
 /// those that need nothing. `methods` are those that CAA records allow, absent: all.
 pub fn choose(
-    identifier: Identifier<'_>,
+    identifier: &NamePattern,
     listed: &[ChallengeType],
     doors: Doors,
     methods: Option<&BTreeSet<String>>,
@@ -124,11 +114,12 @@ pub fn choose(
     let mut last = Vec::new();
     for challenge in listed.iter().copied() {
         let remark = match (identifier, challenge) {
-            (
-                Identifier::Name(NamePattern::Wildcard(_)),
-                ChallengeType::Http01 | ChallengeType::TlsAlpn01,
-            ) => Some(RemarkReason::NotForWildcards),
-            (Identifier::Address(_), ChallengeType::Dns01) => Some(RemarkReason::NotForAddresses),
+            (NamePattern::Wildcard(_), ChallengeType::Http01 | ChallengeType::TlsAlpn01) => {
+                Some(RemarkReason::NotForWildcards)
+            }
+            (_, ChallengeType::Dns01) if identifier.address().is_some() => {
+                Some(RemarkReason::NotForAddresses)
+            }
             _ => None,
         };
         let forbidden = || {
@@ -265,14 +256,10 @@ mod tests {
             ("www.example.com", all, Closed, Standard, Some("http-01"), &[]),
             ("*.example.com", all, Standard, Standard, Some("http-01"), &[]),
         ] {
-            let pattern = NamePattern::parse(identifier).ok();
-            let parsed = match &pattern {
-                Some(pattern) => Identifier::Name(pattern),
-                None => Identifier::Address(identifier.parse().unwrap()),
-            };
+            let parsed = NamePattern::parse(identifier).unwrap();
             let methods: Option<BTreeSet<String>> =
                 methods.map(|words| words.split(' ').map(ToOwned::to_owned).collect());
-            let choice = choose(parsed, listed, Doors { http, tls }, methods.as_ref());
+            let choice = choose(&parsed, listed, Doors { http, tls }, methods.as_ref());
             assert_eq!(
                 choice.usable, expected,
                 "{identifier} {listed:?} {http:?} {tls:?} {methods:?}"
@@ -289,18 +276,22 @@ mod tests {
 
     #[test]
     fn each_reason_reads_as_what_to_do() {
-        let wildcard = NamePattern::parse("*.example.com").unwrap();
         let texts = |identifier, doors| -> Vec<String> {
-            let choice = choose(identifier, &[Http01, Dns01], doors, None);
+            let choice = choose(
+                &NamePattern::parse(identifier).unwrap(),
+                &[Http01, Dns01],
+                doors,
+                None,
+            );
             choice.remarks.iter().map(Remark::to_string).collect()
         };
         let closed = Doors::default();
         assert_eq!(
-            texts(Identifier::Name(&wildcard), closed),
+            texts("*.example.com", closed),
             ["http-01: a wildcard can only be proven by dns-01"]
         );
         assert_eq!(
-            texts(Identifier::Address("192.0.2.1".parse().unwrap()), closed),
+            texts("192.0.2.1", closed),
             [
                 "http-01: there is no http listener, which a CA reaches on port 80",
                 "dns-01: an IP address cannot be proven by a DNS record"

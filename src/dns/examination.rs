@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join_all;
 
 use super::caa::{CaaEvidence, Permission, permission, text};
-use super::challenge::{Choice, Identifier, Remark, choose};
+use super::challenge::{Choice, Remark, choose};
 use super::checker::Conditions;
 use super::evidence::{AddressAnswer, ChainEnd, Evidence, LookupFailure, RecordType};
 use super::lookup::Memory;
@@ -237,13 +237,12 @@ impl Examination<'_> {
             Some(Permission::Granted { methods }) => methods.as_ref(),
             _ => None,
         };
-        let identifier = Identifier::Name(pattern);
-        let choice = choose(identifier, listed, self.conditions.doors, methods);
+        let choice = choose(pattern, listed, self.conditions.doors, methods);
         if !choice.usable.is_empty() {
             notes.extend(choice.remarks.iter().map(Remark::to_string));
             return choice;
         }
-        let possible = choose(identifier, listed, self.conditions.doors, None).usable;
+        let possible = choose(pattern, listed, self.conditions.doors, None).usable;
         let remedy = match (caa, self.conditions.ca.as_ref().and_then(|ca| ca.domains.first())) {
             (Some(found), Some(ca)) if !possible.is_empty() => {
                 let words: Vec<_> = possible.iter().map(|challenge| challenge.word()).collect();

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::challenge::{Choice, Identifier, choose};
+use super::challenge::{Choice, choose};
 use super::checker::Conditions;
 use super::row::Row;
 use super::state::{DomainState, Steps};
@@ -37,7 +37,7 @@ impl DomainVerdict {
     /// A verdict that rests on no record.
     pub(super) fn unchecked(domain: &NamePattern, verdict: Verdict, conditions: &Conditions) -> Self {
         let listed = conditions.challenges.as_deref().unwrap_or_default();
-        let choice = choose(Identifier::Name(domain), listed, conditions.doors, None);
+        let choice = choose(domain, listed, conditions.doors, None);
         let verdict = match conditions.challenges.is_some() && choice.usable.is_empty() {
             true => Verdict::Stop {
                 obstacles: vec![choice.obstacle(domain)],

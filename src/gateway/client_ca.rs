@@ -6,13 +6,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::cause::with_causes;
+use crate::certificate::RevocationReason;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, IssuerConfig, Protocol};
 use crate::gateway::ca_bundles::{Authorities, Bundles};
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::{GatewayError, data_plane};
 use crate::http::CrlTable;
-use crate::inventory::{ClientCertificateRecord, Inventory, RevocationReason};
+use crate::inventory::{ClientCertificateRecord, Inventory};
 use crate::issuer::{ClientAuthority, ClientCaError, ClientRequest, IssuedClient, Issuer, LocalCa};
 
 /// The CAs for clients that `config` has, each with a CRL in date: made where a CA bundle names one. One that none names
@@ -38,6 +39,7 @@ pub(super) async fn authorities(
             Ok(found) => authorities.extend(found.map(|found| (issuer.clone(), Arc::new(found)))),
             Err(source) if is_named => {
                 let issuer = issuer.clone();
+                let source = Box::new(source);
                 return Err(GatewayError::ClientCa { issuer, source });
             }
             Err(error) => tracing::error!(
@@ -166,7 +168,7 @@ impl ControlPlane {
                 Ok(authority) => self.publish_crl(&issuer, authority),
                 Err(source) => Err(GatewayError::ClientCa {
                     issuer: issuer.clone(),
-                    source,
+                    source: Box::new(source),
                 }),
             };
             match renewed {

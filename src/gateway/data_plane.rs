@@ -394,7 +394,9 @@ pub(super) fn defaults(config: &Config) -> Vec<Lookup> {
         .listeners
         .values()
         .filter(|listener| listener.enabled && listener.protocol == Protocol::Tls);
-    tls.filter_map(|listener| Selection::new(&listener.certificates, listener.unknown_sni).default_lookup())
+    let selections = tls.map(|listener| Selection::new(&listener.certificates, listener.unknown_sni));
+    selections
+        .flat_map(|selection| selection.default_lookups().collect::<Vec<_>>())
         .collect()
 }
 

@@ -55,7 +55,7 @@ pub enum GatewayError {
         /// The issuer.
         issuer: String,
         /// Why.
-        source: IssueError,
+        source: Box<IssueError>,
     },
     /// The configuration is not valid, alone or with what was changed at run time.
     #[error("{0}")]

@@ -5,12 +5,12 @@ use axum::http::StatusCode;
 
 use crate::admin::{IssuerOperations, Page, Problem, api};
 use crate::cause::with_causes;
-use crate::certificate::crl_to_pem;
+use crate::certificate::{RevocationReason, crl_to_pem};
 use crate::clock::Timestamp;
 use crate::config::{IssuerConfig, LocalCaConfig};
 use crate::gateway::client_ca::crl_url;
 use crate::gateway::control_plane::ControlPlane;
-use crate::inventory::{ClientCertificateRecord, RevocationReason};
+use crate::inventory::ClientCertificateRecord;
 use crate::issuer::{ClientCaError, ClientRequest, IssueError, LocalCa};
 
 #[async_trait]
@@ -131,15 +131,17 @@ impl ControlPlane {
     }
 
     async fn shown(&self, name: &str, issuer: &IssuerConfig) -> Result<api::Issuer, Problem> {
-        let (kind, local_ca) = match issuer {
-            IssuerConfig::Acme(_) => ("acme", None),
-            IssuerConfig::LocalCa(local) => ("local-ca", Some(self.shown_local(name, local).await?)),
-        };
-        Ok(api::Issuer {
-            name: name.to_owned(),
-            kind: kind.to_owned(),
-            local_ca,
-        })
+        match issuer {
+            IssuerConfig::Acme(acme) => self.shown_acme(name, acme).await,
+            IssuerConfig::LocalCa(local) => Ok(api::Issuer {
+                name: name.to_owned(),
+                kind: "local-ca".to_owned(),
+                directory: None,
+                account: None,
+                rate_limits: Vec::new(),
+                local_ca: Some(self.shown_local(name, local).await?),
+            }),
+        }
     }
 
     async fn shown_local(&self, name: &str, config: &LocalCaConfig) -> Result<api::LocalCa, Problem> {
@@ -207,7 +209,7 @@ fn is_serial(text: &str) -> bool {
     text.len() <= SERIAL_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn unknown(name: &str) -> Problem {
+pub(super) fn unknown(name: &str) -> Problem {
     Problem::not_found(format!(
         "there is no issuer `{}`; declare it as [issuers.NAME] with kind = \"local-ca\", and `certgate apply` the file",
         name.escape_debug()

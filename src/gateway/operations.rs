@@ -32,6 +32,7 @@ impl Operations for ControlPlane {
             more_certificates: certificates.len() == page.limit,
             certificates,
             server_groups: self.server_groups(),
+            rate_limits: self.scarce_limits().await?,
             last_reload: self.last_reload(),
             drift: resources::drift(&self.applied.load()),
             warnings: self.warnings(),
@@ -217,13 +218,14 @@ impl Operations for ControlPlane {
         {
             return Err(Problem::bad_request(format!("there is no issuer `{issuer}`")));
         }
-        let names: Vec<NamePattern> = match request.names.as_slice() {
+        let mut names: Vec<NamePattern> = match request.names.as_slice() {
             [] => desired
                 .iter()
                 .flat_map(|desired| desired.domains.clone())
                 .collect(),
             names => names.to_vec(),
         };
+        names.retain(|name| name.address().is_none());
         self.lookout
             .check_names(&names, request.issuer.as_deref(), &desired)
             .await
@@ -405,6 +407,7 @@ impl ControlPlane {
             domains: request.domains,
             issuers: vec![issuer],
             key_type: request.key_type,
+            reuse_key: false,
             tags: request.tags,
         })
     }

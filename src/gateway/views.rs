@@ -59,6 +59,8 @@ pub(super) fn certificate(
         issued_by: leaf.map(|leaf| leaf.issuer.clone()),
         key: leaf.map(|leaf| leaf.key.clone()),
         fingerprint: leaf.map(|leaf| leaf.fingerprint.clone()),
+        revoked: current.and_then(|current| current.revoked),
+        suggested_window: current.and_then(|current| current.suggested.clone()),
         published: is_published,
         dns: sighting
             .map(|sighting| domains_in_dns(sighting, leaf))

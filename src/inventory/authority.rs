@@ -15,6 +15,10 @@ pub struct AccountRecord {
     pub directory: String,
     /// Its contact URLs.
     pub contact: Vec<String>,
+    /// The same with the key that is about to take the place of its own (RFC 8555 §7.3.5). After a crash only the CA
+    /// knows which of the two holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_credentials: Option<Secret>,
 }
 
 /// A CA of the gateway's own: a root that signs nothing but the CA that issues.
@@ -61,6 +65,15 @@ impl Inventory {
     ) -> Result<Revision, InventoryError> {
         self.commit(Batch::new().put(key(ACCOUNTS, issuer), format::encode(account)?, expect))
             .await
+    }
+
+    /// Forgets the account of an issuer.
+    ///
+    /// # Errors
+    /// [`InventoryError::Conflict`] when `expect` does not hold.
+    pub async fn remove_account(&self, issuer: &str, expect: Expect) -> Result<(), InventoryError> {
+        let batch = Batch::new().delete(key(ACCOUNTS, issuer), expect);
+        self.commit(batch).await.map(drop)
     }
 
     /// The local CA of an issuer.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::certificate::{CertificateName, Leaf};
+use crate::certificate::{CertificateName, Leaf, RenewalWindow, RevocationReason};
 use crate::clock::Timestamp;
 
 /// What is known of one certificate. Issued ones are changed by `renewal` only, but for
@@ -27,6 +27,9 @@ pub struct CertificateRecord {
     pub pursued: String,
     /// Attempts that failed since the last one that succeeded.
     pub failures: u32,
+    /// When the first of them failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<Timestamp>,
     /// Issuers that asked not to be asked before a moment (Retry-After).
     pub held_until: BTreeMap<String, Timestamp>,
     /// An operator wants a new one at once. Cleared by the attempt that this causes.
@@ -59,6 +62,15 @@ pub struct CurrentCertificate {
     pub obtained_at: Timestamp,
     /// When its successor is asked for; `None` for a certificate that certgate does not renew.
     pub renew_at: Option<Timestamp>,
+    /// When the CA suggests to do that (RFC 9773); `renew_at` is a point of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suggested: Option<RenewalWindow>,
+    /// When the CA is asked for its suggestion; `None` where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask_at: Option<Timestamp>,
+    /// Why it was revoked, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<RevocationReason>,
 }
 
 /// What is being done about a certificate.
@@ -113,6 +125,7 @@ impl CertificateRecord {
             state: CertificateState::Wanted,
             pursued: String::new(),
             failures: 0,
+            failing_since: None,
             held_until: BTreeMap::new(),
             renew_requested: false,
             despite_dns: false,
@@ -126,6 +139,9 @@ impl CertificateRecord {
             issuer: source.to_string(),
             obtained_at: now,
             renew_at: None,
+            suggested: None,
+            ask_at: None,
+            revoked: None,
         };
         Self {
             source,

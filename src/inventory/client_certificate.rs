@@ -1,12 +1,9 @@
 //! What a local CA has signed for clients, what of it is revoked, and its newest CRL. No client's key is ever here.
 
-use std::fmt;
-use std::str::FromStr;
-
 use certgate_store::{Batch, Expect, MAX_VALUE_BYTES, Revision};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::certificate::RevocationReason;
 use crate::clock::Timestamp;
 use crate::inventory::{Inventory, InventoryError, PAGE, TRIES, Versioned, format, key};
 
@@ -40,68 +37,6 @@ pub struct Revoked {
     pub at: Timestamp,
     /// Why.
     pub reason: RevocationReason,
-}
-
-/// Why a certificate is revoked (RFC 5280 §5.3.1), as far as that is for good and about a client.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum RevocationReason {
-    /// Nothing is said.
-    #[default]
-    Unspecified,
-    /// Somebody else may have its key.
-    KeyCompromise,
-    /// The names in it are no longer the client's.
-    AffiliationChanged,
-    /// There is another one in its place.
-    Superseded,
-    /// It is no longer needed.
-    CessationOfOperation,
-    /// The client may no longer do what it was for.
-    PrivilegeWithdrawn,
-}
-
-impl RevocationReason {
-    /// Every reason, in the order of their codes.
-    pub const ALL: [Self; 6] = [
-        Self::Unspecified,
-        Self::KeyCompromise,
-        Self::AffiliationChanged,
-        Self::Superseded,
-        Self::CessationOfOperation,
-        Self::PrivilegeWithdrawn,
-    ];
-
-    /// The word in commands and answers.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unspecified => "unspecified",
-            Self::KeyCompromise => "key-compromise",
-            Self::AffiliationChanged => "affiliation-changed",
-            Self::Superseded => "superseded",
-            Self::CessationOfOperation => "cessation-of-operation",
-            Self::PrivilegeWithdrawn => "privilege-withdrawn",
-        }
-    }
-}
-
-impl fmt::Display for RevocationReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for RevocationReason {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|reason| reason.as_str() == text).ok_or_else(|| {
-            format!(
-                "`{text}` is no reason; allowed are {}",
-                Self::ALL.map(Self::as_str).join(", ")
-            )
-        })
-    }
 }
 
 /// The newest CRL of a local CA for clients (RFC 5280 §5).

@@ -226,6 +226,7 @@ async fn no_debug_form_and_no_error_shows_a_secret() {
         credentials: Secret::new("SECRET".into()),
         directory: "https://ca.example/dir".into(),
         contact: vec![],
+        next_credentials: None,
     };
     inventory
         .save_account("pebble", &account, Expect::Absent)

@@ -4,25 +4,38 @@
 //! nothing else together. Nothing happens on the network before the first request.
 
 mod account;
+mod alternate;
 mod authorize;
+mod ca_clock;
+mod course;
+mod directory;
 mod http;
+mod limits;
 mod placed;
+mod placing;
 mod pursuit;
+mod renewal_info;
+mod signed;
+mod upkeep;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rustls::pki_types::CertificateDer;
 
 use self::account::Accounts;
+use self::course::Course;
 use self::http::RequestFailure;
-use self::pursuit::{Course, Pursuit};
-use crate::certificate::{CertificateName, CredentialPem};
+use self::pursuit::Pursuit;
+use crate::certificate::{CertificateName, CredentialPem, RevocationReason};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{AcmeConfig, ChallengeType};
 use crate::inventory::Inventory;
-use crate::issuer::{ChallengeSolver, IssueError, IssueRequest, Issuer};
+use crate::issuer::{
+    Account, AccountInfo, ChallengeSolver, IssueError, IssueRequest, Issuer, RateLimit, RenewalInfo,
+};
 
 /// An account at a CA of RFC 8555, and everything needed to obtain certificates with it.
 pub struct AcmeIssuer {
@@ -35,6 +48,8 @@ pub struct AcmeIssuer {
     accounts: Accounts,
     /// URLs of the orders that are being pursued, so that no two certificates with the same names share one.
     pursued: Mutex<HashSet<String>>,
+    /// Held while what is left of the CA's rate limits is changed: one attempt after the other.
+    counting: tokio::sync::Mutex<()>,
     /// The challenge that failed last for a certificate. It is tried after the others next time.
     failed: Mutex<HashMap<CertificateName, ChallengeType>>,
 }
@@ -82,6 +97,7 @@ impl AcmeIssuer {
             clock,
             limits,
             pursued: Mutex::default(),
+            counting: tokio::sync::Mutex::default(),
             failed: Mutex::default(),
         }
     }
@@ -173,6 +189,45 @@ impl Issuer for AcmeIssuer {
         }
         result
     }
+
+    fn account(&self) -> Option<&dyn Account> {
+        Some(self)
+    }
+
+    fn gives_renewal_info(&self) -> bool {
+        true
+    }
+
+    async fn renewal_info(&self, certificate: &CertificateDer<'_>) -> Result<RenewalInfo, IssueError> {
+        self.ask_renewal_info(certificate).await
+    }
+}
+
+#[async_trait]
+impl Account for AcmeIssuer {
+    async fn info(&self) -> Result<Option<AccountInfo>, IssueError> {
+        self.accounts.info().await
+    }
+
+    async fn used_limits(&self) -> Result<Vec<RateLimit>, IssueError> {
+        AcmeIssuer::used_limits(self).await
+    }
+
+    async fn roll_over(&self) -> Result<(), IssueError> {
+        self.accounts.roll_over().await
+    }
+
+    async fn deactivate(&self) -> Result<(), IssueError> {
+        self.accounts.deactivate().await
+    }
+
+    async fn revoke(
+        &self,
+        certificate: &CertificateDer<'_>,
+        reason: RevocationReason,
+    ) -> Result<(), IssueError> {
+        self.accounts.revoke(certificate, reason).await
+    }
 }
 
 /// What an error of instant-acme means while something was being done.
@@ -184,6 +239,7 @@ fn during(doing: &'static str) -> impl Fn(instant_acme::Error) -> IssueError {
             problem: Some(Box::new(problem)),
             excerpt: String::new(),
             retry_after: None,
+            page: None,
         },
         instant_acme::Error::Other(cause) => match cause.downcast::<RequestFailure>() {
             Ok(failure) => failure.during(doing),

@@ -12,22 +12,20 @@ use crate::clock::Timestamp;
 use crate::config::ChallengeType;
 use crate::inventory::InventoryError;
 use crate::issuer::SolveError;
+use crate::issuer::failure::{self, FailureClass, describe, kind};
 use crate::name::DnsName;
-
-/// When to try again.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum FailureClass {
-    /// The CA said when.
-    At(Timestamp),
-    /// By our own back-off.
-    Later,
-    /// Not before somebody has changed something here: the configuration, or the account at the CA.
-    Stop,
-}
 
 /// Why an issuer gave no certificate.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum IssueError {
+    /// The key of the external account cannot be read.
+    #[error("cannot read the key of the external account from {}: {reason}", file.display())]
+    ExternalAccount {
+        /// The configured file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The CA's answer is not what RFC 8555 says it is.
     #[error("cannot {doing}: the CA's answer makes no sense: {reason}")]
     Garbled {
@@ -47,6 +45,22 @@ pub enum IssueError {
     Key {
         /// What failed.
         source: Arc<KeyError>,
+    },
+    /// The CA would refuse, by the limits that it publishes. Nothing was asked of it.
+    #[error(
+        "the CA's limit of {limit} is used up until {until}, by what was counted here; nothing is ordered before that"
+    )]
+    Limited {
+        /// What is limited.
+        limit: String,
+        /// When there is one to use again.
+        until: Timestamp,
+    },
+    /// What only an account can do was asked before there was one.
+    #[error("the issuer `{issuer}` has no account at its CA yet; it is registered with the first order")]
+    NoAccount {
+        /// The issuer's name.
+        issuer: String,
     },
     /// A name that a local CA with constraints may not sign for.
     #[error(
@@ -83,6 +97,14 @@ pub enum IssueError {
         /// The configured ones.
         configured: Vec<ChallengeType>,
     },
+    /// The CA has no such profile.
+    #[error("the CA has no profile `{wanted}`; it has {}", list(offered))]
+    NoSuchProfile {
+        /// The configured one.
+        wanted: String,
+        /// Those of the CA's directory.
+        offered: Vec<String>,
+    },
     /// The order is invalid, and will stay so (RFC 8555 §7.1.6).
     #[error("the CA has declared order {order} invalid{}", reasons(failures, problem.as_deref()))]
     OrderInvalid {
@@ -94,7 +116,7 @@ pub enum IssueError {
         problem: Option<Box<Problem>>,
     },
     /// The CA refused a request, or something before it did.
-    #[error("cannot {doing}: {}", refusal(*.status, problem.as_deref(), excerpt))]
+    #[error("cannot {doing}: {}{}", refusal(*.status, problem.as_deref(), excerpt), see(page.as_ref()))]
     Refused {
         /// What was asked of the CA.
         doing: &'static str,
@@ -106,6 +128,8 @@ pub enum IssueError {
         excerpt: String,
         /// When the CA wants to be asked again.
         retry_after: Option<Timestamp>,
+        /// What the CA wants a human to visit (RFC 8555 §6.7, §7.3.3).
+        page: Option<String>,
     },
     /// A local CA could not sign.
     #[error("the local CA cannot sign")]
@@ -149,6 +173,16 @@ pub enum IssueError {
         /// What happened.
         reason: String,
     },
+    /// The clock here is not the CA's. Nothing was ordered: what depends on time would go wrong.
+    #[error(
+        "this machine's clock shows {here} while the CA's shows {ca}; set it right, nothing is ordered before that"
+    )]
+    WrongClock {
+        /// What the clock shows here.
+        here: Timestamp,
+        /// What it shows at the CA.
+        ca: Timestamp,
+    },
 }
 
 /// A challenge that the CA found wanting.
@@ -166,9 +200,12 @@ impl IssueError {
     /// When to try again.
     pub fn class(&self) -> FailureClass {
         match self {
-            Self::NotPermitted { .. } | Self::NoUsableChallenge { .. } | Self::Trust { .. } => {
-                FailureClass::Stop
-            }
+            Self::ExternalAccount { .. }
+            | Self::NoSuchProfile { .. }
+            | Self::NotPermitted { .. }
+            | Self::NoUsableChallenge { .. }
+            | Self::Trust { .. } => FailureClass::Stop,
+            Self::Limited { until, .. } => FailureClass::At(*until),
             Self::Refused {
                 retry_after: Some(at),
                 ..
@@ -180,14 +217,14 @@ impl IssueError {
             Self::Refused {
                 problem: Some(problem),
                 ..
-            } => problem_class(problem),
+            } => failure::class(problem),
             Self::OrderInvalid {
                 problem, failures, ..
             } => failures
                 .iter()
                 .filter_map(|failure| failure.problem.as_ref())
                 .chain(problem.as_deref())
-                .map(problem_class)
+                .map(failure::class)
                 .find(|class| *class == FailureClass::Stop)
                 .unwrap_or(FailureClass::Later),
             _ => FailureClass::Later,
@@ -203,17 +240,36 @@ impl IssueError {
                 status: 404 | 410, ..
             } => false,
             Self::Refused { status, .. } if *status == 429 || *status >= 500 => true,
-            Self::Refused { problem, .. } => problem
-                .as_ref()
-                .is_none_or(|problem| PASSING.contains(&kind(problem))),
+            Self::Refused { problem, .. } => problem.as_deref().is_none_or(failure::leaves_order),
             _ => true,
         }
     }
 
-    /// Whether the CA itself has refused for good: nothing was done, and nothing is to be mended first.
+    /// Whether nothing was done for good: the CA itself has refused, or was not asked.
     pub(super) fn is_clear_no(&self) -> bool {
-        matches!(self, Self::Refused { status: 400..500, problem: Some(problem), .. }
-            if !matches!(kind(problem), "accountDoesNotExist" | "badNonce"))
+        match self {
+            Self::Limited { .. } | Self::NoSuchProfile { .. } => true,
+            Self::Refused {
+                status: 400..500,
+                problem: Some(problem),
+                ..
+            } => !matches!(kind(problem), "accountDoesNotExist" | "badNonce"),
+            _ => false,
+        }
+    }
+
+    /// Whether an order that said what it replaces may have been refused for that (RFC 9773 §5). An answer that makes
+    /// no sense is one, too: a CA must repeat what it has understood.
+    pub(super) fn may_be_for_what_is_replaced(&self) -> bool {
+        match self {
+            Self::Garbled { .. } => true,
+            Self::Refused { status: 409, .. } => true,
+            Self::Refused {
+                problem: Some(problem),
+                ..
+            } => matches!(kind(problem), "alreadyReplaced" | "malformed" | "unauthorized"),
+            _ => false,
+        }
     }
 
     /// Whether the CA refused with this type of problem (RFC 8555 §6.7), written without its prefix.
@@ -246,65 +302,9 @@ impl From<CredentialError> for IssueError {
     }
 }
 
-/// The class of each problem type of RFC 8555 §6.7. *Stop* is only for what this gateway's operator must change;
-/// what is put right in the DNS, at the network or at the CA is found right by trying again.
-fn problem_class(problem: &Problem) -> FailureClass {
-    match kind(problem) {
-        "badCSR"
-        | "badPublicKey"
-        | "badSignatureAlgorithm"
-        | "externalAccountRequired"
-        | "invalidContact"
-        | "rejectedIdentifier"
-        | "unsupportedContact"
-        | "unsupportedIdentifier"
-        | "userActionRequired" => FailureClass::Stop,
-        _ => {
-            let below = problem.subproblems.iter().filter_map(|sub| sub.r#type.as_deref());
-            let stops = ["rejectedIdentifier", "unsupportedIdentifier"];
-            match below.map(short).any(|kind| stops.contains(&kind)) {
-                true => FailureClass::Stop,
-                false => FailureClass::Later,
-            }
-        }
-    }
-}
-
-/// A problem as operators want to read it: each name concerned, the CA's own words, the type.
-pub(super) fn describe(problem: &Problem) -> String {
-    let mut text = problem
-        .detail
-        .clone()
-        .unwrap_or_else(|| "no detail given".to_owned());
-    if let Some(kind) = &problem.r#type {
-        text.push_str(&format!(" ({})", short(kind)));
-    }
-    for sub in &problem.subproblems {
-        let name = sub
-            .identifier
-            .as_ref()
-            .map(|name| name.authorized(false).to_string());
-        text.push_str(&format!(
-            "; {}: {} ({})",
-            name.as_deref().unwrap_or("?"),
-            sub.detail.as_deref().unwrap_or("no detail given"),
-            sub.r#type.as_deref().map_or("no type given", short),
-        ));
-    }
-    text
-}
-
 /// The challenge's name in RFC 8555 §8 and in the configuration.
 pub(super) const fn challenge_name(kind: ChallengeType) -> &'static str {
     kind.word()
-}
-
-fn kind(problem: &Problem) -> &str {
-    problem.r#type.as_deref().map_or("", short)
-}
-
-fn short(kind: &str) -> &str {
-    kind.strip_prefix("urn:ietf:params:acme:error:").unwrap_or(kind)
 }
 
 fn refusal(status: u16, problem: Option<&Problem>, excerpt: &str) -> String {
@@ -313,6 +313,10 @@ fn refusal(status: u16, problem: Option<&Problem>, excerpt: &str) -> String {
         None if excerpt.is_empty() => format!("the server answered {status} and no more"),
         None => format!("the server answered {status}, and not as a CA does: {excerpt}"),
     }
+}
+
+fn see(page: Option<&String>) -> String {
+    page.map_or_else(String::new, |page| format!("; see {page}"))
 }
 
 fn reasons(failures: &[ValidationFailure], problem: Option<&Problem>) -> String {
@@ -342,97 +346,35 @@ fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     }
 }
 
-/// Problems that say nothing about the order that the request was about.
-const PASSING: [&str; 6] = [
-    "accountDoesNotExist",
-    "badNonce",
-    "orderNotReady",
-    "rateLimited",
-    "serverInternal",
-    "userActionRequired",
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn problem(kind: &str) -> Problem {
-        let json = format!(r#"{{"type":"urn:ietf:params:acme:error:{kind}","detail":"because"}}"#);
-        serde_json::from_str(&json).unwrap()
-    }
-
     fn refused(kind: &str, retry_after: Option<Timestamp>) -> IssueError {
+        let json = format!(r#"{{"type":"urn:ietf:params:acme:error:{kind}","detail":"because"}}"#);
         IssueError::Refused {
             doing: "place the order",
             status: 400,
-            problem: Some(Box::new(problem(kind))),
+            problem: Some(serde_json::from_str(&json).unwrap()),
             excerpt: String::new(),
             retry_after,
+            page: Some("https://ca.example/terms".to_owned()),
         }
     }
 
     #[test]
-    fn every_problem_type_has_its_class() {
-        for (kind, stops) in [
-            ("accountDoesNotExist", false),
-            ("badCSR", true),
-            ("badNonce", false),
-            ("badPublicKey", true),
-            ("badSignatureAlgorithm", true),
-            ("caa", false),
-            ("connection", false),
-            ("dns", false),
-            ("externalAccountRequired", true),
-            ("incorrectResponse", false),
-            ("invalidContact", true),
-            ("malformed", false),
-            ("orderNotReady", false),
-            ("rateLimited", false),
-            ("rejectedIdentifier", true),
-            ("serverInternal", false),
-            ("tls", false),
-            ("unauthorized", false),
-            ("unsupportedContact", true),
-            ("unsupportedIdentifier", true),
-            ("userActionRequired", true),
-            ("neverHeardOf", false),
-        ] {
-            let expected = if stops {
-                FailureClass::Stop
-            } else {
-                FailureClass::Later
-            };
-            assert_eq!(refused(kind, None).class(), expected, "{kind}");
-        }
-    }
-
-    #[test]
-    fn a_time_that_the_ca_gave_is_the_next_time() {
+    fn a_time_that_the_ca_gave_goes_before_the_class() {
         let at = Timestamp::from_unix_seconds(1_795_219_200);
-        assert_eq!(refused("rateLimited", Some(at)).class(), FailureClass::At(at));
+        for kind in ["rateLimited", "rejectedIdentifier"] {
+            assert_eq!(refused(kind, Some(at)).class(), FailureClass::At(at));
+        }
     }
 
     #[test]
-    fn one_rejected_name_among_several_stops_the_order() {
-        let mut problem = problem("compound");
-        problem.subproblems = serde_json::from_str(
-            r#"[{"type":"urn:ietf:params:acme:error:rejectedIdentifier","detail":"no","identifier":{"type":"dns","value":"a.example"}}]"#,
-        )
-        .unwrap();
+    fn what_the_ca_wants_to_be_visited_is_shown() {
         assert_eq!(
-            describe(&problem),
-            "because (compound); a.example: no (rejectedIdentifier)"
+            refused("userActionRequired", None).to_string(),
+            "cannot place the order: the CA answered 400: because (userActionRequired); see https://ca.example/terms"
         );
-        assert_eq!(problem_class(&problem), FailureClass::Stop);
-    }
-
-    #[test]
-    fn an_order_outlives_what_may_pass() {
-        for kind in PASSING {
-            assert!(refused(kind, None).leaves_order(), "{kind}");
-        }
-        for kind in ["badCSR", "caa", "malformed", "unauthorized"] {
-            assert!(!refused(kind, None).leaves_order(), "{kind}");
-        }
     }
 }

@@ -1,10 +1,14 @@
 //! One attempt at one certificate, under its lease.
 
+mod asking;
+mod settle;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use certgate_store::{Expect, Lease};
 use futures_util::FutureExt;
+use rustls::pki_types::CertificateDer;
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
@@ -12,14 +16,13 @@ use crate::cause::with_causes;
 use crate::certificate::{CertificateName, CredentialPem, DesiredCertificate};
 use crate::clock::Clock;
 use crate::inventory::{CertificateRecord, Inventory, InventoryError, Versioned};
-use crate::issuer::{ChallengeChoices, FailureClass, IssueRequest, Progress, Step};
+use crate::issuer::{ChallengeChoices, FailureClass, IssueError, IssueRequest, Progress, Step};
 use crate::renewal::agenda::Desired;
 use crate::renewal::event::{Event, EventKind};
-use crate::renewal::fit::{Unfit, fit};
 use crate::renewal::gate::{DnsGate, DnsVerdict};
 use crate::renewal::lane::Lanes;
 use crate::renewal::outcome::{self, Failure};
-use crate::renewal::plan::{Next, Reason, next};
+use crate::renewal::plan::{ClockAlarm, Next, Reason, next};
 use crate::renewal::schedule::{Jitter, Slots};
 use crate::renewal::{Issuers, Limits};
 
@@ -34,6 +37,8 @@ pub(super) struct Attempts {
     pub(super) lanes: Lanes,
     pub(super) slots: Mutex<Slots>,
     pub(super) events: broadcast::Sender<Event>,
+    /// The CA whose clock is another, until it has answered otherwise.
+    pub(super) clock_alarm: Mutex<Option<ClockAlarm>>,
     pub(super) stopping: watch::Sender<bool>,
 }
 
@@ -127,6 +132,9 @@ impl Attempts {
                 .await
                 .map(drop);
         }
+        if reason == Reason::Asking {
+            return self.ask(lease, record, expect).await;
+        }
         let challenges = match self.ask_dns(certificate, &next.issuer).await {
             DnsVerdict::Go { challenges } => challenges,
             DnsVerdict::No { reason, .. } if record.despite_dns => {
@@ -165,9 +173,36 @@ impl Attempts {
                 reason,
             },
         );
-        match self.issue(lease, desired, &next.issuer, &challenges).await {
+        let replaced = self.replaced(&certificate.name, &obtaining, &next.issuer).await;
+        let issued = self.issue(lease, desired, &next.issuer, replaced.as_ref(), &challenges);
+        match issued.await {
             Ok(pem) => self.install(lease, desired, &next.issuer, &pem).await,
             Err(failure) => self.record_failure(lease, desired, &failure).await,
+        }
+    }
+
+    /// Raises the alarm where a CA's clock is another, and ends it when that CA has nothing against ours.
+    fn note_clock(&self, issuer: &str, issued: &Result<CredentialPem, IssueError>) {
+        let mut alarm = self.clock_alarm.lock().unwrap_or_else(PoisonError::into_inner);
+        match (issued, &*alarm) {
+            (Err(IssueError::WrongClock { ca, here }), _) => {
+                *alarm = Some(ClockAlarm::NotTheCas {
+                    now: *here,
+                    issuer: issuer.to_owned(),
+                    ca: *ca,
+                });
+            }
+            // What comes of an order came after the look at the clock.
+            (
+                Ok(_)
+                | Err(
+                    IssueError::OrderInvalid { .. }
+                    | IssueError::Unfinished { .. }
+                    | IssueError::Unfit { .. },
+                ),
+                Some(ClockAlarm::NotTheCas { issuer: alarmed, .. }),
+            ) if alarmed == issuer => *alarm = None,
+            _ => {}
         }
     }
 
@@ -197,17 +232,34 @@ impl Attempts {
         })
     }
 
+    /// The certificate that a new one of `issuer` replaces, where the same CA has signed it.
+    async fn replaced(
+        &self,
+        name: &CertificateName,
+        record: &CertificateRecord,
+        issuer: &str,
+    ) -> Option<CertificateDer<'static>> {
+        record
+            .current
+            .as_ref()
+            .filter(|current| current.issuer == issuer)?;
+        let pem = self.inventory.credential(name).await.ok()??;
+        pem.chain().first().cloned()
+    }
+
     async fn issue(
         &self,
         lease: &Lease,
         desired: &Desired,
         issuer: &str,
+        replaces: Option<&CertificateDer<'static>>,
         challenges: &ChallengeChoices,
     ) -> Result<CredentialPem, Failure> {
         let failure = |error: String, class| Failure {
             issuer: issuer.to_owned(),
             error,
             class,
+            ca_time: None,
         };
         let Some(signer) = self.issuers.load().get(issuer).cloned() else {
             let error = format!("there is no issuer `{issuer}`");
@@ -216,14 +268,26 @@ impl Attempts {
         let request = IssueRequest {
             desired: &desired.certificate,
             lease,
+            replaces,
             challenges,
             progress: self,
         };
         // A panic in there is a failed attempt like another: the state is written, and the next one waits.
-        let issuing = AssertUnwindSafe(signer.issue(&request)).catch_unwind();
+        let issuing = async {
+            let issued = signer.issue(&request).await;
+            self.note_clock(issuer, &issued);
+            issued
+        };
+        let issuing = AssertUnwindSafe(issuing).catch_unwind();
         match tokio::time::timeout(self.limits.attempt_deadline, issuing).await {
             Ok(Ok(Ok(pem))) => Ok(pem),
-            Ok(Ok(Err(error))) => Err(failure(with_causes(&error), error.class())),
+            Ok(Ok(Err(error))) => Err(Failure {
+                ca_time: match error {
+                    IssueError::WrongClock { ca, .. } => Some(ca),
+                    _ => None,
+                },
+                ..failure(with_causes(&error), error.class())
+            }),
             Ok(Err(_)) => {
                 let error = "a defect of certgate ended the attempt; its log says where".to_owned();
                 Err(failure(error, FailureClass::Later))
@@ -236,118 +300,6 @@ impl Attempts {
                 ))
             }
         }
-    }
-
-    async fn install(
-        &self,
-        lease: &Lease,
-        desired: &Desired,
-        issuer: &str,
-        pem: &CredentialPem,
-    ) -> Result<(), InventoryError> {
-        let (name, digest) = (&desired.certificate.name, desired.digest.as_str());
-        let mut renew_at = None;
-        for _ in 0..TRIES {
-            let Some(Versioned {
-                value: record,
-                revision,
-            }) = self.inventory.certificate(name).await?
-            else {
-                tracing::warn!(certificate = %name, "removed while it was being obtained, so it is not installed");
-                return Ok(());
-            };
-            let now = self.clock.now();
-            let credential = match fit(pem, &desired.certificate, &record, now) {
-                Ok(credential) => credential,
-                Err(error) => return self.refuse(lease, desired, issuer, &error).await,
-            };
-            let leaf = credential.leaf();
-            let renew_at = *renew_at.get_or_insert_with(|| {
-                let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-                slots.choose(name, leaf, now, self.jitter)
-            });
-            let not_after = leaf.not_after;
-            let record = outcome::obtained(record, digest, leaf.clone(), issuer, now, renew_at);
-            match self
-                .inventory
-                .install(&record, pem, Expect::Revision(revision), lease)
-                .await
-            {
-                Ok(_) => {
-                    let issuer = issuer.to_owned();
-                    self.tell(
-                        name,
-                        EventKind::Obtained {
-                            issuer,
-                            not_after,
-                            renew_at,
-                        },
-                    );
-                    return Ok(());
-                }
-                Err(InventoryError::Conflict { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(InventoryError::Conflict {
-            key: name.to_string(),
-        })
-    }
-
-    /// Does not install what does not fit. Its order leads nowhere, so the next attempt places another; unless it is
-    /// the clock that is wrong.
-    async fn refuse(
-        &self,
-        lease: &Lease,
-        desired: &Desired,
-        issuer: &str,
-        error: &Unfit,
-    ) -> Result<(), InventoryError> {
-        if !error.may_pass() {
-            self.inventory
-                .remove_order(&desired.certificate.name, lease)
-                .await?;
-        }
-        let failure = Failure {
-            issuer: issuer.to_owned(),
-            error: with_causes(error),
-            class: FailureClass::Later,
-        };
-        self.record_failure(lease, desired, &failure).await
-    }
-
-    async fn record_failure(
-        &self,
-        lease: &Lease,
-        desired: &Desired,
-        failure: &Failure,
-    ) -> Result<(), InventoryError> {
-        let name = &desired.certificate.name;
-        for _ in 0..TRIES {
-            let Some(Versioned {
-                value: record,
-                revision,
-            }) = self.inventory.certificate(name).await?
-            else {
-                return Ok(());
-            };
-            let failed = outcome::failed(record, desired, failure, self.clock.now(), self.jitter);
-            let saved = self
-                .inventory
-                .save_certificate(&failed, Expect::Revision(revision), Some(lease));
-            match saved.await {
-                Ok(_) => {
-                    self.tell_state(&failed, &failure.issuer);
-                    return Ok(());
-                }
-                // An operator has asked for a renewal meanwhile; this attempt was it.
-                Err(InventoryError::Conflict { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(InventoryError::Conflict {
-            key: name.to_string(),
-        })
     }
 
     fn tell_state(&self, record: &CertificateRecord, issuer: &str) {
@@ -382,6 +334,3 @@ impl Progress for Attempts {
 pub(super) fn lease_name(certificate: &CertificateName) -> String {
     format!("certificate/{certificate}")
 }
-
-/// Others write a record seldom; more conflicts than these are no accident.
-const TRIES: usize = 8;

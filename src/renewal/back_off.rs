@@ -71,6 +71,9 @@ pub fn not_before(asked_for: Timestamp, now: Timestamp, fraction: f64) -> Timest
     now + wait + (wait / 10).min(MINUTE).mul_f64(fraction.clamp(0.0, 1.0))
 }
 
+/// The pause after the clock was found to be wrong: to look again costs one small request.
+pub const AFTER_WRONG_CLOCK: Duration = Duration::from_secs(300);
+
 fn limited(step: Duration, validity: Option<Validity>, fraction: f64) -> Duration {
     let longest = validity.map_or(step, Validity::longest_pause);
     step.min(longest).mul_f64(0.9 + 0.2 * fraction.clamp(0.0, 1.0))

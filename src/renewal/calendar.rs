@@ -32,6 +32,7 @@ fn live(count: usize, lifetime: Duration, backdated: Duration, seed: u64, span: 
             domains: vec![NamePattern::parse("a.example").unwrap()],
             issuers: vec!["one".into()],
             key_type: KeyType::EcdsaP256,
+            reuse_key: false,
             tags: BTreeMap::new(),
         })
         .collect();

@@ -43,7 +43,7 @@ pub(super) fn fit(
     let credential = Credential::from_pem(pem)?;
     credential.check(&desired.domains, now)?;
     let leaf = credential.leaf();
-    if leaf.key != shown(desired.key_type) {
+    if leaf.key != desired.key_type.label() {
         return Err(Unfit::Key {
             found: leaf.key.clone(),
             wanted: desired.key_type,
@@ -57,15 +57,4 @@ pub(super) fn fit(
         });
     }
     Ok(credential)
-}
-
-/// As a [`Leaf`](crate::certificate::Leaf) shows it.
-const fn shown(key_type: KeyType) -> &'static str {
-    match key_type {
-        KeyType::EcdsaP256 => "ECDSA P-256",
-        KeyType::EcdsaP384 => "ECDSA P-384",
-        KeyType::Rsa2048 => "RSA 2048",
-        KeyType::Rsa3072 => "RSA 3072",
-        KeyType::Rsa4096 => "RSA 4096",
-    }
 }

@@ -20,6 +20,8 @@ pub(super) struct Failure {
     pub(super) error: String,
     /// What that means for the next one.
     pub(super) class: FailureClass,
+    /// The CA's time, where that is why: nothing was ordered.
+    pub(super) ca_time: Option<Timestamp>,
 }
 
 /// The record while an attempt for `digest` is under way. A request for it stands until it has come to an end, so
@@ -48,10 +50,14 @@ pub(super) fn obtained(
             issuer: issuer.to_owned(),
             obtained_at: now,
             renew_at: Some(renew_at),
+            suggested: None,
+            ask_at: None,
+            revoked: None,
         }),
         state: CertificateState::Valid,
         pursued: digest.to_owned(),
         failures: 0,
+        failing_since: None,
         renew_requested: false,
         despite_dns: false,
         ..record
@@ -67,6 +73,7 @@ pub(super) fn failed(
     jitter: Jitter,
 ) -> CertificateRecord {
     record.failures = record.failures.saturating_add(1);
+    record.failing_since.get_or_insert(now);
     record.held_until.retain(|_, until| *until > now);
     let fraction = jitter.fraction(&record.name, now, record.failures);
     if let FailureClass::At(asked_for) = failure.class {
@@ -111,9 +118,17 @@ pub(super) fn blocked(
         _ => 1,
     };
     let fraction = jitter.fraction(&record.name, now, checks);
+    let abandoned = record
+        .failing_since
+        .filter(|since| now.since(*since) >= ABANDONED);
     let next_check = now + back_off::after_dns_check(checks, validity(&record, now), fraction);
     record.state = CertificateState::Blocked {
-        reason,
+        reason: match abandoned {
+            Some(since) => format!(
+                "it has failed since {since} and leads here no more, so nothing is ordered until DNS is right again: {reason}"
+            ),
+            None => reason,
+        },
         remedy,
         checks,
         // Before, it would be the same.
@@ -128,16 +143,39 @@ pub(super) fn blocked(
     }
 }
 
+/// The record after the clock was found to be wrong. Nothing was ordered, so no failure is counted.
+pub(super) fn untimely(
+    mut record: CertificateRecord,
+    digest: &str,
+    reason: String,
+    now: Timestamp,
+) -> CertificateRecord {
+    record.state = CertificateState::Blocked {
+        reason,
+        remedy: Vec::new(),
+        checks: 1,
+        next_check: now + back_off::AFTER_WRONG_CLOCK,
+    };
+    CertificateRecord {
+        pursued: digest.to_owned(),
+        renew_requested: false,
+        ..record
+    }
+}
+
 /// The record of which nothing more is pursued: what is there is what is wanted.
 pub(super) fn settled(record: CertificateRecord) -> CertificateRecord {
     CertificateRecord {
         pursued: record.digest.clone(),
         state: CertificateState::Valid,
         failures: 0,
+        failing_since: None,
         ..record
     }
 }
 
+/// A name that fails for so long and leads elsewhere has been given up by its owner.
+const ABANDONED: Duration = Duration::from_secs(3 * 86_400);
 /// How long resolvers may remember a record is told by the record, so it can be anything.
 const SHORTEST_MEMORY: Duration = Duration::from_secs(10);
 const LONGEST_MEMORY: Duration = Duration::from_secs(3600);

@@ -45,6 +45,8 @@ pub struct Next {
 /// Why something is done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reason {
+    /// The CA is to be asked when to renew. No new certificate is asked for.
+    Asking,
     /// Something else is wanted than what is there.
     Changed,
     /// Enough of the lifetime has gone by.
@@ -67,6 +69,18 @@ pub enum ClockAlarm {
     BeforeCertgate {
         /// What it shows.
         now: Timestamp,
+    },
+    /// It is not that of a CA. Nothing is ordered there.
+    #[error(
+        "the clock shows {now}, but that of the CA of issuer `{issuer}` shows {ca}; nothing is ordered there until it is set right"
+    )]
+    NotTheCas {
+        /// What it shows.
+        now: Timestamp,
+        /// The issuer's name.
+        issuer: String,
+        /// What the CA's shows.
+        ca: Timestamp,
     },
     /// It shows a time before something that certgate has done already. Orders go on: what is due may come late.
     #[error("the clock shows {now}, but a certificate was obtained at {obtained_at}; set it right")]
@@ -104,6 +118,18 @@ pub fn next(
     now: Timestamp,
 ) -> Option<Next> {
     let (at, reason) = record.map_or((AT_ONCE, Reason::Missing), |record| need(record, digest, now));
+    if let (Reason::Due, Some(current)) = (reason, record.and_then(|record| record.current.as_ref()))
+        && let Some(ask_at) = current.ask_at.map(|ask_at| sane(ask_at, now))
+        && at > now
+        && ask_at < at
+    {
+        return Some(Next {
+            at: ask_at,
+            reason: Reason::Asking,
+            issuer: current.issuer.clone(),
+            again: false,
+        });
+    }
     let (issuer, free_at) = issuer_in_turn(desired, record, at.max(now))?;
     Some(Next {
         at: if free_at > now { at.max(free_at) } else { at },
@@ -176,6 +202,7 @@ fn sane(end: Timestamp, now: Timestamp) -> Timestamp {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Asking => "the CA may suggest when to renew",
             Self::Changed => "what is wanted has changed",
             Self::Due => "renewal is due",
             Self::Missing => "there is none yet",

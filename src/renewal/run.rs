@@ -127,7 +127,13 @@ impl Renewal {
     /// Begins what is due; returns when the next is.
     fn begin(&self, work: &mut Work) -> Option<Timestamp> {
         let plan = work.agenda.take_due(self.attempts.clock.now());
-        self.tell_clock(plan.alarm);
+        let seen = self
+            .attempts
+            .clock_alarm
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        self.tell_clock(plan.alarm.or(seen));
         for Action { certificate, next } in plan.actions {
             let Some(desired) = work.agenda.desired(&certificate).cloned() else {
                 continue;

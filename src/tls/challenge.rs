@@ -11,7 +11,7 @@ use rustls::server::{ClientHello, NoServerSessionStorage};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use crate::certificate::{KeyError, KeyType, PrivateKey};
-use crate::name::DnsName;
+use crate::name::{DnsName, NamePattern};
 
 /// The protocol identifier of the challenge (RFC 8737 §6.2).
 pub const ACME_TLS_ALPN: &[u8] = b"acme-tls/1";
@@ -108,7 +108,8 @@ fn challenge_config(name: &DnsName, digest: &[u8; 32]) -> Result<ServerConfig, C
 /// RFC 8737 §3: self-signed, the name as its only one, and the digest in a critical acmeIdentifier.
 fn challenge_certificate(name: &DnsName, digest: &[u8; 32]) -> Result<CertifiedKey, ChallengeProblem> {
     let key = PrivateKey::generate(KeyType::EcdsaP256)?;
-    let mut params = CertificateParams::new(vec![name.as_str().to_owned()])?;
+    // The address itself, where it is the name of one (RFC 8738 §6).
+    let mut params = CertificateParams::new(vec![NamePattern::Exact(name.clone()).to_string()])?;
     params.distinguished_name = DistinguishedName::new();
     params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
     let certificate = params.self_signed(&key.to_key_pair()?)?;

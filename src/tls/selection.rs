@@ -7,7 +7,7 @@ use rustls::server::ClientHello;
 use rustls::{CipherSuite, NamedGroup, SignatureScheme};
 
 use super::table::{Candidate, CertificateTable, KeyKind, Lookup};
-use crate::certificate::CertificateName;
+use crate::certificate::{CertificateName, KeyType};
 use crate::config::{CertificateSelector, UnknownSni};
 
 /// The part of the published certificates that a listener serves.
@@ -17,6 +17,8 @@ pub struct Selection {
     directories: Vec<String>,
     named: HashSet<CertificateName>,
     default: Option<CertificateSelector>,
+    /// The default's entry for its other kind of key.
+    companion: Option<CertificateName>,
     unknown_sni: UnknownSni,
 }
 
@@ -29,6 +31,7 @@ impl Selection {
             directories: Vec::new(),
             named: HashSet::new(),
             default: selectors.first().cloned(),
+            companion: None,
             unknown_sni,
         };
         for selector in selectors {
@@ -40,6 +43,14 @@ impl Selection {
                 }
             }
         }
+        if let Some(CertificateSelector::Named(default)) = selectors.first() {
+            let companions =
+                [KeyType::Rsa2048, KeyType::EcdsaP256].map(|key_type| default.companion(key_type));
+            selection.companion = companions
+                .into_iter()
+                .flatten()
+                .find(|name| selection.named.contains(name));
+        }
         selection
     }
 
@@ -49,13 +60,15 @@ impl Selection {
         self.all || self.named.contains(name) || self.directories.iter().any(within)
     }
 
-    /// What has to be in a table for the default to be.
-    pub fn default_lookup(&self) -> Option<Lookup> {
-        self.default.as_ref().map(|default| match default {
+    /// What has to be in a table for the default to be, with each kind of key.
+    pub fn default_lookups(&self) -> impl Iterator<Item = Lookup> {
+        let default = self.default.as_ref().map(|default| match default {
             CertificateSelector::All => Lookup::First("".into()),
             CertificateSelector::Directory(prefix) => Lookup::First(prefix.as_str().into()),
             CertificateSelector::Named(name) => Lookup::Entry(name.clone()),
-        })
+        });
+        let companion = self.companion.clone().map(Lookup::Entry);
+        default.into_iter().chain(companion)
     }
 
     /// The default's credentials; or what the table has to be given before it can tell.
@@ -77,7 +90,8 @@ impl Selection {
             },
             None => &[],
         };
-        Ok(entry.iter())
+        let companion = self.companion.as_ref().map_or(&[][..], |name| table.entry(name));
+        Ok(entry.iter().chain(companion))
     }
 }
 

@@ -206,6 +206,42 @@ async fn a_rate_limit_is_waited_for_and_its_end_is_shown() {
 }
 
 #[tokio::test]
+async fn what_is_left_of_a_limit_is_shown_and_what_is_used_up_is_not_asked_for() {
+    let scene = Scene::new().await;
+    let home = Home::new();
+    let config = scene.config_with_www(&home, backend("hello").await);
+    let limits = "agree_to_terms = true\nrate_limits = \"letsencrypt\"\n";
+    let gateway = home
+        .start(&config.replace("agree_to_terms = true\n", limits))
+        .await;
+    gateway.published("www").await;
+    let socket = gateway.socket().display().to_string();
+    let request =
+        async |name: &str| run(&["cert", "request", name, "--domain", WWW, "--admin", &socket]).await;
+    for name in ["a", "b"] {
+        let (code, _, errors) = request(name).await;
+        assert_eq!(code, 0, "{errors}");
+    }
+    let words = format!("certificates for exactly the names of {WWW}");
+    let (_, table, _) = run(&["status", "--admin", &socket]).await;
+    let row = table.lines().find(|line| line.contains(&words)).expect("a row");
+    assert!(row.contains("double") && row.contains("2 of 5"), "{table}");
+    for name in ["c", "d"] {
+        request(name).await;
+    }
+    let orders = scene.ca.count(Endpoint::NewOrder);
+    let (code, _, errors) = request("e").await;
+    assert!(code == 1 && errors.contains(&words), "{errors}");
+    assert_eq!(scene.ca.count(Endpoint::NewOrder), orders);
+    let refused = shown(&gateway, "e").await;
+    let left = refused
+        .next_attempt
+        .expect("a next attempt")
+        .since(gateway.client().status().await.expect("a status").now);
+    assert!(left > Duration::from_secs(33 * 3600), "{left:?}");
+}
+
+#[tokio::test]
 async fn an_order_that_stays_in_processing_is_waited_for_and_never_placed_again() {
     let scene = Scene::new().await;
     let home = Home::new();

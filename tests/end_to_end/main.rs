@@ -1,5 +1,6 @@
 //! The program as its users run it: the real binary, real sockets, real servers around it.
 
+mod accounts;
 mod admin_api;
 mod admin_tcp;
 mod bad_pem;

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::Instant;
 
+use certgate::certificate::RevocationReason;
 use certgate::clock::{Clock, SystemClock};
-use certgate::inventory::{ClientCertificateRecord, RevocationReason, Revoked};
+use certgate::inventory::{ClientCertificateRecord, Revoked};
 use certgate_store::{Batch, EmbeddedStore, Expect, Store};
 use serde_json::{Value, json};
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use certgate::certificate::{CaBundle, CaBundleSources, KeyType, PrivateKey, Revocation};
+use certgate::certificate::{CaBundle, CaBundleSources, KeyType, PrivateKey, Revocation, RevocationReason};
 use certgate::clock::{Clock, ManualClock, Timestamp};
 use certgate::config::LocalCaConfig;
-use certgate::inventory::{Inventory, RevocationReason};
+use certgate::inventory::Inventory;
 use certgate::issuer::{
     ClientAuthority, ClientCaError, ClientRequest, ClientRequestProblem, IssueError, IssuedClient, LocalCa,
 };

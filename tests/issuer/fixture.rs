@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use certgate::certificate::{CertificateName, CredentialPem, DesiredCertificate, KeyType};
 use certgate::clock::{Clock, ManualClock, Timestamp};
-use certgate::config::{AcmeConfig, ChallengeType};
+use certgate::config::{AcmeConfig, ChallengeType, RateLimits};
 use certgate::inventory::{Inventory, OrderRecord};
 use certgate::issuer::{
     AcmeIssuer, Challenge, ChallengeChoices, ChallengeSolver, IssueError, IssueRequest, Issuer, Limits,
@@ -52,6 +52,10 @@ impl Gateway {
             contact: vec!["mailto:ops@example.com".to_owned()],
             challenges: vec![ChallengeType::TlsAlpn01, ChallengeType::Http01],
             root_ca_file: Some(root),
+            profile: None,
+            preferred_chain: None,
+            external_account: None,
+            rate_limits: RateLimits::None,
             caa_identities: Vec::new(),
         };
         Self {
@@ -98,6 +102,7 @@ impl Gateway {
         let request = IssueRequest {
             desired,
             lease: &lease,
+            replaces: None,
             challenges: &self.choices,
             progress: &self.steps,
         };
@@ -118,6 +123,7 @@ impl Gateway {
         let request = IssueRequest {
             desired,
             lease: &lease,
+            replaces: None,
             challenges: &self.choices,
             progress: &self.steps,
         };
@@ -148,6 +154,7 @@ pub(crate) fn desired(name: &str, domains: &[&str]) -> DesiredCertificate {
             .collect(),
         issuers: vec!["double".to_owned()],
         key_type: KeyType::EcdsaP256,
+        reuse_key: false,
         tags: BTreeMap::new(),
     }
 }

@@ -236,6 +236,7 @@ async fn whoever_lost_the_lease_places_no_order() {
     let request = certgate::issuer::IssueRequest {
         desired: &desired,
         lease: &lease,
+        replaces: None,
         challenges: &Default::default(),
         progress: &gateway.steps,
     };

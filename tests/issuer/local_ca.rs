@@ -55,6 +55,7 @@ impl World {
         let request = IssueRequest {
             desired: wanted,
             lease: &lease,
+            replaces: None,
             challenges: &Default::default(),
             progress: &Steps::default(),
         };

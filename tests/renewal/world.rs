@@ -58,6 +58,12 @@ impl World {
         }
     }
 
+    /// From now on `issuer` signs.
+    pub(crate) fn sign_by(&self, issuer: Arc<dyn Issuer>) {
+        self.issuers
+            .store(Arc::new(BTreeMap::from([("ca".into(), issuer)])));
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -151,6 +157,7 @@ pub(crate) fn certificate(name: &str) -> DesiredCertificate {
         domains: vec![NamePattern::parse(&format!("{name}.example")).unwrap()],
         issuers: vec!["ca".into()],
         key_type: KeyType::EcdsaP256,
+        reuse_key: false,
         tags: BTreeMap::new(),
     }
 }
@@ -288,6 +295,7 @@ fn failure(class: FailureClass) -> IssueError {
             problem: None,
             excerpt: "slow down".into(),
             retry_after: Some(at),
+            page: None,
         },
         FailureClass::Later => IssueError::Unreachable {
             doing: "place the order",

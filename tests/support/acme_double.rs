@@ -10,6 +10,10 @@
 
 #![allow(dead_code, reason = "each test binary that includes this uses a part of it")]
 
+#[path = "acme_double/accounts.rs"]
+mod accounts;
+#[path = "acme_double/behaviour.rs"]
+mod behaviour;
 #[path = "acme_double/jws.rs"]
 mod jws;
 #[path = "acme_double/protocol.rs"]
@@ -19,7 +23,7 @@ mod signing;
 #[path = "acme_double/validation.rs"]
 mod validation;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -37,6 +41,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+pub(crate) use behaviour::{Authorizations, Behaviour, Issued, Replacing, Validation, Window};
 use protocol::Protocol;
 
 /// The server. Stops when it is dropped.
@@ -46,73 +51,6 @@ pub(crate) struct AcmeDouble {
     acceptor: TlsAcceptor,
     protocol: Arc<Mutex<Protocol>>,
     server: tokio::task::JoinHandle<()>,
-}
-
-/// What the server does with whoever asks for a certificate. Changed with [`AcmeDouble::change`].
-pub(crate) struct Behaviour {
-    /// Names for which a new order never gets an answer.
-    pub hanging: BTreeSet<String>,
-    /// Names whose validation always fails.
-    pub failing: BTreeSet<String>,
-    /// How the right to a name is validated.
-    pub validation: Validation,
-    /// The authorizations of a new order.
-    pub authorizations: Authorizations,
-    /// The challenges offered.
-    pub challenges: Vec<&'static str>,
-    /// Validation does not come to an end while this is set.
-    pub validating: bool,
-    /// Finalized orders stay `processing` while this is set.
-    pub processing: bool,
-    /// `Retry-After` with every order that is pending or processing.
-    pub retry_after: Option<String>,
-    /// What is issued.
-    pub certificate: Issued,
-    /// The validity of what is issued.
-    pub lifetime: Duration,
-    /// Whether accounts have a list of their orders.
-    pub lists_orders: bool,
-    /// So many of the next good nonces are refused.
-    pub refused_nonces: usize,
-    /// The token of the next challenges; a random one where there is none.
-    pub token: Option<String>,
-}
-
-/// How the right to a name is validated.
-#[derive(Clone, Copy)]
-pub(crate) enum Validation {
-    /// http-01 by a real request to this port of 127.0.0.1; other challenges are taken on trust.
-    Http01 { port: u16 },
-    /// By taking the client's word.
-    Trust,
-}
-
-/// The authorizations of a new order.
-#[derive(Clone, Copy)]
-pub(crate) enum Authorizations {
-    /// None at all; the order is ready.
-    Empty,
-    /// One for each name, pending.
-    Pending,
-    /// One for each name, valid from an earlier order.
-    Valid,
-    /// One for each name, and one more.
-    WithStranger,
-}
-
-/// What is issued.
-#[derive(Clone, Copy)]
-pub(crate) enum Issued {
-    /// The leaf, and a certificate that did not sign it.
-    BrokenChain,
-    /// What was asked for.
-    Right,
-    /// Something that is not PEM.
-    NotPem,
-    /// A certificate for a key of the CA's own.
-    OtherKey,
-    /// A certificate for `other.example`.
-    OtherNames,
 }
 
 /// The resources of RFC 8555 §7.1.
@@ -129,6 +67,7 @@ pub(crate) enum Endpoint {
     NewOrder,
     Order,
     Orders,
+    RenewalInfo,
 }
 
 /// What happens instead of an answer.
@@ -188,6 +127,10 @@ pub(crate) struct OrderView {
     pub url: String,
     pub names: Vec<String>,
     pub status: &'static str,
+    /// The certificate that it replaces (RFC 9773 §5).
+    pub replaces: Option<String>,
+    /// The profile asked for.
+    pub profile: Option<String>,
 }
 
 impl AcmeDouble {
@@ -278,6 +221,11 @@ impl AcmeDouble {
             .unwrap_or(0)
     }
 
+    /// Requests so far, whatever they were for.
+    pub(crate) fn requests(&self) -> usize {
+        self.protocol.lock().unwrap().counts.values().sum()
+    }
+
     /// Every order so far, in the order of their making.
     pub(crate) fn orders(&self) -> Vec<OrderView> {
         self.protocol.lock().unwrap().views()
@@ -315,26 +263,6 @@ impl AcmeDouble {
 impl Drop for AcmeDouble {
     fn drop(&mut self) {
         self.server.abort();
-    }
-}
-
-impl Default for Behaviour {
-    fn default() -> Self {
-        Self {
-            hanging: BTreeSet::new(),
-            failing: BTreeSet::new(),
-            validation: Validation::Trust,
-            authorizations: Authorizations::Pending,
-            challenges: vec!["dns-01", "http-01", "tls-alpn-01"],
-            validating: false,
-            processing: false,
-            retry_after: None,
-            certificate: Issued::Right,
-            lifetime: Duration::from_secs(90 * 86_400),
-            lists_orders: true,
-            refused_nonces: 0,
-            token: None,
-        }
     }
 }
 
@@ -387,10 +315,21 @@ async fn answer(request: hyper::Request<Incoming>, protocol: Arc<Mutex<Protocol>
         user_agent: user_agent.to_owned(),
         body,
     };
-    let (fault, hangs) = {
+    let (fault, hangs, date) = {
         let mut protocol = protocol.lock().unwrap();
-        (protocol.begin(&asked), protocol.hangs(&asked))
+        (protocol.begin(&asked), protocol.hangs(&asked), protocol.date())
     };
+    let mut answer = faulty(asked, fault, hangs, &protocol).await?;
+    answer.headers_mut().insert("date", date);
+    Ok(answer)
+}
+
+async fn faulty(
+    asked: Asked,
+    fault: Option<Fault>,
+    hangs: bool,
+    protocol: &Arc<Mutex<Protocol>>,
+) -> io::Result<Answer> {
     match fault {
         Some(Fault::Answer {
             status,
@@ -406,7 +345,7 @@ async fn answer(request: hyper::Request<Incoming>, protocol: Arc<Mutex<Protocol>
         Some(Fault::Stall) => std::future::pending().await,
         None if hangs => std::future::pending().await,
         fault => {
-            let answer = protocol::answer(&protocol, asked).await;
+            let answer = protocol::answer(protocol, asked).await;
             match fault {
                 Some(Fault::Lost) => Err(io::ErrorKind::ConnectionReset.into()),
                 Some(Fault::Halved) => Ok(halved(answer, false)),

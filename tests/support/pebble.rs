@@ -26,10 +26,16 @@ use super::process::{Process, free_address, two_free_addresses};
 pub(crate) struct PebbleOptions {
     /// Whether authorizations are valid without any look at the challenge.
     pub(crate) always_valid: bool,
+    /// How many roots there are beside the first; each has a chain of its own for every certificate.
+    pub(crate) alternate_roots: u8,
     /// How often, of 100 new orders, a valid authorization is used again.
     pub(crate) authorization_reuse: u8,
+    /// Names that are never issued.
+    pub(crate) blocked_domains: Vec<String>,
     /// How long certificates are valid; absent: five years.
     pub(crate) certificate_validity: Option<Duration>,
+    /// The name and the base64url HMAC key of a customer; where there is one, every account must be bound.
+    pub(crate) external_account: Option<(String, String)>,
     /// Where http-01 is asked.
     pub(crate) http_port: u16,
     /// How many of 100 good nonces are refused with `badNonce`.
@@ -44,8 +50,11 @@ impl Default for PebbleOptions {
     fn default() -> Self {
         Self {
             always_valid: false,
+            alternate_roots: 0,
             authorization_reuse: 0,
+            blocked_domains: Vec::new(),
             certificate_validity: None,
+            external_account: None,
             http_port: free_address().port(),
             nonce_rejections: 5,
             strict: false,
@@ -79,6 +88,7 @@ impl Pebble {
                     .arg(folder.path().join("pebble.json"))
                     .args(["-dnsserver", &dns.address().to_string()])
                     .arg(format!("-strict={}", options.strict))
+                    .env("PEBBLE_ALTERNATE_ROOTS", options.alternate_roots.to_string())
                     .env("PEBBLE_AUTHZREUSE", options.authorization_reuse.to_string())
                     .env(
                         "PEBBLE_VA_ALWAYS_VALID",
@@ -115,7 +125,24 @@ impl Pebble {
 
     /// The root of the certificates it issues, as PEM; a new one at each start.
     pub(crate) fn issuing_root(&self) -> String {
-        get(self.management, "/roots/0", &self.https_ca_file()).unwrap()
+        self.root(0)
+    }
+
+    /// The root of the `number`th chain, as PEM.
+    pub(crate) fn root(&self, number: u8) -> String {
+        get(
+            self.management,
+            &format!("/roots/{number}"),
+            &self.https_ca_file(),
+        )
+        .unwrap()
+    }
+
+    /// What it says of the certificate with this serial number, as JSON.
+    pub(crate) fn certificate_status(&self, serial: &str) -> serde_json::Value {
+        let path = format!("/cert-status-by-serial/{serial}");
+        let text = get(self.management, &path, &self.https_ca_file()).unwrap();
+        serde_json::from_str(&text).unwrap()
     }
 
     /// How many orders were placed so far (RFC 8555 §7.4).
@@ -149,8 +176,12 @@ fn write_configuration(options: &PebbleOptions, address: SocketAddr, management:
         "httpPort": options.http_port,
         "tlsPort": options.tls_port,
         "ocspResponderURL": "",
-        "externalAccountBindingRequired": false,
+        "externalAccountBindingRequired": options.external_account.is_some(),
+        "domainBlocklist": options.blocked_domains,
     });
+    if let Some((key_id, key)) = &options.external_account {
+        configuration["externalAccountMACKeys"] = json!({ key_id: key });
+    }
     if let Some(validity) = options.certificate_validity {
         configuration["certificateValidityPeriod"] = validity.as_secs().into();
     }

@@ -1,12 +1,9 @@
 //! `[admin]`: where the API listens, and who is let in there.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use zeroize::Zeroizing;
 
 use super::Checker;
 use crate::certificate::CertificateName;
@@ -245,39 +242,21 @@ impl Checker<'_> {
 
     /// The digest of the token in a file that only its owner can read.
     fn token(&mut self, written: &Located<PathBuf>) -> Option<[u8; 32]> {
-        let path = self.file(written)?;
-        let shown = path.display();
-        let problem = match (fs::metadata(&path), fs::read(&path).map(Zeroizing::new)) {
-            (Ok(metadata), Ok(octets)) => {
-                let mode = metadata.permissions().mode() & 0o777;
-                let secret = octets.trim_ascii();
-                if mode & 0o077 != 0 {
-                    Err((
-                        format!("the token file `{shown}` has mode {mode:04o}: others can read or write it"),
-                        format!("chmod 600 {shown}"),
-                    ))
-                } else if !is_strong(secret) {
-                    Err((
-                        format!("the token file `{shown}` holds no token of at least 32 random bytes"),
-                        format!("make one: openssl rand -hex 32 > {shown}"),
-                    ))
-                } else {
-                    Ok(digest(&SHA256, secret).as_ref().try_into().ok()?)
-                }
-            }
-            _ => Err((format!("the token file `{shown}` cannot be read"), String::new())),
-        };
-        match problem {
-            Ok(digest) => Some(digest),
-            Err((message, help)) => {
-                self.report.push(
-                    Diagnostic::new(Code::InvalidValue, message)
-                        .at(&written.place, "this file")
-                        .help(help),
-                );
-                None
-            }
+        let (path, octets) = self.private_file(written, "token file")?;
+        let secret = octets.trim_ascii();
+        if !is_strong(secret) {
+            let shown = path.display();
+            self.report.push(
+                Diagnostic::new(
+                    Code::InvalidValue,
+                    format!("the token file `{shown}` holds no token of at least 32 random bytes"),
+                )
+                .at(&written.place, "this file")
+                .help(format!("make one: openssl rand -hex 32 > {shown}")),
+            );
+            return None;
         }
+        digest(&SHA256, secret).as_ref().try_into().ok()
     }
 }
 

@@ -43,6 +43,7 @@ impl Checker<'_> {
             let from_issuer = !certificate.domains.is_absent()
                 || !certificate.issuer.is_absent()
                 || !certificate.key_type.is_absent()
+                || !certificate.reuse_key.is_absent()
                 || !certificate.dns_checks.is_absent()
                 || !certificate.ownership.is_absent();
             let from_files = !certificate.certificate_file.is_absent() || !certificate.key_file.is_absent();
@@ -51,7 +52,10 @@ impl Checker<'_> {
                     self.mixed_sources(name, certificate);
                     issued.push(None);
                 }
-                (true, false) => issued.push(self.issued(name, certificate)),
+                (true, false) => match self.issued(name, certificate) {
+                    Some(several) => issued.extend(several.into_iter().map(Some)),
+                    None => issued.push(None),
+                },
                 (false, true) => files.push(self.filed(name, certificate)),
                 (false, false) => {
                     let message = format!(
@@ -85,6 +89,7 @@ impl Checker<'_> {
             certificate.domains.place(),
             certificate.issuer.place(),
             certificate.key_type.place(),
+            certificate.reuse_key.place(),
         ];
         let files = [certificate.certificate_file.place(), certificate.key_file.place()];
         let message = format!("[certificates.{}] is both issued and read from files", name.value);
@@ -119,7 +124,12 @@ impl Checker<'_> {
         })
     }
 
-    fn issued(&mut self, name: &Located<String>, certificate: &Certificate) -> Option<DesiredCertificate> {
+    /// One for each kind of key.
+    fn issued(
+        &mut self,
+        name: &Located<String>,
+        certificate: &Certificate,
+    ) -> Option<Vec<DesiredCertificate>> {
         let table = format!("certificates.{}", name.value);
         if certificate.domains.is_absent() {
             let help = "add the names it must be valid for, as in domains = [\"www.example.com\"]";
@@ -166,13 +176,75 @@ impl Checker<'_> {
                 self.signs(issuer, place, written, domains);
             }
         }
-        Some(DesiredCertificate {
+        let key_types = self.key_types(name, certificate)?;
+        let first = DesiredCertificate {
             name: CertificateName::parse(&name.value).ok()?,
             domains: domains.iter().map(|item| item.value.clone()).collect(),
             issuers: issuers.iter().map(|item| item.value.clone()).collect(),
-            key_type: certificate.key_type.or(KeyType::default())?,
+            key_type: key_types.first().copied().unwrap_or_default(),
+            reuse_key: certificate.reuse_key.or(false)?,
             tags: certificate.tags.or(Tags::default())?.0,
-        })
+        };
+        let second = match key_types.get(1) {
+            None => None,
+            Some(key_type) => Some(DesiredCertificate {
+                name: first.name.companion(*key_type).ok()?,
+                key_type: *key_type,
+                ..first.clone()
+            }),
+        };
+        Some([first].into_iter().chain(second).collect())
+    }
+
+    /// The kinds of key: one, or one of ECDSA and one of RSA.
+    fn key_types(&mut self, name: &Located<String>, certificate: &Certificate) -> Option<Vec<KeyType>> {
+        let written = match &certificate.key_type {
+            Key::Absent => return Some(vec![KeyType::default()]),
+            Key::Invalid => return None,
+            Key::Present(written, _) => written,
+        };
+        let items = &written.value.0;
+        let is_rsa = |item: &Located<KeyType>| item.value.is_rsa();
+        if items.len() > 2 || items.len() == 2 && items.iter().filter(|item| is_rsa(item)).count() != 1 {
+            let message = format!(
+                "`key_type` of [certificates.{}] has no ECDSA and RSA kind",
+                name.value
+            );
+            self.report.push(
+                Diagnostic::new(Code::NotAllowed, message)
+                    .at(&written.place, "not one of each")
+                    .help("write one kind, or a list of two as in [\"ecdsa-p256\", \"rsa-2048\"]: a client is served what it can verify"),
+            );
+            return None;
+        }
+        if let [_, second] = items.as_slice() {
+            match CertificateName::parse(&name.value).ok()?.companion(second.value) {
+                Ok(taken) => {
+                    if let Some(other) = self.document.certificates.entry(taken.as_str()) {
+                        let message = format!(
+                            "the certificate `{taken}` is that of the second kind of key of `{}`",
+                            name.value
+                        );
+                        self.report.push(
+                            Diagnostic::new(Code::DefinedTwice, message)
+                                .at(&other.name.place, "the same name")
+                                .and(&second.place, "this one is called so")
+                                .help("give the other certificate another name"),
+                        );
+                        return None;
+                    }
+                }
+                Err(error) => {
+                    self.report.push(
+                        Diagnostic::new(Code::InvalidValue, error.to_string())
+                            .at(&second.place, "this one would be called so")
+                            .help("give the certificate a shorter name"),
+                    );
+                    return None;
+                }
+            }
+        }
+        Some(items.iter().map(|item| item.value).collect())
     }
 
     /// Reports every domain that `issuer` cannot or may not sign for.

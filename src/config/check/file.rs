@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use zeroize::Zeroizing;
 
 use super::Checker;
 use crate::config::diagnostic::{Code, Diagnostic};
@@ -24,6 +26,32 @@ impl Checker<'_> {
                 None
             }
         }
+    }
+
+    /// A file with a secret, which only its owner may read; `kind` is what it is called.
+    pub(super) fn private_file(
+        &mut self,
+        written: &Located<PathBuf>,
+        kind: &str,
+    ) -> Option<(PathBuf, Zeroizing<Vec<u8>>)> {
+        let path = self.file(written)?;
+        let shown = path.display();
+        let (message, help) = match (fs::metadata(&path), fs::read(&path).map(Zeroizing::new)) {
+            (Ok(metadata), Ok(octets)) => match metadata.permissions().mode() & 0o777 {
+                mode if mode & 0o077 != 0 => (
+                    format!("the {kind} `{shown}` has mode {mode:04o}: others can read or write it"),
+                    format!("chmod 600 {shown}"),
+                ),
+                _ => return Some((path, octets)),
+            },
+            _ => (format!("the {kind} `{shown}` cannot be read"), String::new()),
+        };
+        self.report.push(
+            Diagnostic::new(Code::InvalidValue, message)
+                .at(&written.place, "this file")
+                .help(help),
+        );
+        None
     }
 
     /// A PEM file with one certificate at least.

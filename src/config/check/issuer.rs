@@ -6,11 +6,13 @@ use super::Checker;
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::period::Period;
 use crate::config::reader::Key;
-use crate::config::settings::{AcmeConfig, ChallengeType, IssuerConfig, LocalCaConfig};
+use crate::config::settings::{
+    AcmeConfig, ChallengeType, ExternalAccountConfig, IssuerConfig, LocalCaConfig, RateLimits,
+};
 use crate::config::source::Located;
 use crate::config::suggestion;
 use crate::config::word::IssuerKind;
-use crate::config::written::{CaBundle, Issuer};
+use crate::config::written::{CaBundle, ExternalAccount, Issuer};
 use crate::name::DnsName;
 
 /// An ACME directory that goes by a name.
@@ -21,6 +23,7 @@ pub(super) struct Directory {
     caa_identity: &'static str,
     /// Whether it only takes accounts with an external account binding (RFC 8555 §7.3.4).
     bound_accounts: bool,
+    rate_limits: RateLimits,
 }
 
 /// Every such directory.
@@ -30,24 +33,28 @@ const DIRECTORIES: [Directory; 4] = [
         url: "https://acme-v02.api.letsencrypt.org/directory",
         caa_identity: "letsencrypt.org",
         bound_accounts: false,
+        rate_limits: RateLimits::LetsEncrypt,
     },
     Directory {
         name: "letsencrypt-staging",
         url: "https://acme-staging-v02.api.letsencrypt.org/directory",
         caa_identity: "letsencrypt.org",
         bound_accounts: false,
+        rate_limits: RateLimits::LetsEncryptStaging,
     },
     Directory {
         name: "zerossl",
         url: "https://acme.zerossl.com/v2/DV90",
         caa_identity: "sectigo.com",
         bound_accounts: true,
+        rate_limits: RateLimits::None,
     },
     Directory {
         name: "google",
         url: "https://dv.acme-v02.api.pki.goog/directory",
         caa_identity: "pki.goog",
         bound_accounts: true,
+        rate_limits: RateLimits::None,
     },
 ];
 
@@ -83,6 +90,10 @@ impl Checker<'_> {
                     ("agree_to_terms", issuer.agree_to_terms.place()),
                     ("challenges", issuer.challenges.place()),
                     ("root_ca_file", issuer.root_ca_file.place()),
+                    ("profile", issuer.profile.place()),
+                    ("preferred_chain", issuer.preferred_chain.place()),
+                    ("external_account", issuer.external_account.place()),
+                    ("rate_limits", issuer.rate_limits.place()),
                     ("caa_identities", issuer.caa_identities.place()),
                 ];
                 self.not_applicable(&keys, "kind = \"local-ca\"");
@@ -104,7 +115,7 @@ impl Checker<'_> {
                 None
             }
             Key::Invalid => None,
-            Key::Present(written, _) => self.acme_directory(written),
+            Key::Present(written, _) => self.acme_directory(written, !issuer.external_account.is_absent()),
         };
         self.terms(name, issuer);
         let contact = issuer.contact.items();
@@ -126,6 +137,12 @@ impl Checker<'_> {
             Key::Invalid => None,
             Key::Present(file, _) => self.file_with_certificate(file).map(Some),
         };
+        let limits = Directory::of(issuer).map_or(RateLimits::None, |known| known.rate_limits);
+        let external_account = match &issuer.external_account {
+            Key::Absent => Some(None),
+            Key::Invalid => None,
+            Key::Present(written, _) => self.external_account(&written.value).map(Some),
+        };
         Some(AcmeConfig {
             directory: directory?,
             contact: contact.iter().map(|item| item.value.0.clone()).collect(),
@@ -135,6 +152,10 @@ impl Checker<'_> {
                 challenges.iter().map(|item| item.value).collect()
             },
             root_ca_file: root_ca_file?,
+            profile: self.word("profile", &issuer.profile)?,
+            preferred_chain: self.word("preferred_chain", &issuer.preferred_chain)?,
+            external_account: external_account?,
+            rate_limits: issuer.rate_limits.or(limits)?,
             caa_identities: match identities {
                 [] => known.into_iter().collect(),
                 written => written.iter().map(|item| item.value.clone()).collect(),
@@ -142,13 +163,13 @@ impl Checker<'_> {
         })
     }
 
-    fn acme_directory(&mut self, written: &Located<String>) -> Option<String> {
+    fn acme_directory(&mut self, written: &Located<String>, is_bound: bool) -> Option<String> {
         let text = written.value.as_str();
         if let Some(known) = DIRECTORIES
             .iter()
             .find(|known| known.name == text || known.url == text)
         {
-            if known.bound_accounts {
+            if known.bound_accounts && !is_bound {
                 let message = format!(
                     "`{}` only takes accounts that are bound to a customer of its own",
                     known.name
@@ -159,7 +180,7 @@ impl Checker<'_> {
                             &written.place,
                             "needs an external account binding (RFC 8555 §7.3.4)",
                         )
-                        .help("this version of certgate has no such binding: orders there will be refused"),
+                        .help("add external_account = { key_id = \"…\", hmac_key_file = \"…\" } with what the CA gives its customers"),
                 );
             }
             return Some(known.url.to_owned());
@@ -193,6 +214,48 @@ impl Checker<'_> {
             }
         }
         None
+    }
+
+    /// A text that says something.
+    fn word(&mut self, key: &str, written: &Key<String>) -> Option<Option<String>> {
+        let written = match written {
+            Key::Absent => return Some(None),
+            Key::Invalid => return None,
+            Key::Present(written, _) => written,
+        };
+        if written.value.trim().is_empty() {
+            let message = format!("`{key}` is empty");
+            self.report.push(
+                Diagnostic::new(Code::InvalidValue, message)
+                    .at(&written.place, "says nothing")
+                    .help(format!("write what the CA calls it, or remove `{key}`")),
+            );
+            return None;
+        }
+        Some(Some(written.value.clone()))
+    }
+
+    fn external_account(&mut self, written: &ExternalAccount) -> Option<ExternalAccountConfig> {
+        let key_id = self.word("key_id", &written.key_id);
+        let file = written.hmac_key_file.value()?;
+        let (hmac_key_file, secret) = self.private_file(file, "key file")?;
+        if ExternalAccountConfig::decode(&secret).is_none() {
+            let message = format!(
+                "the key file `{}` holds no base64url key of at least {} bytes",
+                hmac_key_file.display(),
+                ExternalAccountConfig::KEY_MIN
+            );
+            self.report.push(
+                Diagnostic::new(Code::InvalidValue, message)
+                    .at(&file.place, "this file")
+                    .help("put into it what the CA shows as the HMAC key, and nothing else"),
+            );
+            return None;
+        }
+        Some(ExternalAccountConfig {
+            key_id: key_id??,
+            hmac_key_file,
+        })
     }
 
     fn terms(&mut self, name: &Located<String>, issuer: &Issuer) {

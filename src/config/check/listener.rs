@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Checker;
 use crate::certificate::AllowedClients;
+use crate::certificate::CertificateName;
 use crate::config::alpn::Alpn;
 use crate::config::collection::Tags;
 use crate::config::diagnostic::{Code, Diagnostic};
@@ -145,7 +146,25 @@ impl Checker<'_> {
             let kind = "certificate directory";
             self.refers(directories, "certificate_directories", kind, directory, place);
         }
-        items.iter().map(|item| item.value.clone()).collect()
+        let with_companion = |selector: &CertificateSelector| {
+            let companion = match selector {
+                CertificateSelector::Named(name) => self.companion(name).map(CertificateSelector::Named),
+                _ => None,
+            };
+            [Some(selector.clone()), companion]
+        };
+        items
+            .iter()
+            .flat_map(|item| with_companion(&item.value))
+            .flatten()
+            .collect()
+    }
+
+    /// The entry of a certificate's second kind of key, which is served beside it.
+    fn companion(&self, name: &CertificateName) -> Option<CertificateName> {
+        let table = self.document.certificates.entry(name.as_str())?.table.as_ref()?;
+        let second = table.key_type.value()?.value.0.get(1)?;
+        name.companion(second.value).ok()
     }
 
     fn policy(&mut self, listener: &Listener) -> Option<String> {
@@ -207,6 +226,20 @@ impl Checker<'_> {
             || matches!(written.common_name, Key::Invalid)
             || matches!(written.organizational_unit, Key::Invalid)
             || matches!(written.fingerprint_sha256, Key::Invalid);
+        if let Some(item) = written
+            .dns
+            .items()
+            .iter()
+            .find(|item| item.value.address().is_some())
+        {
+            let message = format!("`dns` of `allow_clients` has the IP address `{}`", item.value);
+            self.report.push(
+                Diagnostic::new(Code::InvalidValue, message)
+                    .at(&item.place, "not a DNS name")
+                    .help("clients are not told apart by addresses in their certificates; name them by dns, uri or fingerprint_sha256"),
+            );
+            return None;
+        }
         let allowed = AllowedClients {
             dns: values(written.dns.items(), |pattern| pattern.clone()),
             uri: values(written.uri.items(), |pattern| pattern.clone()),

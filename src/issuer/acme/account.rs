@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use certgate_store::Expect;
-use instant_acme::{Account, AccountCredentials, NewAccount};
-use tokio::sync::Mutex;
+use certgate_store::{Expect, Revision};
+use instant_acme::{Account, AccountCredentials, ExternalAccountKey, NewAccount};
+use tokio::sync::{Mutex, OnceCell};
+use zeroize::Zeroizing;
 
 use crate::clock::Clock;
-use crate::config::AcmeConfig;
+use crate::config::{AcmeConfig, ExternalAccountConfig};
 use crate::inventory::{AccountRecord, Inventory, InventoryError, Secret, Versioned};
+use crate::issuer::acme::directory::Directory;
 use crate::issuer::acme::http::AcmeHttp;
 use crate::issuer::acme::{Limits, during};
 use crate::issuer::{IssueError, IssueRequest, Step};
@@ -18,16 +20,19 @@ use crate::issuer::{IssueError, IssueRequest, Step};
 pub(super) struct Session {
     pub(super) account: Account,
     pub(super) http: AcmeHttp,
-    pub(super) directory: String,
+    pub(super) directory_url: String,
+    pub(super) resources: OnceCell<Directory>,
     /// URL and key of the account as JSON, for requests that instant-acme does not make.
     pub(super) credentials: Secret,
+    /// Of the record that it was made from.
+    pub(super) revision: Revision,
 }
 
 /// Gives out the session, building it when it is first needed, and anew every day.
 pub(super) struct Accounts {
-    issuer: String,
-    config: AcmeConfig,
-    inventory: Inventory,
+    pub(super) issuer: String,
+    pub(super) config: AcmeConfig,
+    pub(super) inventory: Inventory,
     clock: Arc<dyn Clock>,
     limits: Limits,
     /// Held while a session is built, never while it is used.
@@ -66,11 +71,10 @@ impl Accounts {
     ) -> Result<Arc<Session>, IssueError> {
         let asked = Instant::now();
         let mut state = self.state.lock().await;
-        if let Some((session, built)) = &state.session
-            && built.elapsed() < REBUILD
+        if let Some(session) = self.usable(&state).await?
             && lost != Some(session.account.id())
         {
-            return Ok(session.clone());
+            return Ok(session);
         }
         // Whoever waited for the lock while the CA did not answer has waited enough.
         if let Some((failure, at)) = &state.failure
@@ -94,6 +98,36 @@ impl Accounts {
         }
     }
 
+    /// The session of an account that is there already; none is registered.
+    pub(super) async fn known(&self) -> Result<Option<Arc<Session>>, IssueError> {
+        let mut state = self.state.lock().await;
+        if let Some(session) = self.usable(&state).await? {
+            return Ok(Some(session));
+        }
+        let http = self.http().await?;
+        let (Some(session), _) = self.existing(&http, None).await? else {
+            return Ok(None);
+        };
+        let session = Arc::new(session);
+        state.session = Some((session.clone(), Instant::now()));
+        Ok(Some(session))
+    }
+
+    /// The session there is, unless it is old or the account is another by now: this node, or one that shares its
+    /// store, may have changed its key.
+    async fn usable(&self, state: &State) -> Result<Option<Arc<Session>>, IssueError> {
+        let Some((session, _)) = state
+            .session
+            .as_ref()
+            .filter(|(_, built)| built.elapsed() < REBUILD)
+        else {
+            return Ok(None);
+        };
+        let known = self.inventory.account(&self.issuer).await?;
+        let is_same = known.is_some_and(|known| known.revision == session.revision);
+        Ok(is_same.then(|| session.clone()))
+    }
+
     async fn build(&self, lost: Option<&str>, request: &IssueRequest<'_>) -> Result<Session, IssueError> {
         let http = self.http().await?;
         for _ in 1..SAVE_TRIES {
@@ -113,43 +147,62 @@ impl Accounts {
         lost: Option<&str>,
         request: &IssueRequest<'_>,
     ) -> Result<Session, IssueError> {
-        let known = self.inventory.account(&self.issuer).await?;
-        let expect = known
-            .as_ref()
-            .map_or(Expect::Absent, |known| Expect::Revision(known.revision));
-        if let Some(Versioned { value: known, .. }) = known {
-            let session = match known.directory == self.config.directory {
-                true => Some(self.restore(http, &known).await?),
-                false => {
-                    tracing::info!(
-                        issuer = self.issuer,
-                        from = known.directory,
-                        to = self.config.directory,
-                        "the issuer's directory has changed; a new account is registered there"
-                    );
-                    None
-                }
-            };
-            match session {
-                Some(session) if lost == Some(session.account.id()) => {
-                    tracing::warn!(
-                        issuer = self.issuer,
-                        account = session.account.id(),
-                        "the CA has no such account any more; a new one is registered. CAA records that name \
-                         the old one (RFC 8657) have to be changed"
-                    );
-                }
-                Some(session) => return self.with_contact(session, known, expect).await,
-                None => {}
+        match self.existing(http, lost).await? {
+            (Some(session), _) => Ok(session),
+            (None, expect) => {
+                request
+                    .progress
+                    .step(&request.desired.name, Step::CreatingAccount);
+                self.register(http, expect).await
             }
         }
-        request
-            .progress
-            .step(&request.desired.name, Step::CreatingAccount);
-        self.register(http, expect).await
     }
 
-    async fn restore(&self, http: &AcmeHttp, known: &AccountRecord) -> Result<Session, IssueError> {
+    /// The session of the account in the inventory, where it is one to use; and what a new one may replace.
+    async fn existing(
+        &self,
+        http: &AcmeHttp,
+        lost: Option<&str>,
+    ) -> Result<(Option<Session>, Expect), IssueError> {
+        let Some(Versioned {
+            value: known,
+            revision,
+        }) = self.inventory.account(&self.issuer).await?
+        else {
+            return Ok((None, Expect::Absent));
+        };
+        let expect = Expect::Revision(revision);
+        if known.directory != self.config.directory {
+            tracing::info!(
+                issuer = self.issuer,
+                from = known.directory,
+                to = self.config.directory,
+                "the issuer's directory has changed; a new account is registered there"
+            );
+            return Ok((None, expect));
+        }
+        let session = self.restore(http, &known, revision).await?;
+        if lost == Some(session.account.id()) {
+            tracing::warn!(
+                issuer = self.issuer,
+                account = session.account.id(),
+                "the CA has no such account any more; a new one is registered. CAA records that name \
+                 the old one (RFC 8657) have to be changed"
+            );
+            return Ok((None, expect));
+        }
+        let session = self.settled(http, session, &known).await?;
+        let session = self.with_contact(session, known).await?;
+        let expect = Expect::Revision(session.revision);
+        Ok((Some(session), expect))
+    }
+
+    pub(super) async fn restore(
+        &self,
+        http: &AcmeHttp,
+        known: &AccountRecord,
+        revision: Revision,
+    ) -> Result<Session, IssueError> {
         let credentials: AccountCredentials =
             serde_json::from_str(known.credentials.expose()).map_err(|_| IssueError::Garbled {
                 doing: "use the account in the inventory",
@@ -159,7 +212,7 @@ impl Accounts {
             .from_credentials(credentials)
             .await
             .map_err(during("read the CA's directory"))?;
-        Ok(self.session(http, account, known.credentials.clone()))
+        Ok(self.session(http, account, known.credentials.clone(), revision))
     }
 
     async fn register(&self, http: &AcmeHttp, expect: Expect) -> Result<Session, IssueError> {
@@ -169,16 +222,18 @@ impl Accounts {
             terms_of_service_agreed: true,
             only_return_existing: false,
         };
+        let bound = self.external_account().await?;
         let (account, credentials) = Account::builder_with_http(Box::new(http.clone()))
-            .create(&wanted, self.config.directory.clone(), None)
+            .create(&wanted, self.config.directory.clone(), bound.as_ref())
             .await
             .map_err(during("register an account"))?;
         let text = serde_json::to_string(&credentials).map_err(|error| IssueError::Garbled {
             doing: "keep the new account",
             reason: error.to_string(),
         })?;
-        let session = self.session(http, account, Secret::new(text));
-        self.save(&session, expect).await?;
+        let credentials = Secret::new(text);
+        let revision = self.save(&credentials, None, expect).await?;
+        let session = self.session(http, account, credentials, revision);
         tracing::info!(
             issuer = self.issuer,
             account = session.account.id(),
@@ -187,41 +242,62 @@ impl Accounts {
         Ok(session)
     }
 
-    /// Tells the CA of contacts that have changed in the configuration.
-    async fn with_contact(
-        &self,
-        session: Session,
-        known: AccountRecord,
-        expect: Expect,
-    ) -> Result<Session, IssueError> {
-        if known.contact != self.config.contact {
-            let contact: Vec<_> = self.config.contact.iter().map(String::as_str).collect();
-            session
-                .account
-                .update_contacts(&contact)
-                .await
-                .map_err(during("change the account's contacts"))?;
-            self.save(&session, expect).await?;
-        }
-        Ok(session)
+    /// The key of the customer that the account is bound to (RFC 8555 §7.3.4).
+    async fn external_account(&self) -> Result<Option<ExternalAccountKey>, IssueError> {
+        let Some(config) = &self.config.external_account else {
+            return Ok(None);
+        };
+        let broken = |reason: String| IssueError::ExternalAccount {
+            file: config.hmac_key_file.clone(),
+            reason,
+        };
+        let text = tokio::fs::read(&config.hmac_key_file).await.map(Zeroizing::new);
+        let text = text.map_err(|error| broken(error.to_string()))?;
+        let key = ExternalAccountConfig::decode(&text);
+        let key = key.ok_or_else(|| broken("it is no base64url key".to_owned()))?;
+        Ok(Some(ExternalAccountKey::new(config.key_id.clone(), &key)))
     }
 
-    async fn save(&self, session: &Session, expect: Expect) -> Result<(), IssueError> {
+    /// Tells the CA of contacts that have changed in the configuration.
+    async fn with_contact(&self, session: Session, known: AccountRecord) -> Result<Session, IssueError> {
+        if known.contact == self.config.contact {
+            return Ok(session);
+        }
+        let contact: Vec<_> = self.config.contact.iter().map(String::as_str).collect();
+        session
+            .account
+            .update_contacts(&contact)
+            .await
+            .map_err(during("change the account's contacts"))?;
+        let expect = Expect::Revision(session.revision);
+        let revision = self.save(&session.credentials, None, expect).await?;
+        Ok(Session { revision, ..session })
+    }
+
+    /// Writes the account; `next` are its credentials with the key that is about to take over.
+    pub(super) async fn save(
+        &self,
+        credentials: &Secret,
+        next: Option<&Secret>,
+        expect: Expect,
+    ) -> Result<Revision, IssueError> {
         let record = AccountRecord {
-            credentials: session.credentials.clone(),
+            credentials: credentials.clone(),
             directory: self.config.directory.clone(),
             contact: self.config.contact.clone(),
+            next_credentials: next.cloned(),
         };
-        self.inventory.save_account(&self.issuer, &record, expect).await?;
-        Ok(())
+        Ok(self.inventory.save_account(&self.issuer, &record, expect).await?)
     }
 
-    fn session(&self, http: &AcmeHttp, account: Account, credentials: Secret) -> Session {
+    fn session(&self, http: &AcmeHttp, account: Account, credentials: Secret, revision: Revision) -> Session {
         Session {
             account,
             http: http.clone(),
-            directory: self.config.directory.clone(),
+            directory_url: self.config.directory.clone(),
+            resources: OnceCell::new(),
             credentials,
+            revision,
         }
     }
 

@@ -103,11 +103,8 @@ impl Pursuit<'_> {
 
     /// A CA may ask about nothing but the names of the order: what is answered for others would be given away.
     fn wanted(&self, identifier: &str) -> Result<DnsName, IssueError> {
-        let bare = identifier.strip_prefix("*.").unwrap_or(identifier);
         let domains = &self.request.desired.domains;
-        let asked = DnsName::parse(bare)
-            .ok()
-            .filter(|name| domains.iter().any(|wanted| wanted.base() == name));
+        let asked = named(identifier).filter(|name| domains.iter().any(|wanted| wanted.base() == name));
         asked.ok_or_else(|| IssueError::Garbled {
             doing: FETCH,
             reason: format!("it wants to validate {identifier:?}, which the order does not hold"),
@@ -134,7 +131,7 @@ impl Pursuit<'_> {
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization.map_err(during(FETCH))?;
             let name = authorization.identifier().to_string();
-            let presented = |c: &&Challenge| name.strip_prefix("*.").unwrap_or(&name) == c.domain.as_str();
+            let presented = |c: &&Challenge| named(&name).as_ref() == Some(&c.domain);
             let Some(challenge) = challenges.iter().find(presented) else {
                 continue;
             };
@@ -232,6 +229,12 @@ impl Drop for Presented {
             });
         }
     }
+}
+
+/// The name that an identifier is about.
+fn named(identifier: &str) -> Option<DnsName> {
+    let bare = identifier.strip_prefix("*.").unwrap_or(identifier);
+    NamePattern::parse(bare).ok().map(|name| name.base().clone())
 }
 
 fn challenge(

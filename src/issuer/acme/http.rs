@@ -1,11 +1,13 @@
 //! HTTP towards a CA: every request ends in time, no answer is larger than it may be, and what the CA says beside
 //! the body, `Retry-After` above all, is not lost.
 
+mod header;
+
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::header::{RETRY_AFTER, USER_AGENT};
 use http::{HeaderValue, Request, StatusCode};
@@ -20,13 +22,14 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 
+use self::header::page;
+pub(super) use self::header::{absolute, http_date, links, retry_after};
 use crate::cause::with_causes;
 use crate::clock::{Clock, Timestamp};
 use crate::issuer::IssueError;
 use crate::issuer::acme::Limits;
+use crate::issuer::acme::ca_clock::CaClock;
 
 /// The client for one CA. Cheap to clone; clones share connections.
 #[derive(Clone)]
@@ -34,6 +37,7 @@ pub(super) struct AcmeHttp {
     client: Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>,
     limits: Limits,
     clock: Arc<dyn Clock>,
+    ca_clock: Arc<CaClock>,
 }
 
 impl AcmeHttp {
@@ -61,7 +65,13 @@ impl AcmeHttp {
             client,
             limits,
             clock,
+            ca_clock: Arc::default(),
         })
+    }
+
+    /// The CA's time where it is not that of here.
+    pub(super) fn differing_time(&self) -> Option<Timestamp> {
+        self.ca_clock.differing(self.clock.now())
     }
 
     /// Sends a request and waits for the whole answer. An answer that says `badNonce` is an answer; every other
@@ -103,6 +113,7 @@ impl AcmeHttp {
         };
         let answer = self.client.request(request).await;
         let (parts, body) = answer.map_err(|error| unreachable(&error))?.into_parts();
+        self.ca_clock.note(&parts.headers);
         let body = match Limited::new(body, MAX_ANSWER).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
@@ -130,6 +141,7 @@ impl AcmeHttp {
             } else {
                 excerpt(&body)
             },
+            page: page(&parts.headers, &body),
             problem: problem.map(Box::new),
             retry_after: parts
                 .headers
@@ -169,6 +181,7 @@ pub(super) enum RequestFailure {
         problem: Option<Box<Problem>>,
         excerpt: String,
         retry_after: Option<Timestamp>,
+        page: Option<String>,
     },
     #[error("the answer of {url} is larger than {MAX_ANSWER} bytes")]
     TooLarge { url: String },
@@ -177,6 +190,14 @@ pub(super) enum RequestFailure {
 }
 
 impl RequestFailure {
+    /// The failure of what can be no request, or has no use as an answer.
+    pub(super) fn broken(url: &str, reason: &str) -> Self {
+        Self::Unreachable {
+            url: url.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+
     /// The failure of what was being done.
     pub(super) fn during(self, doing: &'static str) -> IssueError {
         match self {
@@ -185,12 +206,14 @@ impl RequestFailure {
                 problem,
                 excerpt,
                 retry_after,
+                page,
             } => IssueError::Refused {
                 doing,
                 status,
                 problem,
                 excerpt,
                 retry_after,
+                page,
             },
             Self::TooLarge { .. } => IssueError::Garbled {
                 doing,
@@ -199,20 +222,6 @@ impl RequestFailure {
             Self::Unreachable { url, reason } => IssueError::Unreachable { doing, url, reason },
         }
     }
-}
-
-/// Reads a `Retry-After` of either form (RFC 9110 §10.2.3). No CA makes us wait longer than a week.
-fn retry_after(value: &HeaderValue, now: Timestamp) -> Option<Timestamp> {
-    let text = value.to_str().ok()?.trim();
-    let at = match text.parse::<u64>() {
-        Ok(seconds) => now + Duration::from_secs(seconds.min(LONGEST_WAIT.as_secs())),
-        // An HTTP date is one of RFC 2822 whose zone is always written `GMT`, as that grammar never has it.
-        Err(_) => {
-            let date = format!("{}+0000", text.strip_suffix("GMT")?);
-            OffsetDateTime::parse(&date, &Rfc2822).ok()?.into()
-        }
-    };
-    Some(at.clamp(now, now + LONGEST_WAIT))
 }
 
 fn tls_config(root_ca_file: Option<&Path>) -> Result<ClientConfig, IssueError> {
@@ -276,27 +285,11 @@ fn reason(error: &(dyn std::error::Error + 'static)) -> String {
 
 const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
 const CERTGATE: &str = concat!("certgate/", env!("CARGO_PKG_VERSION"));
-const LONGEST_WAIT: Duration = Duration::from_secs(7 * 86_400);
 const MAX_ANSWER: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn retry_after_is_read_in_seconds_and_as_a_date() {
-        let now = Timestamp::from_unix_seconds(1_795_219_200);
-        let read = |text: &'static str| retry_after(&HeaderValue::from_static(text), now);
-        assert_eq!(read("120"), Some(now + Duration::from_secs(120)));
-        assert_eq!(
-            read("Sat, 21 Nov 2026 01:00:00 GMT"),
-            Some(now + Duration::from_secs(3600))
-        );
-        assert_eq!(read("Fri, 20 Nov 2026 01:00:00 GMT"), Some(now));
-        assert_eq!(read("99999999999"), Some(now + LONGEST_WAIT));
-        assert_eq!(read("soon"), None);
-        assert_eq!(read("-1"), None);
-    }
 
     #[test]
     fn an_error_page_is_shown_by_its_first_words() {

@@ -16,20 +16,18 @@
 //!
 //! The journal ends in the batch that installs the certificate, so there is no moment with neither.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use certgate_store::Lease;
-use instant_acme::{Error, Identifier, NewOrder, Order, OrderStatus, RetryPolicy};
+use instant_acme::{Error, Order, OrderStatus, RetryPolicy};
 use rcgen::{CertificateParams, DistinguishedName};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::certificate::{CertificateName, Credential, CredentialPem, DesiredCertificate, PrivateKey};
-use crate::clock::Timestamp;
-use crate::config::ChallengeType;
+use crate::certificate::{CertificateName, Credential, CredentialPem, PrivateKey};
 use crate::inventory::{InventoryError, OrderRecord};
 use crate::issuer::acme::account::Session;
+use crate::issuer::acme::course::Course;
 use crate::issuer::acme::{AcmeIssuer, during, lock, wall_time};
 use crate::issuer::{IssueError, IssueRequest, Step};
 
@@ -45,16 +43,35 @@ impl Pursuit<'_> {
     /// Obtains the certificate. The journal says what was reached, whatever the outcome and also when this is
     /// given up half-way.
     pub(super) async fn run(&self) -> Result<CredentialPem, IssueError> {
+        self.check_clock().await?;
         let (mut order, key) = self.open().await?;
         let _claim = self.claim(order.url());
         self.course.at(order.url());
         let result = self.complete(&mut order, &key).await;
-        if let Err(error) = &result
-            && !error.leaves_order()
-        {
-            self.end_journal().await?;
+        if let Err(error) = &result {
+            self.account_for(error, !error.leaves_order()).await?;
+            if !error.leaves_order() {
+                self.end_journal().await?;
+            }
         }
         result
+    }
+
+    /// Orders nothing under a wrong clock. What was seen may be old, and this machine may have slept since: a
+    /// difference is looked at twice.
+    async fn check_clock(&self) -> Result<(), IssueError> {
+        if self.session.http.differing_time().is_none() {
+            return Ok(());
+        }
+        let asked = self.session.nonce().await;
+        asked.map_err(|failure| failure.during("ask for the CA's time"))?;
+        match self.session.http.differing_time() {
+            None => Ok(()),
+            Some(ca) => Err(IssueError::WrongClock {
+                here: self.issuer.clock.now(),
+                ca,
+            }),
+        }
     }
 
     async fn open(&self) -> Result<(Order, PrivateKey), IssueError> {
@@ -115,52 +132,6 @@ impl Pursuit<'_> {
         self.issuer.clock.now().since(intent.created_at) < LONGEST_DOUBT
     }
 
-    /// Writes that an order is about to be placed, and the key that it is for.
-    async fn intend(&self) -> Result<OrderRecord, IssueError> {
-        let key_type = self.request.desired.key_type;
-        let generated = tokio::task::spawn_blocking(move || PrivateKey::generate(key_type)).await;
-        let key = generated.map_err(|error| IssueError::Garbled {
-            doing: "make a key",
-            reason: error.to_string(),
-        })??;
-        let record = OrderRecord {
-            issuer: self.issuer.name.clone(),
-            account_url: self.session.account.id().to_owned(),
-            order_url: None,
-            key,
-            digest: self.request.desired.digest(),
-            created_at: self.issuer.clock.now(),
-        };
-        self.save(&record).await?;
-        Ok(record)
-    }
-
-    async fn place(&self, record: OrderRecord) -> Result<(Order, PrivateKey), IssueError> {
-        self.course.step(Step::PlacingOrder);
-        let identifiers = identifiers(self.request.desired);
-        let placed = self.session.account.new_order(&NewOrder::new(&identifiers)).await;
-        match placed.map_err(during("place the order")) {
-            Ok(order) => self.note(record, order).await,
-            Err(error) => {
-                // A clear no leaves nothing behind. After anything else there may be an order to be found.
-                if error.is_clear_no() {
-                    self.end_journal().await?;
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// Writes down where the order is.
-    async fn note(&self, record: OrderRecord, order: Order) -> Result<(Order, PrivateKey), IssueError> {
-        let record = OrderRecord {
-            order_url: Some(order.url().to_owned()),
-            ..record
-        };
-        self.save(&record).await?;
-        Ok((order, record.key))
-    }
-
     async fn complete(&self, order: &mut Order, key: &PrivateKey) -> Result<CredentialPem, IssueError> {
         if order.state().status == OrderStatus::Pending {
             self.authorize(order).await?;
@@ -186,6 +157,7 @@ impl Pursuit<'_> {
                 }
             }
         };
+        let text = self.preferred(order, text).await;
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
         let chain = chain
             .ok()
@@ -245,7 +217,7 @@ impl Pursuit<'_> {
             .timeout(self.issuer.limits.issuance)
     }
 
-    async fn save(&self, record: &OrderRecord) -> Result<(), IssueError> {
+    pub(super) async fn save(&self, record: &OrderRecord) -> Result<(), IssueError> {
         Ok(self
             .issuer
             .inventory
@@ -253,7 +225,7 @@ impl Pursuit<'_> {
             .await?)
     }
 
-    async fn end_journal(&self) -> Result<(), IssueError> {
+    pub(super) async fn end_journal(&self) -> Result<(), IssueError> {
         Ok(self
             .issuer
             .inventory
@@ -278,14 +250,6 @@ impl Pursuit<'_> {
     }
 }
 
-/// What an order is placed for (RFC 8555 §7.1.3), each name once.
-pub(super) fn identifiers(desired: &DesiredCertificate) -> Vec<Identifier> {
-    let mut names: Vec<_> = desired.domains.iter().map(ToString::to_string).collect();
-    names.sort();
-    names.dedup();
-    names.into_iter().map(Identifier::Dns).collect()
-}
-
 /// A CA that cannot list its orders for so long shall not keep a certificate from being issued.
 const LONGEST_DOUBT: Duration = Duration::from_secs(3600);
 
@@ -298,60 +262,5 @@ struct Claim<'a> {
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         lock(&self.issuer.pursued).remove(&self.url);
-    }
-}
-
-/// How far an attempt has come; outlives the attempt when time runs out.
-pub(super) struct Course<'a> {
-    request: &'a IssueRequest<'a>,
-    reached: Mutex<Reached>,
-}
-
-#[derive(Default)]
-struct Reached {
-    order: Option<String>,
-    step: Option<Step>,
-    challenge: Option<ChallengeType>,
-}
-
-impl<'a> Course<'a> {
-    pub(super) fn new(request: &'a IssueRequest<'a>) -> Self {
-        Self {
-            request,
-            reached: Mutex::default(),
-        }
-    }
-
-    pub(super) fn step(&self, step: Step) {
-        {
-            let mut reached = lock(&self.reached);
-            if let Step::Presenting { challenge, .. } = &step {
-                reached.challenge = Some(*challenge);
-            }
-            reached.step = Some(step.clone());
-        }
-        self.request.progress.step(&self.request.desired.name, step);
-    }
-
-    fn at(&self, order: &str) {
-        lock(&self.reached).order = Some(order.to_owned());
-    }
-
-    /// The kind of challenge that was answered in this attempt.
-    pub(super) fn challenge(&self) -> Option<ChallengeType> {
-        lock(&self.reached).challenge
-    }
-
-    pub(super) fn unfinished(&self, after: Duration, retry_after: Option<Timestamp>) -> IssueError {
-        let reached = lock(&self.reached);
-        IssueError::Unfinished {
-            order: reached.order.clone().unwrap_or_else(|| "being placed".to_owned()),
-            step: reached
-                .step
-                .as_ref()
-                .map_or("asking the CA".to_owned(), ToString::to_string),
-            after,
-            retry_after,
-        }
     }
 }

@@ -2,10 +2,9 @@
 
 use certgate_store::Expect;
 
+use crate::certificate::RevocationReason;
 use crate::clock::Timestamp;
-use crate::inventory::{
-    CaPair, ClientCertificateRecord, CrlRecord, InventoryError, RevocationReason, Revoked, Versioned,
-};
+use crate::inventory::{CaPair, ClientCertificateRecord, CrlRecord, InventoryError, Revoked, Versioned};
 use crate::issuer::IssueError;
 use crate::issuer::local_ca::{
     ClientRequest, ClientRequestProblem, LocalCa, SAVE_TRIES, Wanted, authority, client, crl, is_conflict,

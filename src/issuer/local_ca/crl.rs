@@ -6,8 +6,9 @@ use rcgen::{
     CertificateRevocationListParams, KeyIdMethod, RevocationReason as Reason, RevokedCertParams, SerialNumber,
 };
 
+use crate::certificate::RevocationReason;
 use crate::clock::Timestamp;
-use crate::inventory::{CaPair, ClientCertificateRecord, CrlRecord, RevocationReason};
+use crate::inventory::{CaPair, ClientCertificateRecord, CrlRecord};
 use crate::issuer::IssueError;
 use crate::issuer::local_ca::{authority, leaf, signing};
 

@@ -24,6 +24,7 @@ fn desired(name: &str, domain: &str, issuers: &[&str]) -> Desired {
         domains: vec![NamePattern::parse(domain).unwrap()],
         issuers: issuers.iter().map(|issuer| (*issuer).to_owned()).collect(),
         key_type: KeyType::EcdsaP256,
+        reuse_key: false,
         tags: BTreeMap::new(),
     };
     let digest = certificate.digest();
@@ -63,6 +64,7 @@ fn fail(
         issuer: "one".into(),
         error: "no".into(),
         class,
+        ca_time: None,
     };
     outcome::failed(record, desired, &failure, at, JITTER)
 }

@@ -10,9 +10,12 @@ use http::{HeaderValue, Method, Response};
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 
+use super::accounts::Account;
 use super::jws::Jws;
 use super::signing::Authority;
-use super::{Asked, Authorizations, Behaviour, Counts, Endpoint, Fault, Faults, OrderView, validation};
+use super::{
+    Asked, Authorizations, Behaviour, Counts, Endpoint, Fault, Faults, OrderView, Replacing, validation,
+};
 
 pub(super) struct Protocol {
     pub(super) base: String,
@@ -29,18 +32,14 @@ pub(super) struct Protocol {
     clock: Arc<dyn Clock>,
 }
 
-pub(super) struct Account {
-    pub(super) contact: Vec<String>,
-    id: String,
-    pub(super) point: Vec<u8>,
-}
-
 pub(super) struct Order {
-    id: String,
-    account: String,
+    pub(super) id: String,
+    pub(super) account: String,
     names: Vec<String>,
     authorizations: Vec<usize>,
     chain: Option<String>,
+    replaces: Option<String>,
+    profile: Option<String>,
 }
 
 pub(super) struct Authorization {
@@ -96,6 +95,8 @@ impl Protocol {
             url: format!("{}/order/{}", self.base, order.id),
             names: order.names.clone(),
             status: self.status(order),
+            replaces: order.replaces.clone(),
+            profile: order.profile.clone(),
         };
         self.orders.iter().map(view).collect()
     }
@@ -113,6 +114,18 @@ impl Protocol {
             None if states.iter().all(|status| *status == "valid") => "ready",
             None => "pending",
         }
+    }
+
+    /// The time as HTTP writes it.
+    pub(super) fn date(&self) -> HeaderValue {
+        let seconds = self.clock.now().unix_seconds() + self.behaviour.ahead;
+        let time = certgate::clock::Timestamp::from_unix_seconds(seconds)
+            .to_offset_date_time()
+            .unwrap();
+        let text = time
+            .format(&time::format_description::well_known::Rfc2822)
+            .unwrap();
+        HeaderValue::from_str(&text.replace("+0000", "GMT")).unwrap()
     }
 
     fn nonce(&mut self) -> String {
@@ -202,64 +215,16 @@ impl Protocol {
         }
     }
 
-    fn new_account(&mut self, jws: &Jws) -> Reply {
-        if jws.payload["termsOfServiceAgreed"] != json!(true) {
-            return Err((403, "userActionRequired", "agree to the terms".into()));
-        }
-        let account = Account {
-            contact: strings(&jws.payload["contact"]),
-            id: random(),
-            point: jws.jwk().ok_or((400, "malformed", "no jwk".to_owned()))?,
-        };
-        let mut answer = answer_json(201, &json!({"status": "valid"}));
-        located(&mut answer, &format!("{}/account/{}", self.base, account.id));
-        self.accounts.push(account);
-        Ok(answer)
-    }
-
-    fn account(&mut self, position: usize, jws: &Jws) -> Reply {
-        let account = &mut self.accounts[position];
-        if !jws.payload["contact"].is_null() {
-            account.contact = strings(&jws.payload["contact"]);
-        }
-        let mut object = json!({"status": "valid", "contact": account.contact});
-        if self.behaviour.lists_orders {
-            object["orders"] = json!(format!("{}/orders/{}", self.base, account.id));
-        }
-        Ok(answer_json(200, &object))
-    }
-
-    /// Two orders a page, oldest first (RFC 8555 §7.1.2.1).
-    fn list(&self, account: &str, asked: &Asked) -> Reply {
-        let page: usize = asked
-            .path
-            .split_once("?page=")
-            .and_then(|(_, page)| page.parse().ok())
-            .unwrap_or(0);
-        let all: Vec<_> = self
-            .orders
-            .iter()
-            .filter(|order| order.account == account)
-            .collect();
-        let urls: Vec<_> = all
-            .iter()
-            .skip(page * 2)
-            .take(2)
-            .map(|order| format!("{}/order/{}", self.base, order.id))
-            .collect();
-        let mut answer = answer_json(200, &json!({"orders": urls}));
-        if all.len() > page * 2 + 2 {
-            let next = format!("</orders/{account}?page={}>;rel=\"next\"", page + 1);
-            answer
-                .headers_mut()
-                .insert("link", HeaderValue::from_str(&next).unwrap());
-        }
-        Ok(answer)
-    }
-
     fn new_order(&mut self, account: usize, jws: &Jws) -> Reply {
         let names = names(&jws.payload);
         let behaviour = &self.behaviour;
+        let replaces = match (behaviour.replacing, jws.payload["replaces"].as_str()) {
+            (Replacing::Refused(status, kind), Some(_)) => {
+                return Err((status, kind, "scripted: not that one".to_owned()));
+            }
+            (Replacing::Understood, Some(replaced)) => Some(replaced.to_owned()),
+            (Replacing::Ignored, Some(_)) | (_, None) => None,
+        };
         let mut validated = match behaviour.authorizations {
             Authorizations::Empty => Vec::new(),
             Authorizations::Pending | Authorizations::Valid => names.clone(),
@@ -286,6 +251,8 @@ impl Protocol {
             names,
             authorizations: (first..self.authorizations.len()).collect(),
             chain: None,
+            replaces,
+            profile: jws.payload["profile"].as_str().map(ToOwned::to_owned),
         });
         let mut answer = self.order(self.orders.len() - 1);
         *answer.status_mut() = http::StatusCode::CREATED;
@@ -302,6 +269,9 @@ impl Protocol {
             "authorizations": order.authorizations.iter().map(|index| format!("{base}/authorization/{index}")).collect::<Vec<_>>(),
             "finalize": format!("{base}/finalize/{}", order.id),
         });
+        if let Some(replaces) = &order.replaces {
+            object["replaces"] = json!(replaces);
+        }
         if status == "valid" {
             object["certificate"] = json!(format!("{base}/certificate/{}", order.id));
         }
@@ -327,6 +297,45 @@ impl Protocol {
             "identifier": {"type": "dns", "value": authorization.name},
             "challenges": challenges,
         })
+    }
+
+    fn directory(&self) -> Value {
+        let base = &self.base;
+        let mut directory = json!({
+            "newNonce": format!("{base}/new-nonce"),
+            "newAccount": format!("{base}/new-account"),
+            "newOrder": format!("{base}/new-order"),
+            "revokeCert": format!("{base}/revoke"),
+            "keyChange": format!("{base}/key-change"),
+        });
+        for profile in &self.behaviour.profiles {
+            directory["meta"]["profiles"][profile] = json!("https://ca.example/profiles");
+        }
+        if self.behaviour.renewal_window.is_some() {
+            directory["renewalInfo"] = json!(format!("{base}/renewal-info"));
+        }
+        directory
+    }
+
+    fn renewal_info(&self) -> Response<Bytes> {
+        let at = |seconds| {
+            let seconds = self.clock.now().unix_seconds() + seconds;
+            certgate::clock::Timestamp::from_unix_seconds(seconds).to_string()
+        };
+        let window = self
+            .behaviour
+            .renewal_window
+            .unwrap_or(super::Window { start: 0, end: 0 });
+        let object = json!({
+            "suggestedWindow": {"start": at(window.start), "end": at(window.end)},
+            "explanationURL": "https://ca.example/why",
+        });
+        let mut answer = answer_json(200, &object);
+        if let Some(value) = &self.behaviour.ask_again {
+            let value = HeaderValue::from_str(value).unwrap();
+            answer.headers_mut().insert("retry-after", value);
+        }
+        answer
     }
 
     fn finalize(&mut self, position: usize, jws: &Jws) -> Reply {
@@ -367,8 +376,9 @@ pub(super) async fn answer(protocol: &Mutex<Protocol>, asked: Asked) -> Response
             let mut protocol = protocol.lock().unwrap();
             match (&asked.method, asked.path.as_str()) {
                 (&Method::GET, path) if path.starts_with("/directory") => {
-                    Ok(answer_json(200, &directory(&protocol.base)))
+                    Ok(answer_json(200, &protocol.directory()))
                 }
+                (&Method::GET, path) if path.starts_with("/renewal-info/") => Ok(protocol.renewal_info()),
                 (&Method::HEAD | &Method::GET, "/new-nonce") => Ok(Response::new(Bytes::new())),
                 _ => protocol.post(&asked),
             }
@@ -387,16 +397,6 @@ pub(super) fn problem(kind: &str, detail: &str) -> Value {
     json!({"type": format!("urn:ietf:params:acme:error:{kind}"), "detail": detail})
 }
 
-fn directory(base: &str) -> Value {
-    json!({
-        "newNonce": format!("{base}/new-nonce"),
-        "newAccount": format!("{base}/new-account"),
-        "newOrder": format!("{base}/new-order"),
-        "revokeCert": format!("{base}/revoke"),
-        "keyChange": format!("{base}/key-change"),
-    })
-}
-
 fn endpoint(path: &str) -> Option<Endpoint> {
     Some(match path.split(['/', '?']).nth(1)? {
         "account" => Endpoint::Account,
@@ -410,6 +410,7 @@ fn endpoint(path: &str) -> Option<Endpoint> {
         "new-order" => Endpoint::NewOrder,
         "order" => Endpoint::Order,
         "orders" => Endpoint::Orders,
+        "renewal-info" => Endpoint::RenewalInfo,
         _ => return None,
     })
 }
@@ -428,15 +429,6 @@ fn names(payload: &Value) -> Vec<String> {
     names
 }
 
-fn strings(value: &Value) -> Vec<String> {
-    let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
-    items
-        .iter()
-        .filter_map(|item| item.as_str())
-        .map(ToOwned::to_owned)
-        .collect()
-}
-
 pub(super) fn answer_json(status: u16, body: &Value) -> Response<Bytes> {
     let kind = if status < 400 {
         "application/json"
@@ -447,13 +439,13 @@ pub(super) fn answer_json(status: u16, body: &Value) -> Response<Bytes> {
     builder.body(body.to_string().into()).unwrap()
 }
 
-fn located(answer: &mut Response<Bytes>, url: &str) {
+pub(super) fn located(answer: &mut Response<Bytes>, url: &str) {
     answer
         .headers_mut()
         .insert("location", HeaderValue::from_str(url).unwrap());
 }
 
-fn random() -> String {
+pub(super) fn random() -> String {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).unwrap();
     URL_SAFE_NO_PAD.encode(bytes)

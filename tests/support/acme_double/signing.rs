@@ -49,6 +49,7 @@ impl Authority {
             return None;
         }
         let mut params = csr.params.clone();
+        params.use_authority_key_identifier_extension = true;
         params.not_before = now.to_offset_date_time()?;
         params.not_after = (now + lifetime).to_offset_date_time()?;
         Some(match issued {

@@ -1,0 +1,145 @@
+//! The end of an attempt, written into the record.
+
+use std::sync::{Arc, PoisonError};
+
+use certgate_store::{Expect, Lease};
+
+use crate::cause::with_causes;
+use crate::certificate::CredentialPem;
+use crate::inventory::{InventoryError, Versioned};
+use crate::issuer::{FailureClass, Issuer};
+use crate::renewal::agenda::Desired;
+use crate::renewal::attempt::Attempts;
+use crate::renewal::event::EventKind;
+use crate::renewal::fit::{Unfit, fit};
+use crate::renewal::outcome::{self, Failure};
+
+impl Attempts {
+    pub(super) async fn install(
+        &self,
+        lease: &Lease,
+        desired: &Desired,
+        issuer: &str,
+        pem: &CredentialPem,
+    ) -> Result<(), InventoryError> {
+        let (name, digest) = (&desired.certificate.name, desired.digest.as_str());
+        let mut renew_at = None;
+        for _ in 0..TRIES {
+            let Some(Versioned {
+                value: record,
+                revision,
+            }) = self.inventory.certificate(name).await?
+            else {
+                tracing::warn!(certificate = %name, "removed while it was being obtained, so it is not installed");
+                return Ok(());
+            };
+            let now = self.clock.now();
+            let credential = match fit(pem, &desired.certificate, &record, now) {
+                Ok(credential) => credential,
+                Err(error) => return self.refuse(lease, desired, issuer, &error).await,
+            };
+            let leaf = credential.leaf();
+            let renew_at = *renew_at.get_or_insert_with(|| {
+                let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+                slots.choose(name, leaf, now, self.jitter)
+            });
+            let not_after = leaf.not_after;
+            let mut record = outcome::obtained(record, digest, leaf.clone(), issuer, now, renew_at);
+            let gives = |issuer: &Arc<dyn Issuer>| issuer.gives_renewal_info();
+            if let Some(current) = record
+                .current
+                .as_mut()
+                .filter(|_| self.issuers.load().get(issuer).is_some_and(gives))
+            {
+                current.ask_at = Some(now);
+            }
+            match self
+                .inventory
+                .install(&record, pem, Expect::Revision(revision), lease)
+                .await
+            {
+                Ok(_) => {
+                    let issuer = issuer.to_owned();
+                    self.tell(
+                        name,
+                        EventKind::Obtained {
+                            issuer,
+                            not_after,
+                            renew_at,
+                        },
+                    );
+                    return Ok(());
+                }
+                Err(InventoryError::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(InventoryError::Conflict {
+            key: name.to_string(),
+        })
+    }
+
+    /// Does not install what does not fit. Its order leads nowhere, so the next attempt places another; unless it is
+    /// the clock that is wrong.
+    async fn refuse(
+        &self,
+        lease: &Lease,
+        desired: &Desired,
+        issuer: &str,
+        error: &Unfit,
+    ) -> Result<(), InventoryError> {
+        if !error.may_pass() {
+            self.inventory
+                .remove_order(&desired.certificate.name, lease)
+                .await?;
+        }
+        let failure = Failure {
+            issuer: issuer.to_owned(),
+            error: with_causes(error),
+            class: FailureClass::Later,
+            ca_time: None,
+        };
+        self.record_failure(lease, desired, &failure).await
+    }
+
+    pub(super) async fn record_failure(
+        &self,
+        lease: &Lease,
+        desired: &Desired,
+        failure: &Failure,
+    ) -> Result<(), InventoryError> {
+        let name = &desired.certificate.name;
+        for _ in 0..TRIES {
+            let Some(Versioned {
+                value: record,
+                revision,
+            }) = self.inventory.certificate(name).await?
+            else {
+                return Ok(());
+            };
+            let now = self.clock.now();
+            let failed = match failure.ca_time {
+                None => outcome::failed(record, desired, failure, now, self.jitter),
+                Some(_) => outcome::untimely(record, &desired.digest, failure.error.clone(), now),
+            };
+            let saved = self
+                .inventory
+                .save_certificate(&failed, Expect::Revision(revision), Some(lease));
+            match saved.await {
+                Ok(_) => {
+                    self.tell_state(&failed, &failure.issuer);
+                    return Ok(());
+                }
+                // An operator has asked for a renewal meanwhile; this attempt was it.
+                Err(InventoryError::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(InventoryError::Conflict {
+            key: name.to_string(),
+        })
+    }
+}
+
+/// Others write a record seldom; more conflicts than these are no accident.
+const TRIES: usize = 8;

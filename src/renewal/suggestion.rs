@@ -1,0 +1,173 @@
+//! When to renew where the CA has a say (RFC 9773): pure.
+//!
+//! | the CA | what follows |
+//! | --- | --- |
+//! | suggests a window | renewal at a random point of it; the point stays while the window does |
+//! | suggests one that has passed | renewal at once; not within a tenth of the lifetime, or a day, of the last one |
+//! | suggests one after the end, or close to it | renewal with a quarter of the lifetime left |
+//! | has nothing to say, answers nonsense or 404 | renewal by the fraction of the lifetime |
+//! | cannot be asked | what it said before holds; asked again after an hour |
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::inventory::{CertificateRecord, CurrentCertificate};
+use crate::issuer::RenewalInfo;
+use crate::renewal::schedule::{self, Jitter};
+
+/// The record after its CA was asked; `answer` is `None` where it could not be.
+pub(super) fn heard(
+    mut record: CertificateRecord,
+    answer: Option<&RenewalInfo>,
+    now: Timestamp,
+    jitter: Jitter,
+) -> CertificateRecord {
+    let fraction = jitter.fraction(&record.name, now, 0);
+    let Some(current) = record.current.as_mut() else {
+        return record;
+    };
+    let lifetime = schedule::lifetime(&current.leaf, current.obtained_at);
+    current.ask_at = Some(now + pause(answer, now, lifetime));
+    let Some(answer) = answer else {
+        return record;
+    };
+    if answer.window != current.suggested {
+        current.renew_at = Some(match &answer.window {
+            Some(window) => bounded(window.point(fraction), current, lifetime),
+            None => schedule::renewal_point(&current.leaf, current.obtained_at, fraction),
+        });
+        current.suggested.clone_from(&answer.window);
+    }
+    record
+}
+
+/// What the CA suggests, as far as it keeps the certificate alive and is no storm.
+fn bounded(point: Timestamp, current: &CurrentCertificate, lifetime: Duration) -> Timestamp {
+    let earliest = current.obtained_at + (lifetime / 10).min(DAY);
+    let latest = current.leaf.not_after - lifetime / 4;
+    point.min(latest).max(earliest)
+}
+
+fn pause(answer: Option<&RenewalInfo>, now: Timestamp, lifetime: Duration) -> Duration {
+    let pause = match answer {
+        None => HOUR,
+        Some(answer) => answer.ask_at.map_or(6 * HOUR, |at| at.since(now)),
+    };
+    // RFC 9773 §4.3.2 leaves the bounds to the client.
+    pause.min(lifetime / 8).clamp(MINUTE, DAY)
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certificate::{CertificateName, Leaf, RenewalWindow};
+    use crate::renewal::outcome;
+
+    const JITTER: Jitter = Jitter::new(3);
+
+    fn start() -> Timestamp {
+        Timestamp::from_unix_seconds(1_795_219_200)
+    }
+
+    /// Obtained at the start, for 90 days.
+    fn record() -> CertificateRecord {
+        let leaf = Leaf {
+            names: vec![],
+            not_before: start(),
+            not_after: start() + 90 * DAY,
+            serial: "1".into(),
+            issuer: String::new(),
+            key: String::new(),
+            fingerprint: String::new(),
+        };
+        let record = CertificateRecord::wanted(CertificateName::parse("www").unwrap());
+        let renew_at = schedule::renewal_point(&leaf, start(), 0.5);
+        outcome::obtained(record, "d", leaf, "one", start(), renew_at)
+    }
+
+    fn info(first: u32, last: u32) -> RenewalInfo {
+        let window = RenewalWindow {
+            start: start() + DAY * first,
+            end: start() + DAY * last,
+            explanation: None,
+        };
+        RenewalInfo {
+            window: Some(window),
+            ask_at: None,
+        }
+    }
+
+    fn after(record: &CertificateRecord) -> Duration {
+        record.current.as_ref().unwrap().renew_at.unwrap().since(start())
+    }
+
+    fn asked_after(record: &CertificateRecord, now: Timestamp) -> Duration {
+        record.current.as_ref().unwrap().ask_at.unwrap().since(now)
+    }
+
+    #[test]
+    fn the_point_lies_in_the_window_and_stays_while_the_window_does() {
+        let first = heard(record(), Some(&info(50, 52)), start(), JITTER);
+        assert!(
+            (50 * DAY..=52 * DAY).contains(&after(&first)),
+            "{:?}",
+            after(&first)
+        );
+        let again = heard(first.clone(), Some(&info(50, 52)), start() + HOUR, JITTER);
+        assert_eq!(after(&again), after(&first));
+        let moved = heard(first, Some(&info(40, 41)), start() + HOUR, JITTER);
+        assert!((40 * DAY..=41 * DAY).contains(&after(&moved)));
+    }
+
+    #[test]
+    fn the_points_of_many_certificates_fill_the_window() {
+        let points =
+            (0..200).map(|seed| after(&heard(record(), Some(&info(10, 20)), start(), Jitter::new(seed))));
+        let points: Vec<_> = points.collect();
+        assert!(points.iter().any(|point| *point < 11 * DAY) && points.iter().any(|point| *point > 19 * DAY));
+    }
+
+    #[test]
+    fn a_window_is_kept_inside_what_is_sane() {
+        let now = start() + 30 * DAY;
+        for (first, last, expected) in [(1, 2, 1), (0, 1, 1), (100, 200, 67), (80, 85, 67)] {
+            let found = after(&heard(record(), Some(&info(first, last)), now, JITTER));
+            let days = found.as_secs_f64() / DAY.as_secs_f64();
+            assert!((days - f64::from(expected)).abs() < 1.0, "{first}-{last}: {days}");
+        }
+    }
+
+    #[test]
+    fn without_a_window_the_fraction_of_the_lifetime_holds_again() {
+        let suggested = heard(record(), Some(&info(10, 11)), start(), JITTER);
+        let without = heard(suggested, Some(&RenewalInfo::default()), start() + HOUR, JITTER);
+        assert!((55 * DAY..=60 * DAY).contains(&after(&without)));
+        assert_eq!(without.current.unwrap().suggested, None);
+    }
+
+    #[test]
+    fn a_ca_that_cannot_be_asked_changes_nothing_and_is_asked_again_in_an_hour() {
+        let suggested = heard(record(), Some(&info(10, 11)), start(), JITTER);
+        let kept = heard(suggested.clone(), None, start() + HOUR, JITTER);
+        assert_eq!(after(&kept), after(&suggested));
+        assert_eq!(asked_after(&kept, start() + HOUR), HOUR);
+    }
+
+    #[test]
+    fn the_ca_is_asked_again_when_it_says_within_bounds() {
+        for (said, expected) in [(HOUR, HOUR), (Duration::ZERO, MINUTE), (40 * DAY, DAY)] {
+            let mut info = info(50, 52);
+            info.ask_at = Some(start() + said);
+            assert_eq!(
+                asked_after(&heard(record(), Some(&info), start(), JITTER), start()),
+                expected
+            );
+        }
+        let silent = heard(record(), Some(&info(50, 52)), start(), JITTER);
+        assert_eq!(asked_after(&silent, start()), 6 * HOUR);
+    }
+}

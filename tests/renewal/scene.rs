@@ -1,0 +1,81 @@
+//! The loop with a real ACME client, and a CA in this process that does as it is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use certgate::clock::Clock;
+use certgate::config::{AcmeConfig, ChallengeType, RateLimits};
+use certgate::inventory::{CertificateRecord, CertificateState};
+use certgate::issuer::{AcmeIssuer, Challenge, ChallengeSolver, Limits, SolveError};
+use tempfile::TempDir;
+
+use crate::support::acme_double::AcmeDouble;
+use crate::world::{DAY, Running, World, certificate};
+
+/// The loop, the client, and a CA that does as it is told.
+pub(crate) struct Scene {
+    pub(crate) world: World,
+    pub(crate) ca: AcmeDouble,
+    _files: TempDir,
+}
+
+/// Says that every answer is in place; the CA takes the client's word.
+struct Trusted;
+
+#[async_trait]
+impl ChallengeSolver for Trusted {
+    async fn present(&self, _: &Challenge) -> Result<(), SolveError> {
+        Ok(())
+    }
+    async fn clear(&self, _: &Challenge) {}
+}
+
+impl Scene {
+    pub(crate) async fn new() -> Self {
+        let world = World::new(90 * DAY);
+        let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
+        let ca = AcmeDouble::start(clock.clone()).await;
+        let files = tempfile::tempdir().unwrap();
+        let root = files.path().join("root.pem");
+        std::fs::write(&root, ca.https_root()).unwrap();
+        let config = AcmeConfig {
+            directory: ca.directory(),
+            contact: Vec::new(),
+            challenges: vec![ChallengeType::Http01],
+            root_ca_file: Some(root),
+            profile: None,
+            preferred_chain: None,
+            external_account: None,
+            rate_limits: RateLimits::None,
+            caa_identities: Vec::new(),
+        };
+        let limits = Limits {
+            connect: Duration::from_millis(500),
+            request: Duration::from_secs(2),
+            issuance: Duration::from_millis(1500),
+            first_poll: Duration::from_millis(10),
+        };
+        let inventory = world.inventory.clone();
+        let issuer = AcmeIssuer::new("ca", &config, inventory, Arc::new(Trusted), clock, limits);
+        world.sign_by(Arc::new(issuer));
+        Self {
+            world,
+            ca,
+            _files: files,
+        }
+    }
+
+    /// What comes of the first attempt for `www`.
+    pub(crate) async fn first_attempt(&self) -> (Running, CertificateRecord) {
+        self.world.desire([certificate("www")]);
+        let running = self.world.start();
+        let over = |record: &CertificateRecord| {
+            !matches!(
+                record.state,
+                CertificateState::Wanted | CertificateState::Obtaining { .. }
+            )
+        };
+        (running, self.world.wait_for("www", over).await)
+    }
+}
