@@ -26,7 +26,16 @@ async fn of_100000_revoked_clients_each_is_on_the_crl_and_one_more_is_refused_at
     assert!(stage.enters(&["--cert", "alice.pem"]).await);
 
     let begun = Instant::now();
-    stage.done(&["ca", "revoke", "internal", &alice]).await;
+    // On a busy machine a debug build may need longer than a client waits; to revoke again changes nothing.
+    let mut tries = 0;
+    let client = stage.gateway.client();
+    while let Err(error) = client
+        .revoke_client_certificate("internal", &alice, RevocationReason::KeyCompromise)
+        .await
+    {
+        tries += 1;
+        assert!(tries < 5 && error.to_string().contains("no answer within"), "{error}");
+    }
     println!("one of {REVOKED} was revoked in {:?}", begun.elapsed());
     assert!(!stage.enters(&["--cert", "alice.pem"]).await);
     assert!(stage.enters(&["--cert", "bob.pem"]).await);
