@@ -59,6 +59,10 @@ impl Store for WatchedStore {
     async fn commit(&self, batch: Batch) -> Result<Revision, StoreError> {
         self.inner.commit(batch).await
     }
+    async fn checkpoint(&self) -> Result<(), StoreError> {
+        self.inner.checkpoint().await
+    }
+
     fn hints(&self) -> Hints {
         self.inner.hints()
     }
