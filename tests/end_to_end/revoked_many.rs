@@ -34,7 +34,10 @@ async fn of_100000_revoked_clients_each_is_on_the_crl_and_one_more_is_refused_at
         .await
     {
         tries += 1;
-        assert!(tries < 5 && error.to_string().contains("no answer within"), "{error}");
+        assert!(
+            tries < 5 && error.to_string().contains("no answer within"),
+            "{error}"
+        );
     }
     println!("one of {REVOKED} was revoked in {:?}", begun.elapsed());
     assert!(!stage.enters(&["--cert", "alice.pem"]).await);
