@@ -28,7 +28,7 @@ mod value;
 mod word;
 mod written;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,6 +45,8 @@ pub use settings::*;
 
 use diagnostic::Report;
 use source::Sources;
+
+use crate::policy::Policy;
 
 /// What a configuration means depends on besides its text.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +98,28 @@ pub fn load(path: &Path, environment: &Environment<'_>) -> Result<Loaded, Diagno
         report,
         environment,
     )
+}
+
+/// The policies that `tables` say, each with its name: those of one configuration, or of a running gateway.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub fn policies(
+    tables: impl IntoIterator<Item = (String, ResourceTable)>,
+    environment: &Environment<'_>,
+) -> Result<BTreeMap<String, Arc<Policy>>, Diagnostics> {
+    let (mut sources, mut report) = (Sources::default(), Report::default());
+    for (name, table) in tables {
+        let id = ResourceId::new(ResourceKind::Policy, name);
+        sources.add_change(resource::title(&id), resource::document(&id, &table));
+    }
+    let document = document::read(&sources, &RuntimeChanges::new(), &mut report);
+    let policies =
+        document.and_then(|document| check::policies(&document, &sources, environment, &mut report));
+    match policies {
+        Some(policies) if !report.has_errors() => Ok(policies),
+        _ => Err(Diagnostics::new(Arc::new(sources), report)),
+    }
 }
 
 /// The JSON Schema of a configuration file.

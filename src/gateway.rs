@@ -7,6 +7,7 @@
 
 mod accounts;
 mod applied;
+mod bundle_versions;
 mod ca_bundles;
 mod client_ca;
 mod control_plane;
@@ -48,7 +49,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Files, StoreConfig};
 use crate::dns01::Claims;
 use crate::export::Exports;
-use crate::gateway::applied::Applied;
+use crate::gateway::applied::{Applied, warn_of};
+use crate::gateway::bundle_versions::BundleVersions;
 use crate::gateway::ca_bundles::Bundles;
 use crate::gateway::control_plane::{ControlPlane, joined};
 use crate::gateway::data_plane::DataPlane;
@@ -86,7 +88,14 @@ impl Gateway {
         let settled: BTreeSet<_> = wanted.ca_bundles().collect();
         let candidate = wanted.checked(&*check, &settled)?;
         let config = candidate.config;
-        let data_plane = DataPlane::start(config.runtime.workers)?;
+        let versions = inventory.bundle_versions().await.unwrap_or_else(|error| {
+            tracing::warn!(
+                "the versions of the CA bundles begin anew: {}",
+                with_causes(&error)
+            );
+            Default::default()
+        });
+        let data_plane = DataPlane::start(config.runtime.workers, BundleVersions::new(versions))?;
 
         let mut publisher = Publisher::new(
             inventory.clone(),
@@ -104,6 +113,7 @@ impl Gateway {
         let prepared = data_plane.prepare(&config, bundles)?;
         let files = WatchedFiles::watch(&config, &inventory, &clock);
         inventory.save_resources(&known, &candidate.applied.known).await?;
+        warn_of(&candidate.warnings, &known, &candidate.applied.known);
 
         let solver: Arc<dyn ChallengeSolver> = Arc::new(PublishedChallenges::new(
             data_plane.challenges.clone(),
@@ -230,7 +240,7 @@ impl Gateway {
                 .clone()
                 .alarmed("obtaining certificates on demand", served),
         );
-
+        tasks.spawn(bundle_versions::keep(control.clone(), stop.subscribe()));
         tasks.spawn(ca_bundles::watch(control.clone(), stop.subscribe()));
         tasks.spawn(client_ca::keep(control.clone(), stop.subscribe()));
         tasks.spawn(crl_urls::keep(control.clone(), stop.subscribe()));

@@ -58,15 +58,28 @@ fn fixtures(directory: &str) -> Vec<PathBuf> {
 /// A problem is a file, or a directory of several; what is said of it stands beside it.
 #[test]
 fn every_broken_configuration_gives_exactly_the_diagnostics_beside_it() {
+    let paths = fixtures("broken");
+    as_beside(&paths, |path| match load(path) {
+        Err(diagnostics) => diagnostics,
+        Ok(_) => panic!("{} is taken, but lies among the broken ones", path.display()),
+    });
+    assert!(paths.len() >= 45, "only {} broken fixtures", paths.len());
+}
+
+#[test]
+fn every_odd_configuration_is_taken_with_exactly_the_warnings_beside_it() {
+    as_beside(&fixtures("odd"), |path| match load(path) {
+        Err(diagnostics) => panic!("{diagnostics}"),
+        Ok(loaded) => loaded.warnings,
+    });
+}
+
+fn as_beside(paths: &[PathBuf], found: impl Fn(&Path) -> Diagnostics) {
     let bless = std::env::var_os("CERTGATE_BLESS").is_some();
     let mut differences = Vec::new();
-    let paths = fixtures("broken");
-    for path in &paths {
+    for path in paths {
         let beside = path.with_extension("expected");
-        let found = match load(path) {
-            Err(diagnostics) => format!("{diagnostics}\n"),
-            Ok(_) => panic!("{} is taken, but lies among the broken ones", path.display()),
-        };
+        let found = format!("{}\n", found(path));
         if bless {
             fs::write(&beside, &found).unwrap();
         }
@@ -79,13 +92,13 @@ fn every_broken_configuration_gives_exactly_the_diagnostics_beside_it() {
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
-    assert!(paths.len() >= 45, "only {} broken fixtures", paths.len());
 }
 
 #[test]
 fn every_code_has_a_configuration_that_shows_it() {
-    let expected: String = fixtures("broken")
-        .iter()
+    let expected: String = ["broken", "odd"]
+        .into_iter()
+        .flat_map(fixtures)
         .map(|path| fs::read_to_string(path.with_extension("expected")).unwrap())
         .collect();
     for code in Code::ALL {

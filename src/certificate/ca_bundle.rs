@@ -17,6 +17,7 @@ use webpki::EndEntityCert;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::certificate::Leaf;
+use crate::certificate::leaf::hex;
 
 pub use error::{CaBundleError, CaBundleProblem, CrlProblem};
 pub use revocation::{MAX_CRL_BYTES, Revocation, RevocationList, RevocationLists};
@@ -225,6 +226,11 @@ impl CaBundle {
         })
     }
 
+    /// How many certificates it has.
+    pub fn authority_count(&self) -> usize {
+        self.certificates.len()
+    }
+
     /// The bundle's name.
     pub fn name(&self) -> &str {
         &self.name
@@ -248,6 +254,14 @@ impl CaBundle {
     /// What the CAs have revoked.
     pub fn revocation(&self) -> &RevocationLists {
         &self.revocation
+    }
+
+    /// SHA-256 over the CA certificates and the CRLs that count, whatever the order in which they were given, in
+    /// lower-case hex: the same for the same contents, on every gateway.
+    pub fn contents_digest(&self) -> String {
+        hex(&digest_of(
+            [&self.digest[..], &self.revocation.digest()].into_iter(),
+        ))
     }
 
     /// SHA-256 over the CA certificates.

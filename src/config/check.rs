@@ -28,6 +28,7 @@ use crate::config::settings::{CaBundleConfig, Config, LogConfig, StoreConfig};
 use crate::config::source::{Located, Place, Sources};
 use crate::config::written::Document;
 use crate::config::{Environment, suggestion};
+use crate::policy::Policy;
 
 /// The whole valid configuration; nothing when something was reported.
 pub(super) fn check(
@@ -37,7 +38,6 @@ pub(super) fn check(
     environment: &Environment<'_>,
     report: &mut Report,
 ) -> Option<Config> {
-    let read_whole = !report.has_errors();
     let mut checker = Checker {
         document,
         sources,
@@ -100,7 +100,8 @@ pub(super) fn check(
     checker.reserved_directory();
     checker.shared_addresses();
     checker.challenges();
-    if read_whole {
+    // What a mistake has left unused need not be told beside the mistake.
+    if !checker.report.has_errors() {
         checker.unused();
     }
     Some(Config {
@@ -138,6 +139,22 @@ pub(super) fn foundation(
         report,
     };
     Some((checker.store()?, checker.log()?))
+}
+
+/// The operator's own policies alone.
+pub(super) fn policies(
+    document: &Document,
+    sources: &Sources,
+    environment: &Environment<'_>,
+    report: &mut Report,
+) -> Option<BTreeMap<String, Arc<Policy>>> {
+    let mut checker = Checker {
+        document,
+        sources,
+        environment,
+        report,
+    };
+    checker.policies()
 }
 
 /// What every check can see, and where it reports.

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cause::with_causes;
-use crate::config::{
-    Config, Diagnostics, Files, Loaded, ResourceId, ResourceKind, ResourceTable, RuntimeChanges,
-};
+use crate::config::{Config, Diagnostics, Files, Loaded, ResourceKind, ResourceTable, RuntimeChanges};
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::three_way::{self, Downgrade, FileResources};
 use crate::gateway::{GatewayError, data_plane};
@@ -32,6 +30,8 @@ pub(super) struct Applied {
 pub(super) struct Candidate {
     pub(super) applied: Applied,
     pub(super) config: Config,
+    /// What is odd about it.
+    pub(super) warnings: Diagnostics,
 }
 
 impl Applied {
@@ -50,20 +50,17 @@ impl Applied {
         }
     }
 
-    /// Has listeners go on as they are in `before` where they would ask less of their clients. For a start: there is
-    /// nothing then that could be left running, and nobody to be asked.
+    /// Has listeners go on asking what was asked in their places by `before`. For a start: there is nothing then that could
+    /// be left running, and nobody to be asked.
     pub(super) fn keep_authentication(&mut self, before: &ResourceRecords) {
         for kept in three_way::downgrades(before, &self.known) {
-            let id = ResourceId::new(ResourceKind::Listener, kept.listener.clone());
-            let Some(record) = before.get(&id) else { continue };
+            let what = said(std::slice::from_ref(&kept));
             tracing::error!(
-                "{}; it stays as it was until then",
-                GatewayError::Downgrade {
-                    what: said(std::slice::from_ref(&kept))
-                }
+                "{}; until then clients are asked for what they were",
+                GatewayError::Downgrade { what }
             );
-            self.known.insert(id, record.clone());
         }
+        three_way::keep_authentication(before, &mut self.known);
     }
 
     /// The names of the CA bundles that are in force by it.
@@ -83,13 +80,11 @@ impl Applied {
     ) -> Result<Candidate, GatewayError> {
         let changes = three_way::changes(&self.known, &self.said);
         match check(&self.files, &changes, settled) {
-            Ok(loaded) => {
-                warn_of(&loaded.warnings);
-                Ok(Candidate {
-                    applied: self,
-                    config: loaded.config,
-                })
-            }
+            Ok(loaded) => Ok(Candidate {
+                applied: self,
+                config: loaded.config,
+                warnings: loaded.warnings,
+            }),
             Err(diagnostics) => Err(GatewayError::Configuration(diagnostics)),
         }
     }
@@ -129,6 +124,7 @@ impl ControlPlane {
         let changed = self.adopt(candidate.config, requested);
         drop(requests);
         self.data_plane.commit(prepared);
+        warn_of(&candidate.warnings, &before.known, &candidate.applied.known);
         self.applied.store(Arc::new(candidate.applied));
         self.data_plane.settled().await;
         self.reconsider(&changed).await;
@@ -214,19 +210,31 @@ pub(super) fn said(downgrades: &[Downgrade]) -> String {
         let Downgrade {
             listener,
             in_force,
+            successor,
             wanted,
         } = downgrade;
-        format!(
-            "listener `{listener}` has authentication `{in_force}` in force, and the file says `{wanted}`"
-        )
+        let which = match successor == listener {
+            true => format!("listener `{listener}` has"),
+            false => {
+                format!("listener `{successor}` would take the place of listener `{listener}`, which has")
+            }
+        };
+        format!("{which} authentication `{in_force}` in force, and the file says `{wanted}`")
     });
     lines.collect::<Vec<_>>().join("; ")
 }
 
-/// An event for each, in one line.
-fn warn_of(warnings: &Diagnostics) {
+/// Tells what is odd about a configuration of files, and what of `before` is no more. For when it is in force: what is
+/// wrong with one that is not is told by its refusal.
+pub(super) fn warn_of(warnings: &Diagnostics, before: &ResourceRecords, after: &ResourceRecords) {
     for warning in warnings {
         let position = warning.position().map(tracing::field::display);
         tracing::warn!(position, help = warning.suggestion(), "{}", warning.message());
+    }
+    for id in three_way::forgotten(before, after) {
+        tracing::warn!(
+            resource = %id,
+            "the file has it no more; what was changed of it at run time went with it"
+        );
     }
 }

@@ -9,13 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
 
-use crate::admin;
+use crate::admin::{self, api};
 use crate::backend::ServerGroup;
 use crate::clock::Timestamp;
 use crate::config::{AdminConfig, Config, ListenerConfig, Protocol, ServerGroupConfig};
 use crate::gateway::GatewayError;
+use crate::gateway::bundle_versions::BundleVersions;
 use crate::gateway::ca_bundles::{self, Bundles};
 use crate::http::{CrlTable, PublishedCrl, TokenTable};
+use crate::inventory::BundleVersion;
 use crate::listener::{BoundListener, ListenerSettings, RunningListener, Service, Workers};
 use crate::metrics::Metrics;
 use crate::on_demand::{Demands, Desk};
@@ -32,6 +34,7 @@ pub(super) struct DataPlane {
     crls: Arc<CrlTable>,
     pub(super) demands: Arc<Demands>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) versions: BundleVersions,
     running: Mutex<Running>,
 }
 
@@ -56,8 +59,8 @@ pub(super) struct Prepared {
 }
 
 impl DataPlane {
-    /// Starts the threads; nothing is served yet.
-    pub(super) fn start(workers: usize) -> Result<Self, GatewayError> {
+    /// Starts the threads; nothing is served yet. `versions` are those of CA bundles of before.
+    pub(super) fn start(workers: usize, versions: BundleVersions) -> Result<Self, GatewayError> {
         Ok(Self {
             workers: Workers::start(workers).map_err(|source| GatewayError::Workers { source })?,
             published: Arc::new(PublishedCertificates::cold()),
@@ -66,6 +69,7 @@ impl DataPlane {
             crls: Arc::default(),
             demands: Arc::default(),
             metrics: Arc::new(Metrics::new()),
+            versions,
             running: Mutex::default(),
         })
     }
@@ -98,7 +102,7 @@ impl DataPlane {
                 }
                 None => {
                     let settings = self.settings(listener, &prepared, None)?;
-                    let is_ours = |other: &RunningListener| makes_room(other, listener.address, config);
+                    let is_ours = |other: &RunningListener| is_beside(other, listener.address);
                     match running.listeners.values().any(is_ours) {
                         true => ours.push(settings),
                         false => free.push(settings),
@@ -180,6 +184,7 @@ impl DataPlane {
             let is_ok = !bundles.problems().contains_key(name);
             (name.as_str(), is_ok)
         }));
+        self.versions.note(&bundles.by_name);
         running.bundles = bundles;
         running.policies = policies;
     }
@@ -201,6 +206,18 @@ impl DataPlane {
     /// What clients are verified against.
     pub(super) fn bundles(&self) -> Bundles {
         self.running().bundles.clone()
+    }
+
+    /// What the CA bundle `name` holds, in short.
+    pub(super) fn ca_bundle_summary(&self, name: &str) -> Option<api::CaBundleSummary> {
+        let running = self.running();
+        let bundle = running.bundles.by_name.get(name)?;
+        let BundleVersion { version, digest } = self.versions.of(name)?;
+        Some(api::CaBundleSummary {
+            version: api::CaBundleVersion { version, digest },
+            certificates: bundle.authority_count(),
+            crls: bundle.revocation().iter().count(),
+        })
     }
 
     /// Waits until listeners that are no longer wanted have given up their addresses.
@@ -413,18 +430,12 @@ pub(super) fn admin_tls(
         .map_err(|source| GatewayError::AdminTls { source })
 }
 
-/// Whether it is `running` that has `address`, or has it until `config` is in force: as part of all addresses, or the
-/// other way round.
-fn makes_room(running: &RunningListener, address: SocketAddr, config: &Config) -> bool {
+/// Whether it is `running` that has `address`: all of it, or as part of all addresses, or the other way round. It may stay
+/// there, as it may at a start.
+fn is_beside(running: &RunningListener, address: SocketAddr) -> bool {
     let theirs = running.local_addr();
-    let before = &running.settings().config;
-    let stays = config
-        .listeners
-        .get(before.name.as_ref())
-        .is_some_and(|wanted| wanted.enabled && wanted.address == before.address);
-    let overlap =
-        theirs.port() == address.port() && (theirs.ip().is_unspecified() || address.ip().is_unspecified());
-    theirs == address || overlap && !stays
+    let is_part = theirs.ip().is_unspecified() || address.ip().is_unspecified();
+    theirs == address || theirs.port() == address.port() && is_part
 }
 
 fn is_unchanged(
