@@ -53,14 +53,12 @@ impl Queue {
                 self.give_up(&surplus, error).await?;
             }
             self.hooks.metrics.hook_waiting(&self.name, waiting.len());
+            self.note(&waiting).await;
             let now = self.hooks.clock.now();
             let due = waiting.iter().find(|delivery| delivery.value.next_attempt <= now);
             match due {
                 Some(due) => self.attempt(due, now).await?,
-                None => {
-                    self.note(&waiting).await;
-                    return Ok(waiting.iter().map(|delivery| delivery.value.next_attempt).min());
-                }
+                None => return Ok(waiting.iter().map(|delivery| delivery.value.next_attempt).min()),
             }
         }
     }
