@@ -5,6 +5,7 @@ mod admin_api;
 mod admin_tcp;
 mod bad_pem;
 mod ca_faults;
+mod chromium;
 mod client_ca;
 mod client_ca_bad_input;
 mod client_verdicts;
