@@ -8,6 +8,7 @@ mod ask_url;
 mod bad_pem;
 mod bundle_versions;
 mod ca_faults;
+mod chromium;
 mod client_ca;
 mod client_ca_bad_input;
 mod client_verdicts;
