@@ -32,6 +32,7 @@ mod fit;
 mod forecast;
 mod gate;
 mod lane;
+mod notice;
 mod outcome;
 mod pace;
 mod plan;
