@@ -116,7 +116,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Hook { command, gateway } => {
             gateway.block_on(async |client| hooks::run(&client, command).await)
         }
-        Command::Policy { command } => policy::run(command),
+        Command::Policy { command, gateway } => policy::run(command, &gateway),
         Command::Status { form, gateway } => {
             gateway.block_on(async |client| status::status(&client, form.output).await)
         }

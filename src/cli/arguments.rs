@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -167,6 +166,8 @@ pub(super) enum Command {
     Policy {
         #[command(subcommand)]
         command: PolicyCommand,
+        #[command(flatten)]
+        gateway: Connection,
     },
     /// Print the JSON Schema of the configuration file, for editors.
     #[command(after_help = "Example: certgate schema > certgate.schema.json")]
@@ -419,10 +420,10 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Calls the running gateway.
-    pub(super) fn block_on(
+    pub(super) fn block_on<T>(
         &self,
-        call: impl AsyncFnOnce(Client) -> Result<ExitCode, Failure>,
-    ) -> Result<ExitCode, Failure> {
+        call: impl AsyncFnOnce(Client) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;

@@ -285,6 +285,13 @@ fn parse_ownership_text(text: &str) -> Result<OwnershipText, Misfit> {
     }
 }
 
+impl Resolver {
+    /// The address in `text`, if that is one.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        parse_resolver(text).ok()
+    }
+}
+
 fn parse_resolver(text: &str) -> Result<Resolver, Misfit> {
     text.parse()
         .ok()

@@ -5,14 +5,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use tokio::sync::broadcast;
 
 use crate::admin::api;
+use crate::cause::with_causes;
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Config, DnsChecks, HookEvent, IssuerConfig};
+use crate::config::{ChallengeType, Config, DnsChecks, HookEvent, IssuerConfig};
 use crate::dns::{CaIdentity, Conditions, DnsChecker, DomainState, DomainVerdict, Doors};
+use crate::dns01::{Claims, Dns01};
+use crate::gateway::on_demand::{Asker, may_be_renewed};
+use crate::gateway::zones;
 use crate::inventory::{Inventory, InventoryError, Notice};
 use crate::issuer::ChallengeChoices;
 use crate::metrics::Metrics;
@@ -26,6 +31,7 @@ pub(super) struct Lookout {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) events: broadcast::Sender<api::Event>,
+    pub(super) claims: Claims,
     pub(super) sightings: Mutex<BTreeMap<CertificateName, Sighting>>,
 }
 
@@ -102,7 +108,7 @@ impl Lookout {
         for ((certificate, issuer), group) in groups {
             let conditions = self.conditions(certificate, issuer.as_deref()).await?;
             let (places, patterns): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-            let mut verdicts = self.look(&patterns, &conditions).await;
+            let mut verdicts = self.look(&patterns, &conditions, issuer.as_deref()).await;
             if let Some(certificate) = certificate {
                 verdicts = self.with_certificates(certificate, verdicts).await?;
                 // What an operator has put right is right at once, and not with the next round.
@@ -136,15 +142,66 @@ impl Lookout {
         let conditions = self.conditions(Some(&desired.name), Some(issuer)).await?;
         // An address is where it is; DNS has nothing to say of it.
         let names = desired.domains.iter().filter(|name| name.address().is_none());
-        let verdicts = self.look(&names.cloned().collect::<Vec<_>>(), &conditions).await;
+        let verdicts = self
+            .look(&names.cloned().collect::<Vec<_>>(), &conditions, Some(issuer))
+            .await;
         let verdicts = self.with_certificates(&desired.name, verdicts).await?;
         self.note(&desired.name, &verdicts).await;
         Ok(verdicts)
     }
 
-    async fn look(&self, names: &[NamePattern], conditions: &Conditions) -> Vec<DomainVerdict> {
-        let checker = DnsChecker::new(self.config.load().gateway.as_ref());
-        checker.check_all(names, conditions, self.clock.now()).await
+    /// Whether `desired`, which nobody wants yet, could be ordered at `issuer`; nothing of it is written down.
+    pub(super) async fn first_look(&self, desired: &DesiredCertificate, issuer: &str) -> DnsVerdict {
+        let look = async {
+            let conditions = self.conditions(Some(&desired.name), Some(issuer)).await?;
+            Ok(self.look(&desired.domains, &conditions, Some(issuer)).await)
+        };
+        self.order(issuer, desired, look).await
+    }
+
+    /// What a look at the names of `desired` means for an order at `issuer`; a CA of our own does not look.
+    async fn order(
+        &self,
+        issuer: &str,
+        desired: &DesiredCertificate,
+        look: impl Future<Output = Result<Vec<DomainVerdict>, InventoryError>>,
+    ) -> DnsVerdict {
+        let config = self.config.load_full();
+        if let Some(IssuerConfig::LocalCa(_)) = config.issuers.get(issuer) {
+            return DnsVerdict::Go {
+                challenges: ChallengeChoices::new(),
+            };
+        }
+        match look.await {
+            Ok(verdicts) => verdict(&config, desired, &verdicts),
+            Err(error) => DnsVerdict::No {
+                reason: error.to_string(),
+                remedy: Vec::new(),
+                until: None,
+            },
+        }
+    }
+
+    async fn look(
+        &self,
+        names: &[NamePattern],
+        conditions: &Conditions,
+        issuer: Option<&str>,
+    ) -> Vec<DomainVerdict> {
+        let config = self.config.load_full();
+        let checker = DnsChecker::new(config.gateway.as_ref());
+        let verdicts = checker.check_all(names, conditions, self.clock.now()).await;
+        let zones = issuer.filter(|_| !conditions.off);
+        let zones = zones
+            .and_then(|issuer| zones::dns01(&config, issuer, &self.inventory, &self.clock, &self.claims));
+        let Some(zones) = &zones else {
+            return verdicts;
+        };
+        stream::iter(verdicts)
+            .map(|verdict| rehearsed(zones, verdict))
+            .buffered(AT_A_TIME)
+            .collect()
+            .await
     }
 
     async fn with_certificates(
@@ -166,6 +223,14 @@ impl Lookout {
             false => verdict,
         });
         Ok(certified.collect())
+    }
+
+    async fn has_certificate(&self, certificate: &CertificateName) -> bool {
+        let record = self.inventory.certificate(certificate).await;
+        record
+            .ok()
+            .flatten()
+            .is_some_and(|record| record.value.current.is_some())
     }
 
     async fn note(&self, certificate: &CertificateName, verdicts: &[DomainVerdict]) {
@@ -307,58 +372,80 @@ impl Lookout {
     }
 }
 
-/// The look at DNS before an order from a CA of the world; a CA of our own does not look.
-pub(super) struct Gate(pub(super) Arc<Lookout>);
+/// The look at DNS before an order from a CA of the world; a CA of our own does not look. What was obtained on demand is
+/// asked about as well before it is renewed.
+pub(super) struct Gate {
+    pub(super) lookout: Arc<Lookout>,
+    pub(super) asker: Arc<Asker>,
+}
 
 #[async_trait]
 impl DnsGate for Gate {
     async fn check(&self, desired: &DesiredCertificate, issuer: &str) -> DnsVerdict {
-        let config = self.0.config.load_full();
-        if let Some(IssuerConfig::LocalCa(_)) = config.issuers.get(issuer) {
-            return DnsVerdict::Go {
-                challenges: ChallengeChoices::new(),
-            };
-        }
-        let verdicts = match self.0.check(desired, issuer).await {
-            Ok(verdicts) => verdicts,
-            Err(error) => {
+        let lookout = &self.lookout;
+        if desired.name.is_on_demand() && lookout.has_certificate(&desired.name).await {
+            let config = lookout.config.load_full();
+            if let Err(reason) = may_be_renewed(&config, &self.asker, desired).await {
                 return DnsVerdict::No {
-                    reason: error.to_string(),
+                    reason,
                     remedy: Vec::new(),
                     until: None,
                 };
             }
-        };
-        let choices = verdicts.iter().filter(|verdict| !verdict.challenges.is_empty());
-        let challenges = choices.map(|verdict| (verdict.domain.clone(), verdict.challenges.clone()));
-        let challenges: ChallengeChoices = challenges.collect();
-        let against: Vec<_> = verdicts
+        }
+        lookout
+            .order(issuer, desired, lookout.check(desired, issuer))
+            .await
+    }
+}
+
+/// What is found of all the names of `desired` as one verdict.
+fn verdict(config: &Config, desired: &DesiredCertificate, verdicts: &[DomainVerdict]) -> DnsVerdict {
+    let choices = verdicts.iter().filter(|verdict| !verdict.challenges.is_empty());
+    let challenges = choices.map(|verdict| (verdict.domain.clone(), verdict.challenges.clone()));
+    let challenges: ChallengeChoices = challenges.collect();
+    let against: Vec<_> = verdicts
+        .iter()
+        .filter(|verdict| !verdict.verdict.allows_order())
+        .collect();
+    if against.is_empty() {
+        return DnsVerdict::Go { challenges };
+    }
+    let reasons: Vec<_> = against
+        .iter()
+        .map(|verdict| verdict.reason_text.as_str())
+        .collect();
+    let reason = reasons.join("; ");
+    if config.dns_checks(&desired.name).0 == DnsChecks::Advisory {
+        tracing::warn!(certificate = %desired.name, reason, "ordered all the same: `dns_checks` is advisory");
+        return DnsVerdict::Go { challenges };
+    }
+    let changes = against.iter().flat_map(|verdict| verdict.verdict.remedy());
+    DnsVerdict::No {
+        reason,
+        remedy: changes.map(ToString::to_string).collect(),
+        // Of several, the last; but where one has to be put right by hand, nobody knows.
+        until: against
             .iter()
-            .filter(|verdict| !verdict.verdict.allows_order())
-            .collect();
-        if against.is_empty() {
-            return DnsVerdict::Go { challenges };
+            .map(|verdict| verdict.verdict.until())
+            .collect::<Option<Vec<_>>>()
+            .and_then(|all| all.into_iter().max()),
+    }
+}
+
+/// The verdict with what the provider of dns-01 would do for it.
+async fn rehearsed(zones: &Dns01, mut verdict: DomainVerdict) -> DomainVerdict {
+    if !verdict.challenges.contains(&ChallengeType::Dns01) {
+        return verdict;
+    }
+    match zones.rehearse(verdict.domain.base()).await {
+        Ok(way) => {
+            verdict
+                .notes
+                .push(format!("{}: {way}", ChallengeType::Dns01.word()));
+            verdict
         }
-        let reasons: Vec<_> = against
-            .iter()
-            .map(|verdict| verdict.reason_text.as_str())
-            .collect();
-        let reason = reasons.join("; ");
-        if config.dns_checks(&desired.name).0 == DnsChecks::Advisory {
-            tracing::warn!(certificate = %desired.name, reason, "ordered all the same: `dns_checks` is advisory");
-            return DnsVerdict::Go { challenges };
-        }
-        let changes = against.iter().flat_map(|verdict| verdict.verdict.remedy());
-        DnsVerdict::No {
-            reason,
-            remedy: changes.map(ToString::to_string).collect(),
-            // Of several, the last; but where one has to be put right by hand, nobody knows.
-            until: against
-                .iter()
-                .map(|verdict| verdict.verdict.until())
-                .collect::<Option<Vec<_>>>()
-                .and_then(|all| all.into_iter().max()),
-        }
+        Err(error) => verdict.without_dns01(&with_causes(&error), error.remedy()),
     }
 }
 
@@ -384,3 +471,6 @@ fn account_url(credentials: &str) -> Option<String> {
         .ok()
         .map(|credentials| credentials.id)
 }
+
+/// Names whose provider is asked side by side.
+const AT_A_TIME: usize = 8;

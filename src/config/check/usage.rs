@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Checker;
-use super::issuer::DEFAULT_CHALLENGES;
+use super::issuer::challenges_of;
 use crate::config::collection::Named;
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::reader::Key;
@@ -33,9 +33,18 @@ impl Checker<'_> {
         let references = document
             .certificates
             .tables()
-            .filter_map(|(_, certificate)| certificate.issuer.value());
+            .filter_map(|(_, certificate)| certificate.issuer.value())
+            .flat_map(|issuers| &issuers.value.0);
+        let on_demand = document
+            .listeners
+            .tables()
+            .filter_map(|(_, listener)| listener.on_demand.value())
+            .flat_map(|on_demand| match on_demand.value.issuer.value() {
+                Some(issuers) => issuers.value.0.iter().collect::<Vec<_>>(),
+                None => document.issuers.entries().map(|entry| &entry.name).collect(),
+            });
         let mut seen = BTreeSet::new();
-        for reference in references.flat_map(|issuers| &issuers.value.0) {
+        for reference in references.chain(on_demand) {
             let issuer = document.issuers.entry(&reference.value);
             if let Some(issuer) = issuer.and_then(|entry| entry.table.as_ref())
                 && issuer
@@ -50,10 +59,8 @@ impl Checker<'_> {
     }
 
     fn answerable(&mut self, reference: &Located<String>, issuer: &Issuer, listeners: &[(Protocol, u64)]) {
-        let challenges: Vec<_> = match &issuer.challenges {
-            Key::Absent => DEFAULT_CHALLENGES.to_vec(),
-            Key::Invalid => return,
-            Key::Present(list, _) => list.value.0.iter().map(|item| item.value).collect(),
+        let Some(challenges) = challenges_of(issuer) else {
+            return;
         };
         let needed: Option<Vec<_>> = challenges
             .iter()
