@@ -21,6 +21,8 @@ use crate::tls::{Observation, Observations, ServerTls};
 #[async_trait]
 impl Operations for ControlPlane {
     async fn status(&self) -> Result<api::Status, Problem> {
+        // Before what they are about: whatever is warned of is to be found there.
+        let warnings = self.warnings();
         let page = Page::first();
         let certificates = self.certificates(&page).await?;
         Ok(api::Status {
@@ -35,7 +37,7 @@ impl Operations for ControlPlane {
             rate_limits: self.scarce_limits().await?,
             last_reload: self.last_reload(),
             drift: resources::drift(&self.applied.load()),
-            warnings: self.warnings(),
+            warnings,
         })
     }
 

@@ -204,8 +204,8 @@ impl Lane {
     /// Lets a step wait for its turn; `false` where it waits for nothing.
     fn enter(&mut self, step: &Step, name: &CertificateName) -> bool {
         match step.turn {
-            Turn::AtOnce => return false,
-            Turn::Order { .. } if self.ledger.is_none() => return false,
+            Turn::AtOnce => false,
+            Turn::Order { .. } if self.ledger.is_none() => false,
             Turn::Order {
                 third: Some(third), ..
             } => self.changed.insert((third, name.clone())),

@@ -142,12 +142,12 @@ async fn where_nobody_waits_the_first_is_refused_and_the_next_ones_are_served() 
 #[tokio::test]
 async fn a_denied_name_is_asked_about_again_only_when_the_denial_is_forgotten() {
     let ask = AskUrl::start(|_| NO).await;
-    let stand = Stand::new(&[SHOP], &on_demand(&ask, ", denied_ttl = \"3s\"")).await;
+    let stand = Stand::new(&[SHOP], &on_demand(&ask, ", denied_ttl = \"10s\"")).await;
     let begun = Instant::now();
     stand.refused(SHOP).await;
     stand.refused(SHOP).await;
     stand.refused(SHOP).await;
-    if begun.elapsed() < Duration::from_secs(3) {
+    if begun.elapsed() < Duration::from_secs(10) {
         assert_eq!(ask.asked(), [SHOP]);
     }
     ask.change(|_| YES);
@@ -214,7 +214,8 @@ async fn ten_thousand_random_names_make_no_order_and_take_no_memory() {
         ask.asked().len()
     );
     assert!(ask.asked().len() <= 300 * (minutes + 1), "{}", ask.asked().len());
-    assert!(after < before + 4096, "{before} KiB have become {after} KiB");
+    // What an allocator keeps of so many connections comes to some; a kilobyte for each name would be more.
+    assert!(after < before + 8192, "{before} KiB have become {after} KiB");
     assert_eq!(stand.scene.pebble.orders(), 0);
     let status = stand.gateway.client().status().await.expect("a status");
     assert!(status.certificates.is_empty());
