@@ -13,9 +13,12 @@ mod client;
 mod endpoints;
 mod guard;
 pub(crate) mod handshakes;
+mod hook_client;
+mod hooks;
 mod issuer_client;
 mod issuers;
 mod openapi;
+mod page;
 mod problem;
 mod resource_client;
 pub(crate) mod resources;
@@ -34,9 +37,11 @@ pub use accounts::AccountOperations;
 pub use audit::AuditTrail;
 pub use client::{Client, ClientError, Events};
 pub use handshakes::HandshakeOperations;
+pub use hooks::HookOperations;
 pub use issuers::IssuerOperations;
+pub use page::Page;
 pub use problem::{Finding, Problem};
-pub use resources::{Edit, ResourceOperations};
+pub use resources::{Conditions, Edit, ResourceOperations};
 pub use server::{Server, ServerError};
 pub use tls::Tls;
 pub use transport::Credentials;
@@ -46,7 +51,7 @@ use crate::certificate::CertificateName;
 /// What a running gateway can be asked to do. Each answer is a body of [`api`], or a [`Problem`].
 #[async_trait]
 pub trait Operations:
-    AccountOperations + HandshakeOperations + IssuerOperations + ResourceOperations
+    AccountOperations + HandshakeOperations + HookOperations + IssuerOperations + ResourceOperations
 {
     /// One screen: listeners, certificates, backends, last errors.
     async fn status(&self) -> Result<api::Status, Problem>;
@@ -55,7 +60,7 @@ pub trait Operations:
     async fn is_ready(&self) -> bool;
 
     /// The certificate store, sorted by name.
-    async fn certificates(&self) -> Result<Vec<api::Certificate>, Problem>;
+    async fn certificates(&self, page: &Page) -> Result<Vec<api::Certificate>, Problem>;
 
     /// One entry of it.
     async fn certificate(&self, name: &CertificateName) -> Result<api::Certificate, Problem>;
@@ -65,6 +70,7 @@ pub trait Operations:
         &self,
         name: &CertificateName,
         request: api::CertificateRequest,
+        even_if: Option<api::Objection>,
     ) -> Result<api::Certificate, Problem>;
 
     /// Takes in a chain and key that come from elsewhere.

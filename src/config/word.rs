@@ -6,6 +6,7 @@ use toml::de::DeValue;
 
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::dns_provider::HmacAlgorithm;
+use crate::config::hook::HookEvent;
 use crate::config::reader::{Reader, Value};
 use crate::config::settings::{
     AdminRights, AlpnMismatch, ChallengeType, DnsChecks, ExpiredCrl, LogFormat, Protocol, RateLimits,
@@ -110,6 +111,11 @@ words! {
     ExpiredCrl { "refuse" => Self::Refuse, "accept" => Self::Accept };
     HmacAlgorithm {
         "hmac-sha256" => Self::Sha256, "hmac-sha384" => Self::Sha384, "hmac-sha512" => Self::Sha512,
+    };
+    HookEvent {
+        "obtained" => Self::Obtained, "renewed" => Self::Renewed, "failed" => Self::Failed,
+        "blocked" => Self::Blocked, "expiring" => Self::Expiring, "drifted" => Self::Drifted,
+        "restored" => Self::Restored,
     };
     IssuerKind { "acme" => Self::Acme, "local-ca" => Self::LocalCa };
     LogFormat { "text" => Self::Text, "json" => Self::Json };

@@ -1,6 +1,8 @@
 //! The configuration exactly as it is written. Filling it in touches nothing but the text; what it means is for
 //! [`check`](super::check) to say. The JSON Schema is that of [`Document`].
 
+mod hooks;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -31,6 +33,8 @@ use crate::config::word::{
 use crate::name::{DnsName, NamePattern};
 use crate::policy::{Group, Version};
 
+pub(super) use hooks::{Events, Export, Hook};
+
 table! {
     /// The configuration of certgate: certificates obtained, renewed, published and served.
     Document {
@@ -58,6 +62,10 @@ table! {
         server_groups: Named<ServerGroup>,
         /// Where connections are accepted, and what becomes of them.
         listeners: Named<Listener>,
+        /// Who is told what happens to certificates: programs of this machine, and webhooks.
+        hooks: Named<Hook>,
+        /// When something is told.
+        events: Events,
     }
 }
 
@@ -239,6 +247,8 @@ table! {
         dns_checks: DnsChecks,
         /// The text that owners of its names show in a TXT record. Default: as in [gateway].
         ownership: OwnershipText,
+        /// Where it is written to as files, for other programs of this machine.
+        export: List<Export>,
         /// Your own labels.
         tags: Tags,
     }
@@ -331,6 +341,36 @@ table! {
 }
 
 table! {
+    /// Certificates that are obtained when a handshake is the first to ask for the name. Anybody can send one, so
+    /// `ask` or `names` says which may be; others are refused.
+    OnDemand {
+        /// An http or https URL that is asked with `domain=NAME` in its query: 2xx allows the name, 4xx denies it. Redirects
+        /// are not followed. Whatever else it answers, nothing is ordered for now.
+        ask: WebUrl,
+        /// Names that are allowed without being asked about; "*." may stand for the first label.
+        names: List<NamePattern>,
+        /// Domains of which no name is obtained, nor of what is below them, whatever else allows it.
+        except: List<DnsName>,
+        /// The issuer that signs them, or several, tried in this order. Default: the only one there is.
+        issuer: OneOrMany<String>,
+        /// The kind of key. Default: "ecdsa-p256".
+        key_type: KeyType,
+        /// How long the handshakes for a name wait until its certificate is there, less than `handshake_timeout`; then they
+        /// are refused with unrecognized_name, and the next ones are served. "0s": they are refused at once. Default: "8s",
+        /// or four fifths of a shorter `handshake_timeout`.
+        wait: Period<0, 299>,
+        /// How long it is remembered that a name was denied. Default: "10m".
+        denied_ttl: Period<1, 86_400>,
+        /// A certificate that no handshake has asked for in so long is not renewed any more, and removed. Default: "30d".
+        unused_after: Period<1, 31_536_000>,
+        /// New names that are looked into in any minute, by `ask` or in DNS; more are refused. Default: 600.
+        max_asks_per_minute: Integer<1, 10_000>,
+        /// New names that are ordered in any hour; more are refused. Default: 60.
+        max_orders_per_hour: Integer<1, 10_000>,
+    }
+}
+
+table! {
     /// Where connections are accepted, and what becomes of them.
     Listener {
         /// Whether connections are accepted. Default: true.
@@ -346,6 +386,8 @@ table! {
         certificates: List<CertificateSelector>,
         /// The answer to a server name that no certificate is for. Default: "default", the first certificate.
         unknown_sni: UnknownSni,
+        /// Certificates that are obtained when a handshake is the first to ask for the name.
+        on_demand: OnDemand,
         /// The TLS security policy, a built-in one or one of your own. Default: "intermediate".
         policy: String,
         /// HTTP1Only, HTTP2Only, HTTP2Optional, HTTP2Preferred, None, or protocol names in the server's order.

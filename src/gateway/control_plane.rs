@@ -13,14 +13,16 @@ use tokio::sync::{broadcast, watch};
 use crate::admin::{Admission, api};
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Config, IssuerConfig};
+use crate::config::{Config, IssuerConfig, Protocol};
 use crate::dns01::Claims;
 use crate::gateway::applied::{Applied, Check};
 use crate::gateway::crl_urls;
 use crate::gateway::data_plane::DataPlane;
 use crate::gateway::lookout::Lookout;
+use crate::gateway::on_demand::Asker;
 use crate::gateway::watched_files::WatchedFiles;
 use crate::gateway::zones::{self, WithZones};
+use crate::hooks;
 use crate::inventory::{Inventory, InventoryError};
 use crate::issuer::{AcmeIssuer, ChallengeSolver, Issuer, Limits, LocalCa};
 use crate::publish::Problems;
@@ -43,7 +45,13 @@ pub(super) struct ControlPlane {
     /// Why the files of CA bundles are not what clients are verified against.
     pub(super) bundle_problem: ArcSwapOption<String>,
     pub(super) crl_problems: Mutex<crl_urls::Problems>,
+    /// What hooks were not told, and what was not exported.
+    pub(super) hook_problems: hooks::Problems,
+    pub(super) export_problems: hooks::Problems,
     pub(super) lookout: Arc<Lookout>,
+    pub(super) asker: Arc<Asker>,
+    /// Held by whoever changes what is asked for at run time, or puts together what is wanted.
+    pub(super) requests: tokio::sync::Mutex<()>,
     pub(super) issuers: Arc<Issuers>,
     pub(super) solver: Arc<dyn ChallengeSolver>,
     /// Records in zones that are in use.
@@ -68,6 +76,12 @@ impl ControlPlane {
 
     /// Puts together what the file and what requests at run time want; the file comes first.
     pub(super) async fn refresh_desired(&self) -> Result<(), InventoryError> {
+        let _turn = self.requests.lock().await;
+        self.put_together().await
+    }
+
+    /// The same, for whoever has the turn.
+    pub(super) async fn put_together(&self) -> Result<(), InventoryError> {
         let config = self.config.load_full();
         let requested = self.inventory.requested().await?;
         self.desired.send_replace(joined(&config, requested));
@@ -145,18 +159,22 @@ impl ControlPlane {
             warnings.push("DNS is not checked before an order: `[gateway]` is not configured".to_owned());
         }
         warnings.extend(self.lookout.warnings());
+        warnings.extend(self.ask_problems());
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         warnings.extend(ended.iter().map(|what| {
             format!("{what} has failed for good by a defect of certgate; restart the gateway, and please report the log")
         }));
         if !self.recovery.is_clean() {
-            warnings.push(format!("the store was recovered at the start: {}", self.recovery));
+            warnings.push(recovered(&self.recovery, &config));
         }
         let problems = self.publisher.borrow().clone();
         warnings.extend(self.files.load().problems());
         warnings.extend(self.data_plane.crl_alarms(self.clock.now()));
+        warnings.extend(self.data_plane.bundle_problems());
         warnings.extend(self.crl_problems());
         warnings.extend(self.bundle_problem.load().as_deref().cloned());
+        warnings.extend(self.hook_problems.lines());
+        warnings.extend(self.export_problems.lines());
         let unfit = problems.certificates.iter().map(|(name, problem)| {
             format!(
                 "certificate `{name}`, since {}: {}",
@@ -205,9 +223,9 @@ impl ControlPlane {
                 self.count(name, issuer, "failed");
                 "failed"
             }
-            EventKind::Obtained { issuer, .. } => {
+            EventKind::Obtained { issuer, renewed, .. } => {
                 self.count(name, issuer, "obtained");
-                "obtained"
+                if *renewed { "renewed" } else { "obtained" }
             }
             EventKind::Started { .. } | EventKind::Step(_) => "step",
         };
@@ -227,6 +245,27 @@ impl ControlPlane {
             metrics.acme_order_ended(issuer, result);
         }
     }
+}
+
+/// What became of the store at the start, and what may be older by that than it was acknowledged.
+fn recovered(recovery: &Recovery, config: &Config) -> String {
+    let said = format!("the store was recovered at the start: {recovery}");
+    let (Recovery::Shortened { .. }
+    | Recovery::Rebuilt {
+        lost_after: Some(_), ..
+    }) = recovery
+    else {
+        return said;
+    };
+    let tls = config
+        .listeners
+        .values()
+        .filter(|listener| listener.protocol == Protocol::Tls);
+    let names: Vec<_> = tls.map(|listener| format!("`{}`", listener.name)).collect();
+    format!(
+        "{said}; see whether these listeners ask of their clients what they should: {}",
+        names.join(", ")
+    )
 }
 
 /// The issuers of a configuration. Nothing is asked of them yet.

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use super::Checker;
 use crate::config::diagnostic::{Code, Diagnostic};
+use crate::config::external_account::ExternalAccountConfig;
 use crate::config::period::Period;
 use crate::config::reader::Key;
-use crate::config::settings::{
-    AcmeConfig, ChallengeType, ExternalAccountConfig, IssuerConfig, LocalCaConfig, RateLimits,
-};
+use crate::config::settings::{AcmeConfig, ChallengeType, IssuerConfig, LocalCaConfig, RateLimits};
 use crate::config::source::Located;
 use crate::config::suggestion;
 use crate::config::word::IssuerKind;

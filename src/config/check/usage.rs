@@ -33,9 +33,18 @@ impl Checker<'_> {
         let references = document
             .certificates
             .tables()
-            .filter_map(|(_, certificate)| certificate.issuer.value());
+            .filter_map(|(_, certificate)| certificate.issuer.value())
+            .flat_map(|issuers| &issuers.value.0);
+        let on_demand = document
+            .listeners
+            .tables()
+            .filter_map(|(_, listener)| listener.on_demand.value())
+            .flat_map(|on_demand| match on_demand.value.issuer.value() {
+                Some(issuers) => issuers.value.0.iter().collect::<Vec<_>>(),
+                None => document.issuers.entries().map(|entry| &entry.name).collect(),
+            });
         let mut seen = BTreeSet::new();
-        for reference in references.flat_map(|issuers| &issuers.value.0) {
+        for reference in references.chain(on_demand) {
             let issuer = document.issuers.entry(&reference.value);
             if let Some(issuer) = issuer.and_then(|entry| entry.table.as_ref())
                 && issuer
@@ -131,6 +140,9 @@ impl Checker<'_> {
             policies.extend(listener.policy.value().map(|policy| policy.value.as_str()));
             bundles.extend(listener.client_ca.value().map(|bundle| bundle.value.as_str()));
         }
+        let exported = document.certificates.tables();
+        let exported = exported.filter(|(_, certificate)| !certificate.export.is_absent());
+        certificates.extend(exported.map(|(name, _)| name.value.as_str()));
         if let Some(admin) = document.admin.value() {
             bundles.extend(admin.value.client_ca.value().map(|bundle| bundle.value.as_str()));
             if let Some(certificate) = admin.value.certificate.value() {
