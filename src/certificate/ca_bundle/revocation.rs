@@ -8,8 +8,9 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use webpki::OwnedCertRevocationList;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
+use super::authorities::{labels, signed_by};
+use super::digest_of;
 use super::error::CrlProblem;
-use super::{digest_of, labels, signed_by};
 use crate::certificate::crl_to_pem;
 use crate::clock::Timestamp;
 

@@ -1,0 +1,118 @@
+//! The certificates of a bundle: read from PEM, and told apart by what trusts them.
+
+use std::collections::HashMap;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use webpki::EndEntityCert;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::CaBundleProblem;
+
+/// Adds the CA certificates of a PEM text, in which nothing else may be.
+pub(super) fn add(
+    authorities: &mut Vec<CertificateDer<'static>>,
+    text: &[u8],
+) -> Result<(), CaBundleProblem> {
+    // The PEM reader passes over labels that it does not know; here each one is looked at.
+    let others = labels(text).enumerate().find(|(_, label)| label != "CERTIFICATE");
+    if let Some((index, found)) = others {
+        return Err(CaBundleProblem::OtherBlock {
+            block: index + 1,
+            found,
+        });
+    }
+    let mut found = 0;
+    for (index, section) in CertificateDer::pem_slice_iter(text).enumerate() {
+        let block = index + 1;
+        let der = section.map_err(|error| CaBundleProblem::Syntax {
+            block,
+            reason: error.to_string(),
+        })?;
+        let certificate = match X509Certificate::from_der(&der) {
+            Ok(([], certificate)) => certificate,
+            _ => return Err(CaBundleProblem::NotACertificate { block }),
+        };
+        if !certificate.is_ca() {
+            return Err(CaBundleProblem::NotACa {
+                block,
+                subject: certificate.subject().to_string(),
+            });
+        }
+        let usable = webpki::anchor_from_trusted_cert(&der).is_ok();
+        if !usable {
+            return Err(CaBundleProblem::NotACertificate { block });
+        }
+        authorities.push(der.clone());
+        found = block;
+    }
+    if found == 0 {
+        return Err(CaBundleProblem::Empty);
+    }
+    Ok(())
+}
+
+/// Those that another one has issued, and the others.
+pub(super) fn by_trust(
+    authorities: &[CertificateDer<'static>],
+) -> (Vec<CertificateDer<'static>>, Vec<CertificateDer<'static>>) {
+    let mut by_subject = HashMap::<Vec<u8>, Vec<&CertificateDer<'_>>>::new();
+    for authority in authorities {
+        if let Ok((_, certificate)) = X509Certificate::from_der(authority) {
+            let subject = certificate.subject().as_raw().to_vec();
+            by_subject.entry(subject).or_default().push(authority);
+        }
+    }
+    let is_issued_here = |authority: &CertificateDer<'static>| {
+        let Ok((_, certificate)) = X509Certificate::from_der(authority) else {
+            return false;
+        };
+        let issuer = certificate.issuer().as_raw();
+        let message = certificate.tbs_certificate.as_ref();
+        let signature = &certificate.signature_value.data;
+        issuer != certificate.subject().as_raw()
+            && by_subject
+                .get(issuer)
+                .into_iter()
+                .flatten()
+                .any(|issuer| signed_by(issuer, message, signature))
+    };
+    authorities.iter().cloned().partition(is_issued_here)
+}
+
+pub(super) fn by_subject(
+    certificates: Vec<CertificateDer<'static>>,
+) -> HashMap<Vec<u8>, Vec<CertificateDer<'static>>> {
+    let mut by_subject = HashMap::<_, Vec<_>>::new();
+    for certificate in certificates {
+        if let Ok(parsed) = webpki::anchor_from_trusted_cert(&certificate) {
+            let subject = parsed.subject.as_ref().to_vec();
+            by_subject
+                .entry(subject)
+                .or_default()
+                .push(certificate.into_owned());
+        }
+    }
+    by_subject
+}
+
+/// Whether `signature` over `message` is by the key of the certificate `signer`, in a way that is trusted today.
+pub(super) fn signed_by(signer: &CertificateDer<'_>, message: &[u8], signature: &[u8]) -> bool {
+    let Ok(signer) = EndEntityCert::try_from(signer) else {
+        return false;
+    };
+    webpki::ALL_VERIFICATION_ALGS
+        .iter()
+        .any(|algorithm| signer.verify_signature(*algorithm, message, signature).is_ok())
+}
+
+/// The labels of the PEM blocks (RFC 7468 §2), in order.
+pub(super) fn labels(text: &[u8]) -> impl Iterator<Item = String> {
+    text.split(|byte| *byte == b'\n').filter_map(|line| {
+        let label = line
+            .trim_ascii()
+            .strip_prefix(b"-----BEGIN ")?
+            .strip_suffix(b"-----")?;
+        Some(String::from_utf8_lossy(label).into_owned())
+    })
+}
