@@ -245,7 +245,8 @@ impl Gateway {
         tasks.spawn(ca_bundles::watch(control.clone(), stop.subscribe()));
         tasks.spawn(client_ca::keep(control.clone(), stop.subscribe()));
         tasks.spawn(crl_urls::keep(control.clone(), stop.subscribe()));
-        tasks.spawn(zones::keep_clean(control.clone(), stop.subscribe()));
+        let cleaned = zones::keep_clean(control.clone(), stop.subscribe());
+        tasks.spawn(control.clone().alarmed("removing records from zones", cleaned));
 
         let announcing = control.clone();
         tasks.spawn(async move {
