@@ -23,6 +23,8 @@ mod route;
 mod server;
 mod tls;
 mod transport;
+mod version_client;
+mod versions;
 
 use std::path::Path;
 
@@ -40,13 +42,14 @@ pub use resources::{Edit, ResourceOperations};
 pub use server::{Server, ServerError};
 pub use tls::Tls;
 pub use transport::Credentials;
+pub use versions::VersionOperations;
 
 use crate::certificate::CertificateName;
 
 /// What a running gateway can be asked to do. Each answer is a body of [`api`], or a [`Problem`].
 #[async_trait]
 pub trait Operations:
-    AccountOperations + HandshakeOperations + IssuerOperations + ResourceOperations
+    AccountOperations + HandshakeOperations + IssuerOperations + ResourceOperations + VersionOperations
 {
     /// One screen: listeners, certificates, backends, last errors.
     async fn status(&self) -> Result<api::Status, Problem>;

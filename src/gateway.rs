@@ -20,7 +20,9 @@ mod lookout;
 mod operations;
 mod recheck;
 mod resources;
+mod standby;
 mod three_way;
+mod versions;
 mod views;
 mod watched_files;
 
@@ -147,6 +149,7 @@ impl Gateway {
             desired,
             events,
             steps: Default::default(),
+            stand_ins: Default::default(),
             ended: Default::default(),
             last_reload: Default::default(),
         });
@@ -178,6 +181,12 @@ impl Gateway {
         );
         tasks.spawn(control.clone().alarmed("looking after names in DNS", rounds));
 
+        let spares = standby::keep(control.clone(), stop.subscribe());
+        tasks.spawn(
+            control
+                .clone()
+                .alarmed("looking after spare certificates", spares),
+        );
         tasks.spawn(ca_bundles::watch(control.clone(), stop.subscribe()));
         tasks.spawn(client_ca::keep(control.clone(), stop.subscribe()));
         tasks.spawn(crl_urls::keep(control.clone(), stop.subscribe()));

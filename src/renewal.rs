@@ -13,6 +13,7 @@
 //! | the CA said when (Retry-After) | not before that, whoever asks |
 //! | the CA, or the configuration, rules it out | once a day, when the certificate is wanted otherwise, or when an operator asks |
 //! | the CA's clock is another | nothing is ordered, an alarm is raised; looked at again every 5 minutes |
+//! | an issuer of several has failed for good, or the certificate cannot wait for it | the next one of the list: `turn` |
 //! | DNS does not lead here | nothing is ordered; DNS is asked again after 10 seconds, doubled up to an hour |
 //!
 //! After an issuer's configuration has changed, [`reconsider`] ends the pauses of those that failed at it.
@@ -33,7 +34,9 @@ mod plan;
 mod reconsider;
 mod run;
 pub mod schedule;
+mod standby;
 mod suggestion;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -46,6 +49,8 @@ pub use event::{Event, EventKind, Health};
 pub use gate::{DnsGate, DnsVerdict};
 pub use plan::{Action, ClockAlarm, Next, Plan, Reason, next, plan};
 pub use reconsider::reconsider;
+pub use schedule::after_rollback;
+pub use standby::{Switch, switch, weakness};
 
 use crate::certificate::DesiredCertificate;
 use crate::clock::Clock;

@@ -16,7 +16,9 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::admin::access::Right;
 use crate::admin::route::Route;
-use crate::admin::{AuditTrail, Operations, Problem, accounts, api, handshakes, issuers, openapi, resources};
+use crate::admin::{
+    AuditTrail, Operations, Problem, accounts, api, handshakes, issuers, openapi, resources, versions,
+};
 use crate::certificate::CertificateName;
 use crate::metrics::CONTENT_TYPE;
 
@@ -81,7 +83,7 @@ pub(super) fn routes() -> Vec<Route> {
         .answers::<Vec<api::AuditRecord>>(),
         Route::get(
             "/v1/events",
-            "Server-sent events: `step`, `obtained`, `failed`, `blocked`, `drifted` and `restored` with an Event, \
+            "Server-sent events: `step`, `obtained`, `failed`, `blocked`, `activated`, `drifted` and `restored` with an Event, \
              `audit` with an AuditRecord, `missed` with the number of those that a slow reader was not sent",
             events,
         )
@@ -104,6 +106,7 @@ pub(super) fn routes() -> Vec<Route> {
     routes.extend(resources::routes());
     routes.extend(accounts::routes());
     routes.extend(handshakes::routes());
+    routes.extend(versions::routes());
     routes
 }
 

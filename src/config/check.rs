@@ -9,6 +9,7 @@ mod listener;
 mod policy;
 mod section;
 mod server_group;
+mod spare;
 mod usage;
 
 use std::collections::BTreeMap;

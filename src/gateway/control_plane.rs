@@ -18,7 +18,7 @@ use crate::gateway::crl_urls;
 use crate::gateway::data_plane::DataPlane;
 use crate::gateway::lookout::Lookout;
 use crate::gateway::watched_files::WatchedFiles;
-use crate::inventory::{Inventory, InventoryError};
+use crate::inventory::{Inventory, InventoryError, StandIn};
 use crate::issuer::{AcmeIssuer, ChallengeSolver, Issuer, Limits, LocalCa};
 use crate::publish::Problems;
 use crate::renewal::{self, Event, EventKind, Health, Issuers};
@@ -47,6 +47,8 @@ pub(super) struct ControlPlane {
     pub(super) events: broadcast::Sender<api::Event>,
     /// How far each attempt under way has come.
     pub(super) steps: Mutex<BTreeMap<CertificateName, String>>,
+    /// The certificates that their spares are served in place of.
+    pub(super) stand_ins: Mutex<BTreeMap<CertificateName, StandIn>>,
     pub(super) health: watch::Receiver<Health>,
     pub(super) publisher: watch::Receiver<Problems>,
     pub(super) files: ArcSwap<WatchedFiles>,
@@ -133,6 +135,7 @@ impl ControlPlane {
         if config.gateway.is_none() && self.desired().iter().any(from_acme) {
             warnings.push("DNS is not checked before an order: `[gateway]` is not configured".to_owned());
         }
+        warnings.extend(self.stand_in_warnings());
         warnings.extend(self.lookout.warnings());
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         warnings.extend(ended.iter().map(|what| {

@@ -16,14 +16,14 @@ use crate::pair::Authority;
 use crate::peer::{TlsClient, backend};
 
 /// A text of the documentation, and what of it a test has to do with.
-struct Example {
-    text: String,
+pub(crate) struct Example {
+    pub(crate) text: String,
     /// What is written instead; each must stand in the text.
-    replaced: Vec<(&'static str, String)>,
+    pub(crate) replaced: Vec<(&'static str, String)>,
     /// The keys whose effect the test sees.
-    seen: &'static [&'static str],
+    pub(crate) seen: &'static [&'static str],
     /// The keys of which it only sees that they are accepted.
-    taken: &'static [&'static str],
+    pub(crate) taken: &'static [&'static str],
 }
 
 impl Example {
@@ -45,7 +45,7 @@ impl Example {
     }
 
     /// Starts the gateway with it, in `home` as a person would.
-    fn start(&self, home: &Home) -> Gateway {
+    pub(crate) fn start(&self, home: &Home) -> Gateway {
         home.write("certgate.toml", &self.adapted());
         home.launch_here(&["run", "--config", "certgate.toml"])
     }
@@ -75,7 +75,7 @@ fn collect_keys(path: &str, value: &toml::Value, keys: &mut BTreeSet<String>) {
     }
 }
 
-fn document(path: &str) -> String {
+pub(crate) fn document(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a file of the project")
 }
 
@@ -83,7 +83,7 @@ fn at(address: SocketAddr) -> String {
     format!("address = \"{}\"\nport = {}", address.ip(), address.port())
 }
 
-fn at_inline(address: SocketAddr) -> String {
+pub(crate) fn at_inline(address: SocketAddr) -> String {
     at(address).replace('\n', ", ")
 }
 
@@ -95,9 +95,15 @@ fn every_example_has_its_test_here() {
         .collect();
     assert_eq!(
         names,
-        ["acme.toml", "files.toml", "local-ca.toml", "mutual.toml"]
-            .map(str::to_owned)
-            .into()
+        [
+            "acme.toml",
+            "files.toml",
+            "local-ca.toml",
+            "mutual.toml",
+            "two-cas.toml"
+        ]
+        .map(str::to_owned)
+        .into()
     );
     let readme = document("README.md");
     assert!(

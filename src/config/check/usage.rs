@@ -30,12 +30,14 @@ impl Checker<'_> {
                 .collect(),
         };
         let Some(listeners) = listeners else { return };
-        let references = document
-            .certificates
-            .tables()
-            .filter_map(|(_, certificate)| certificate.issuer.value());
+        let certificates = document.certificates.tables();
+        let references = certificates.flat_map(|(_, certificate)| {
+            let issuers = certificate.issuer.value().into_iter();
+            let issuers = issuers.flat_map(|issuers| &issuers.value.0);
+            issuers.chain(certificate.spare_issuer.value())
+        });
         let mut seen = BTreeSet::new();
-        for reference in references.flat_map(|issuers| &issuers.value.0) {
+        for reference in references {
             let issuer = document.issuers.entry(&reference.value);
             if let Some(issuer) = issuer.and_then(|entry| entry.table.as_ref())
                 && issuer
