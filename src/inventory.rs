@@ -372,6 +372,15 @@ impl Inventory {
         self.store.hints()
     }
 
+    /// Returns once what was written before is kept outside the database as well, where damage to that cannot take it
+    /// back.
+    ///
+    /// # Errors
+    /// [`InventoryError`] when it could not be kept so. It is as durable as before.
+    pub async fn checkpoint(&self) -> Result<(), InventoryError> {
+        Ok(self.store.checkpoint().await?)
+    }
+
     async fn commit(&self, batch: Batch) -> Result<Revision, InventoryError> {
         Ok(self.store.commit(batch).await?)
     }

@@ -2,7 +2,9 @@
 //! together and checked, everything that can fail is prepared, it is written, and then it is in force.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::cause::with_causes;
 use crate::config::{Config, Diagnostics, Files, Loaded, ResourceId, ResourceTable, RuntimeChanges};
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::three_way::{self, Downgrade, FileResources};
@@ -108,6 +110,7 @@ impl ControlPlane {
         self.applied.store(Arc::new(candidate.applied));
         self.data_plane.settled().await;
         self.reconsider(&changed).await;
+        self.safeguard().await;
         Ok(())
     }
 
@@ -154,9 +157,28 @@ impl ControlPlane {
         self.data_plane.commit(prepared);
         self.applied.store(Arc::new(candidate.applied));
         self.data_plane.settled().await;
+        self.safeguard().await;
         Ok(())
     }
+
+    /// Keeps what has just come into force where damage to the database cannot take it back: a listener would ask less of
+    /// its clients after the next start, and nobody would know.
+    pub(super) async fn safeguard(&self) {
+        let kept = tokio::time::timeout(SAFEGUARD_PATIENCE, self.inventory.checkpoint()).await;
+        let why = match kept {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => with_causes(&error),
+            Err(_) => format!("it takes longer than {} s", SAFEGUARD_PATIENCE.as_secs()),
+        };
+        tracing::warn!(
+            why,
+            "the last change is in the database, and not yet in a copy beside it"
+        );
+    }
 }
+
+/// Of the store's copies only that of a large one, made after a start, takes as long.
+const SAFEGUARD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A line for each listener.
 pub(super) fn said(downgrades: &[Downgrade]) -> String {

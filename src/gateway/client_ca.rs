@@ -142,6 +142,7 @@ impl ControlPlane {
         let _turn = self.turn.lock().await;
         let (record, authority) = ca.revoke_client(serial, reason).await?;
         let published = self.publish_crl(ca.name(), authority);
+        self.safeguard().await;
         Ok(published.map(|()| record))
     }
 

@@ -261,6 +261,12 @@ impl Store for EmbeddedStore {
         self.ask(|reply| Job::Commit { batch, reply }).await
     }
 
+    async fn checkpoint(&self) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.wake.request(Request::Checkpoint(reply));
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
     fn hints(&self) -> Hints {
         self.shared.announcer.hints()
     }

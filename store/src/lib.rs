@@ -77,6 +77,13 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Damaged`] it is unknown whether the batch survives a restart: read again.
     async fn commit(&self, batch: Batch) -> Result<Revision, StoreError>;
 
+    /// Returns once what was committed before is kept a second time, outside the database, so that damage to the
+    /// database cannot take it back: for changes that must not be undone unnoticed. Slower than a commit.
+    ///
+    /// # Errors
+    /// [`StoreError`] when that copy could not be written. What was committed is as durable as before.
+    async fn checkpoint(&self) -> Result<(), StoreError>;
+
     /// Hints about the keys changed by commits from now on. To miss nothing: ask for hints first, then read.
     fn hints(&self) -> Hints;
 

@@ -130,6 +130,10 @@ impl Store for MemoryStore {
         Ok(revision)
     }
 
+    async fn checkpoint(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn hints(&self) -> Hints {
         self.announcer.hints()
     }

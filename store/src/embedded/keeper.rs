@@ -19,6 +19,8 @@ use crate::{Revision, StoreError};
 
 /// What somebody waits for.
 pub(super) enum Request {
+    /// A snapshot, or the changes since the last one.
+    Checkpoint(oneshot::Sender<Result<(), StoreError>>),
     Snapshot(oneshot::Sender<Result<Revision, StoreError>>),
     Verify(oneshot::Sender<Result<Verification, StoreError>>),
 }
@@ -105,6 +107,13 @@ pub(super) fn run(shared: &Shared, options: &Options, saved: Option<Extent>) {
     let mut earliest = Instant::now();
     while let Some(request) = shared.wake.next(options.snapshot_delay, earliest) {
         match request {
+            Some(Request::Checkpoint(reply)) => {
+                let written = keeper.write().map(drop);
+                if written.is_err() {
+                    shared.wake.changed();
+                }
+                let _ = reply.send(written);
+            }
             Some(Request::Verify(reply)) => {
                 let _ = reply.send(verify(shared));
             }

@@ -195,3 +195,24 @@ fn snapshots(path: &Path) -> Vec<PathBuf> {
     paths.sort();
     paths
 }
+
+#[tokio::test]
+async fn what_was_there_at_a_checkpoint_is_kept_without_the_database() {
+    // From the first byte on, so that the later checkpoints write changes only.
+    let options = Options {
+        changes_from_bytes: 0,
+        ..quiet()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = EmbeddedStore::open(dir.path(), options).unwrap();
+    for n in 0..5 {
+        let batch = Batch::new().put(format!("key/{n}"), vec![n], Expect::Absent);
+        store.commit(batch).await.unwrap();
+        store.checkpoint().await.unwrap();
+        let copied = tempfile::tempdir().unwrap();
+        copy(&dir.path().join("snapshots"), &copied.path().join("snapshots"));
+        let before = everything(&store).await;
+        let (again, _) = open(copied.path());
+        assert_eq!(everything(&again).await, before, "after checkpoint {n}");
+    }
+}
