@@ -30,6 +30,8 @@ impl VersionOperations for ControlPlane {
         });
         let written = self.inventory.stand_in(&names, stand_in.as_ref()).await;
         written.map_err(|error| Problem::internal(&error))?;
+        // A damaged database must not bring back what an operator has put aside.
+        self.safeguard().await;
         for name in &names {
             self.serves(name).await?;
         }

@@ -1,5 +1,7 @@
 mod cold;
 
+mod spares;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -58,6 +60,9 @@ impl Store for WatchedStore {
     }
     async fn commit(&self, batch: Batch) -> Result<Revision, StoreError> {
         self.inner.commit(batch).await
+    }
+    async fn checkpoint(&self) -> Result<(), StoreError> {
+        self.inner.checkpoint().await
     }
     fn hints(&self) -> Hints {
         self.inner.hints()
