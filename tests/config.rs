@@ -111,6 +111,9 @@ fn every_example_is_taken_without_a_word() {
         )
         .unwrap();
     }
+    let key = directory.path().join("zerossl.key");
+    fs::copy(Path::new(FIXTURES).join("tokens/hmac.token"), &key).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     let mut examples = 0;
     for entry in fs::read_dir("examples").unwrap() {
         let entry = entry.unwrap();

@@ -95,13 +95,20 @@ impl ControlPlane {
         spare: Option<&DesiredCertificate>,
     ) -> Result<(), InventoryError> {
         let (now, metrics) = (self.clock.now(), &self.data_plane.metrics);
-        let primary = self.readable(name).await?;
-        let primary = primary.unwrap_or_else(|| CertificateRecord::wanted(name.clone()));
+        let primary = match self.inventory.certificate(name).await {
+            Err(error @ InventoryError::Store { .. }) => return Err(error),
+            // Its record is left as it is, so nothing can be said of it either.
+            Err(_) => return Ok(()),
+            Ok(known) => known.map_or_else(|| CertificateRecord::wanted(name.clone()), |known| known.value),
+        };
         let spare = match spare {
             None => None,
             Some(spare) => {
-                let record = self.readable(&spare.name).await?;
-                // One for other names than are wanted now is none.
+                let record = match self.inventory.certificate(&spare.name).await {
+                    Err(error @ InventoryError::Store { .. }) => return Err(error),
+                    known => known.unwrap_or_default().map(|known| known.value),
+                };
+                // One that cannot be read is none, nor is one for other names than are wanted now.
                 record.filter(|record| {
                     let leaf = record.current.as_ref().map(|current| &current.leaf);
                     leaf.is_some_and(|leaf| spare.domains.iter().all(|domain| leaf.holds(domain)))
@@ -124,15 +131,6 @@ impl ControlPlane {
             None => drop(self.stand_ins().remove(name)),
         }
         Ok(())
-    }
-
-    /// The record, where it can be read; others are looked at all the same.
-    async fn readable(&self, name: &CertificateName) -> Result<Option<CertificateRecord>, InventoryError> {
-        match self.inventory.certificate(name).await {
-            Err(error @ InventoryError::Store { .. }) => Err(error),
-            Err(_) => Ok(None),
-            Ok(known) => Ok(known.map(|known| known.value)),
-        }
     }
 
     fn tell_switch(&self, name: &CertificateName, switch: &Switch) {
