@@ -64,6 +64,7 @@ impl Store for WatchedStore {
     async fn checkpoint(&self) -> Result<(), StoreError> {
         self.inner.checkpoint().await
     }
+
     fn hints(&self) -> Hints {
         self.inner.hints()
     }
