@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::admin::{Operations, Problem, VersionOperations, api};
-use crate::certificate::{CertificateName, Credential, CredentialPem, DesiredCertificate};
+use crate::certificate::{CertificateName, Credential, DesiredCertificate};
 use crate::gateway::control_plane::ControlPlane;
 use crate::inventory::{
     CertificateRecord, CertificateState, CurrentCertificate, InventoryError, Source, StandIn, Versioned,
@@ -43,7 +43,7 @@ impl VersionOperations for ControlPlane {
         let past = self.inventory.past_versions(name).await;
         let past = past.map_err(|error| Problem::internal(&error))?;
         let previous = self.previous(name).await?;
-        let previous = previous.map(|(credential, _)| credential.leaf().fingerprint.clone());
+        let previous = previous.map(|credential| credential.leaf().fingerprint.clone());
         let present = record.current.iter().map(|current| version("present", current));
         let past = past.iter().map(|past| {
             let is_kept = previous.as_ref() == Some(&past.certificate.leaf.fingerprint);
@@ -62,7 +62,7 @@ impl VersionOperations for ControlPlane {
                 "certificate `{name}` comes from files; put the ones of before in their place"
             )));
         }
-        let Some((credential, _)) = self.previous(name).await? else {
+        let Some(credential) = self.previous(name).await? else {
             return Err(Problem::conflict(format!(
                 "there is nothing before the present version of certificate `{name}`"
             )));
@@ -192,12 +192,10 @@ impl ControlPlane {
     }
 
     /// The version before the present one, where it can be used.
-    async fn previous(&self, name: &CertificateName) -> Result<Option<(Credential, CredentialPem)>, Problem> {
+    async fn previous(&self, name: &CertificateName) -> Result<Option<Credential>, Problem> {
         match self.inventory.previous_credential(name).await {
             Ok(None) | Err(InventoryError::Credential { .. }) => Ok(None),
-            Ok(Some(pem)) => Ok(Credential::from_pem(&pem)
-                .ok()
-                .map(|credential| (credential, pem))),
+            Ok(Some(pem)) => Ok(Credential::from_pem(&pem).ok()),
             Err(error) => Err(Problem::internal(&error)),
         }
     }
