@@ -13,9 +13,12 @@ mod client;
 mod endpoints;
 mod guard;
 pub(crate) mod handshakes;
+mod hook_client;
+mod hooks;
 mod issuer_client;
 mod issuers;
 mod openapi;
+mod page;
 mod problem;
 mod resource_client;
 pub(crate) mod resources;
@@ -36,9 +39,11 @@ pub use accounts::AccountOperations;
 pub use audit::AuditTrail;
 pub use client::{Client, ClientError, Events};
 pub use handshakes::HandshakeOperations;
+pub use hooks::HookOperations;
 pub use issuers::IssuerOperations;
+pub use page::Page;
 pub use problem::{Finding, Problem};
-pub use resources::{Edit, ResourceOperations};
+pub use resources::{Conditions, Edit, ResourceOperations};
 pub use server::{Server, ServerError};
 pub use tls::Tls;
 pub use transport::Credentials;
@@ -49,7 +54,12 @@ use crate::certificate::CertificateName;
 /// What a running gateway can be asked to do. Each answer is a body of [`api`], or a [`Problem`].
 #[async_trait]
 pub trait Operations:
-    AccountOperations + HandshakeOperations + IssuerOperations + ResourceOperations + VersionOperations
+    AccountOperations
+    + HandshakeOperations
+    + HookOperations
+    + IssuerOperations
+    + ResourceOperations
+    + VersionOperations
 {
     /// One screen: listeners, certificates, backends, last errors.
     async fn status(&self) -> Result<api::Status, Problem>;
@@ -58,7 +68,7 @@ pub trait Operations:
     async fn is_ready(&self) -> bool;
 
     /// The certificate store, sorted by name.
-    async fn certificates(&self) -> Result<Vec<api::Certificate>, Problem>;
+    async fn certificates(&self, page: &Page) -> Result<Vec<api::Certificate>, Problem>;
 
     /// One entry of it.
     async fn certificate(&self, name: &CertificateName) -> Result<api::Certificate, Problem>;
@@ -68,6 +78,7 @@ pub trait Operations:
         &self,
         name: &CertificateName,
         request: api::CertificateRequest,
+        even_if: Option<api::Objection>,
     ) -> Result<api::Certificate, Problem>;
 
     /// Takes in a chain and key that come from elsewhere.

@@ -10,20 +10,22 @@ mod credential;
 mod desired;
 mod key;
 mod leaf;
+mod on_demand;
 mod pem;
 mod pkcs12;
 mod renewal_window;
 mod revocation_reason;
 
 pub use ca_bundle::{
-    Authority, CaBundle, CaBundleError, CaBundleProblem, CaBundleSources, CrlProblem, MAX_CRL_BYTES,
-    Revocation, RevocationList, RevocationLists,
+    Authority, CaBundle, CaBundleError, CaBundleProblem, CaBundleSources, CrlProblem, FileReader,
+    MAX_CRL_BYTES, Revocation, RevocationList, RevocationLists,
 };
 pub use client::{AllowedClients, ClientIdentity, UriPattern, UriPatternError};
 pub use credential::{Credential, CredentialError};
 pub use desired::{CertificateName, CertificateNameError, DesiredCertificate};
 pub use key::{KeyError, KeyType, PrivateKey};
 pub use leaf::{Leaf, LeafError};
+pub use on_demand::ON_DEMAND_DIRECTORY;
 pub use pem::{CredentialPem, PemProblem, crl_to_pem};
 pub use pkcs12::{Pkcs12Error, Pkcs12Salts};
 pub use renewal_window::RenewalWindow;

@@ -10,6 +10,7 @@ mod completion;
 mod demo;
 mod environment;
 mod explain;
+mod hooks;
 mod issuers;
 mod log;
 mod output;
@@ -114,7 +115,10 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
             let DnsCommand::Check { names, issuer, form } = command;
             gateway.block_on(async |client| status::dns_check(&client, names, issuer, form.output).await)
         }
-        Command::Policy { command } => policy::run(command),
+        Command::Hook { command, gateway } => {
+            gateway.block_on(async |client| hooks::run(&client, command).await)
+        }
+        Command::Policy { command, gateway } => policy::run(command, &gateway),
         Command::Status { form, gateway } => {
             gateway.block_on(async |client| status::status(&client, form.output).await)
         }

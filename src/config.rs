@@ -9,8 +9,13 @@ mod byte_size;
 mod check;
 mod collection;
 mod diagnostic;
+mod dns_provider;
 mod document;
+mod export;
+mod external_account;
 mod files;
+mod hook;
+mod on_demand;
 mod period;
 mod policy_part;
 mod reader;
@@ -23,17 +28,25 @@ mod value;
 mod word;
 mod written;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Position, Severity};
+pub use dns_provider::*;
+pub use export::ExportConfig;
+pub use external_account::ExternalAccountConfig;
 pub use files::Files;
+pub use hook::{Fraction, HookConfig, HookEvent, HookTarget, WebhookConfig};
+pub use on_demand::OnDemandConfig;
 pub use resource::{NotAResource, ResourceId, ResourceKind, ResourceTable, RuntimeChanges};
 pub use settings::*;
 
 use diagnostic::Report;
 use source::Sources;
+
+use crate::policy::Policy;
 
 /// What a configuration means depends on besides its text.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +91,35 @@ pub struct Loaded {
 pub fn load(path: &Path, environment: &Environment<'_>) -> Result<Loaded, Diagnostics> {
     let mut report = Report::default();
     let sources = Sources::read(path, &mut report);
-    evaluate(sources, &RuntimeChanges::new(), report, environment)
+    evaluate(
+        sources,
+        &RuntimeChanges::new(),
+        &BTreeSet::new(),
+        report,
+        environment,
+    )
+}
+
+/// The policies that `tables` say, each with its name: those of one configuration, or of a running gateway.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub fn policies(
+    tables: impl IntoIterator<Item = (String, ResourceTable)>,
+    environment: &Environment<'_>,
+) -> Result<BTreeMap<String, Arc<Policy>>, Diagnostics> {
+    let (mut sources, mut report) = (Sources::default(), Report::default());
+    for (name, table) in tables {
+        let id = ResourceId::new(ResourceKind::Policy, name);
+        sources.add_change(resource::title(&id), resource::document(&id, &table));
+    }
+    let document = document::read(&sources, &RuntimeChanges::new(), &mut report);
+    let policies =
+        document.and_then(|document| check::policies(&document, &sources, environment, &mut report));
+    match policies {
+        Some(policies) if !report.has_errors() => Ok(policies),
+        _ => Err(Diagnostics::new(Arc::new(sources), report)),
+    }
 }
 
 /// The JSON Schema of a configuration file.
@@ -91,6 +132,7 @@ pub fn json_schema() -> serde_json::Value {
 fn evaluate(
     mut sources: Sources,
     changes: &RuntimeChanges,
+    settled_bundles: &BTreeSet<String>,
     mut report: Report,
     environment: &Environment<'_>,
 ) -> Result<Loaded, Diagnostics> {
@@ -100,7 +142,8 @@ fn evaluate(
         }
     }
     let document = document::read(&sources, changes, &mut report);
-    let config = document.and_then(|document| check::check(&document, &sources, environment, &mut report));
+    let config = document
+        .and_then(|document| check::check(&document, &sources, settled_bundles, environment, &mut report));
     if let Some(config) = &config
         && config.listeners.is_empty()
         && !report.has_errors()
@@ -139,7 +182,8 @@ mod tests {
             state_directory: None,
             cores: 1,
         };
-        let result = evaluate(sources, &RuntimeChanges::new(), Report::default(), &environment);
+        let (changes, settled) = (RuntimeChanges::new(), BTreeSet::new());
+        let result = evaluate(sources, &changes, &settled, Report::default(), &environment);
         let diagnostics = match &result {
             Ok(loaded) => &loaded.warnings,
             Err(diagnostics) => diagnostics,

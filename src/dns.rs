@@ -6,6 +6,7 @@
 //! resolvers beside them. The look-up ([`DnsChecker`]) and the judgement are two things: the judgement ([`judge`],
 //! CAA, ownership, the weighing of several opinions, the choice of challenges) is made of pure functions.
 
+mod authorities;
 mod caa;
 mod challenge;
 mod checker;
@@ -25,6 +26,7 @@ mod view;
 mod weigh;
 mod zone;
 
+pub use authorities::{Authorities, Place, PlaceError, Seen, Sighting};
 pub use caa::{CaIdentity, IssueValue, IssueValueError};
 pub use challenge::{Choice, Door, Doors, Remark, RemarkReason, choose};
 pub use checker::{Conditions, DnsChecker};

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod applied;
+mod bundle_versions;
 mod ca_bundles;
 mod client_ca;
 mod control_plane;
@@ -15,8 +16,11 @@ mod data_plane;
 mod dns_rounds;
 mod error;
 mod handshakes;
+mod hooks;
 mod issuers;
+mod kept_file;
 mod lookout;
+mod on_demand;
 mod operations;
 mod recheck;
 mod resources;
@@ -25,7 +29,10 @@ mod three_way;
 mod versions;
 mod views;
 mod watched_files;
+mod web;
+mod zones;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -42,12 +49,17 @@ use crate::admin;
 use crate::cause::with_causes;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Files, StoreConfig};
-use crate::gateway::applied::Applied;
+use crate::dns01::Claims;
+use crate::export::Exports;
+use crate::gateway::applied::{Applied, warn_of};
+use crate::gateway::bundle_versions::BundleVersions;
 use crate::gateway::ca_bundles::Bundles;
 use crate::gateway::control_plane::{ControlPlane, joined};
 use crate::gateway::data_plane::DataPlane;
 use crate::gateway::lookout::{Gate, Lookout};
+use crate::gateway::on_demand::Asker;
 use crate::gateway::watched_files::WatchedFiles;
+use crate::hooks::{Hooks, watch_expiry};
 use crate::inventory::Inventory;
 use crate::issuer::ChallengeSolver;
 use crate::publish::{PublishedChallenges, Publisher};
@@ -74,9 +86,18 @@ impl Gateway {
         let known = inventory.resources().await?;
         let mut wanted = Applied::default().with_known(known.clone()).with_files(files);
         wanted.keep_authentication(&known);
-        let candidate = wanted.checked(&*check)?;
+        // Whatever has become of their files meanwhile, a start goes on with what is known of CA bundles.
+        let settled: BTreeSet<_> = wanted.ca_bundles().collect();
+        let candidate = wanted.checked(&*check, &settled)?;
         let config = candidate.config;
-        let data_plane = DataPlane::start(config.runtime.workers)?;
+        let versions = inventory.bundle_versions().await.unwrap_or_else(|error| {
+            tracing::warn!(
+                "the versions of the CA bundles begin anew: {}",
+                with_causes(&error)
+            );
+            Default::default()
+        });
+        let data_plane = DataPlane::start(config.runtime.workers, BundleVersions::new(versions))?;
 
         let mut publisher = Publisher::new(
             inventory.clone(),
@@ -88,17 +109,20 @@ impl Gateway {
         publisher.start(data_plane::defaults(&config)).await?;
 
         let authorities = client_ca::authorities(&config, &inventory, &clock).await?;
-        let bundles = Bundles::load(&config, authorities).await?;
+        kept_file::forget_others(&config);
+        let bundles = Bundles::load(&config, authorities, &settled).await?;
         let admin_tls = data_plane::admin_tls(&config, &bundles, &data_plane.published)?;
         let prepared = data_plane.prepare(&config, bundles)?;
         let files = WatchedFiles::watch(&config, &inventory, &clock);
         inventory.save_resources(&known, &candidate.applied.known).await?;
+        warn_of(&candidate.warnings, &known, &candidate.applied.known);
 
         let solver: Arc<dyn ChallengeSolver> = Arc::new(PublishedChallenges::new(
             data_plane.challenges.clone(),
             data_plane.tokens.clone(),
         ));
-        let issuers = control_plane::issuers(&config, &inventory, &solver, &clock);
+        let claims = Claims::default();
+        let issuers = control_plane::issuers(&config, &inventory, &solver, &clock, &claims);
         let issuers = Arc::new(ArcSwap::from_pointee(issuers));
         let (desired, wanted) = watch::channel(joined(&config, inventory.requested().await?));
         let trail = Arc::new(admin::AuditTrail::new(inventory.clone(), clock.clone()));
@@ -113,18 +137,24 @@ impl Gateway {
             clock: clock.clone(),
             metrics: data_plane.metrics.clone(),
             events: events.clone(),
+            claims: claims.clone(),
             sightings: Default::default(),
         });
+        let asker = Arc::new(Asker::default());
         let seed = control_plane::seed(&clock);
         let renewal = Renewal::new(
             inventory.clone(),
             wanted,
             issuers.clone(),
-            Arc::new(Gate(lookout.clone())),
+            Arc::new(Gate {
+                lookout: lookout.clone(),
+                asker: asker.clone(),
+            }),
             clock.clone(),
             seed,
         );
         let mut happened = renewal.events().subscribe();
+        let told = renewal.events().subscribe();
 
         let control = Arc::new(ControlPlane {
             started_at: clock.now(),
@@ -143,9 +173,14 @@ impl Gateway {
             rechecks: Default::default(),
             bundle_problem: Default::default(),
             crl_problems: Default::default(),
+            hook_problems: Default::default(),
+            export_problems: Default::default(),
             lookout,
+            asker,
+            requests: Default::default(),
             issuers,
             solver,
+            claims,
             desired,
             events,
             steps: Default::default(),
@@ -187,9 +222,38 @@ impl Gateway {
                 .clone()
                 .alarmed("looking after spare certificates", spares),
         );
+        let hooks = Hooks {
+            inventory: control.inventory.clone(),
+            clock: control.clock.clone(),
+            metrics: control.data_plane.metrics.clone(),
+            config: control.config.clone(),
+            desired: control.desired.subscribe(),
+            problems: control.hook_problems.clone(),
+        };
+        let expiry = watch_expiry(hooks.clone(), stopped());
+        tasks.spawn(control.clone().alarmed("looking after what expires", expiry));
+        tasks.spawn(control.clone().alarmed("telling hooks", hooks.run(stopped())));
+        let exports = Exports {
+            inventory: control.inventory.clone(),
+            clock: control.clock.clone(),
+            metrics: control.data_plane.metrics.clone(),
+            config: control.config.clone(),
+            desired: control.desired.subscribe(),
+            problems: control.export_problems.clone(),
+        };
+        let exporting = exports.run(stopped());
+        tasks.spawn(control.clone().alarmed("exporting certificates", exporting));
+        let served = on_demand::serve(control.clone(), told, stop.subscribe());
+        tasks.spawn(
+            control
+                .clone()
+                .alarmed("obtaining certificates on demand", served),
+        );
+        tasks.spawn(bundle_versions::keep(control.clone(), stop.subscribe()));
         tasks.spawn(ca_bundles::watch(control.clone(), stop.subscribe()));
         tasks.spawn(client_ca::keep(control.clone(), stop.subscribe()));
         tasks.spawn(crl_urls::keep(control.clone(), stop.subscribe()));
+        tasks.spawn(zones::keep_clean(control.clone(), stop.subscribe()));
 
         let announcing = control.clone();
         tasks.spawn(async move {
@@ -242,6 +306,7 @@ impl Gateway {
         }
         self.control.data_plane.close();
         self.tasks.shutdown().await;
+        zones::settle(&self.control.claims).await;
         tracing::info!("stopped");
     }
 }

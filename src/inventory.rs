@@ -12,26 +12,44 @@
 //! | `accounts/ISSUER` | [`AccountRecord`] |
 //! | `local-cas/ISSUER` | [`LocalCaRecord`] |
 //! | `client-certificates/ISSUER/SERIAL` | [`ClientCertificateRecord`]: signed by a local CA for a client |
-//! | `crls/ISSUER` | [`CrlRecord`], written in the same batch as the revocation it is made for |
+//! | `crls/ISSUER` | [`CrlRecord`] without the CRL itself, written in the same batch as the revocation it is made for |
+//! | `crl-pieces/ISSUER/NUMBER/PIECE` | the CRL, in pieces that fit; of the newest number only |
+//! | `ca-bundle-versions` | [`BundleVersion`] of each CA bundle |
 //! | `audit/NUMBER` | [`AuditRecord`] |
+//! | `placed/ISSUER/VALUE` | [`PlacedRecord`]: a record in a zone that is to be taken away again |
+//! | `notices/ID` | [`Notice`]: what has happened and is to be told, written in the same batch as what it tells of |
+//! | `deliveries/HOOK/ID` | [`Delivery`]: a notice on its way to a hook, in the place of the notice itself |
+//! | `given-up/HOOK` | [`GivenUp`]: what the hook was not told |
+//! | `told-expiring/NAME`, `told-drifted/NAME` | what was told and is not told again |
+//! | `exports/DIGEST` | [`ExportRecord`], by the digest of the directory's path |
 //! | `requested/NAME` | [`DesiredCertificate`](crate::certificate::DesiredCertificate), asked for at run time |
+//! | `uses/NAME` | [`UseRecord`]: when a certificate that was obtained on demand was last used |
 //! | `resources/KIND/NAME` | [`ResourceRecord`]: what is in force of a table of the configuration |
 //!
 //! A record that does not parse, or that a newer certgate wrote, is reported and left as it is.
 
 mod audit;
 mod authority;
+mod bundle_version;
 mod certificate;
+mod certificates;
 mod client_certificate;
+mod delivery;
 mod error;
+mod export;
 mod format;
+mod install;
 mod names;
+mod notice;
+mod on_demand;
 mod order;
+mod placed;
 mod rate_limit;
 mod requested;
 mod resource;
 mod secret;
 mod stale;
+mod told;
 mod versions;
 
 use std::sync::Arc;
@@ -43,13 +61,21 @@ use zeroize::Zeroizing;
 
 pub use audit::{AUDIT_RECORDS, AuditLog, AuditOutcome, AuditRecord, Caller};
 pub use authority::{AccountRecord, CaPair, LocalCaRecord};
+pub use bundle_version::BundleVersion;
 pub use certificate::{CertificateRecord, CertificateState, CurrentCertificate, Setback, Source, StandIn};
+pub use certificates::Certificates;
 pub use client_certificate::{ClientCertificateRecord, CrlRecord, Revoked};
+pub use delivery::{Delivery, GivenUp, may_be_told};
 pub use error::InventoryError;
+pub use export::ExportRecord;
+pub use notice::Notice;
+pub use on_demand::UseRecord;
 pub use order::OrderRecord;
+pub use placed::PlacedRecord;
 pub use resource::{Changed, Live, ResourceRecord, ResourceRecords};
 pub use secret::Secret;
 pub use stale::Stale;
+pub use told::ToldExpiring;
 pub use versions::{PAST_VERSIONS, PastCertificate};
 
 use crate::certificate::{CertificateName, Credential, CredentialPem, RevocationReason};
@@ -72,15 +98,6 @@ pub struct Versioned<T> {
     pub revision: Revision,
 }
 
-/// Some certificate records as they were at one moment.
-#[derive(Debug)]
-pub struct Certificates {
-    /// The readable ones, sorted by name.
-    pub records: Vec<Versioned<CertificateRecord>>,
-    /// What could not be read, each with its key in the message.
-    pub unreadable: Vec<(CertificateName, InventoryError)>,
-}
-
 impl Inventory {
     /// The records in `store`.
     pub fn new(store: Arc<dyn Store>) -> Self {
@@ -88,46 +105,6 @@ impl Inventory {
             store,
             holder: format!("{:016x}", holder_number()).into(),
             leases_taken: Arc::default(),
-        }
-    }
-
-    /// At most `limit` of the records whose name begins with `prefix` and comes after `after`.
-    ///
-    /// # Errors
-    /// [`InventoryError::Store`] when the store fails; a record that cannot be read is in the answer instead.
-    pub async fn certificates_after(
-        &self,
-        prefix: &str,
-        after: Option<&CertificateName>,
-        limit: usize,
-    ) -> Result<Certificates, InventoryError> {
-        let after = after.map_or_else(String::new, |after| key(CERTIFICATES, after));
-        let page = self.store.page(&key(CERTIFICATES, prefix), &after, limit).await?;
-        Ok(Certificates::from(page.entries))
-    }
-
-    /// Shows every certificate record that can be read, a page at a time: there may be a million. What changes
-    /// meanwhile is shown as it was or as it is.
-    ///
-    /// # Errors
-    /// [`InventoryError::Store`] when the store fails.
-    pub async fn visit_certificates(
-        &self,
-        mut visit: impl FnMut(CertificateRecord),
-    ) -> Result<(), InventoryError> {
-        let mut after = String::new();
-        loop {
-            let page = self.store.page(CERTIFICATES, &after, PAGE).await?;
-            let is_last = page.entries.len() < PAGE;
-            if let Some(last) = page.entries.last() {
-                after.clone_from(&last.key);
-            }
-            for record in Certificates::from(page.entries).records {
-                visit(record.value);
-            }
-            if is_last {
-                return Ok(());
-            }
         }
     }
 
@@ -155,12 +132,16 @@ impl Inventory {
         expect: Expect,
         lease: Option<&Lease>,
     ) -> Result<Revision, InventoryError> {
-        let batch = Batch::new().put(key(CERTIFICATES, &record.name), format::encode(record)?, expect);
+        let batch = self.saved(record, expect)?;
         self.commit(match lease {
             Some(lease) => batch.under(lease),
             None => batch,
         })
         .await
+    }
+
+    fn saved(&self, record: &CertificateRecord, expect: Expect) -> Result<Batch, InventoryError> {
+        Ok(Batch::new().put(key(CERTIFICATES, &record.name), format::encode(record)?, expect))
     }
 
     /// Has a new certificate obtained at once, whatever pause of our own there is; false for one that is not known or
@@ -246,29 +227,6 @@ impl Inventory {
     /// [`InventoryError::Store`] when the store cannot be asked.
     pub async fn revision(&self) -> Result<Revision, InventoryError> {
         Ok(self.store.revision().await?)
-    }
-
-    /// Writes a record and the credential it describes, keeps the credential before it, and ends the journal of its
-    /// order: all of it or nothing. Durable on return.
-    ///
-    /// # Errors
-    /// As [`save_certificate`](Self::save_certificate).
-    pub async fn install(
-        &self,
-        record: &CertificateRecord,
-        pem: &CredentialPem,
-        expect: Expect,
-        lease: &Lease,
-    ) -> Result<Revision, InventoryError> {
-        let before = self.store.get(&key(CREDENTIALS, &record.name)).await?;
-        // One that cannot be read is overwritten, with whatever names it had.
-        let known = self.certificate(&record.name).await.unwrap_or_default();
-        let batch = with_credential(record, pem, expect, before)?;
-        let known = known.as_ref().map(|known| &known.value);
-        let batch = self.with_names(batch, record, known).await?;
-        let batch = self.with_history(batch, record, known).await?;
-        let batch = batch.delete(key(order::ORDERS, &record.name), Expect::Any);
-        self.commit(batch.under(lease)).await
     }
 
     /// Takes over a certificate that comes from outside, where it differs from what is there; true when it did.
@@ -396,23 +354,6 @@ impl Inventory {
             value: format::decode(&entry.key, &Zeroizing::new(entry.value))?,
             revision: entry.revision,
         }))
-    }
-}
-
-impl From<Vec<Entry>> for Certificates {
-    fn from(entries: Vec<Entry>) -> Self {
-        let (mut records, mut unreadable) = (Vec::with_capacity(entries.len()), Vec::new());
-        for entry in entries {
-            let Some(name) = certificate_name(&entry.key, CERTIFICATES) else {
-                tracing::warn!(key = entry.key, "a key that names no certificate is left alone");
-                continue;
-            };
-            match decode_certificate(&name, &entry) {
-                Ok(record) => records.push(record),
-                Err(error) => unreadable.push((name, error)),
-            }
-        }
-        Self { records, unreadable }
     }
 }
 

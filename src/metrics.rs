@@ -4,6 +4,8 @@
 //! looked up by name on the data path.
 
 mod listener;
+mod on_demand;
+mod telling;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -19,6 +21,9 @@ use crate::clock::Timestamp;
 
 use self::listener::ListenerFamilies;
 pub use self::listener::{Direction, Established, Limit, ListenerMetrics, Outcome};
+use self::on_demand::OnDemandFamilies;
+pub use self::on_demand::OnDemandMetrics;
+use self::telling::TellingFamilies;
 
 /// The HTTP content type of what [`Metrics::encode`] gives.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -31,6 +36,7 @@ pub struct Metrics {
     listener_families: ListenerFamilies,
     acme_orders: Family<IssuerResult, Counter>,
     backend_up: Family<ServerLabels, Gauge>,
+    ca_bundle_ok: Family<CaBundleLabel, Gauge>,
     certificate_not_after: Family<CertificateLabel, Gauge<i64, AtomicI64>>,
     certificate_renewals: Family<CertificateResult, Counter>,
     crl_next_update: Family<CrlLabels, Gauge<i64, AtomicI64>>,
@@ -38,7 +44,9 @@ pub struct Metrics {
     domain_state: Family<DomainStateLabels, Gauge>,
     spare_active: Family<CertificateLabel, Gauge>,
     spare_not_after: Family<CertificateLabel, Gauge<i64, AtomicI64>>,
+    on_demand: OnDemandFamilies,
     store_revision: Gauge<u64, AtomicU64>,
+    telling: TellingFamilies,
 }
 
 impl Metrics {
@@ -46,6 +54,7 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("certgate");
         let listener_families = ListenerFamilies::register(&mut registry);
+        let telling = TellingFamilies::register(&mut registry);
         let acme_orders = Family::default();
         registry.register(
             "acme_orders",
@@ -57,6 +66,12 @@ impl Metrics {
             "backend_up",
             "1 while new connections go to the server, 0 while it rests after failures",
             backend_up.clone(),
+        );
+        let ca_bundle_ok = Family::default();
+        registry.register(
+            "ca_bundle_ok",
+            "1 when clients are verified by what the files of the CA bundle hold, 0 when by what they held last, or not at all",
+            ca_bundle_ok.clone(),
         );
         let certificate_not_after = Family::default();
         registry.register(
@@ -100,6 +115,7 @@ impl Metrics {
             "End of the validity of the spare of the certificate, seconds since 1970",
             spare_not_after.clone(),
         );
+        let on_demand = OnDemandFamilies::register(&mut registry);
         let store_revision = Gauge::default();
         registry.register(
             "store_revision",
@@ -112,6 +128,7 @@ impl Metrics {
             listener_families,
             acme_orders,
             backend_up,
+            ca_bundle_ok,
             certificate_not_after,
             certificate_renewals,
             crl_next_update,
@@ -119,7 +136,9 @@ impl Metrics {
             domain_state,
             spare_active,
             spare_not_after,
+            on_demand,
             store_revision,
+            telling,
         }
     }
 
@@ -141,6 +160,11 @@ impl Metrics {
         let made = Arc::new(self.listener_families.resolve(&name));
         listeners.insert(name, made.clone());
         made
+    }
+
+    /// The counters of certificates on demand of the listener `name`.
+    pub fn on_demand(&self, name: &Arc<str>) -> OnDemandMetrics {
+        self.on_demand.resolve(name)
     }
 
     /// Whether new connections go to `server` of `server_group`.
@@ -166,6 +190,17 @@ impl Metrics {
         self.certificate_not_after
             .get_or_create(&CertificateLabel::of(certificate))
             .set(not_after.unix_seconds());
+    }
+
+    /// The CA bundles in use, and whether each is what its files are. Others are forgotten.
+    pub fn ca_bundles<'a>(&self, in_use: impl Iterator<Item = (&'a str, bool)>) {
+        self.ca_bundle_ok.clear();
+        for (ca_bundle, ok) in in_use {
+            let labels = CaBundleLabel {
+                ca_bundle: ca_bundle.to_owned(),
+            };
+            self.ca_bundle_ok.get_or_create(&labels).set(ok.into());
+        }
     }
 
     /// The CRLs in use: CA bundle, issuer, and when the next one is due. Others are forgotten.
@@ -215,6 +250,16 @@ impl Metrics {
         let label = CertificateLabel::of(certificate);
         self.spare_active.remove(&label);
         self.spare_not_after.remove(&label);
+    }
+
+    /// Drops what was counted of attempts to obtain a certificate that is no more.
+    pub fn forget_renewals(&self, certificate: &str) {
+        for result in ["failed", "obtained"] {
+            self.certificate_renewals.remove(&CertificateResult {
+                certificate: certificate.to_owned(),
+                result: result.to_owned(),
+            });
+        }
     }
 
     /// The last DNS check of `domain`, a name of `certificate`.
@@ -278,6 +323,11 @@ fn prometheus_text(open_metrics: &str) -> String {
         }
     }
     text
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct CaBundleLabel {
+    ca_bundle: String,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -362,6 +412,7 @@ mod tests {
             seconds: 0.002,
         });
         metrics.backend_up("app", "127.0.0.1:1", true);
+        metrics.ca_bundles([("partners", false)].into_iter());
         metrics.acme_order_ended("letsencrypt", "valid");
         metrics.certificate_not_after("www", Timestamp::from_unix_seconds(1_700_000_000));
         metrics.certificate_renewed("www", "ok");
@@ -375,6 +426,7 @@ mod tests {
             r#"certgate_acme_orders_total{issuer="letsencrypt",result="valid"} 1"#,
             r#"certgate_backend_up{server_group="app",server="127.0.0.1:1"} 1"#,
             r#"certgate_bytes_total{listener="web",direction="in"} 5"#,
+            r#"certgate_ca_bundle_ok{ca_bundle="partners"} 0"#,
             r#"certgate_certificate_not_after_timestamp_seconds{certificate="www"} 1700000000"#,
             r#"certgate_certificate_renewals_total{certificate="www",result="ok"} 1"#,
             r#"certgate_client_certificate_rejections_total{listener="web",reason="expired"} 1"#,

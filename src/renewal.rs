@@ -29,6 +29,7 @@ mod event;
 mod fit;
 mod gate;
 mod lane;
+mod notice;
 mod outcome;
 mod plan;
 mod reconsider;

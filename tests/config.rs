@@ -1,6 +1,9 @@
 //! What the configuration promises: every broken file gives exactly the diagnostics beside it, and every good one
 //! means what it says.
 
+#[path = "config/hooks.rs"]
+mod hooks;
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
@@ -12,7 +15,8 @@ use std::time::Duration;
 use certgate::certificate::{CertificateName, KeyType};
 use certgate::config::{
     self, AdminRights, AlpnMismatch, Authentication, CertificateSelector, ChallengeType, Code, Diagnostics,
-    DnsChecks, Environment, IssuerConfig, Loaded, LogFormat, Protocol, Severity, UnknownSni,
+    DnsChecks, DnsProvider, Environment, HmacAlgorithm, IssuerConfig, Loaded, LogFormat, Protocol, Severity,
+    UnknownSni,
 };
 use certgate::name::DnsName;
 
@@ -25,14 +29,17 @@ fn load(path: impl AsRef<Path>) -> Result<Loaded, Diagnostics> {
         cores: 4,
     };
     // A checkout keeps no modes, and whether a token is private is one of the things that are looked at.
-    for (token, mode) in [
-        ("admin", 0o600),
-        ("board", 0o600),
-        ("hmac", 0o600),
-        ("open", 0o644),
-        ("weak", 0o600),
+    for (secret, mode) in [
+        ("acme-dns.json", 0o600),
+        ("admin.token", 0o600),
+        ("board.token", 0o600),
+        ("hmac.token", 0o600),
+        ("pager.token", 0o600),
+        ("open.token", 0o644),
+        ("tsig.key", 0o600),
+        ("weak.token", 0o600),
     ] {
-        let path = format!("{FIXTURES}/tokens/{token}.token");
+        let path = format!("{FIXTURES}/tokens/{secret}");
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
     config::load(path.as_ref(), &environment)
@@ -51,15 +58,28 @@ fn fixtures(directory: &str) -> Vec<PathBuf> {
 /// A problem is a file, or a directory of several; what is said of it stands beside it.
 #[test]
 fn every_broken_configuration_gives_exactly_the_diagnostics_beside_it() {
+    let paths = fixtures("broken");
+    as_beside(&paths, |path| match load(path) {
+        Err(diagnostics) => diagnostics,
+        Ok(_) => panic!("{} is taken, but lies among the broken ones", path.display()),
+    });
+    assert!(paths.len() >= 45, "only {} broken fixtures", paths.len());
+}
+
+#[test]
+fn every_odd_configuration_is_taken_with_exactly_the_warnings_beside_it() {
+    as_beside(&fixtures("odd"), |path| match load(path) {
+        Err(diagnostics) => panic!("{diagnostics}"),
+        Ok(loaded) => loaded.warnings,
+    });
+}
+
+fn as_beside(paths: &[PathBuf], found: impl Fn(&Path) -> Diagnostics) {
     let bless = std::env::var_os("CERTGATE_BLESS").is_some();
     let mut differences = Vec::new();
-    let paths = fixtures("broken");
-    for path in &paths {
+    for path in paths {
         let beside = path.with_extension("expected");
-        let found = match load(path) {
-            Err(diagnostics) => format!("{diagnostics}\n"),
-            Ok(_) => panic!("{} is taken, but lies among the broken ones", path.display()),
-        };
+        let found = format!("{}\n", found(path));
         if bless {
             fs::write(&beside, &found).unwrap();
         }
@@ -72,13 +92,13 @@ fn every_broken_configuration_gives_exactly_the_diagnostics_beside_it() {
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
-    assert!(paths.len() >= 45, "only {} broken fixtures", paths.len());
 }
 
 #[test]
 fn every_code_has_a_configuration_that_shows_it() {
-    let expected: String = fixtures("broken")
-        .iter()
+    let expected: String = ["broken", "odd"]
+        .into_iter()
+        .flat_map(fixtures)
         .map(|path| fs::read_to_string(path.with_extension("expected")).unwrap())
         .collect();
     for code in Code::ALL {
@@ -104,12 +124,11 @@ fn every_valid_configuration_is_taken_without_a_word() {
 fn every_example_is_taken_without_a_word() {
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir(directory.path().join("sites")).unwrap();
-    for file in ["bought.pem", "bought.key"] {
-        fs::copy(
-            Path::new(FIXTURES).join("pem").join(file),
-            directory.path().join(file),
-        )
-        .unwrap();
+    for file in ["pem/bought.pem", "pem/bought.key", "tokens/tsig.key"] {
+        let path = Path::new(FIXTURES).join(file);
+        let beside = directory.path().join(path.file_name().unwrap());
+        fs::copy(path, &beside).unwrap();
+        fs::set_permissions(beside, fs::Permissions::from_mode(0o600)).unwrap();
     }
     let key = directory.path().join("zerossl.key");
     fs::copy(Path::new(FIXTURES).join("tokens/hmac.token"), &key).unwrap();
@@ -126,6 +145,24 @@ fn every_example_is_taken_without_a_word() {
         examples += 1;
     }
     assert!(examples >= 3);
+}
+
+#[test]
+fn every_provider_of_dns_01_means_what_it_says() {
+    let everything = load("tests/fixtures/config/valid/everything.toml").unwrap();
+    let dns = |issuer: &str| match &everything.config.issuers[issuer] {
+        IssuerConfig::Acme(acme) => (acme.challenges.len(), *acme.dns.clone().unwrap()),
+        other => panic!("{other:?}"),
+    };
+    let seconds = |issuer| (dns(issuer).0, dns(issuer).1.propagation_timeout.as_secs());
+    assert_eq!([seconds("updates"), seconds("command")], [(1, 300), (2, 120)]);
+    assert!(matches!(dns("updates").1.provider, DnsProvider::Rfc2136(found)
+        if found.server.to_string() == "10.0.0.53:53" && found.tsig.name.as_str() == "certgate"
+            && found.tsig.algorithm == HmacAlgorithm::Sha512 && found.tsig.key_file.ends_with("tokens/tsig.key")));
+    assert!(matches!(dns("command").1.provider, DnsProvider::Exec(found)
+        if found.raw && found.command.ends_with("dns.sh")));
+    assert!(matches!(dns("delegated").1.provider, DnsProvider::AcmeDns(found)
+        if found.server == "https://auth.example.org" && found.accounts_file.ends_with("acme-dns.json")));
 }
 
 #[test]
@@ -275,6 +312,21 @@ fn every_key_of_a_listener_means_what_it_says() {
         ]
     );
     assert_eq!(web.unknown_sni, UnknownSni::Refuse);
+    let on_demand = web.on_demand.as_ref().unwrap();
+    assert_eq!(on_demand.ask.as_deref(), Some("http://127.0.0.1:9000/allowed"));
+    assert_eq!(on_demand.names[0].to_string(), "*.shops.example.com");
+    assert_eq!(
+        on_demand.except,
+        [DnsName::parse("internal.example.com").unwrap()]
+    );
+    assert_eq!(on_demand.issuers, ["letsencrypt"]);
+    assert_eq!(on_demand.key_type, KeyType::EcdsaP384);
+    let seconds = [on_demand.wait, on_demand.denied_ttl, on_demand.unused_after].map(|time| time.as_secs());
+    assert_eq!(seconds, [5, 60, 60 * 86_400]);
+    assert_eq!(
+        (on_demand.max_asks_per_minute, on_demand.max_orders_per_hour),
+        (100, 10)
+    );
     assert_eq!(web.policy, "house");
     assert_eq!(web.alpn, [&b"h2"[..], b"http/1.1", b"http/1.0"]);
     assert_eq!(web.alpn_mismatch, AlpnMismatch::Continue);
@@ -472,7 +524,7 @@ fn schema_keys(
 fn file_keys(value: &toml::Value, path: &str, keys: &mut BTreeSet<String>) {
     let named = matches!(
         path,
-        "issuers." | "certificates." | "certificate_directories." | "ca_bundles."
+        "issuers." | "certificates." | "certificate_directories." | "ca_bundles." | "hooks."
     ) || matches!(
         path,
         "server_groups." | "listeners." | "policies." | "admin.tokens." | "gateway.name_servers."

@@ -11,23 +11,28 @@ use std::path::{Path, PathBuf};
 const PLAN: &str = "
     store:
     cause:
+    command:
     name:
     clock:
     metrics:        name clock
     certificate:    name clock
     policy:
-    config:         name clock certificate policy
+    config:         command name clock certificate policy
 
-    tls:            name clock metrics certificate policy config
+    on_demand:      name clock metrics certificate config
+    tls:            name clock metrics certificate policy config on_demand
     record:
     backend:        name clock metrics certificate policy config
     http:           name clock metrics certificate policy config tls backend
-    listener:       name clock metrics certificate policy config tls record backend http
+    listener:       name clock metrics certificate policy config on_demand tls record backend http
 
     inventory:      name clock certificate config store
     dns:            name clock metrics config inventory
+    dns01:          cause name clock config inventory dns
     issuer:         cause name clock metrics certificate config store inventory
     renewal:        cause name clock metrics certificate config store inventory dns issuer
+    hooks:          cause command name clock metrics certificate config store inventory
+    export:         cause command clock metrics certificate config store inventory hooks
 
     publish:        cause name clock metrics certificate config store inventory issuer tls http
     admin:          *

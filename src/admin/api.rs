@@ -16,12 +16,13 @@ pub use crate::admin::handshakes::{
     ClientHellos, ExplainRequest, ExplainedAuthentication, ExplainedBackend, ExplainedCertificate,
     ExplainedPolicy, Explanation, Offered, OfferedTogether, PolicyPreview, PreviewReason,
 };
+pub use crate::admin::hooks::{GivenUpNotices, Hook, HookTest};
 pub use crate::admin::issuers::{
     ClientCertificate, ClientCertificateRequest, Clients, IssuedClientCertificate, Issuer, LocalCa,
     RevocationRequest,
 };
 pub use crate::admin::resources::{
-    ApplyReport, ApplyRequest, Drift, FileText, KeyChange, Resource, TableChange,
+    ApplyReport, ApplyRequest, CaBundleSummary, Drift, FileText, KeyChange, Resource, TableChange,
 };
 pub use crate::admin::versions::{ActivateRequest, CertificateVersion, Served, StandIn};
 pub use crate::dns::{DomainState, DomainVerdict};
@@ -31,12 +32,25 @@ pub use crate::inventory::{AuditOutcome, AuditRecord, Caller};
 /// is taken whole or not at all.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct CaBundleContents {
+    /// Which contents these are, and how many there have been before.
+    #[serde(flatten)]
+    pub version: CaBundleVersion,
     /// Its CA certificates.
     pub certificates: Vec<CaCertificate>,
     /// The CRLs that count.
     pub crls: Vec<Crl>,
     /// A CRL of its `crl_urls` could not be had yet, so that its clients are refused.
     pub awaits_crl: bool,
+}
+
+/// What a CA bundle holds, told from what it held before and from what another gateway's holds.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct CaBundleVersion {
+    /// 1 for the first contents of a bundle of that name, and one more with each change of them.
+    pub version: u64,
+    /// SHA-256 over the DER of its CA certificates and CRLs, in lower-case hex: the same for the same contents, in
+    /// whatever order and from wherever they came.
+    pub digest: String,
 }
 
 /// A certificate of a CA bundle.
@@ -108,8 +122,11 @@ pub struct Status {
     pub now: Timestamp,
     /// The listeners, sorted by name.
     pub listeners: Vec<Listener>,
-    /// The certificates, sorted by name.
+    /// The first certificates by name, at most 1000.
     pub certificates: Vec<Certificate>,
+    /// Whether `/v1/certificates` has more.
+    #[serde(default)]
+    pub more_certificates: bool,
     /// The backends, sorted by group.
     pub server_groups: Vec<ServerGroup>,
     /// Rate limits of CAs of which half is used, and more.
@@ -144,12 +161,30 @@ pub struct Listener {
     /// Who would have been refused while clients are observed; the latest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub would_refuse: Vec<ObservedClient>,
+    /// What it has of certificates on demand; absent where there is nothing of the kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_demand: Option<OnDemand>,
     /// Its TLS security policy; absent for `http`.
     pub policy: Option<String>,
     /// Its server group; absent for `http`.
     pub server_group: Option<String>,
     /// Connections open now.
     pub connections: usize,
+}
+
+/// Handshakes for names without a certificate, since the configuration of it was last changed.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct OnDemand {
+    /// Names that are being looked into or obtained.
+    pub pending: usize,
+    /// Handshakes that wait for them.
+    pub waiting: usize,
+    /// Names that are known to be denied.
+    pub remembered: usize,
+    /// Handshakes that have waited for their certificate and got it.
+    pub obtained: u64,
+    /// Those that were refused, by reason, in the words that metrics have.
+    pub refused: BTreeMap<String, u64>,
 }
 
 /// Clients of one kind that would have been refused.
@@ -274,9 +309,6 @@ pub struct CertificateRequest {
     /// The operator's own labels.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
-    /// What is not to hold the first order back; logged.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub even_if: Option<Objection>,
 }
 
 /// What an operator may pass over, once.
@@ -339,7 +371,7 @@ pub struct Event {
     pub at: Timestamp,
     /// The certificate it is about.
     pub certificate: CertificateName,
-    /// `step`, `obtained`, `failed`, `blocked`, `activated`, `drifted` or `restored`.
+    /// `step`, `obtained`, `renewed`, `failed`, `blocked`, `activated`, `drifted` or `restored`.
     pub kind: String,
     /// In words.
     pub detail: String,

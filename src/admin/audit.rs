@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{Method, Request, StatusCode};
+use axum::http::{Method, Request, StatusCode, Uri};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
@@ -55,7 +56,7 @@ impl AuditTrail {
         &self,
         caller: Caller,
         method: &Method,
-        path: &str,
+        uri: &Uri,
         before: Option<Value>,
     ) -> Result<AuditRecord, Problem> {
         let mut record = AuditRecord {
@@ -63,8 +64,8 @@ impl AuditTrail {
             at: self.clock.now(),
             caller,
             method: method.to_string(),
-            resource: shortened(resource(path)),
-            action: shortened(&action(method, path)),
+            resource: shortened(resource(uri.path())),
+            action: shortened(&action(method, uri)),
             before,
             after: None,
             outcome: AuditOutcome::Begun,
@@ -124,11 +125,47 @@ pub(super) async fn snapshot(routes: &TowerToHyperService<Router>, path: &str) -
     if response.status() != StatusCode::OK {
         return None;
     }
-    let body = to_bytes(response.into_body(), SNAPSHOT_BYTES).await;
+    let body = to_bytes(response.into_body(), READ_BYTES).await;
     let Ok(body) = body else {
-        return Some(Value::from("[too long to be kept here]"));
+        return Some(Value::from("[too long to be read]"));
     };
-    serde_json::from_slice(&body).ok().map(without_secrets)
+    serde_json::from_slice(&body)
+        .ok()
+        .map(|value| condensed(without_secrets(value)))
+}
+
+/// Of what is long its length and its digest: by that it can be told from what was before, and from what somebody has.
+fn condensed(value: Value) -> Value {
+    let value = with_short_texts(value);
+    let text = value.to_string();
+    match text.len() > SNAPSHOT_BYTES {
+        true => abridged(text.as_bytes()),
+        false => value,
+    }
+}
+
+fn with_short_texts(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(with_short_texts).collect(),
+        Value::Object(fields) => {
+            let short = fields
+                .into_iter()
+                .map(|(key, value)| (key, with_short_texts(value)));
+            Value::Object(short.collect())
+        }
+        Value::String(text) if text.len() > TEXT_BYTES => abridged(text.as_bytes()),
+        other => other,
+    }
+}
+
+fn abridged(octets: &[u8]) -> Value {
+    let digest = digest(&SHA256, octets);
+    let digest: String = digest
+        .as_ref()
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
+    Value::from(format!("[{} octets, SHA-256 {digest}]", octets.len()))
 }
 
 /// `/v1/KIND/NAME` of a path that may go on with an action.
@@ -137,11 +174,18 @@ fn resource(path: &str) -> &str {
     &path[..end]
 }
 
-fn action(method: &Method, path: &str) -> String {
-    match path[resource(path).len()..].strip_prefix('/') {
+/// With what was asked for beside it, as in `renew?even_if=dns`.
+fn action(method: &Method, uri: &Uri) -> String {
+    let path = uri.path();
+    let mut action = match path[resource(path).len()..].strip_prefix('/') {
         Some(action) => action.to_owned(),
         None => method.as_str().to_ascii_lowercase(),
+    };
+    if let Some(query) = uri.query().filter(|query| !query.is_empty()) {
+        action.push('?');
+        action.push_str(query);
     }
+    action
 }
 
 /// No answer of the API that is kept here has a secret in it; should one ever get one, it goes no further.
@@ -173,8 +217,12 @@ fn shortened(detail: &str) -> String {
 }
 
 const SECRET: &str = "[secret]";
-/// Of one resource; a trail of longer ones would fill the disk.
-const SNAPSHOT_BYTES: usize = 32 << 10;
+/// Of a resource at most, so that the whole trail has some 160 MiB at most.
+const SNAPSHOT_BYTES: usize = 8 << 10;
+/// Of a text in it.
+const TEXT_BYTES: usize = 1 << 10;
+/// What is looked at of an answer; more than a body of a request may have.
+const READ_BYTES: usize = 16 << 20;
 const DETAIL_CHARACTERS: usize = 1000;
 
 #[cfg(test)]
@@ -202,8 +250,14 @@ mod tests {
                 ("/v1/certificates/sites%2Fa", "renew"),
             ),
             (Method::POST, "/v1/reload", ("/v1/reload", "post")),
+            (
+                Method::PUT,
+                "/v1/certificates/www?even_if=dns",
+                ("/v1/certificates/www", "put?even_if=dns"),
+            ),
         ] {
-            assert_eq!((resource(path), action(&method, path).as_str()), expected);
+            let uri: Uri = path.parse().unwrap();
+            assert_eq!((resource(uri.path()), action(&method, &uri).as_str()), expected);
         }
     }
 
@@ -218,5 +272,17 @@ mod tests {
             shown,
             json!({ "name": "www", "key_pem": SECRET, "chain": [SECRET, "-----BEGIN CERTIFICATE-----"] })
         );
+    }
+
+    #[test]
+    fn of_what_is_long_a_snapshot_has_length_and_digest() {
+        let long = "a".repeat(1_000_000);
+        let shown = condensed(json!({ "files": ["a.pem"], "certificates_pem": long }));
+        let digest = "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0";
+        let text = format!("[1000000 octets, SHA-256 {digest}]");
+        assert_eq!(shown, json!({ "files": ["a.pem"], "certificates_pem": text }));
+        let many: Vec<_> = (0..10_000).map(|number| format!("{number}.pem")).collect();
+        let shown = condensed(json!({ "files": many })).to_string();
+        assert!(shown.len() < 200 && shown.contains("octets, SHA-256"), "{shown}");
     }
 }

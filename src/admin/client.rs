@@ -8,11 +8,12 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
+use rustls::AlertDescription;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::admin::transport::Transport;
-use crate::admin::{Credentials, Problem, api};
+use crate::admin::{Credentials, Page, Problem, api};
 use crate::certificate::CertificateName;
 
 /// Talks to a running gateway through its admin API.
@@ -39,20 +40,52 @@ impl Client {
         Ok(Self { transport })
     }
 
-    /// `GET /v1/status`.
+    /// `GET /v1/status`, and the certificates that it leaves out.
     ///
     /// # Errors
     /// [`ClientError`], as every call here.
     pub async fn status(&self) -> Result<api::Status, ClientError> {
-        self.call(Method::GET, "/v1/status", None::<&()>).await
+        let mut status: api::Status = self.call(Method::GET, "/v1/status", None::<&()>).await?;
+        if std::mem::take(&mut status.more_certificates) {
+            status.certificates = self.certificates_from(status.certificates).await?;
+        }
+        Ok(status)
     }
 
-    /// `GET /v1/certificates`.
+    /// `GET /v1/certificates`: all of them, by name.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn certificates(&self) -> Result<Vec<api::Certificate>, ClientError> {
-        self.call(Method::GET, "/v1/certificates", None::<&()>).await
+        self.certificates_from(Vec::new()).await
+    }
+
+    async fn certificates_from(
+        &self,
+        known: Vec<api::Certificate>,
+    ) -> Result<Vec<api::Certificate>, ClientError> {
+        let name = |last: &api::Certificate| last.name.to_string();
+        self.rest("/v1/certificates", known, name).await
+    }
+
+    /// What the list at `path` has after what is `known` of it, together with that; `name` tells one of it from another.
+    pub(super) async fn rest<T: DeserializeOwned, N: AsRef<str>>(
+        &self,
+        path: &str,
+        mut known: Vec<T>,
+        name: impl for<'t> Fn(&'t T) -> N,
+    ) -> Result<Vec<T>, ClientError> {
+        loop {
+            let after = known.last().map(|last| encoded(name(last).as_ref()));
+            let after = after.map_or_else(String::new, |after| format!("&after={after}"));
+            let path = format!("{path}?limit={}{after}", Page::MOST);
+            let page: Vec<T> = self.call(Method::GET, &path, None::<&()>).await?;
+            let is_last = page.len() < usize::from(Page::MOST);
+            known.extend(page);
+            if is_last {
+                return Ok(known);
+            }
+        }
     }
 
     /// `GET /v1/certificates/{name}`.
@@ -75,6 +108,22 @@ impl Client {
     ) -> Result<api::Certificate, ClientError> {
         self.call(Method::PUT, &certificate_path(name, ""), Some(request))
             .await
+    }
+
+    /// The same, and once in spite of `objection`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn request_even_if(
+        &self,
+        name: &CertificateName,
+        request: &api::CertificateRequest,
+        objection: api::Objection,
+    ) -> Result<api::Certificate, ClientError> {
+        let path = match objection {
+            api::Objection::Dns => certificate_path(name, "?even_if=dns"),
+        };
+        self.call(Method::PUT, &path, Some(request)).await
     }
 
     /// `PUT /v1/certificates/{name}`: take one in.
@@ -186,13 +235,13 @@ impl Client {
         self.call_if(method, path, body, None).await
     }
 
-    /// As [`call`](Self::call), where `condition` is the entity tag that must still be right.
+    /// As [`call`](Self::call), where `condition` is a header with the entity tags that decide whether it is done.
     pub(super) async fn call_if<B: Serialize, T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Option<&B>,
-        condition: Option<&str>,
+        condition: Option<Condition<'_>>,
     ) -> Result<T, ClientError> {
         let response = self.send(method, path, body, condition).await?;
         let bytes = self.collect(response).await?;
@@ -204,7 +253,7 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<&B>,
-        condition: Option<&str>,
+        condition: Option<Condition<'_>>,
     ) -> Result<Response<Incoming>, ClientError> {
         let attempt = self.send_now(method, path, body, condition);
         match tokio::time::timeout(Duration::from_secs(60), attempt).await {
@@ -218,10 +267,10 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<&B>,
-        condition: Option<&str>,
+        condition: Option<Condition<'_>>,
     ) -> Result<Response<Incoming>, ClientError> {
         let stream = self.transport.connect().await?;
-        let broken = |error: hyper::Error| self.unintelligible(&error.to_string());
+        let broken = |error: hyper::Error| self.broken(error);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(broken)?;
@@ -245,10 +294,10 @@ impl Client {
             header::CONTENT_TYPE,
             header::HeaderValue::from_static("application/json"),
         );
-        if let Some(condition) = condition {
-            let condition = header::HeaderValue::from_str(condition);
-            let condition = condition.map_err(|_| self.unintelligible("the entity tag is not valid"))?;
-            headers.insert(header::IF_MATCH, condition);
+        if let Some((name, tags)) = condition {
+            let tags = header::HeaderValue::from_str(tags);
+            let tags = tags.map_err(|_| self.unintelligible("the entity tag is not valid"))?;
+            headers.insert(name, tags);
         }
         let response = sender.send_request(request).await.map_err(broken)?;
         if response.status().is_success() {
@@ -269,7 +318,31 @@ impl Client {
     async fn collect(&self, response: Response<Incoming>) -> Result<Vec<u8>, ClientError> {
         match response.into_body().collect().await {
             Ok(body) => Ok(body.to_bytes().to_vec()),
-            Err(error) => Err(self.unintelligible(&error.to_string())),
+            Err(error) => Err(self.broken(error)),
+        }
+    }
+
+    /// What a connection means that ended before the answer did. In TLS 1.3 a gateway says only then that it does not like
+    /// the client's certificate (RFC 8446 §4.4.2.4), and its word may be lost on the way.
+    fn broken(&self, error: hyper::Error) -> ClientError {
+        let alert = alert(&error);
+        if !self.transport.is_encrypted() || error.is_parse() {
+            return self.unintelligible(&error.to_string());
+        }
+        let (address, shows) = (self.transport.to_string(), self.transport.shows_certificate());
+        let advice = match (alert, shows) {
+            (Some(AlertDescription::CertificateRequired), _) | (None, false) => {
+                "name yours with --admin-certificate, where it asks for client certificates (`client_ca` in [admin])"
+            }
+            (_, true) => {
+                "it must be of a CA of the bundle that `client_ca` in [admin] names, in date and not revoked"
+            }
+            (Some(_), false) => "its log says more",
+        };
+        ClientError::NotAdmitted {
+            address,
+            advice,
+            source: error,
         }
     }
 
@@ -280,6 +353,9 @@ impl Client {
         }
     }
 }
+
+/// `If-Match` or `If-None-Match`, and its value.
+pub(super) type Condition<'a> = (header::HeaderName, &'a str);
 
 /// The stream of events.
 #[derive(Debug)]
@@ -342,6 +418,16 @@ pub enum ClientError {
         /// What was wrong.
         source: io::Error,
     },
+    /// The gateway ended the connection instead of answering.
+    #[error("the gateway at {address} ended the connection without an answer: {advice}")]
+    NotAdmitted {
+        /// The URL.
+        address: String,
+        /// What to do.
+        advice: &'static str,
+        /// What came of the connection.
+        source: hyper::Error,
+    },
     /// It cannot be called so.
     #[error("cannot call the gateway at {address}: {problem}")]
     Unusable {
@@ -358,6 +444,20 @@ pub enum ClientError {
         /// What came.
         found: String,
     },
+}
+
+/// The alert that the other side of a TLS connection has sent, if that is what ended it.
+fn alert(error: &hyper::Error) -> Option<AlertDescription> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let inner = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(rustls::Error::AlertReceived(alert)) = inner {
+            return Some(*alert);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 pub(super) fn certificate_path(name: &CertificateName, action: &str) -> String {

@@ -15,9 +15,10 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::admin::access::Right;
+use crate::admin::page::PageQuery;
 use crate::admin::route::Route;
 use crate::admin::{
-    AuditTrail, Operations, Problem, accounts, api, handshakes, issuers, openapi, resources, versions,
+    AuditTrail, Operations, Problem, accounts, api, handshakes, hooks, issuers, openapi, resources, versions,
 };
 use crate::certificate::CertificateName;
 use crate::metrics::CONTENT_TYPE;
@@ -36,6 +37,7 @@ pub(super) fn routes() -> Vec<Route> {
             "The certificate store, sorted by name",
             certificates,
         )
+        .query::<PageQuery>()
         .answers::<Vec<api::Certificate>>(),
         Route::get(
             "/v1/certificates/{name}",
@@ -48,11 +50,12 @@ pub(super) fn routes() -> Vec<Route> {
             "Obtain a certificate and keep it renewed, or take in one that comes from elsewhere",
             put_certificate,
         )
+        .query::<OrderQuery>()
         .takes::<api::CertificateBody>()
         .answers::<api::Certificate>()
         .refuses(&[409]),
         Route::post("/v1/certificates/{name}/renew", "Obtain a new one now", renew)
-            .query::<RenewQuery>()
+            .query::<OrderQuery>()
             .answers_nothing(202)
             .refuses(&[409]),
         Route::get(
@@ -83,8 +86,8 @@ pub(super) fn routes() -> Vec<Route> {
         .answers::<Vec<api::AuditRecord>>(),
         Route::get(
             "/v1/events",
-            "Server-sent events: `step`, `obtained`, `failed`, `blocked`, `activated`, `drifted` and `restored` with an Event, \
-             `audit` with an AuditRecord, `missed` with the number of those that a slow reader was not sent",
+            "Server-sent events: `step`, `obtained`, `renewed`, `failed`, `blocked`, `activated`, `drifted` and `restored` with \
+             an Event, `audit` with an AuditRecord, `missed` with the number of those that a slow reader was not sent",
             events,
         )
         .answers_text(&["text/event-stream"]),
@@ -102,6 +105,7 @@ pub(super) fn routes() -> Vec<Route> {
         .answers_text(&[TEXT])
         .refuses(&[503]),
     ];
+    routes.extend(hooks::routes());
     routes.extend(issuers::routes());
     routes.extend(resources::routes());
     routes.extend(accounts::routes());
@@ -116,8 +120,11 @@ async fn status(State(operations): Shared) -> Result<Json<api::Status>, Problem>
     operations.status().await.map(Json)
 }
 
-async fn certificates(State(operations): Shared) -> Result<Json<Vec<api::Certificate>>, Problem> {
-    operations.certificates().await.map(Json)
+async fn certificates(
+    State(operations): Shared,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Vec<api::Certificate>>, Problem> {
+    operations.certificates(&query.try_into()?).await.map(Json)
 }
 
 async fn certificate(
@@ -130,6 +137,7 @@ async fn certificate(
 async fn put_certificate(
     State(operations): Shared,
     UrlPath(name): UrlPath<String>,
+    Query(query): Query<OrderQuery>,
     Json(body): Json<serde_json::Value>,
 ) -> Result<Json<api::Certificate>, Problem> {
     let name = checked(&name)?;
@@ -142,21 +150,21 @@ async fn put_certificate(
         operations.import(&name, import).await.map(Json)
     } else {
         let request = serde_json::from_value(body).map_err(refused)?;
-        operations.request(&name, request).await.map(Json)
+        operations.request(&name, request, query.even_if).await.map(Json)
     }
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct RenewQuery {
-    /// What is not to hold the order back; logged.
+struct OrderQuery {
+    /// What is not to hold the next order back; logged, and in the audit trail.
     even_if: Option<api::Objection>,
 }
 
 async fn renew(
     State(operations): Shared,
     UrlPath(name): UrlPath<String>,
-    Query(query): Query<RenewQuery>,
+    Query(query): Query<OrderQuery>,
 ) -> Result<StatusCode, Problem> {
     operations.renew(&checked(&name)?, query.even_if).await?;
     Ok(StatusCode::ACCEPTED)

@@ -81,8 +81,8 @@ async fn pass(State(guard): State<Guard>, request: Request, next: Next) -> Respo
         }
     };
     if right < needed {
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        return guard.refuse(caller, &method, &path).await;
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        return guard.refuse(caller, &method, &uri).await;
     }
     if needed == Right::Read {
         return next.run(request).await;
@@ -96,12 +96,12 @@ async fn pass(State(guard): State<Guard>, request: Request, next: Next) -> Respo
 }
 
 impl Guard {
-    async fn refuse(&self, caller: Caller, method: &Method, path: &str) -> Response {
+    async fn refuse(&self, caller: Caller, method: &Method, uri: &Uri) -> Response {
         let refusal = Problem::forbidden(format!(
             "`{}` may only look, and this needs `operate`",
             caller.name
         ));
-        let ended = match self.api.trail.begin(caller, method, path, None).await {
+        let ended = match self.api.trail.begin(caller, method, uri, None).await {
             Ok(record) => {
                 let detail = Some(refusal.detail.clone());
                 self.api
@@ -122,7 +122,7 @@ impl Guard {
             true => snapshot(&self.unguarded, uri.path()).await,
             false => None,
         };
-        let record = match self.api.trail.begin(caller, &method, uri.path(), before).await {
+        let record = match self.api.trail.begin(caller, &method, &uri, before).await {
             Ok(record) => record,
             Err(problem) => return problem.into_response(),
         };
@@ -133,7 +133,7 @@ impl Guard {
             false => None,
         };
         let problem = response.extensions().get::<Problem>();
-        let detail = problem.map(|problem| problem.detail.clone());
+        let detail = problem.map(Problem::in_a_line);
         let ended = self.api.trail.end(record, response.status(), detail, after);
         match ended.await {
             Ok(()) => response,

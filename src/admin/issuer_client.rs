@@ -31,13 +31,16 @@ impl Client {
         self.call(Method::POST, &path(name, "/root"), None::<&()>).await
     }
 
-    /// `GET /v1/issuers/{name}/certificates`.
+    /// `GET /v1/issuers/{name}/certificates`: all of them, by serial number.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn client_certificates(&self, name: &str) -> Result<Vec<api::ClientCertificate>, ClientError> {
-        self.call(Method::GET, &path(name, "/certificates"), None::<&()>)
-            .await
+        let path = path(name, "/certificates");
+        self.rest(&path, Vec::new(), |last: &api::ClientCertificate| {
+            last.serial.clone()
+        })
+        .await
     }
 
     /// `POST /v1/issuers/{name}/certificates`: sign for a client.

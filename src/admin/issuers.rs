@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::accounts::{IssuerAccount, RateLimit};
+use crate::admin::page::PageQuery;
 use crate::admin::route::Route;
-use crate::admin::{Operations, Problem};
+use crate::admin::{Operations, Page, Problem};
 use crate::certificate::RevocationReason;
 use crate::clock::Timestamp;
 use crate::name::NamePattern;
@@ -156,8 +157,9 @@ pub trait IssuerOperations: Send + Sync + 'static {
     /// Makes a local CA that is only configured so far.
     async fn create_local_ca(&self, issuer: &str) -> Result<Issuer, Problem>;
 
-    /// What a local CA has signed for clients, in the order of time.
-    async fn client_certificates(&self, issuer: &str) -> Result<Vec<ClientCertificate>, Problem>;
+    /// What a local CA has signed for clients, by serial number.
+    async fn client_certificates(&self, issuer: &str, page: &Page)
+    -> Result<Vec<ClientCertificate>, Problem>;
 
     /// Signs for a client.
     async fn issue_client_certificate(
@@ -200,9 +202,10 @@ pub(super) fn routes() -> Vec<Route> {
         .refuses(&[409]),
         Route::get(
             certificates,
-            "What a local CA has signed for clients, in the order of time",
+            "What a local CA has signed for clients, by serial number",
             client_certificates,
         )
+        .query::<PageQuery>()
         .answers::<Vec<ClientCertificate>>()
         .refuses(&[409]),
         Route::post(
@@ -242,8 +245,10 @@ async fn create(State(operations): Shared, Path(name): Path<String>) -> Result<J
 async fn client_certificates(
     State(operations): Shared,
     Path(name): Path<String>,
+    Query(query): Query<PageQuery>,
 ) -> Result<Json<Vec<ClientCertificate>>, Problem> {
-    operations.client_certificates(&name).await.map(Json)
+    let page = query.try_into()?;
+    operations.client_certificates(&name, &page).await.map(Json)
 }
 
 async fn issue(

@@ -54,9 +54,15 @@ fn operation(route: &Route, generator: &mut SchemaGenerator, problem: &Value) ->
             .flat_map(|query| query_parameters(query, generator)),
     );
     if route.tagged && route.method != Method::GET {
-        parameters.push(json!({
-            "name": "If-Match", "in": "header", "required": false, "schema": { "type": "string" },
-        }));
+        for (name, meaning) in [
+            ("If-Match", "An `ETag`: only if it is still so, else 412"),
+            ("If-None-Match", "`*`: only if there is none yet, else 412"),
+        ] {
+            parameters.push(json!({
+                "name": name, "in": "header", "required": false, "description": meaning,
+                "schema": { "type": "string" },
+            }));
+        }
     }
     if !parameters.is_empty() {
         operation.insert("parameters".into(), parameters.into());

@@ -117,6 +117,16 @@ impl Problem {
         Self::new(status, title, detail)
     }
 
+    /// The problem in one line: of findings their messages, without the lines of the configuration they are about.
+    pub(super) fn in_a_line(&self) -> String {
+        let what = self.detail.lines().next().unwrap_or_default();
+        let messages: Vec<_> = self.findings.iter().map(|found| found.message.as_str()).collect();
+        match messages.is_empty() {
+            true => self.detail.split_whitespace().collect::<Vec<_>>().join(" "),
+            false => format!("{what} {}", messages.join("; ")),
+        }
+    }
+
     /// This problem, told with what it means.
     #[must_use]
     pub fn because(mut self, what: &str) -> Self {

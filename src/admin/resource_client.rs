@@ -1,6 +1,6 @@
 //! The typed client's calls about resources, files and handshakes.
 
-use hyper::Method;
+use hyper::{Method, header};
 
 use crate::admin::client::encoded;
 use crate::admin::{Client, ClientError, api};
@@ -26,6 +26,20 @@ impl Client {
         keys: &ResourceTable,
         condition: Option<&str>,
     ) -> Result<ResourceTable, ClientError> {
+        let condition = condition.map(|tag| (header::IF_MATCH, tag));
+        self.call_if(Method::PUT, &path(id), Some(keys), condition).await
+    }
+
+    /// `PUT /v1/listeners/{name}` and its like, only where there is none of that name yet.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn create_resource(
+        &self,
+        id: &ResourceId,
+        keys: &ResourceTable,
+    ) -> Result<ResourceTable, ClientError> {
+        let condition = Some((header::IF_NONE_MATCH, "*"));
         self.call_if(Method::PUT, &path(id), Some(keys), condition).await
     }
 
@@ -39,6 +53,7 @@ impl Client {
         keys: &ResourceTable,
         condition: Option<&str>,
     ) -> Result<ResourceTable, ClientError> {
+        let condition = condition.map(|tag| (header::IF_MATCH, tag));
         self.call_if(Method::PATCH, &path(id), Some(keys), condition)
             .await
     }

@@ -1,14 +1,14 @@
 //! Listeners, CA bundles, policies and server groups, changed at run time; and files applied.
 //!
 //! A resource's body is its table of the file as JSON. Every answer has an `ETag`; `If-Match` makes a change depend on
-//! what was read.
+//! what was read, and `If-None-Match: *` on there being none yet.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use schemars::JsonSchema;
@@ -33,6 +33,21 @@ pub struct Resource {
     pub etag: String,
     /// How it differs from the file, if it does.
     pub drift: Option<Drift>,
+    /// Of a CA bundle: what it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contents: Option<CaBundleSummary>,
+}
+
+/// What a CA bundle holds, in short.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct CaBundleSummary {
+    /// Which contents.
+    #[serde(flatten)]
+    pub version: api::CaBundleVersion,
+    /// How many CA certificates.
+    pub certificates: usize,
+    /// How many CRLs.
+    pub crls: usize,
 }
 
 /// A resource that is not in force as the file says.
@@ -118,19 +133,28 @@ pub enum Edit {
     Put(ResourceTable),
 }
 
+/// What must be so for a change to be made (RFC 9110 §13.1).
+#[derive(Clone, Debug, Default)]
+pub struct Conditions {
+    /// `If-Match`: it is as one of these entity tags says.
+    pub if_match: Option<String>,
+    /// `If-None-Match`: it is as none of them says; with `*` there is none yet.
+    pub if_none_match: Option<String>,
+}
+
 /// What a running gateway can be asked of its resources.
 #[async_trait]
 pub trait ResourceOperations: Send + Sync + 'static {
     /// Those of one kind that are in force, sorted by name.
     fn resources(&self, kind: ResourceKind) -> Vec<Resource>;
 
-    /// Changes one, for the caller `by`; `condition` holds the entity tags of `If-Match`. What is acknowledged is
-    /// durable, and in force for the next handshake. Nothing when it is gone.
+    /// Changes one, for the caller `by`, where `conditions` hold. What is acknowledged is durable, and in force for the
+    /// next handshake. Nothing when it is gone.
     async fn change(
         self: Arc<Self>,
         id: ResourceId,
         edit: Edit,
-        condition: Option<String>,
+        conditions: Conditions,
         by: String,
     ) -> Result<Option<Resource>, Problem>;
 
@@ -243,13 +267,19 @@ async fn change(
     headers: &HeaderMap,
     caller: Caller,
 ) -> Result<Response, Problem> {
-    let condition = match headers.get(header::IF_MATCH).map(|value| value.to_str()) {
-        None => None,
-        Some(Ok(tags)) => Some(tags.to_owned()),
-        Some(Err(_)) => return Err(Problem::bad_request("If-Match holds no entity tags")),
+    let conditions = Conditions {
+        if_match: tags(headers, &header::IF_MATCH)?,
+        if_none_match: tags(headers, &header::IF_NONE_MATCH)?,
     };
-    let changed = operations.change(id, edit, condition, caller.name).await?;
+    let changed = operations.change(id, edit, conditions, caller.name).await?;
     Ok(changed.map_or_else(|| StatusCode::NO_CONTENT.into_response(), shown))
+}
+
+fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Problem> {
+    let lines = headers.get_all(name).iter().map(|value| value.to_str());
+    let lines: Result<Vec<_>, _> = lines.collect();
+    let lines = lines.map_err(|_| Problem::bad_request(format!("`{name}` holds no entity tags")))?;
+    Ok((!lines.is_empty()).then(|| lines.join(", ")))
 }
 
 async fn apply(

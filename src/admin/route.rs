@@ -21,7 +21,7 @@ pub(super) struct Route {
     pub(super) right: fn(&Uri) -> Right,
     pub(super) query: Option<SchemaOf>,
     pub(super) body: Option<Content>,
-    /// Whether answers have an `ETag`, and `If-Match` is heeded where something is changed.
+    /// Whether answers have an `ETag`, and `If-Match` and `If-None-Match` are heeded where something is changed.
     pub(super) tagged: bool,
     pub(super) answer: (u16, Option<Content>),
     pub(super) refusals: Vec<u16>,
@@ -161,7 +161,7 @@ impl Route {
         self
     }
 
-    /// Its answers have an `ETag`; what it changes can be made to depend on one (RFC 9110 §13.1.1).
+    /// Its answers have an `ETag`; what it changes can be made to depend on one (RFC 9110 §13.1).
     pub(super) fn tagged(mut self) -> Self {
         self.tagged = true;
         match self.method {

@@ -41,6 +41,7 @@ pub(super) struct Remote {
     host: String,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    shows_certificate: bool,
     authorization: HeaderValue,
 }
 
@@ -84,6 +85,7 @@ impl Transport {
         Ok(Self::Tcp(Arc::new(Remote {
             port: uri.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 }),
             url: url.to_owned(),
+            shows_certificate: credentials.certificate_file.is_some(),
             authorization: authorization(token_file).map_err(refused)?,
             host,
             tls,
@@ -130,6 +132,16 @@ impl Transport {
             Self::Socket(_) => None,
             Self::Tcp(remote) => Some(remote.authorization.clone()),
         }
+    }
+
+    /// Whether it is TLS.
+    pub(super) fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Tcp(remote) if remote.tls.is_some())
+    }
+
+    /// Whether there is a certificate of its own to be shown.
+    pub(super) fn shows_certificate(&self) -> bool {
+        matches!(self, Self::Tcp(remote) if remote.shows_certificate)
     }
 
     /// The value of `Host`.

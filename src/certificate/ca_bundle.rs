@@ -5,6 +5,7 @@ mod revocation;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use webpki::EndEntityCert;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::certificate::Leaf;
+use crate::certificate::leaf::hex;
 
 pub use error::{CaBundleError, CaBundleProblem, CrlProblem};
 pub use revocation::{MAX_CRL_BYTES, Revocation, RevocationList, RevocationLists};
@@ -47,6 +49,9 @@ pub struct Authority {
     pub leaf: Leaf,
 }
 
+/// Reads a file of a bundle.
+pub type FileReader<'r> = dyn FnMut(&Path) -> io::Result<Vec<u8>> + 'r;
+
 /// One CA certificate at least, each fit to verify with, and the CRLs of some of them. Immutable.
 ///
 /// Roots are trusted. A certificate that another one of the bundle has issued is an intermediate: it completes what
@@ -71,6 +76,18 @@ impl CaBundle {
     /// [`CaBundleError`] names the file, and the block within it, that cannot be used. Nothing is skipped: a
     /// bundle is taken whole or not at all.
     pub fn load(name: &str, sources: &CaBundleSources<'_>) -> Result<Self, CaBundleError> {
+        Self::load_with(name, sources, &mut |file| std::fs::read(file))
+    }
+
+    /// The same by way of `reader`, which is asked for each of `files` and `crl_files` once.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load) has them.
+    pub fn load_with(
+        name: &str,
+        sources: &CaBundleSources<'_>,
+        reader: &mut FileReader<'_>,
+    ) -> Result<Self, CaBundleError> {
         let CaBundleSources {
             files,
             certificates_pem,
@@ -80,7 +97,7 @@ impl CaBundle {
         } = *sources;
         let mut authorities = Vec::new();
         for file in files {
-            let text = read(name, file)?;
+            let text = read(name, file, reader)?;
             add(&mut authorities, &text).map_err(|problem| CaBundleError::Unusable {
                 bundle: name.to_owned(),
                 file: file.clone(),
@@ -118,7 +135,7 @@ impl CaBundle {
         };
         for file in crl_files {
             revocation::check_size(file).map_err(|problem| unusable(file, problem))?;
-            let content = read(name, file)?;
+            let content = read(name, file, reader)?;
             let added = revocation.add(&content, &authorities);
             added.map_err(|problem| unusable(file, problem))?;
         }
@@ -139,6 +156,23 @@ impl CaBundle {
             digest: digest_of(authorities.iter().map(AsRef::as_ref)),
             certificates: authorities.into(),
         })
+    }
+
+    /// A bundle in the place of one that cannot be had: it vouches for nobody.
+    pub fn unavailable(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            certificates: Arc::default(),
+            roots: Arc::new(RootCertStore::empty()),
+            intermediates: Arc::default(),
+            revocation: Arc::default(),
+            digest: digest_of(std::iter::empty()),
+        }
+    }
+
+    /// Whether it stands in the place of one that cannot be had.
+    pub fn is_unavailable(&self) -> bool {
+        self.roots.is_empty()
     }
 
     /// The same bundle with one more CRL, in DER, of the CA whose certificate is `issuer`; where it has one of that CA already,
@@ -192,12 +226,17 @@ impl CaBundle {
         })
     }
 
+    /// How many certificates it has.
+    pub fn authority_count(&self) -> usize {
+        self.certificates.len()
+    }
+
     /// The bundle's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The trust anchors; never empty.
+    /// The trust anchors; empty only where it is [unavailable](Self::is_unavailable).
     pub fn roots(&self) -> &Arc<RootCertStore> {
         &self.roots
     }
@@ -215,6 +254,14 @@ impl CaBundle {
     /// What the CAs have revoked.
     pub fn revocation(&self) -> &RevocationLists {
         &self.revocation
+    }
+
+    /// SHA-256 over the CA certificates and the CRLs that count, whatever the order in which they were given, in
+    /// lower-case hex: the same for the same contents, on every gateway.
+    pub fn contents_digest(&self) -> String {
+        hex(&digest_of(
+            [&self.digest[..], &self.revocation.digest()].into_iter(),
+        ))
     }
 
     /// SHA-256 over the CA certificates.
@@ -243,8 +290,8 @@ impl fmt::Debug for CaBundle {
     }
 }
 
-fn read(bundle: &str, file: &Path) -> Result<Vec<u8>, CaBundleError> {
-    std::fs::read(file).map_err(|source| CaBundleError::Unreadable {
+fn read(bundle: &str, file: &Path, reader: &mut FileReader<'_>) -> Result<Vec<u8>, CaBundleError> {
+    reader(file).map_err(|source| CaBundleError::Unreadable {
         bundle: bundle.to_owned(),
         file: file.to_owned(),
         source,

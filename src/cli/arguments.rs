@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::ca_arguments::CaCommand;
 use super::explain::Asked;
+use super::hooks::HookCommand;
 use super::policy::PolicyCommand;
 use super::resource_arguments::{ApplyFile, CaBundleCommand, DiffFile, ListenerCommand};
 use super::version_arguments::VersionCommand;
@@ -156,10 +156,19 @@ pub(super) enum Command {
         #[command(flatten)]
         gateway: Connection,
     },
+    /// List and try those who are told what happens to certificates.
+    Hook {
+        #[command(subcommand)]
+        command: HookCommand,
+        #[command(flatten)]
+        gateway: Connection,
+    },
     /// List, explain and try out TLS security policies, and import those of cloud load balancers.
     Policy {
         #[command(subcommand)]
         command: PolicyCommand,
+        #[command(flatten)]
+        gateway: Connection,
     },
     /// Print the JSON Schema of the configuration file, for editors.
     #[command(after_help = "Example: certgate schema > certgate.schema.json")]
@@ -414,10 +423,10 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Calls the running gateway.
-    pub(super) fn block_on(
+    pub(super) fn block_on<T>(
         &self,
-        call: impl AsyncFnOnce(Client) -> Result<ExitCode, Failure>,
-    ) -> Result<ExitCode, Failure> {
+        call: impl AsyncFnOnce(Client) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;

@@ -24,6 +24,12 @@ pub(super) async fn audit(
     Ok(ExitCode::SUCCESS)
 }
 
+/// A refusal may show the lines of a file that it is about; a table has one for each record.
+fn in_a_line(detail: &str) -> String {
+    let words = detail.split_whitespace();
+    words.collect::<Vec<_>>().join(" ")
+}
+
 fn row(record: &AuditRecord) -> Vec<String> {
     let outcome = match record.outcome {
         AuditOutcome::Begun => "begun",
@@ -32,7 +38,7 @@ fn row(record: &AuditRecord) -> Vec<String> {
         AuditOutcome::Refused => "refused",
     };
     let outcome = match &record.detail {
-        Some(detail) => format!("{outcome}: {detail}"),
+        Some(detail) => format!("{outcome}: {}", in_a_line(detail)),
         None => outcome.to_owned(),
     };
     vec![

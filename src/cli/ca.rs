@@ -44,7 +44,8 @@ pub(super) async fn run(client: &Client, command: CaCommand) -> Result<ExitCode,
             let Some(local_ca) = &issuer.local_ca else {
                 return Err(format!("issuer `{name}` is no local CA").into());
             };
-            let certificates = client.client_certificates(&name).await?;
+            let mut certificates = client.client_certificates(&name).await?;
+            certificates.sort_by_key(|certificate| certificate.issued_at);
             match form.output {
                 OutputFormat::Json => {
                     Printed::json(&json!({ "issuer": issuer, "certificates": certificates }))?;

@@ -42,10 +42,12 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
                 issuer,
                 key_type,
                 tags: Default::default(),
-                even_if,
             };
             let mut progress = Progress::subscribe(client).await?;
-            let mut certificate = client.request(&name, &request).await?;
+            let mut certificate = match even_if {
+                Some(objection) => client.request_even_if(&name, &request, objection).await?,
+                None => client.request(&name, &request).await?,
+            };
             // An attempt under way may have been for something else, so one result need not be the wanted one.
             while !no_wait && certificate.state != "valid" {
                 if let Some(pause) = pause(&certificate) {

@@ -51,7 +51,7 @@ async fn show(directory: &Path, demo: &Demo) -> Result<ExitCode, Failure> {
     let path = directory.join("certgate.toml");
     std::fs::write(&path, &text)?;
     let files = environment::with(|environment| Files::read(&path, environment))?;
-    let config = run::meaning(&files, &RuntimeChanges::new())?.config;
+    let config = run::meaning(&files, &RuntimeChanges::new(), &Default::default())?.config;
     let _log = Log::start(&LogConfig {
         level: if demo.verbose { Level::INFO } else { Level::WARN },
         ..config.log.clone()

@@ -2,26 +2,27 @@
 
 mod explain;
 mod import;
+mod own;
 mod preview;
 mod shown;
 
 use std::collections::BTreeSet;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use self::own::{Own, OwnPolicies};
 use self::shown::{Shown, section_text};
 use super::Failure;
 use super::arguments::{Connection, Form, OutputFormat};
 use super::output::{Printed, Surplus};
-use super::run::load;
-use crate::config::Config;
 use crate::policy::{Policy, built_in, cloud_policy, names, text};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
-    /// List the built-in policies, and those of a configuration.
+    /// List the built-in policies, and your own: those of the running gateway, or of a configuration.
     #[command(
         after_help = "Example: certgate policy list\nExample: certgate policy list --config certgate.toml"
     )]
@@ -32,7 +33,9 @@ pub(super) enum PolicyCommand {
         form: Form,
     },
     /// Show what a policy says, as it would be written.
-    #[command(after_help = "Example: certgate policy show intermediate")]
+    ///
+    /// One of your own is that of the running gateway, or of the file that --config names.
+    #[command(after_help = "Example: certgate policy show intermediate\nExample: certgate policy show house")]
     Show {
         /// The policy.
         name: String,
@@ -42,6 +45,8 @@ pub(super) enum PolicyCommand {
         form: Form,
     },
     /// Tell in words what a policy means, and which well-known clients it refuses.
+    ///
+    /// One of your own is that of the running gateway, or of the file that --config names.
     #[command(after_help = "Example: certgate policy explain modern\n\
                       Example: certgate policy explain house --config certgate.toml --output json")]
     Explain {
@@ -74,8 +79,6 @@ pub(super) enum PolicyCommand {
         policy: String,
         #[command(flatten)]
         form: Form,
-        #[command(flatten)]
-        gateway: Connection,
     },
 }
 
@@ -94,27 +97,20 @@ pub(super) struct Import {
     to: Option<PathBuf>,
 }
 
-/// Where policies of one's own come from.
-#[derive(Debug, Args)]
-pub(super) struct Own {
-    /// The configuration whose own policies count as well.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
-pub(super) fn run(command: PolicyCommand) -> Result<ExitCode, Failure> {
+pub(super) fn run(command: PolicyCommand, gateway: &Connection) -> Result<ExitCode, Failure> {
     match command {
-        PolicyCommand::List { own, form } => list(own.load()?.as_ref(), form)?,
-        PolicyCommand::Show { name, own, form } => show(&name, own.load()?.as_ref(), form)?,
-        PolicyCommand::Explain { name, own, form } => {
-            explain::explain(&name, find(&name, own.load()?.as_ref())?, form)?;
-        }
+        PolicyCommand::List { own, form } => list(&own.load(gateway)?, form)?,
+        PolicyCommand::Show { name, own, form } => with_policy(&name, &own, gateway, |policy, source| {
+            show(&name, policy, source, form)
+        })?,
+        PolicyCommand::Explain { name, own, form } => with_policy(&name, &own, gateway, |policy, source| {
+            explain::explain(&name, policy, source, form)
+        })?,
         PolicyCommand::Import(import) => return import::import(&import),
         PolicyCommand::Preview {
             listener,
             policy,
             form,
-            gateway,
         } => {
             return gateway
                 .block_on(async |client| preview::preview(&client, &listener, &policy, form).await);
@@ -123,15 +119,17 @@ pub(super) fn run(command: PolicyCommand) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-impl Own {
-    fn load(&self) -> Result<Option<Config>, Failure> {
-        self.config.as_deref().map(load).transpose()
+fn list(own: &OwnPolicies, form: Form) -> Result<(), Failure> {
+    if let Some(error) = &own.unasked {
+        writeln!(
+            io::stderr(),
+            "certgate: only built-in policies are known; {error}; those of a file are listed with --config"
+        )?;
     }
-}
-
-fn list(config: Option<&Config>, form: Form) -> Result<(), Failure> {
-    let own = config.iter().flat_map(|config| config.policies.values());
-    let own = own.map(|policy| Shown::new(policy.name(), policy, "configuration"));
+    let own = own
+        .policies
+        .values()
+        .map(|policy| Shown::new(policy.name(), policy, own.source));
     let built_in: Vec<_> = names()
         .into_iter()
         .filter_map(|name| Some((name, built_in(name)?)))
@@ -172,38 +170,47 @@ fn list(config: Option<&Config>, form: Form) -> Result<(), Failure> {
     Printed::table(&header, rows, Surplus::Wrap)
 }
 
-fn show(name: &str, config: Option<&Config>, form: Form) -> Result<(), Failure> {
-    let policy = find(name, config)?;
-    let file = text(policy.name());
+fn show(name: &str, policy: &Policy, source: &'static str, form: Form) -> Result<(), Failure> {
     if form.output == OutputFormat::Json {
-        let source = if file.is_some() {
-            "built-in"
-        } else {
-            "configuration"
-        };
         return Printed::json(&Shown::new(name, policy, source));
     }
-    match file {
+    match text(policy.name()) {
         Some(text) => Printed::text(format!("# {}\n{}\n", policy.name(), text.trim_end())),
         None => Printed::text(section_text(policy)),
     }
 }
 
-/// The policy that a listener with `policy = name` would have.
-fn find<'a>(name: &str, config: Option<&'a Config>) -> Result<&'a Policy, Failure> {
-    let own = config.and_then(|config| config.policy(name));
-    own.or_else(|| built_in(name)).ok_or_else(|| {
-        if let Some(cloud) = cloud_policy(name) {
-            return format!(
-                "`{name}` is a policy of {}, and certgate has not all of it; `certgate policy import {name}` shows \
-                 what is missing",
-                cloud.service
-            );
-        }
-        let own = config.map_or("; for one of your own name the file with --config", |_| "");
-        let own_names = config.iter().flat_map(|config| config.policies.keys().map(String::as_str));
-        let names: Vec<_> = own_names.chain(names()).collect();
-        format!("there is no TLS security policy `{name}`{own}; there are: {}", names.join(", "))
-    })
-    .map_err(Failure::from)
+/// Hands on the policy that a listener with `policy = name` would have, and where it comes from. Nobody is asked for one
+/// that is built in: none of one's own can have its name.
+fn with_policy(
+    name: &str,
+    own: &Own,
+    gateway: &Connection,
+    hand_on: impl FnOnce(&Policy, &'static str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    if let Some(policy) = built_in(name) {
+        return hand_on(policy, "built-in");
+    }
+    if let Some(cloud) = cloud_policy(name) {
+        let service = &cloud.service;
+        return Err(format!(
+            "`{name}` is a policy of {service}, and certgate has not all of it; `certgate policy import {name}` shows \
+             what is missing"
+        )
+        .into());
+    }
+    let own = own.load(gateway)?;
+    if let Some(policy) = own.policies.get(name) {
+        return hand_on(policy, own.source);
+    }
+    let known: Vec<_> = own.policies.keys().map(String::as_str).chain(names()).collect();
+    let known = known.join(", ");
+    Err(match own.unasked {
+        Some(error) => format!(
+            "there is no built-in TLS security policy `{name}`, and {error}; for one of a file, name that with \
+             --config; built in are: {known}"
+        ),
+        None => format!("there is no TLS security policy `{name}`; there are: {known}"),
+    }
+    .into())
 }

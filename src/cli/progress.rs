@@ -36,7 +36,7 @@ impl Progress {
                 continue;
             }
             match event.kind.as_str() {
-                "obtained" => {
+                "obtained" | "renewed" => {
                     self.finish();
                     return Ok(());
                 }

@@ -173,9 +173,10 @@ async fn add(
         keys.insert("crl_urls".to_owned(), Value::from(all));
     }
     // What somebody else adds meanwhile must not be lost.
-    client
-        .put_resource(&id, &keys, known.as_ref().map(|known| known.etag.as_str()))
-        .await?;
+    match &known {
+        Some(known) => client.put_resource(&id, &keys, Some(&known.etag)).await?,
+        None => client.create_resource(&id, &keys).await?,
+    };
     let what = if known.is_some() { "has more" } else { "is made" };
     Printed::text(format!("CA bundle `{name}` {what}\n"))
 }
@@ -223,7 +224,8 @@ fn contents_tables(contents: &api::CaBundleContents) -> Result<(), Failure> {
             certificate.fingerprint.clone(),
         ]
     });
-    Printed::text("\n")?;
+    let api::CaBundleVersion { version, digest } = &contents.version;
+    Printed::text(format!("\nversion {version}, SHA-256 of all of it {digest}\n\n"))?;
     let header = ["CERTIFICATE", "KIND", "KEY", "VALID UNTIL", "SHA-256"];
     Printed::table(&header, rows, Surplus::Wrap)?;
     if contents.awaits_crl {
@@ -313,11 +315,9 @@ fn ca_bundle_table(bundles: &[api::Resource], listeners: &[api::Resource]) -> Re
             .get("files")
             .and_then(Value::as_array)
             .map_or(0, Vec::len);
-        let inline = bundle
-            .keys
-            .get("certificates_pem")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let contents = bundle.contents.as_ref();
+        let of_contents =
+            |shown: fn(&api::CaBundleSummary) -> String| contents.map_or_else(|| "-".to_owned(), shown);
         let users = listeners.iter().filter(|listener| {
             listener.keys.get("client_ca").and_then(Value::as_str) == Some(bundle.name.as_str())
         });
@@ -326,7 +326,10 @@ fn ca_bundle_table(bundles: &[api::Resource], listeners: &[api::Resource]) -> Re
             bundle.name.clone(),
             issuer.unwrap_or("-").to_owned(),
             files.to_string(),
-            inline.matches("-----BEGIN CERTIFICATE-----").count().to_string(),
+            of_contents(|contents| contents.certificates.to_string()),
+            of_contents(|contents| contents.crls.to_string()),
+            of_contents(|contents| contents.version.version.to_string()),
+            of_contents(|contents| contents.version.digest.chars().take(SHORT_DIGEST).collect()),
             if users.is_empty() {
                 "-".to_owned()
             } else {
@@ -344,11 +347,17 @@ fn ca_bundle_table(bundles: &[api::Resource], listeners: &[api::Resource]) -> Re
         "LOCAL CA",
         "FILES",
         "CERTIFICATES",
+        "CRLS",
+        "VERSION",
+        "SHA-256",
         "LISTENERS",
         "DRIFT",
     ];
     Printed::table(&header, rows, Surplus::Cut)
 }
+
+/// Hex digits: enough to see a difference.
+const SHORT_DIGEST: usize = 16;
 
 fn table(value: Value) -> ResourceTable {
     match value {

@@ -1,5 +1,6 @@
 //! `certgate run`, `check` and `schema`: the service, and the file it is run with.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -43,13 +44,17 @@ fn foundation(files: &Files) -> Result<(StoreConfig, LogConfig), Failure> {
     if let Some(found) = found.filter(|(store, _)| store.path.is_dir()) {
         return Ok(found);
     }
-    let loaded = meaning(files, &RuntimeChanges::new())?;
+    let loaded = meaning(files, &RuntimeChanges::new(), &BTreeSet::new())?;
     Ok((loaded.config.store, loaded.config.log))
 }
 
-/// What files mean in the environment of this process.
-pub(super) fn meaning(files: &Files, changes: &RuntimeChanges) -> Result<Loaded, Diagnostics> {
-    environment::with(|environment| files.check(changes, environment))
+/// What files mean in the environment of this process; see [`Files::check`].
+pub(super) fn meaning(
+    files: &Files,
+    changes: &RuntimeChanges,
+    settled_bundles: &BTreeSet<String>,
+) -> Result<Loaded, Diagnostics> {
+    environment::with(|environment| files.check(changes, settled_bundles, environment))
 }
 
 pub(super) fn check(path: &Path) -> Result<ExitCode, Failure> {

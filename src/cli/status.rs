@@ -23,6 +23,7 @@ pub(super) async fn status(client: &Client, format: OutputFormat) -> Result<Exit
     ))?;
     listeners(&status)?;
     observed(&status)?;
+    on_demand(&status)?;
     if !status.certificates.is_empty() {
         Printed::text("\n")?;
         certificates::table(&status.certificates, status.now)?;
@@ -70,6 +71,37 @@ pub(super) async fn status(client: &Client, format: OutputFormat) -> Result<Exit
         Printed::labelled(warnings.map(|warning| ("warning:".to_owned(), warning)))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Handshakes for names without a certificate, where these are obtained on demand.
+fn on_demand(status: &api::Status) -> Result<(), Failure> {
+    let rows: Vec<_> = status
+        .listeners
+        .iter()
+        .filter_map(|listener| Some((listener, listener.on_demand.as_ref()?)))
+        .map(|(listener, on_demand)| {
+            let refused = on_demand.refused.iter();
+            let refused: Vec<_> = refused
+                .map(|(reason, count)| format!("{reason} {count}"))
+                .collect();
+            vec![
+                listener.name.clone(),
+                on_demand.obtained.to_string(),
+                on_demand.pending.to_string(),
+                on_demand.waiting.to_string(),
+                match refused.is_empty() {
+                    true => "-".to_owned(),
+                    false => refused.join(", "),
+                },
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    Printed::text("\n")?;
+    let header = ["ON DEMAND AT", "OBTAINED", "PENDING", "WAITING", "REFUSED"];
+    Printed::table(&header, rows, Surplus::Wrap)
 }
 
 /// Who would be refused by listeners that only observe.

@@ -3,16 +3,20 @@
 
 mod admin;
 mod certificate;
+mod dns_provider;
+mod export;
 mod file;
+mod hook;
 mod issuer;
 mod listener;
+mod on_demand;
 mod policy;
 mod section;
 mod server_group;
 mod spare;
 mod usage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,15 +29,16 @@ use crate::config::settings::{CaBundleConfig, Config, LogConfig, StoreConfig};
 use crate::config::source::{Located, Place, Sources};
 use crate::config::written::Document;
 use crate::config::{Environment, suggestion};
+use crate::policy::Policy;
 
 /// The whole valid configuration; nothing when something was reported.
 pub(super) fn check(
     document: &Document,
     sources: &Sources,
+    settled_bundles: &BTreeSet<String>,
     environment: &Environment<'_>,
     report: &mut Report,
 ) -> Option<Config> {
-    let read_whole = !report.has_errors();
     let mut checker = Checker {
         document,
         sources,
@@ -52,10 +57,17 @@ pub(super) fn check(
         checker.directory(table.path.value()?)
     });
     let ca_bundles = checker.each(&document.ca_bundles, |checker, name, table| {
-        let files = table.files.items().iter();
-        let files: Vec<_> = files.map(|file| checker.file_with_certificate(file)).collect();
-        let crl_files = table.crl_files.items().iter();
-        let crl_files: Vec<_> = crl_files.map(|file| checker.file(file)).collect();
+        let is_settled = settled_bundles.contains(&name.value);
+        let files = table.files.items().iter().map(|file| match is_settled {
+            true => Some(checker.sources.resolve(file)),
+            false => checker.file_with_certificate(file),
+        });
+        let files: Vec<_> = files.collect();
+        let crl_files = table.crl_files.items().iter().map(|file| match is_settled {
+            true => Some(checker.sources.resolve(file)),
+            false => checker.file(file),
+        });
+        let crl_files: Vec<_> = crl_files.collect();
         let issuer = checker.client_issuer(table);
         let certificates_pem = checker.inline_certificates(name, table)?;
         Some(Arc::new(CaBundleConfig {
@@ -81,9 +93,16 @@ pub(super) fn check(
     let listeners = checker.each(&document.listeners, |checker, name, table| {
         checker.listener(name, table).map(Arc::new)
     });
+    let hooks = checker.each(&document.hooks, |checker, name, table| {
+        checker.hook(name, table).map(Arc::new)
+    });
+    let expiring = checker.expiring();
+    let exports = checker.exports();
+    checker.reserved_directory();
     checker.shared_addresses();
     checker.challenges();
-    if read_whole {
+    // What a mistake has left unused need not be told beside the mistake.
+    if !checker.report.has_errors() {
         checker.unused();
     }
     Some(Config {
@@ -101,6 +120,9 @@ pub(super) fn check(
         policies: policies?,
         server_groups: server_groups?,
         listeners: listeners?,
+        hooks: hooks?,
+        expiring: expiring?,
+        exports: exports?,
     })
 }
 
@@ -118,6 +140,22 @@ pub(super) fn foundation(
         report,
     };
     Some((checker.store()?, checker.log()?))
+}
+
+/// The operator's own policies alone.
+pub(super) fn policies(
+    document: &Document,
+    sources: &Sources,
+    environment: &Environment<'_>,
+    report: &mut Report,
+) -> Option<BTreeMap<String, Arc<Policy>>> {
+    let mut checker = Checker {
+        document,
+        sources,
+        environment,
+        report,
+    };
+    checker.policies()
 }
 
 /// What every check can see, and where it reports.

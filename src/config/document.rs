@@ -105,6 +105,8 @@ fn join(whole: &mut Document, part: Document, report: &mut Report) {
         report,
     );
     named(&mut whole.listeners, part.listeners, "listeners", report);
+    named(&mut whole.hooks, part.hooks, "hooks", report);
+    section(&mut whole.events, part.events, "events", report);
 }
 
 fn section<T>(whole: &mut Key<T>, part: Key<T>, name: &str, report: &mut Report) {

@@ -1,6 +1,6 @@
 //! The files of a configuration as they were read, and what they mean together with what was changed at run time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -28,7 +28,13 @@ impl Files {
         if !report.has_errors() {
             return Ok(Self(sources));
         }
-        match evaluate(sources, &RuntimeChanges::new(), report, environment) {
+        match evaluate(
+            sources,
+            &RuntimeChanges::new(),
+            &BTreeSet::new(),
+            report,
+            environment,
+        ) {
             Err(diagnostics) => Err(diagnostics),
             Ok(_) => Ok(Self::default()),
         }
@@ -50,16 +56,25 @@ impl Files {
             .map(|source| (source.name.as_str(), source.text.as_str()))
     }
 
-    /// What the files mean where `changes` stand in the place of some of their tables.
+    /// What the files mean where `changes` stand in the place of some of their tables. The CA files of
+    /// `settled_bundles` are not looked at: these are in force already, and whatever has become of their files is no
+    /// reason to refuse something else.
     ///
     /// # Errors
     /// Everything that is wrong, in order, with at least one error among it.
     pub fn check(
         &self,
         changes: &RuntimeChanges,
+        settled_bundles: &BTreeSet<String>,
         environment: &Environment<'_>,
     ) -> Result<Loaded, Diagnostics> {
-        evaluate(self.0.clone(), changes, Report::default(), environment)
+        evaluate(
+            self.0.clone(),
+            changes,
+            settled_bundles,
+            Report::default(),
+            environment,
+        )
     }
 
     /// Where the store is and how is logged, as far as the files say it in a usable way: what is needed before it can

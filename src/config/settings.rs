@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use crate::certificate::{AllowedClients, CertificateName, DesiredCertificate};
+use crate::config::OnDemandConfig;
+use crate::config::dns_provider::Dns01Config;
+use crate::config::export::ExportConfig;
+use crate::config::external_account::ExternalAccountConfig;
+use crate::config::hook::{Fraction, HookConfig};
 use crate::name::{DnsName, NamePattern};
 use crate::policy::{self, Policy};
 
@@ -47,6 +49,12 @@ pub struct Config {
     pub server_groups: BTreeMap<String, Arc<ServerGroupConfig>>,
     /// Listeners, by name.
     pub listeners: BTreeMap<String, Arc<ListenerConfig>>,
+    /// Who is told what happens to certificates, by name.
+    pub hooks: BTreeMap<String, Arc<HookConfig>>,
+    /// What is left of a certificate's life when it is told that it is expiring; the greatest first.
+    pub expiring: Vec<Fraction>,
+    /// Which certificates are written as files, and where to.
+    pub exports: BTreeMap<CertificateName, Vec<ExportConfig>>,
 }
 
 impl Config {
@@ -230,6 +238,8 @@ pub struct AcmeConfig {
     pub rate_limits: RateLimits,
     /// The names by which CAA records mean the CA (RFC 8555 §7.1.1); empty where they are not known.
     pub caa_identities: Vec<DnsName>,
+    /// How dns-01 is answered; there where `challenges` holds it.
+    pub dns: Option<Box<Dns01Config>>,
 }
 
 /// The published limits of a CA.
@@ -241,27 +251,6 @@ pub enum RateLimits {
     LetsEncryptStaging,
     /// None are known; what the CA says is obeyed all the same.
     None,
-}
-
-/// `external_account` of an ACME issuer (RFC 8555 §7.3.4).
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ExternalAccountConfig {
-    /// The key's name.
-    pub key_id: String,
-    /// The file with the key, base64url.
-    pub hmac_key_file: PathBuf,
-}
-
-impl ExternalAccountConfig {
-    /// The key in the text of such a file; `None` where it is none. Secret.
-    pub fn decode(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let text = str::from_utf8(text.trim_ascii()).ok()?.trim_end_matches('=');
-        let key = URL_SAFE_NO_PAD.decode(text).map(Zeroizing::new).ok()?;
-        (key.len() >= Self::KEY_MIN).then_some(key)
-    }
-
-    /// Half of what SHA-256 can use (RFC 2104 §3); CAs give 32 bytes and more.
-    pub const KEY_MIN: usize = 16;
 }
 
 /// The challenges that prove the right to a name.
@@ -376,6 +365,8 @@ pub struct ListenerConfig {
     pub certificates: Vec<CertificateSelector>,
     /// The answer to a server name that no certificate is for.
     pub unknown_sni: UnknownSni,
+    /// Which certificates are obtained because a handshake asks for them; absent: none.
+    pub on_demand: Option<Arc<OnDemandConfig>>,
     /// The TLS security policy's name.
     pub policy: String,
     /// ALPN protocol identifiers in the server's order; empty: no ALPN.

@@ -10,6 +10,7 @@ use toml::de::DeValue;
 
 use crate::certificate::{CertificateName, UriPattern};
 use crate::config::diagnostic::{Code, Diagnostic};
+use crate::config::hook::Fraction;
 use crate::config::reader::{Reader, Value};
 use crate::config::settings::CertificateSelector;
 use crate::name::{DnsName, NamePattern};
@@ -53,6 +54,10 @@ pub(super) struct Fingerprint(pub(super) String);
 /// A name of a certificate's subject, compared as it is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct SubjectName(pub(super) String);
+
+/// The mode of a file: what its owner, its group and others may do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Mode(pub(super) u32);
 
 /// An http or https URL, as it was written.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -129,6 +134,8 @@ parsed! {
     Contact: { "type": "string", "pattern": "^mailto:.+@.+" }, parse_contact;
     DnsName: { "type": "string", "minLength": 1 }, |text| Self::parse(text).map_err(Misfit::new);
     Fingerprint: { "type": "string", "pattern": "^([0-9A-Fa-f]{2}:?){32}$" }, parse_fingerprint;
+    Fraction: { "type": "string", "pattern": "^[0-9]{1,4}/[0-9]{1,4}$" }, parse_fraction;
+    Mode: { "type": "string", "pattern": "^0?[0-6]{3}$" }, parse_mode;
     NamePattern: { "type": "string", "minLength": 1 }, |text| Self::parse(text).map_err(Misfit::new);
     OwnershipText: { "type": "string", "minLength": 1, "maxLength": 255 }, parse_ownership_text;
     Resolver: { "type": "string", "minLength": 1 }, parse_resolver;
@@ -178,6 +185,28 @@ fn parse_uri_pattern(text: &str) -> Result<UriPattern, Misfit> {
             "write it as in \"spiffe://example.org/ns/*/sa/web\"; `**` at the end takes all that is below",
         )
     })
+}
+
+fn parse_fraction(text: &str) -> Result<Fraction, Misfit> {
+    Fraction::parse(text).ok_or_else(|| {
+        Misfit::new(format!("`{text}` is no part of a whole"))
+            .help("write a fraction between 0 and 1, as in \"1/3\"")
+    })
+}
+
+fn parse_mode(text: &str) -> Result<Mode, Misfit> {
+    let digits = text
+        .strip_prefix('0')
+        .filter(|rest| rest.len() == 3)
+        .unwrap_or(text);
+    let is_mode = digits.len() == 3 && digits.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+    let mode = u32::from_str_radix(digits, 8).ok().filter(|_| is_mode);
+    let help = "write three octal digits, as in \"0640\": what the owner, the group and others may do";
+    match mode {
+        Some(mode) if mode & 0o111 == 0 => Ok(Mode(mode)),
+        Some(_) => Err(Misfit::new(format!("`{text}` lets somebody execute the file")).help(help)),
+        None => Err(Misfit::new(format!("`{text}` is no mode of a file")).help(help)),
+    }
 }
 
 fn parse_web_url(text: &str) -> Result<WebUrl, Misfit> {
@@ -253,6 +282,13 @@ fn parse_ownership_text(text: &str) -> Result<OwnershipText, Misfit> {
         true => Ok(OwnershipText(text.to_owned())),
         false => Err(Misfit::new("it cannot stand in a TXT record as it is")
             .help("write 1 to 255 printable ASCII characters, as in \"certgate-verify=5f1c0a7e\"")),
+    }
+}
+
+impl Resolver {
+    /// The address in `text`, if that is one.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        parse_resolver(text).ok()
     }
 }
 

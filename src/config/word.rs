@@ -5,6 +5,8 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::config::diagnostic::{Code, Diagnostic};
+use crate::config::dns_provider::HmacAlgorithm;
+use crate::config::hook::HookEvent;
 use crate::config::reader::{Reader, Value};
 use crate::config::settings::{
     AdminRights, AlpnMismatch, ChallengeType, DnsChecks, ExpiredCrl, LogFormat, Protocol, RateLimits,
@@ -52,6 +54,21 @@ pub(super) enum IssuerKind {
     LocalCa,
 }
 
+/// `mode` of a command that changes zones.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ExecMode {
+    Raw,
+    Record,
+}
+
+/// `provider` of `dns`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ProviderKind {
+    AcmeDns,
+    Exec,
+    Rfc2136,
+}
+
 /// `authentication` of a listener.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum AuthenticationKind {
@@ -87,16 +104,26 @@ words! {
     AlpnMismatch { "alert" => Self::Alert, "continue" => Self::Continue };
     AdminRights { "read" => Self::Read, "operate" => Self::Operate };
     AuthenticationKind { "one-way" => Self::OneWay, "observe" => Self::Observe, "mutual" => Self::Mutual };
-    ChallengeType { "tls-alpn-01" => Self::TlsAlpn01, "http-01" => Self::Http01 } later { "dns-01" };
+    ChallengeType { "tls-alpn-01" => Self::TlsAlpn01, "http-01" => Self::Http01, "dns-01" => Self::Dns01 };
     ConnectionLines { "off" => Self::Off, "info" => Self::Info };
     DnsChecks { "enforce" => Self::Enforce, "advisory" => Self::Advisory, "off" => Self::Off };
+    ExecMode { "record" => Self::Record, "raw" => Self::Raw };
     ExpiredCrl { "refuse" => Self::Refuse, "accept" => Self::Accept };
+    HmacAlgorithm {
+        "hmac-sha256" => Self::Sha256, "hmac-sha384" => Self::Sha384, "hmac-sha512" => Self::Sha512,
+    };
+    HookEvent {
+        "obtained" => Self::Obtained, "renewed" => Self::Renewed, "failed" => Self::Failed,
+        "blocked" => Self::Blocked, "expiring" => Self::Expiring, "drifted" => Self::Drifted,
+        "restored" => Self::Restored,
+    };
     IssuerKind { "acme" => Self::Acme, "local-ca" => Self::LocalCa };
     LogFormat { "text" => Self::Text, "json" => Self::Json };
     LogLevel {
         "error" => Self::Error, "warn" => Self::Warn, "info" => Self::Info, "debug" => Self::Debug,
     };
     Protocol { "tls" => Self::Tls, "http" => Self::Http } later { "https" };
+    ProviderKind { "rfc2136" => Self::Rfc2136, "exec" => Self::Exec, "acme-dns" => Self::AcmeDns };
     RateLimits {
         "letsencrypt" => Self::LetsEncrypt, "letsencrypt-staging" => Self::LetsEncryptStaging, "none" => Self::None,
     };

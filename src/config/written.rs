@@ -1,6 +1,8 @@
 //! The configuration exactly as it is written. Filling it in touches nothing but the text; what it means is for
 //! [`check`](super::check) to say. The JSON Schema is that of [`Document`].
 
+mod hooks;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -13,6 +15,7 @@ use crate::certificate::{KeyType, UriPattern};
 use crate::config::alpn::Alpn;
 use crate::config::byte_size::ByteSize;
 use crate::config::collection::{List, Named, OneOrMany, Tags, Zones};
+use crate::config::dns_provider::HmacAlgorithm;
 use crate::config::period::Period;
 use crate::config::policy_part::Part;
 use crate::config::reader::{Key, Reader, Value, table};
@@ -24,9 +27,13 @@ use crate::config::text::{
     AdminAddress, Contact, Fingerprint, OwnershipText, Resolver, ServerAddress, SubjectName, WebUrl,
 };
 use crate::config::value::Integer;
-use crate::config::word::{Algorithm, AuthenticationKind, ConnectionLines, IssuerKind, LogLevel};
+use crate::config::word::{
+    Algorithm, AuthenticationKind, ConnectionLines, ExecMode, IssuerKind, LogLevel, ProviderKind,
+};
 use crate::name::{DnsName, NamePattern};
 use crate::policy::{Group, Version};
+
+pub(super) use hooks::{Events, Export, Hook};
 
 table! {
     /// The configuration of certgate: certificates obtained, renewed, published and served.
@@ -55,6 +62,10 @@ table! {
         server_groups: Named<ServerGroup>,
         /// Where connections are accepted, and what becomes of them.
         listeners: Named<Listener>,
+        /// Who is told what happens to certificates: programs of this machine, and webhooks.
+        hooks: Named<Hook>,
+        /// When something is told.
+        events: Events,
     }
 }
 
@@ -152,7 +163,8 @@ table! {
         contact: List<Contact>,
         /// acme: true when you have read the CA's terms of service and agree to them.
         agree_to_terms: bool,
-        /// acme: the challenges to solve, tried in this order where they can work. Default: both.
+        /// acme: the challenges to solve, tried in this order where they can work: tls-alpn-01, http-01 and, with `dns`,
+        /// dns-01. Default: dns-01 alone with `dns`, otherwise the first two.
         challenges: List<ChallengeType>,
         /// acme: PEM file with the root of a private directory. Default: the system's roots.
         root_ca_file: PathBuf,
@@ -168,6 +180,8 @@ table! {
         rate_limits: RateLimits,
         /// acme: the names by which CAA records mean the CA. Default: known for directories that go by a name.
         caa_identities: List<DnsName>,
+        /// acme: who puts the TXT records of dns-01 into zones.
+        dns: Dns,
         /// local-ca: the root's common name. Default: "certgate NAME".
         common_name: String,
         /// local-ca: the only domains, with all below them, that it may sign for. Default: any.
@@ -175,7 +189,32 @@ table! {
         /// local-ca: how long what it signs is valid. Default: "90d".
         certificate_lifetime: Period<10, 71_280_000>,
     }
-    later dns
+}
+
+table! {
+    /// Who puts the TXT records of dns-01 into zones. Which keys belong here depends on `provider`.
+    Dns {
+        /// "rfc2136": the zone's primary server, by dynamic updates. "exec": a command. "acme-dns": a server of that name,
+        /// to which _acme-challenge.NAME is an alias.
+        provider: ProviderKind = required("\"rfc2136\""),
+        /// rfc2136: the address of the server, port 53 unless another is written. acme-dns: the URL of its API.
+        server: String,
+        /// rfc2136: the name of the key that updates are signed with.
+        tsig_name: DnsName,
+        /// rfc2136: a file, mode 0600, with the key: base64, or as tsig-keygen writes it.
+        tsig_key_file: PathBuf,
+        /// rfc2136: what the key signs by. Default: "hmac-sha256".
+        tsig_algorithm: HmacAlgorithm,
+        /// exec: the command, called as by lego: COMMAND present|cleanup OWNER. VALUE.
+        command: PathBuf,
+        /// exec: "raw" for COMMAND present|cleanup -- DOMAIN TOKEN KEY-AUTHORIZATION. Default: "record".
+        mode: ExecMode,
+        /// acme-dns: a JSON file, mode 0600, with an account for each name, as other clients of acme-dns write it.
+        accounts_file: PathBuf,
+        /// How long every server of the zone has time to give the record, before anything is asked of the CA.
+        /// Default: "2m".
+        propagation_timeout: Period<1, 3600>,
+    }
 }
 
 table! {
@@ -211,6 +250,8 @@ table! {
         dns_checks: DnsChecks,
         /// The text that owners of its names show in a TXT record. Default: as in [gateway].
         ownership: OwnershipText,
+        /// Where it is written to as files, for other programs of this machine.
+        export: List<Export>,
         /// Your own labels.
         tags: Tags,
     }
@@ -303,6 +344,36 @@ table! {
 }
 
 table! {
+    /// Certificates that are obtained when a handshake is the first to ask for the name. Anybody can send one, so
+    /// `ask` or `names` says which may be; others are refused.
+    OnDemand {
+        /// An http or https URL that is asked with `domain=NAME` in its query: 2xx allows the name, 4xx denies it. Redirects
+        /// are not followed. Whatever else it answers, nothing is ordered for now.
+        ask: WebUrl,
+        /// Names that are allowed without being asked about; "*." may stand for the first label.
+        names: List<NamePattern>,
+        /// Domains of which no name is obtained, nor of what is below them, whatever else allows it.
+        except: List<DnsName>,
+        /// The issuer that signs them, or several, tried in this order. Default: the only one there is.
+        issuer: OneOrMany<String>,
+        /// The kind of key. Default: "ecdsa-p256".
+        key_type: KeyType,
+        /// How long the handshakes for a name wait until its certificate is there, less than `handshake_timeout`; then they
+        /// are refused with unrecognized_name, and the next ones are served. "0s": they are refused at once. Default: "8s",
+        /// or four fifths of a shorter `handshake_timeout`.
+        wait: Period<0, 299>,
+        /// How long it is remembered that a name was denied. Default: "10m".
+        denied_ttl: Period<1, 86_400>,
+        /// A certificate that no handshake has asked for in so long is not renewed any more, and removed. Default: "30d".
+        unused_after: Period<1, 31_536_000>,
+        /// New names that are looked into in any minute, by `ask` or in DNS; more are refused. Default: 600.
+        max_asks_per_minute: Integer<1, 10_000>,
+        /// New names that are ordered in any hour; more are refused. Default: 60.
+        max_orders_per_hour: Integer<1, 10_000>,
+    }
+}
+
+table! {
     /// Where connections are accepted, and what becomes of them.
     Listener {
         /// Whether connections are accepted. Default: true.
@@ -318,6 +389,8 @@ table! {
         certificates: List<CertificateSelector>,
         /// The answer to a server name that no certificate is for. Default: "default", the first certificate.
         unknown_sni: UnknownSni,
+        /// Certificates that are obtained when a handshake is the first to ask for the name.
+        on_demand: OnDemand,
         /// The TLS security policy, a built-in one or one of your own. Default: "intermediate".
         policy: String,
         /// HTTP1Only, HTTP2Only, HTTP2Optional, HTTP2Preferred, None, or protocol names in the server's order.

@@ -422,4 +422,4 @@ fn gather(rows: &mut Vec<Row>, new: Vec<Row>) {
 }
 
 /// A name that nobody has: no host's name begins so.
-const PROBE: &str = "_certgate-probe";
+pub(super) const PROBE: &str = "_certgate-probe";

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::challenge::{Choice, choose};
 use super::checker::Conditions;
+use super::obstacle::Obstacle;
+use super::remedy::Change;
 use super::row::Row;
 use super::state::{DomainState, Steps};
 use super::verdict::Verdict;
@@ -76,6 +78,33 @@ impl DomainVerdict {
             notes: notes.into_iter().collect(),
             rows,
         }
+    }
+
+    /// The same, where dns-01 would fail for `reason`: it is not tried then. Without another challenge the name is not
+    /// ordered, and `remedy` is the record to add, if that would help.
+    pub fn without_dns01(mut self, reason: &str, remedy: Option<String>) -> Self {
+        let dns01 = ChallengeType::Dns01;
+        self.challenges.retain(|challenge| *challenge != dns01);
+        let said = format!("{}: {reason}", dns01.word());
+        if !self.challenges.is_empty() || !self.verdict.allows_order() {
+            self.notes.push(said);
+            return self;
+        }
+        let obstacle = Obstacle::NoChallenge {
+            name: self.domain.to_string(),
+            reasons: vec![said],
+        };
+        self.verdict = match remedy {
+            Some(record) => Verdict::Stop {
+                obstacles: vec![obstacle],
+                remedy: vec![Change::Add(record)],
+                alternative: Vec::new(),
+            },
+            None => Verdict::wait(obstacle),
+        };
+        self.reason_text = self.verdict.reason();
+        self.state = self.state.min(DomainState::Pointed);
+        self
     }
 
     /// The same, where a certificate for the name is there.

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use futures_util::future::join_all;
 use hickory_resolver::config::ResolverConfig;
 use hickory_resolver::proto::ProtoError;
+use hickory_resolver::proto::dnssec::rdata::DNSSECRData;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -227,13 +228,12 @@ pub(super) fn written(name: &Name) -> String {
 
 /// The data of a DS record in zone-file form (RFC 4034 §5.3).
 fn delegation_signer(record: &Record) -> Option<String> {
-    let RData::Unknown { code, rdata } = &record.data else {
+    let RData::DNSSEC(DNSSECRData::DS(ds)) = &record.data else {
         return None;
     };
-    let ([high, low, algorithm, kind], digest) = rdata.anything.split_first_chunk::<4>()?;
-    let tag = u16::from_be_bytes([*high, *low]);
-    let digest: String = digest.iter().map(|byte| format!("{byte:02X}")).collect();
-    (*code == RecordType::DS).then(|| format!("{tag} {algorithm} {kind} {digest}"))
+    let (tag, algorithm, kind) = (ds.key_tag(), u8::from(ds.algorithm()), u8::from(ds.digest_type()));
+    let digest: String = ds.digest().iter().map(|byte| format!("{byte:02X}")).collect();
+    Some(format!("{tag} {algorithm} {kind} {digest}"))
 }
 
 fn system_resolvers(config: &ResolverConfig) -> Vec<SocketAddr> {

@@ -1,18 +1,21 @@
 //! One way for every change: a start, SIGHUP, a file applied and a resource changed at run time. What is wanted is put
 //! together and checked, everything that can fail is prepared, it is written, and then it is in force.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cause::with_causes;
-use crate::config::{Config, Diagnostics, Files, Loaded, ResourceId, ResourceTable, RuntimeChanges};
+use crate::config::{Config, Diagnostics, Files, Loaded, ResourceKind, ResourceTable, RuntimeChanges};
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::three_way::{self, Downgrade, FileResources};
 use crate::gateway::{GatewayError, data_plane};
 use crate::inventory::{ResourceRecord, ResourceRecords};
 
 /// Reads what files mean together with what was changed at run time, in the environment of this process.
-pub type Check = dyn Fn(&Files, &RuntimeChanges) -> Result<Loaded, Diagnostics> + Send + Sync;
+/// The CA files of the bundles with these names are not looked at.
+pub type Check =
+    dyn Fn(&Files, &RuntimeChanges, &BTreeSet<String>) -> Result<Loaded, Diagnostics> + Send + Sync;
 
 /// What is in force: the files, and what is known of each resource. Never changed, only replaced.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +30,8 @@ pub(super) struct Applied {
 pub(super) struct Candidate {
     pub(super) applied: Applied,
     pub(super) config: Config,
+    /// What is odd about it.
+    pub(super) warnings: Diagnostics,
 }
 
 impl Applied {
@@ -45,33 +50,41 @@ impl Applied {
         }
     }
 
-    /// Has listeners go on as they are in `before` where they would ask less of their clients. For a start: there is
-    /// nothing then that could be left running, and nobody to be asked.
+    /// Has listeners go on asking what was asked in their places by `before`. For a start: there is nothing then that could
+    /// be left running, and nobody to be asked.
     pub(super) fn keep_authentication(&mut self, before: &ResourceRecords) {
         for kept in three_way::downgrades(before, &self.known) {
-            let id = ResourceId::new(crate::config::ResourceKind::Listener, kept.listener.clone());
-            let Some(record) = before.get(&id) else { continue };
+            let what = said(std::slice::from_ref(&kept));
             tracing::error!(
-                "{}; it stays as it was until then",
-                GatewayError::Downgrade {
-                    what: said(std::slice::from_ref(&kept))
-                }
+                "{}; until then clients are asked for what they were",
+                GatewayError::Downgrade { what }
             );
-            self.known.insert(id, record.clone());
         }
+        three_way::keep_authentication(before, &mut self.known);
     }
 
-    /// Checks it as a whole.
-    pub(super) fn checked(self, check: &Check) -> Result<Candidate, GatewayError> {
+    /// The names of the CA bundles that are in force by it.
+    pub(super) fn ca_bundles(&self) -> impl Iterator<Item = String> {
+        let in_force = self
+            .known
+            .iter()
+            .filter(|(id, record)| id.kind == ResourceKind::CaBundle && record.in_force().is_some());
+        in_force.map(|(id, _)| id.name.clone())
+    }
+
+    /// Checks it as a whole, but for the files of `settled` CA bundles.
+    pub(super) fn checked(
+        self,
+        check: &Check,
+        settled: &BTreeSet<String>,
+    ) -> Result<Candidate, GatewayError> {
         let changes = three_way::changes(&self.known, &self.said);
-        match check(&self.files, &changes) {
-            Ok(loaded) => {
-                warn_of(&loaded.warnings);
-                Ok(Candidate {
-                    applied: self,
-                    config: loaded.config,
-                })
-            }
+        match check(&self.files, &changes, settled) {
+            Ok(loaded) => Ok(Candidate {
+                applied: self,
+                config: loaded.config,
+                warnings: loaded.warnings,
+            }),
             Err(diagnostics) => Err(GatewayError::Configuration(diagnostics)),
         }
     }
@@ -81,21 +94,24 @@ impl ControlPlane {
     /// Brings the gateway to `files`. Unless it is allowed, no listener asks less of its clients afterwards.
     pub(super) async fn apply_files(&self, files: Files, allow_downgrade: bool) -> Result<(), GatewayError> {
         let wanted = self.applied.load().with_files(files.clone());
-        self.fetch_crls_of(wanted).await?;
+        self.fetch_crls_of(&self.applied.load().known, wanted).await?;
         let _turn = self.turn.lock().await;
         let before = self.applied.load_full();
         let wanted = before.with_files(files);
         let downgrades = three_way::downgrades(&before.known, &wanted.known);
+        let settled = three_way::unchanged_bundles(&before.known, &wanted.known);
         // First whatever else is wrong with it: that is what is being worked on.
-        let candidate = wanted.checked(&*self.check)?;
+        let candidate = wanted.checked(&*self.check, &settled)?;
         if !allow_downgrade && !downgrades.is_empty() {
             return Err(GatewayError::Downgrade {
                 what: said(&downgrades),
             });
         }
         data_plane::check_fixed_parts(&self.config.load(), &candidate.config)?;
+        let requests = self.requests.lock().await;
         let requested = self.inventory.requested().await?;
-        let bundles = self.bundles(&candidate.config).await?;
+        let bundles = self.bundles(&candidate.config, &settled).await?;
+        bundles.check_new_users(&self.config.load(), &candidate.config)?;
         let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
         let prepared = self.data_plane.prepare(&candidate.config, bundles)?;
         let saved = self
@@ -106,7 +122,9 @@ impl ControlPlane {
         // No await between these: connections that come to a prepared socket are waiting.
         self.admission.replace(&candidate.config.admin.tokens, admin_tls);
         let changed = self.adopt(candidate.config, requested);
+        drop(requests);
         self.data_plane.commit(prepared);
+        warn_of(&candidate.warnings, &before.known, &candidate.applied.known);
         self.applied.store(Arc::new(candidate.applied));
         self.data_plane.settled().await;
         self.reconsider(&changed).await;
@@ -122,7 +140,7 @@ impl ControlPlane {
     ) -> Result<(), E> {
         let before = self.applied.load_full();
         let wanted = before.with_known(edit(&before)?);
-        self.fetch_crls_of(wanted).await?;
+        self.fetch_crls_of(&before.known, wanted).await?;
         let _turn = self.turn.lock().await;
         let before = self.applied.load_full();
         let known = edit(&before)?;
@@ -133,18 +151,24 @@ impl ControlPlane {
     }
 
     /// Gets what `wanted` needs to verify clients and does not have yet.
-    async fn fetch_crls_of(&self, wanted: Applied) -> Result<(), GatewayError> {
+    async fn fetch_crls_of(&self, before: &ResourceRecords, wanted: Applied) -> Result<(), GatewayError> {
         let has_urls = |table: &ResourceTable| table.contains_key("crl_urls");
         let mut in_force = wanted.known.values().filter_map(ResourceRecord::in_force);
         match in_force.any(has_urls) {
-            true => self.fetch_new_crls(&wanted.checked(&*self.check)?.config).await,
+            true => {
+                let settled = three_way::unchanged_bundles(before, &wanted.known);
+                let candidate = wanted.checked(&*self.check, &settled)?;
+                self.fetch_new_crls(&candidate.config, &settled).await
+            }
             false => Ok(()),
         }
     }
 
     async fn bring_about(&self, before: &Applied, known: ResourceRecords) -> Result<(), GatewayError> {
-        let candidate = before.with_known(known).checked(&*self.check)?;
-        let bundles = self.bundles(&candidate.config).await?;
+        let settled = three_way::unchanged_bundles(&before.known, &known);
+        let candidate = before.with_known(known).checked(&*self.check, &settled)?;
+        let bundles = self.bundles(&candidate.config, &settled).await?;
+        bundles.check_new_users(&self.config.load(), &candidate.config)?;
         let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
         let prepared = self.data_plane.prepare(&candidate.config, bundles)?;
         let saved = self
@@ -186,19 +210,31 @@ pub(super) fn said(downgrades: &[Downgrade]) -> String {
         let Downgrade {
             listener,
             in_force,
+            successor,
             wanted,
         } = downgrade;
-        format!(
-            "listener `{listener}` has authentication `{in_force}` in force, and the file says `{wanted}`"
-        )
+        let which = match successor == listener {
+            true => format!("listener `{listener}` has"),
+            false => {
+                format!("listener `{successor}` would take the place of listener `{listener}`, which has")
+            }
+        };
+        format!("{which} authentication `{in_force}` in force, and the file says `{wanted}`")
     });
     lines.collect::<Vec<_>>().join("; ")
 }
 
-/// An event for each, in one line.
-fn warn_of(warnings: &Diagnostics) {
+/// Tells what is odd about a configuration of files, and what of `before` is no more. For when it is in force: what is
+/// wrong with one that is not is told by its refusal.
+pub(super) fn warn_of(warnings: &Diagnostics, before: &ResourceRecords, after: &ResourceRecords) {
     for warning in warnings {
         let position = warning.position().map(tracing::field::display);
         tracing::warn!(position, help = warning.suggestion(), "{}", warning.message());
+    }
+    for id in three_way::forgotten(before, after) {
+        tracing::warn!(
+            resource = %id,
+            "the file has it no more; what was changed of it at run time went with it"
+        );
     }
 }

@@ -1,22 +1,26 @@
 //! What client certificates are verified against: bundles of files, taken over when those change, and the gateway's own
 //! CAs; and an alarm before a CRL is out of date.
 
+mod sources;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::sync::watch;
 
 use crate::cause::with_causes;
-use crate::certificate::{CaBundle, CaBundleError, CaBundleSources, RevocationList};
+use crate::certificate::{CaBundle, CaBundleError, RevocationList};
 use crate::clock::Timestamp;
 use crate::config::{CaBundleConfig, Config};
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::{GatewayError, crl_urls};
 use crate::issuer::ClientAuthority;
+use sources::Sources;
 
 /// Looks at the bundles' files and CRLs until told to stop.
 pub(super) async fn watch(control: Arc<ControlPlane>, mut stop: watch::Receiver<bool>) {
@@ -44,16 +48,26 @@ pub(super) async fn watch(control: Arc<ControlPlane>, mut stop: watch::Receiver<
 pub(super) struct Bundles {
     pub(super) by_name: BTreeMap<String, CaBundle>,
     pub(super) authorities: Authorities,
+    /// Why bundles are not what their files are, by their names.
+    problems: BTreeMap<String, String>,
 }
 
 /// The gateway's own CAs for clients, by the names of issuers.
 pub(super) type Authorities = BTreeMap<String, Arc<ClientAuthority>>;
 
 impl Bundles {
-    /// Reads the bundles of `config`, of which some hold `authorities`. Elsewhere: large ones take their time.
-    pub(super) async fn load(config: &Config, authorities: Authorities) -> Result<Self, GatewayError> {
+    /// Makes the bundles of `config`, of which some hold `authorities`. Of `settled` bundles, which are in force already,
+    /// what their files held last goes on being used where these cannot be any more, and without that they vouch for nobody;
+    /// another one that cannot be made is an error. Elsewhere: large ones take their time.
+    pub(super) async fn load(
+        config: &Config,
+        authorities: Authorities,
+        settled: &BTreeSet<String>,
+    ) -> Result<Self, GatewayError> {
         let (bundles, store) = (config.ca_bundles.clone(), config.store.path.clone());
-        let loading = tokio::task::spawn_blocking(move || Self::read(&bundles, &store, authorities));
+        let settled = settled.clone();
+        let loading =
+            tokio::task::spawn_blocking(move || Self::read(&bundles, &store, authorities, &settled));
         loading
             .await
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
@@ -63,14 +77,51 @@ impl Bundles {
         bundles: &BTreeMap<String, Arc<CaBundleConfig>>,
         store: &Path,
         authorities: Authorities,
+        settled: &BTreeSet<String>,
     ) -> Result<Self, GatewayError> {
-        let load = |(name, config): (&String, &Arc<CaBundleConfig>)| {
-            let bundle =
-                load(config, &authorities, store).map_err(|source| GatewayError::CaBundle { source })?;
-            Ok::<_, GatewayError>((name.clone(), bundle))
-        };
-        let by_name = bundles.iter().map(load).collect::<Result<_, _>>()?;
-        Ok(Self { by_name, authorities })
+        let mut all = Self::default();
+        for (name, config) in bundles {
+            let sources = Sources {
+                config,
+                store,
+                authority: config.issuer.as_ref().and_then(|issuer| authorities.get(issuer)),
+            };
+            let (bundle, problem) = match sources.load() {
+                Err(error) if settled.contains(name) => sources.load_last_good(&error),
+                loaded => loaded.map_err(|source| GatewayError::CaBundle { source })?,
+            };
+            all.by_name.insert(name.clone(), bundle);
+            all.problems
+                .extend(problem.map(|problem| (name.clone(), problem)));
+        }
+        all.authorities = authorities;
+        Ok(all)
+    }
+
+    /// Why bundles are not what their files are, by their names.
+    pub(super) fn problems(&self) -> &BTreeMap<String, String> {
+        &self.problems
+    }
+
+    /// Refuses `wanted` where a listener would come to a bundle that vouches for nobody and did not have it `before`.
+    pub(super) fn check_new_users(&self, before: &Config, wanted: &Config) -> Result<(), GatewayError> {
+        for listener in wanted.listeners.values().filter(|listener| listener.enabled) {
+            let Some(name) = listener.authentication.client_ca() else {
+                continue;
+            };
+            let had_it = before
+                .listeners
+                .get(listener.name.as_ref())
+                .is_some_and(|before| before.enabled && before.authentication.client_ca() == Some(name));
+            let is_unavailable = self.by_name.get(name).is_some_and(CaBundle::is_unavailable);
+            if is_unavailable && !had_it {
+                return Err(GatewayError::UnavailableBundle {
+                    listener: listener.name.clone(),
+                    problem: self.problems.get(name).cloned().unwrap_or_default(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The same bundles with a newer CRL of `issuer`. Reads no files: whatever has become of those, what was revoked is
@@ -96,32 +147,6 @@ impl Bundles {
     }
 }
 
-fn load(config: &CaBundleConfig, authorities: &Authorities, store: &Path) -> Result<CaBundle, CaBundleError> {
-    let authority = config.issuer.as_ref().and_then(|issuer| authorities.get(issuer));
-    let inline = config.certificates_pem.as_deref();
-    let with_authority = authority.map(|authority| {
-        let parts = [
-            inline.unwrap_or_default(),
-            &authority.root_pem,
-            &authority.certificate_pem,
-        ];
-        parts.join("\n")
-    });
-    let fetched: Vec<_> = crl_urls::files(config, store).collect();
-    let sources = CaBundleSources {
-        files: &config.files,
-        certificates_pem: with_authority.as_deref().or(inline),
-        crl_files: &config.crl_files,
-        fetched_crls: &fetched,
-        crls_pem: config.crls_pem.as_deref(),
-    };
-    let bundle = CaBundle::load(&config.name, &sources)?;
-    match authority {
-        Some(authority) => with_crl_of(&bundle, authority),
-        None => Ok(bundle),
-    }
-}
-
 fn with_crl_of(bundle: &CaBundle, authority: &ClientAuthority) -> Result<CaBundle, CaBundleError> {
     // What does not parse has signed nothing, and that is said.
     let issuer = CertificateDer::from_pem_slice(authority.certificate_pem.as_bytes());
@@ -129,17 +154,17 @@ fn with_crl_of(bundle: &CaBundle, authority: &ClientAuthority) -> Result<CaBundl
     bundle.with_crl(&authority.crl.der, &issuer)
 }
 
-/// Has the next handshakes verified against what the files hold now; keeps what there is when that cannot be used.
+/// Has the next handshakes verified against what the files hold now.
 async fn take_over(control: &ControlPlane) {
     let _alone = control.turn.lock().await;
     match control.renew_bundles().await {
         Ok(()) => {
-            tracing::info!("the files of the CA bundles have changed and were taken over");
+            tracing::info!("the files of the CA bundles have changed and were looked at");
             control.bundle_problem.store(None);
         }
         Err(error) => {
             let problem = format!(
-                "the files of the CA bundles have changed and cannot be used; clients are verified as before: {}",
+                "the files of the CA bundles have changed and cannot be taken over; clients are verified as before: {}",
                 with_causes(&error)
             );
             tracing::error!("{problem}");
@@ -158,7 +183,11 @@ fn tell(control: &ControlPlane, told: &mut BTreeSet<String>) {
     for alarm in alarms.difference(told) {
         tracing::warn!("{alarm}");
     }
-    *told = alarms;
+    let problems: BTreeSet<_> = control.data_plane.bundle_problems().into_iter().collect();
+    for problem in problems.difference(told) {
+        tracing::error!("{problem}");
+    }
+    *told = alarms.into_iter().chain(problems).collect();
 }
 
 /// What is to be said of the CRLs of `bundle` at `now`, a line for each.
@@ -194,8 +223,8 @@ fn alarm(bundle: &str, list: &RevocationList, now: Timestamp) -> Option<String> 
     }
 }
 
-/// By what a change of a file shows: when it was written, and its length.
-type States = BTreeMap<PathBuf, Option<(SystemTime, u64)>>;
+/// By what a change of a file shows: when it, its rights or its name were changed, and its length.
+type States = BTreeMap<PathBuf, Option<(i64, i64, u64)>>;
 
 fn states(config: &Config) -> States {
     let files = config.ca_bundles.values().flat_map(|bundle| {
@@ -204,7 +233,7 @@ fn states(config: &Config) -> States {
     });
     let state = |file: PathBuf| {
         let metadata = std::fs::metadata(&file).ok();
-        let written = metadata.and_then(|metadata| Some((metadata.modified().ok()?, metadata.len())));
+        let written = metadata.map(|metadata| (metadata.ctime(), metadata.ctime_nsec(), metadata.len()));
         (file, written)
     };
     files.map(state).collect()

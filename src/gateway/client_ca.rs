@@ -1,5 +1,6 @@
 //! The gateway's own CAs for clients: asked to sign and to revoke, and their CRLs kept in date.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,15 +77,21 @@ pub(super) async fn keep(control: Arc<ControlPlane>, mut stop: watch::Receiver<b
 }
 
 impl ControlPlane {
-    /// The bundles of `config` as they are now, files and CAs of the gateway's own.
-    pub(super) async fn bundles(&self, config: &Config) -> Result<Bundles, GatewayError> {
-        Bundles::load(config, authorities(config, &self.inventory, &self.clock).await?).await
+    /// The bundles of `config` as they are now, files and CAs of the gateway's own; see [`Bundles::load`] for `settled`.
+    pub(super) async fn bundles(
+        &self,
+        config: &Config,
+        settled: &BTreeSet<String>,
+    ) -> Result<Bundles, GatewayError> {
+        let authorities = authorities(config, &self.inventory, &self.clock).await?;
+        Bundles::load(config, authorities, settled).await
     }
 
     /// Has the next handshakes verified against what bundles hold now. For whoever has the turn.
     pub(super) async fn renew_bundles(&self) -> Result<(), GatewayError> {
         let config = self.config.load_full();
-        let bundles = self.bundles(&config).await?;
+        let settled = config.ca_bundles.keys().cloned().collect();
+        let bundles = self.bundles(&config, &settled).await?;
         self.verify_against(&config, bundles)
     }
 

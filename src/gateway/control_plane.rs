@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use certgate_store::embedded::Recovery;
@@ -12,12 +13,16 @@ use tokio::sync::{broadcast, watch};
 use crate::admin::{Admission, api};
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Config, IssuerConfig};
+use crate::config::{Config, IssuerConfig, Protocol};
+use crate::dns01::Claims;
 use crate::gateway::applied::{Applied, Check};
 use crate::gateway::crl_urls;
 use crate::gateway::data_plane::DataPlane;
 use crate::gateway::lookout::Lookout;
+use crate::gateway::on_demand::Asker;
 use crate::gateway::watched_files::WatchedFiles;
+use crate::gateway::zones::{self, WithZones};
+use crate::hooks;
 use crate::inventory::{Inventory, InventoryError, StandIn};
 use crate::issuer::{AcmeIssuer, ChallengeSolver, Issuer, Limits, LocalCa};
 use crate::publish::Problems;
@@ -40,9 +45,17 @@ pub(super) struct ControlPlane {
     /// Why the files of CA bundles are not what clients are verified against.
     pub(super) bundle_problem: ArcSwapOption<String>,
     pub(super) crl_problems: Mutex<crl_urls::Problems>,
+    /// What hooks were not told, and what was not exported.
+    pub(super) hook_problems: hooks::Problems,
+    pub(super) export_problems: hooks::Problems,
     pub(super) lookout: Arc<Lookout>,
+    pub(super) asker: Arc<Asker>,
+    /// Held by whoever changes what is asked for at run time, or puts together what is wanted.
+    pub(super) requests: tokio::sync::Mutex<()>,
     pub(super) issuers: Arc<Issuers>,
     pub(super) solver: Arc<dyn ChallengeSolver>,
+    /// Records in zones that are in use.
+    pub(super) claims: Claims,
     pub(super) desired: watch::Sender<Arc<[DesiredCertificate]>>,
     pub(super) events: broadcast::Sender<api::Event>,
     /// How far each attempt under way has come.
@@ -65,6 +78,12 @@ impl ControlPlane {
 
     /// Puts together what the file and what requests at run time want; the file comes first.
     pub(super) async fn refresh_desired(&self) -> Result<(), InventoryError> {
+        let _turn = self.requests.lock().await;
+        self.put_together().await
+    }
+
+    /// The same, for whoever has the turn.
+    pub(super) async fn put_together(&self) -> Result<(), InventoryError> {
         let config = self.config.load_full();
         let requested = self.inventory.requested().await?;
         self.desired.send_replace(joined(&config, requested));
@@ -75,12 +94,18 @@ impl ControlPlane {
     pub(super) fn adopt(&self, config: Config, requested: Vec<DesiredCertificate>) -> BTreeSet<String> {
         let before = self.config.load_full();
         let known = self.issuers.load_full();
-        let mut issuers = issuers(&config, &self.inventory, &self.solver, &self.clock);
+        let mut issuers = issuers(&config, &self.inventory, &self.solver, &self.clock, &self.claims);
         let mut changed = BTreeSet::new();
+        let same_zones = before.gateway == config.gateway;
         for (name, issuer) in &mut issuers {
             match known.get(name) {
                 // One that did not change goes on with its account and its connections.
-                Some(same) if before.issuers.get(name) == config.issuers.get(name) => issuer.clone_from(same),
+                Some(same)
+                    if before.issuers.get(name) == config.issuers.get(name)
+                        && (same_zones || zones::provider(&config, name).is_none()) =>
+                {
+                    issuer.clone_from(same);
+                }
                 _ => drop(changed.insert(name.clone())),
             }
         }
@@ -137,18 +162,22 @@ impl ControlPlane {
         }
         warnings.extend(self.stand_in_warnings());
         warnings.extend(self.lookout.warnings());
+        warnings.extend(self.ask_problems());
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         warnings.extend(ended.iter().map(|what| {
             format!("{what} has failed for good by a defect of certgate; restart the gateway, and please report the log")
         }));
         if !self.recovery.is_clean() {
-            warnings.push(format!("the store was recovered at the start: {}", self.recovery));
+            warnings.push(recovered(&self.recovery, &config));
         }
         let problems = self.publisher.borrow().clone();
         warnings.extend(self.files.load().problems());
         warnings.extend(self.data_plane.crl_alarms(self.clock.now()));
+        warnings.extend(self.data_plane.bundle_problems());
         warnings.extend(self.crl_problems());
         warnings.extend(self.bundle_problem.load().as_deref().cloned());
+        warnings.extend(self.hook_problems.lines());
+        warnings.extend(self.export_problems.lines());
         let unfit = problems.certificates.iter().map(|(name, problem)| {
             format!(
                 "certificate `{name}`, since {}: {}",
@@ -197,9 +226,9 @@ impl ControlPlane {
                 self.count(name, issuer, "failed");
                 "failed"
             }
-            EventKind::Obtained { issuer, .. } => {
+            EventKind::Obtained { issuer, renewed, .. } => {
                 self.count(name, issuer, "obtained");
-                "obtained"
+                if *renewed { "renewed" } else { "obtained" }
             }
             EventKind::Started { .. } | EventKind::Step(_) => "step",
         };
@@ -221,26 +250,52 @@ impl ControlPlane {
     }
 }
 
+/// What became of the store at the start, and what may be older by that than it was acknowledged.
+fn recovered(recovery: &Recovery, config: &Config) -> String {
+    let said = format!("the store was recovered at the start: {recovery}");
+    let (Recovery::Shortened { .. }
+    | Recovery::Rebuilt {
+        lost_after: Some(_), ..
+    }) = recovery
+    else {
+        return said;
+    };
+    let tls = config
+        .listeners
+        .values()
+        .filter(|listener| listener.protocol == Protocol::Tls);
+    let names: Vec<_> = tls.map(|listener| format!("`{}`", listener.name)).collect();
+    format!(
+        "{said}; see whether these listeners ask of their clients what they should: {}",
+        names.join(", ")
+    )
+}
+
 /// The issuers of a configuration. Nothing is asked of them yet.
 pub(super) fn issuers(
     config: &Config,
     inventory: &Inventory,
     solver: &Arc<dyn ChallengeSolver>,
     clock: &Arc<dyn Clock>,
+    claims: &Claims,
 ) -> BTreeMap<String, Arc<dyn Issuer>> {
+    let all = config;
     let issuer = |(name, config): (&String, &IssuerConfig)| {
+        let mut solver = solver.clone();
+        if let Some(zones) = zones::dns01(all, name, inventory, clock, claims) {
+            let listeners = solver;
+            solver = Arc::new(WithZones { listeners, zones });
+        }
         let (inventory, clock) = (inventory.clone(), clock.clone());
         let issuer: Arc<dyn Issuer> = match config {
             IssuerConfig::Acme(config) => {
-                let limits = Limits::default();
-                Arc::new(AcmeIssuer::new(
-                    name,
-                    config,
-                    inventory,
-                    solver.clone(),
-                    clock,
-                    limits,
-                ))
+                let mut limits = Limits::default();
+                // What a zone may take is no time of the CA's.
+                limits.issuance += config
+                    .dns
+                    .as_ref()
+                    .map_or(Duration::ZERO, |dns| dns.propagation_timeout);
+                Arc::new(AcmeIssuer::new(name, config, inventory, solver, clock, limits))
             }
             IssuerConfig::LocalCa(config) => Arc::new(LocalCa::new(name, config, inventory, clock)),
         };

@@ -4,12 +4,11 @@
 mod download;
 mod schedule;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
@@ -17,8 +16,8 @@ use crate::cause::with_causes;
 use crate::certificate::CaBundle;
 use crate::clock::Timestamp;
 use crate::config::{CaBundleConfig, Config};
-use crate::gateway::GatewayError;
 use crate::gateway::control_plane::ControlPlane;
+use crate::gateway::{GatewayError, kept_file};
 use download::download;
 use schedule::{Attempts, LONGEST_SLEEP};
 
@@ -93,7 +92,11 @@ pub enum CrlFetchError {
 impl ControlPlane {
     /// Gets the CRLs of `wanted` at URLs that the configuration before does not have, so that a change that cannot verify
     /// clients is refused instead of refusing them. Not for whoever has the turn: it may take its time.
-    pub(super) async fn fetch_new_crls(&self, wanted: &Config) -> Result<(), GatewayError> {
+    pub(super) async fn fetch_new_crls(
+        &self,
+        wanted: &Config,
+        settled: &BTreeSet<String>,
+    ) -> Result<(), GatewayError> {
         let before = self.config.load_full();
         let is_new = |source: &Source| {
             !is_wanted(&before, source) && !file(&wanted.store.path, &source.bundle, &source.url).exists()
@@ -102,7 +105,7 @@ impl ControlPlane {
         if new.is_empty() {
             return Ok(());
         }
-        let bundles = self.bundles(wanted).await?;
+        let bundles = self.bundles(wanted, settled).await?;
         let fetches = new.into_iter().map(async |(Source { bundle, url }, _)| {
             let fetched = match bundles.by_name.get(&bundle) {
                 Some(known) => fetch(&wanted.store.path, known, &url).await,
@@ -173,7 +176,7 @@ async fn fetch(store: &Path, bundle: &CaBundle, url: &str) -> Result<Option<Time
         // Of each CA the newest: an older one, as a cache may have it, takes nothing back, nor does one that is missing.
         let (newest, lists) = bundle.newest_crls(&content, &known, &url)?;
         if newest.as_bytes() != known {
-            keep_file(&file, newest.as_bytes())
+            kept_file::write(&file, newest.as_bytes())
                 .map_err(|source| CrlFetchError::Unwritable { file, source })?;
         }
         Ok(lists.iter().map(|list| list.next_update).min())
@@ -182,30 +185,9 @@ async fn fetch(store: &Path, bundle: &CaBundle, url: &str) -> Result<Option<Time
     worked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
-/// Whole or not at all.
-fn keep_file(file: &Path, content: &[u8]) -> io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let unready = file.with_extension("tmp");
-    if let Some(directory) = file.parent() {
-        std::fs::create_dir_all(directory)?;
-    }
-    let mut options = std::fs::OpenOptions::new();
-    let mut written = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&unready)?;
-    written.write_all(content)?;
-    written.sync_all()?;
-    std::fs::rename(&unready, file)
-}
-
 fn file(store: &Path, bundle: &str, url: &str) -> PathBuf {
-    let name = digest(&SHA256, format!("{bundle}\n{url}").as_bytes());
-    let name = name.as_ref().iter().take(16).map(|octet| format!("{octet:02x}"));
-    store.join("fetched-crls").join(name.collect::<String>() + ".crl")
+    let name = kept_file::name(&format!("{bundle}\n{url}"), ".crl");
+    store.join("fetched-crls").join(name)
 }
 
 fn sources(config: &Config) -> impl Iterator<Item = (Source, &CaBundleConfig)> {

@@ -1,5 +1,7 @@
 //! The listeners of a configuration, changed in two phases: prepare everything with a way back, then swap.
 
+mod leaving;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -7,17 +9,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
 
-use crate::admin;
+use crate::admin::{self, api};
 use crate::backend::ServerGroup;
 use crate::clock::Timestamp;
 use crate::config::{AdminConfig, Config, ListenerConfig, Protocol, ServerGroupConfig};
 use crate::gateway::GatewayError;
+use crate::gateway::bundle_versions::BundleVersions;
 use crate::gateway::ca_bundles::{self, Bundles};
 use crate::http::{CrlTable, PublishedCrl, TokenTable};
-use crate::listener::{Admission, BoundListener, ListenerSettings, RunningListener, Service, Workers};
+use crate::inventory::BundleVersion;
+use crate::listener::{BoundListener, ListenerSettings, RunningListener, Service, Workers};
 use crate::metrics::Metrics;
+use crate::on_demand::{Demands, Desk};
 use crate::policy::{self, Policy};
 use crate::tls::{ChallengeTable, Lookup, PublishedCertificates, Selection, ServerTls};
+use leaving::Leaving;
 
 /// The data plane's threads, and what runs on them.
 pub(super) struct DataPlane {
@@ -26,7 +32,9 @@ pub(super) struct DataPlane {
     pub(super) challenges: Arc<ChallengeTable>,
     pub(super) tokens: Arc<TokenTable>,
     crls: Arc<CrlTable>,
+    pub(super) demands: Arc<Demands>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) versions: BundleVersions,
     running: Mutex<Running>,
 }
 
@@ -37,7 +45,7 @@ struct Running {
     bundles: Bundles,
     policies: BTreeMap<String, Arc<Policy>>,
     /// Listeners that accept no more but have connections open.
-    leaving: Vec<Arc<RunningListener>>,
+    leaving: Vec<Leaving>,
 }
 
 /// A configuration that is ready to be served: everything that can fail has been done.
@@ -51,15 +59,17 @@ pub(super) struct Prepared {
 }
 
 impl DataPlane {
-    /// Starts the threads; nothing is served yet.
-    pub(super) fn start(workers: usize) -> Result<Self, GatewayError> {
+    /// Starts the threads; nothing is served yet. `versions` are those of CA bundles of before.
+    pub(super) fn start(workers: usize, versions: BundleVersions) -> Result<Self, GatewayError> {
         Ok(Self {
             workers: Workers::start(workers).map_err(|source| GatewayError::Workers { source })?,
             published: Arc::new(PublishedCertificates::cold()),
             challenges: Arc::new(ChallengeTable::new()),
             tokens: Arc::new(TokenTable::new()),
             crls: Arc::default(),
+            demands: Arc::default(),
             metrics: Arc::new(Metrics::new()),
+            versions,
             running: Mutex::default(),
         })
     }
@@ -92,7 +102,7 @@ impl DataPlane {
                 }
                 None => {
                     let settings = self.settings(listener, &prepared, None)?;
-                    let is_ours = |other: &RunningListener| makes_room(other, listener.address, config);
+                    let is_ours = |other: &RunningListener| is_beside(other, listener.address);
                     match running.listeners.values().any(is_ours) {
                         true => ours.push(settings),
                         false => free.push(settings),
@@ -148,15 +158,17 @@ impl DataPlane {
         for (name, listener) in before {
             tracing::info!(listener = %name, open = listener.connections(), "listens no more");
             listener.stop_accepting();
-            running.leaving.push(Arc::new(listener));
+            running.leaving.push(Leaving::from(listener));
         }
         for leaving in &running.leaving {
-            let successor = running.listeners.get(&leaving.settings().config.name);
-            leaving.succeeded_by(successor.map(RunningListener::settings));
+            let successor = running.listeners.get(leaving.name());
+            leaving
+                .listener
+                .succeeded_by(successor.map(RunningListener::settings));
         }
         running
             .leaving
-            .retain(|listener| listener.drained().now_or_never().is_none());
+            .retain(|leaving| leaving.listener.drained().now_or_never().is_none());
         running.groups = groups;
         let published = bundles.authorities.iter().map(|(issuer, authority)| {
             let crl = &authority.crl;
@@ -168,6 +180,11 @@ impl DataPlane {
                 let lists = bundle.revocation().iter();
                 lists.map(|list| (name.as_str(), list.issuer.as_str(), list.next_update))
             }));
+        self.metrics.ca_bundles(bundles.by_name.keys().map(|name| {
+            let is_ok = !bundles.problems().contains_key(name);
+            (name.as_str(), is_ok)
+        }));
+        self.versions.note(&bundles.by_name);
         running.bundles = bundles;
         running.policies = policies;
     }
@@ -181,22 +198,50 @@ impl DataPlane {
             .collect()
     }
 
+    /// Why CA bundles are not what their files are, a line for each.
+    pub(super) fn bundle_problems(&self) -> Vec<String> {
+        self.running().bundles.problems().values().cloned().collect()
+    }
+
     /// What clients are verified against.
     pub(super) fn bundles(&self) -> Bundles {
         self.running().bundles.clone()
     }
 
+    /// What the CA bundle `name` holds, in short.
+    pub(super) fn ca_bundle_summary(&self, name: &str) -> Option<api::CaBundleSummary> {
+        let running = self.running();
+        let bundle = running.bundles.by_name.get(name)?;
+        let BundleVersion { version, digest } = self.versions.of(name)?;
+        Some(api::CaBundleSummary {
+            version: api::CaBundleVersion { version, digest },
+            certificates: bundle.authority_count(),
+            crls: bundle.revocation().iter().count(),
+        })
+    }
+
     /// Waits until listeners that are no longer wanted have given up their addresses.
     pub(super) async fn settled(&self) {
         let leaving = self.running().leaving.clone();
-        for listener in &leaving {
-            listener.stopped().await;
+        for leaving in &leaving {
+            leaving.listener.stopped().await;
         }
     }
 
     /// Calls `show` with each listener, in the order of their names.
     pub(super) fn for_each_listener(&self, mut show: impl FnMut(&RunningListener)) {
         self.running().listeners.values().for_each(&mut show);
+    }
+
+    /// Calls `show` with what each listener has of certificates on demand.
+    pub(super) fn for_each_desk(&self, mut show: impl FnMut(&Desk)) {
+        self.for_each_listener(|listener| {
+            if let Service::Tls { tls, .. } = &listener.settings().service
+                && let Some(desk) = tls.desk()
+            {
+                show(desk);
+            }
+        });
     }
 
     /// What `look` sees in the listener `name`; nothing when it does not run.
@@ -214,28 +259,6 @@ impl DataPlane {
     /// The names of the configuration's own policies.
     pub(super) fn own_policies(&self) -> Vec<String> {
         self.running().policies.keys().cloned().collect()
-    }
-
-    /// How listener `name` treats the next client, and all connections under that name that are past their handshake;
-    /// nothing where there is no such listener, or it speaks no TLS.
-    pub(super) fn admissions(&self, name: &str) -> Option<(Arc<ServerTls>, Vec<Arc<Admission>>)> {
-        let running = self.running();
-        let listener = running.listeners.get(name)?;
-        let Service::Tls { tls, .. } = &listener.settings().service else {
-            return None;
-        };
-        let leaving = running.leaving.iter().map(Arc::as_ref);
-        let leaving = leaving.filter(|leaving| leaving.settings().config.name.as_ref() == name);
-        let open = leaving.chain([listener]).flat_map(RunningListener::admissions);
-        Some((tls.clone(), open.collect()))
-    }
-
-    /// How listener `name` treats the next client; nothing where there is none, or it speaks no TLS.
-    pub(super) fn tls(&self, name: &str) -> Option<Arc<ServerTls>> {
-        match &self.running().listeners.get(name)?.settings().service {
-            Service::Tls { tls, .. } => Some(tls.clone()),
-            Service::Http { .. } => None,
-        }
     }
 
     /// The server groups, in the order of their names.
@@ -261,7 +284,7 @@ impl DataPlane {
     /// Connections open now, those of listeners that are leaving included.
     pub(super) fn connections(&self) -> usize {
         let running = self.running();
-        let leaving = running.leaving.iter().map(Arc::as_ref);
+        let leaving = running.leaving.iter().map(|leaving| leaving.listener.as_ref());
         running
             .listeners
             .values()
@@ -273,7 +296,7 @@ impl DataPlane {
     /// Ends every connection.
     pub(super) fn close(&self) {
         let running = self.running();
-        let leaving = running.leaving.iter().map(Arc::as_ref);
+        let leaving = running.leaving.iter().map(|leaving| leaving.listener.as_ref());
         running
             .listeners
             .values()
@@ -286,14 +309,14 @@ impl DataPlane {
         let listeners: Vec<_> = {
             let mut running = self.running();
             let listeners = std::mem::take(&mut running.listeners);
-            running.leaving.extend(listeners.into_values().map(Arc::new));
+            running.leaving.extend(listeners.into_values().map(Leaving::from));
             running.leaving.clone()
         };
-        for listener in &listeners {
-            listener.stop_accepting();
+        for leaving in &listeners {
+            leaving.listener.stop_accepting();
         }
-        for listener in &listeners {
-            listener.drained().await;
+        for leaving in &listeners {
+            leaving.listener.drained().await;
         }
     }
 
@@ -330,6 +353,7 @@ impl DataPlane {
                     listener: listener.name.clone(),
                     source,
                 })?;
+                let tls = tls.on_demand(self.desk(listener));
                 let tls = match before.map(|before| &before.service) {
                     Some(Service::Tls { tls: before, .. }) => tls.continuing(before),
                     _ => tls,
@@ -349,6 +373,13 @@ impl DataPlane {
             config: listener.clone(),
             service,
         })
+    }
+
+    fn desk(&self, listener: &ListenerConfig) -> Option<Desk> {
+        let (name, places) = (listener.name.clone(), listener.max_connections);
+        let metrics = self.metrics.on_demand(&name);
+        let config = listener.on_demand.clone()?;
+        Some(Desk::new(name, config, places, self.demands.clone(), metrics))
     }
 
     fn groups(
@@ -399,18 +430,12 @@ pub(super) fn admin_tls(
         .map_err(|source| GatewayError::AdminTls { source })
 }
 
-/// Whether it is `running` that has `address`, or has it until `config` is in force: as part of all addresses, or the
-/// other way round.
-fn makes_room(running: &RunningListener, address: SocketAddr, config: &Config) -> bool {
+/// Whether it is `running` that has `address`: all of it, or as part of all addresses, or the other way round. It may stay
+/// there, as it may at a start.
+fn is_beside(running: &RunningListener, address: SocketAddr) -> bool {
     let theirs = running.local_addr();
-    let before = &running.settings().config;
-    let stays = config
-        .listeners
-        .get(before.name.as_ref())
-        .is_some_and(|wanted| wanted.enabled && wanted.address == before.address);
-    let overlap =
-        theirs.port() == address.port() && (theirs.ip().is_unspecified() || address.ip().is_unspecified());
-    theirs == address || overlap && !stays
+    let is_part = theirs.ip().is_unspecified() || address.ip().is_unspecified();
+    theirs == address || theirs.port() == address.port() && is_part
 }
 
 fn is_unchanged(

@@ -87,6 +87,14 @@ pub enum GatewayError {
         /// What is missing.
         what: &'static str,
     },
+    /// A listener would come to a CA bundle that vouches for nobody.
+    #[error("listener `{listener}`: {problem}")]
+    UnavailableBundle {
+        /// The listener.
+        listener: Arc<str>,
+        /// Why it does not.
+        problem: String,
+    },
     /// What is stored cannot be read.
     #[error(transparent)]
     Inventory(#[from] InventoryError),

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use axum::http::StatusCode;
 
-use crate::admin::{IssuerOperations, Problem, api};
+use crate::admin::{IssuerOperations, Page, Problem, api};
 use crate::cause::with_causes;
 use crate::certificate::{RevocationReason, crl_to_pem};
 use crate::clock::Timestamp;
@@ -38,12 +38,25 @@ impl IssuerOperations for ControlPlane {
         self.issuer(issuer).await
     }
 
-    async fn client_certificates(&self, issuer: &str) -> Result<Vec<api::ClientCertificate>, Problem> {
+    async fn client_certificates(
+        &self,
+        issuer: &str,
+        page: &Page,
+    ) -> Result<Vec<api::ClientCertificate>, Problem> {
         self.asked(issuer)?;
+        let after = page.after.as_deref().unwrap_or_default();
+        if !is_serial(after) {
+            let after = after.escape_debug();
+            return Err(Problem::bad_request(format!(
+                "`after` is `{after}`, which is no serial number"
+            )));
+        }
         let now = self.clock.now();
-        let mut all = self.records(issuer).await?;
-        all.sort_by_key(|record| record.issued_at);
-        Ok(all.into_iter().map(|record| shown(record, now)).collect())
+        let found = self
+            .inventory
+            .client_certificates_after(issuer, after, page.limit);
+        let found = found.await.map_err(|error| Problem::internal(&error))?;
+        Ok(found.into_iter().map(|record| shown(record, now)).collect())
     }
 
     async fn issue_client_certificate(
@@ -78,7 +91,7 @@ impl IssuerOperations for ControlPlane {
         // As people copy it from elsewhere; and what is no such number is no key of the store either.
         let serial: String = serial.chars().filter(|c| *c != ':').collect();
         let serial = serial.to_ascii_lowercase();
-        if serial.len() > SERIAL_DIGITS || !serial.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if !is_serial(&serial) {
             let (issuer, serial) = (issuer.to_owned(), serial);
             return Err(client_problem(&ClientCaError::Unknown { issuer, serial }));
         }
@@ -95,8 +108,8 @@ impl IssuerOperations for ControlPlane {
         self.asked(issuer)?;
         let known = self.inventory.crl(issuer).await;
         match known.map_err(|error| Problem::internal(&error))? {
-            Some(crl) => Ok(crl_to_pem(&crl.value.der)),
-            None => Err(Problem::not_found(format!(
+            Some(crl) if !crl.value.der.is_empty() => Ok(crl_to_pem(&crl.value.der)),
+            _ => Err(Problem::not_found(format!(
                 "the local CA `{issuer}` has no CRL: it has signed nothing for clients, and no CA bundle names it"
             ))),
         }
@@ -190,6 +203,10 @@ fn state(record: &ClientCertificateRecord, now: Timestamp) -> &'static str {
         None if record.not_after < now => "expired",
         None => "valid",
     }
+}
+
+fn is_serial(text: &str) -> bool {
+    text.len() <= SERIAL_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 pub(super) fn unknown(name: &str) -> Problem {

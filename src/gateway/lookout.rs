@@ -5,15 +5,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use tokio::sync::broadcast;
 
 use crate::admin::api;
+use crate::cause::with_causes;
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Config, DnsChecks, IssuerConfig};
+use crate::config::{ChallengeType, Config, DnsChecks, HookEvent, IssuerConfig};
 use crate::dns::{CaIdentity, Conditions, DnsChecker, DomainState, DomainVerdict, Doors};
-use crate::inventory::{Inventory, InventoryError};
+use crate::dns01::{Claims, Dns01};
+use crate::gateway::on_demand::{Asker, may_be_renewed};
+use crate::gateway::zones;
+use crate::inventory::{Inventory, InventoryError, Notice};
 use crate::issuer::ChallengeChoices;
 use crate::metrics::Metrics;
 use crate::name::NamePattern;
@@ -26,6 +31,7 @@ pub(super) struct Lookout {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) events: broadcast::Sender<api::Event>,
+    pub(super) claims: Claims,
     pub(super) sightings: Mutex<BTreeMap<CertificateName, Sighting>>,
 }
 
@@ -102,11 +108,11 @@ impl Lookout {
         for ((certificate, issuer), group) in groups {
             let conditions = self.conditions(certificate, issuer.as_deref()).await?;
             let (places, patterns): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-            let mut verdicts = self.look(&patterns, &conditions).await;
+            let mut verdicts = self.look(&patterns, &conditions, issuer.as_deref()).await;
             if let Some(certificate) = certificate {
                 verdicts = self.with_certificates(certificate, verdicts).await?;
                 // What an operator has put right is right at once, and not with the next round.
-                self.note(certificate, &verdicts);
+                self.note(certificate, &verdicts).await;
             }
             found.extend(places.into_iter().zip(verdicts));
         }
@@ -136,15 +142,66 @@ impl Lookout {
         let conditions = self.conditions(Some(&desired.name), Some(issuer)).await?;
         // An address is where it is; DNS has nothing to say of it.
         let names = desired.domains.iter().filter(|name| name.address().is_none());
-        let verdicts = self.look(&names.cloned().collect::<Vec<_>>(), &conditions).await;
+        let verdicts = self
+            .look(&names.cloned().collect::<Vec<_>>(), &conditions, Some(issuer))
+            .await;
         let verdicts = self.with_certificates(&desired.name, verdicts).await?;
-        self.note(&desired.name, &verdicts);
+        self.note(&desired.name, &verdicts).await;
         Ok(verdicts)
     }
 
-    async fn look(&self, names: &[NamePattern], conditions: &Conditions) -> Vec<DomainVerdict> {
-        let checker = DnsChecker::new(self.config.load().gateway.as_ref());
-        checker.check_all(names, conditions, self.clock.now()).await
+    /// Whether `desired`, which nobody wants yet, could be ordered at `issuer`; nothing of it is written down.
+    pub(super) async fn first_look(&self, desired: &DesiredCertificate, issuer: &str) -> DnsVerdict {
+        let look = async {
+            let conditions = self.conditions(Some(&desired.name), Some(issuer)).await?;
+            Ok(self.look(&desired.domains, &conditions, Some(issuer)).await)
+        };
+        self.order(issuer, desired, look).await
+    }
+
+    /// What a look at the names of `desired` means for an order at `issuer`; a CA of our own does not look.
+    async fn order(
+        &self,
+        issuer: &str,
+        desired: &DesiredCertificate,
+        look: impl Future<Output = Result<Vec<DomainVerdict>, InventoryError>>,
+    ) -> DnsVerdict {
+        let config = self.config.load_full();
+        if let Some(IssuerConfig::LocalCa(_)) = config.issuers.get(issuer) {
+            return DnsVerdict::Go {
+                challenges: ChallengeChoices::new(),
+            };
+        }
+        match look.await {
+            Ok(verdicts) => verdict(&config, desired, &verdicts),
+            Err(error) => DnsVerdict::No {
+                reason: error.to_string(),
+                remedy: Vec::new(),
+                until: None,
+            },
+        }
+    }
+
+    async fn look(
+        &self,
+        names: &[NamePattern],
+        conditions: &Conditions,
+        issuer: Option<&str>,
+    ) -> Vec<DomainVerdict> {
+        let config = self.config.load_full();
+        let checker = DnsChecker::new(config.gateway.as_ref());
+        let verdicts = checker.check_all(names, conditions, self.clock.now()).await;
+        let zones = issuer.filter(|_| !conditions.off);
+        let zones = zones
+            .and_then(|issuer| zones::dns01(&config, issuer, &self.inventory, &self.clock, &self.claims));
+        let Some(zones) = &zones else {
+            return verdicts;
+        };
+        stream::iter(verdicts)
+            .map(|verdict| rehearsed(zones, verdict))
+            .buffered(AT_A_TIME)
+            .collect()
+            .await
     }
 
     async fn with_certificates(
@@ -168,7 +225,15 @@ impl Lookout {
         Ok(certified.collect())
     }
 
-    fn note(&self, certificate: &CertificateName, verdicts: &[DomainVerdict]) {
+    async fn has_certificate(&self, certificate: &CertificateName) -> bool {
+        let record = self.inventory.certificate(certificate).await;
+        record
+            .ok()
+            .flatten()
+            .is_some_and(|record| record.value.current.is_some())
+    }
+
+    async fn note(&self, certificate: &CertificateName, verdicts: &[DomainVerdict]) {
         for verdict in verdicts {
             let (certificate, domain) = (certificate.as_str(), verdict.domain.to_string());
             let states = DomainState::ALL.map(|state| (state.word(), state == verdict.state));
@@ -176,30 +241,64 @@ impl Lookout {
                 .dns_checked(certificate, &domain, verdict.verdict.allows_order());
             self.metrics.domain_state(certificate, &domain, &states);
         }
-        let before = self.remember(certificate, verdicts);
-        if !self.is_enforced(certificate) {
-            return;
+        self.remember(certificate, verdicts);
+        if self.is_enforced(certificate)
+            && let Err(error) = self.tell_drift(certificate, verdicts).await
+        {
+            tracing::warn!(%certificate, %error, "whether DNS has changed is told with the next look");
         }
-        let drifted = |verdicts: &[DomainVerdict], domain: &NamePattern| {
-            let mut all = verdicts.iter();
-            all.any(|verdict| verdict.domain == *domain && verdict.state == DomainState::Drifted)
-        };
+    }
+
+    /// Tells what has become otherwise since it was last told, before a restart perhaps.
+    async fn tell_drift(
+        &self,
+        certificate: &CertificateName,
+        verdicts: &[DomainVerdict],
+    ) -> Result<(), InventoryError> {
+        let before = self.inventory.told_drifted(certificate).await?;
+        let (mut drifted, mut news) = (before.clone(), Vec::new());
         for verdict in verdicts {
             let domain = &verdict.domain;
-            match (drifted(&before, domain), drifted(verdicts, domain)) {
+            match (before.contains(domain), verdict.state == DomainState::Drifted) {
                 (false, true) => {
+                    drifted.insert(domain.clone());
                     let detail = drift_text(verdict);
                     tracing::warn!(%certificate, "{detail}");
-                    self.tell(certificate, "drifted", detail);
+                    news.push((HookEvent::Drifted, detail));
                 }
                 (true, false) => {
+                    drifted.remove(domain);
                     let detail = format!("{domain} is right in DNS again");
                     tracing::info!(%certificate, "{detail}");
-                    self.tell(certificate, "restored", detail);
+                    news.push((HookEvent::Restored, detail));
                 }
                 _ => {}
             }
         }
+        if news.is_empty() {
+            return Ok(());
+        }
+        let record = self.inventory.certificate(certificate).await?;
+        let current = record.and_then(|record| record.value.current);
+        let notice = |(event, detail)| Notice {
+            leaf: current.as_ref().map(|current| current.leaf.clone()),
+            next_attempt: current.as_ref().and_then(|current| current.renew_at),
+            ..Notice::new(event, certificate.clone(), self.clock.now(), detail)
+        };
+        let notices: Vec<_> = news.into_iter().map(notice).collect();
+        self.inventory
+            .tell_drifted(certificate, &drifted, &notices)
+            .await?;
+        for notice in notices {
+            // Nobody watching is no error.
+            let _ = self.events.send(api::Event {
+                at: notice.at,
+                certificate: notice.certificate,
+                kind: notice.event.to_string(),
+                detail: notice.detail,
+            });
+        }
+        Ok(())
     }
 
     /// Whether a renewal will be held back by what DNS says. Elsewhere nothing of it is worth an alarm.
@@ -207,16 +306,15 @@ impl Lookout {
         self.config.load().dns_checks(certificate).0 == DnsChecks::Enforce
     }
 
-    /// Puts `verdicts` in the place of what was found of the same names before, and gives that back.
-    fn remember(&self, certificate: &CertificateName, verdicts: &[DomainVerdict]) -> Vec<DomainVerdict> {
+    /// Puts `verdicts` in the place of what was found of the same names before.
+    fn remember(&self, certificate: &CertificateName, verdicts: &[DomainVerdict]) {
         let at = self.clock.now();
         let mut sightings = self.sightings();
         let Some(known) = sightings.get_mut(certificate) else {
             let verdicts = verdicts.to_vec();
             sightings.insert(certificate.clone(), Sighting { at, verdicts });
-            return Vec::new();
+            return;
         };
-        let before = known.verdicts.clone();
         for verdict in verdicts {
             match known
                 .verdicts
@@ -228,17 +326,6 @@ impl Lookout {
             }
         }
         known.at = at;
-        before
-    }
-
-    fn tell(&self, certificate: &CertificateName, kind: &str, detail: String) {
-        // Nobody watching is no error.
-        let _ = self.events.send(api::Event {
-            at: self.clock.now(),
-            certificate: certificate.clone(),
-            kind: kind.to_owned(),
-            detail,
-        });
     }
 
     /// What was found last.
@@ -285,58 +372,80 @@ impl Lookout {
     }
 }
 
-/// The look at DNS before an order from a CA of the world; a CA of our own does not look.
-pub(super) struct Gate(pub(super) Arc<Lookout>);
+/// The look at DNS before an order from a CA of the world; a CA of our own does not look. What was obtained on demand is
+/// asked about as well before it is renewed.
+pub(super) struct Gate {
+    pub(super) lookout: Arc<Lookout>,
+    pub(super) asker: Arc<Asker>,
+}
 
 #[async_trait]
 impl DnsGate for Gate {
     async fn check(&self, desired: &DesiredCertificate, issuer: &str) -> DnsVerdict {
-        let config = self.0.config.load_full();
-        if let Some(IssuerConfig::LocalCa(_)) = config.issuers.get(issuer) {
-            return DnsVerdict::Go {
-                challenges: ChallengeChoices::new(),
-            };
-        }
-        let verdicts = match self.0.check(desired, issuer).await {
-            Ok(verdicts) => verdicts,
-            Err(error) => {
+        let lookout = &self.lookout;
+        if desired.name.is_on_demand() && lookout.has_certificate(&desired.name).await {
+            let config = lookout.config.load_full();
+            if let Err(reason) = may_be_renewed(&config, &self.asker, desired).await {
                 return DnsVerdict::No {
-                    reason: error.to_string(),
+                    reason,
                     remedy: Vec::new(),
                     until: None,
                 };
             }
-        };
-        let choices = verdicts.iter().filter(|verdict| !verdict.challenges.is_empty());
-        let challenges = choices.map(|verdict| (verdict.domain.clone(), verdict.challenges.clone()));
-        let challenges: ChallengeChoices = challenges.collect();
-        let against: Vec<_> = verdicts
+        }
+        lookout
+            .order(issuer, desired, lookout.check(desired, issuer))
+            .await
+    }
+}
+
+/// What is found of all the names of `desired` as one verdict.
+fn verdict(config: &Config, desired: &DesiredCertificate, verdicts: &[DomainVerdict]) -> DnsVerdict {
+    let choices = verdicts.iter().filter(|verdict| !verdict.challenges.is_empty());
+    let challenges = choices.map(|verdict| (verdict.domain.clone(), verdict.challenges.clone()));
+    let challenges: ChallengeChoices = challenges.collect();
+    let against: Vec<_> = verdicts
+        .iter()
+        .filter(|verdict| !verdict.verdict.allows_order())
+        .collect();
+    if against.is_empty() {
+        return DnsVerdict::Go { challenges };
+    }
+    let reasons: Vec<_> = against
+        .iter()
+        .map(|verdict| verdict.reason_text.as_str())
+        .collect();
+    let reason = reasons.join("; ");
+    if config.dns_checks(&desired.name).0 == DnsChecks::Advisory {
+        tracing::warn!(certificate = %desired.name, reason, "ordered all the same: `dns_checks` is advisory");
+        return DnsVerdict::Go { challenges };
+    }
+    let changes = against.iter().flat_map(|verdict| verdict.verdict.remedy());
+    DnsVerdict::No {
+        reason,
+        remedy: changes.map(ToString::to_string).collect(),
+        // Of several, the last; but where one has to be put right by hand, nobody knows.
+        until: against
             .iter()
-            .filter(|verdict| !verdict.verdict.allows_order())
-            .collect();
-        if against.is_empty() {
-            return DnsVerdict::Go { challenges };
+            .map(|verdict| verdict.verdict.until())
+            .collect::<Option<Vec<_>>>()
+            .and_then(|all| all.into_iter().max()),
+    }
+}
+
+/// The verdict with what the provider of dns-01 would do for it.
+async fn rehearsed(zones: &Dns01, mut verdict: DomainVerdict) -> DomainVerdict {
+    if !verdict.challenges.contains(&ChallengeType::Dns01) {
+        return verdict;
+    }
+    match zones.rehearse(verdict.domain.base()).await {
+        Ok(way) => {
+            verdict
+                .notes
+                .push(format!("{}: {way}", ChallengeType::Dns01.word()));
+            verdict
         }
-        let reasons: Vec<_> = against
-            .iter()
-            .map(|verdict| verdict.reason_text.as_str())
-            .collect();
-        let reason = reasons.join("; ");
-        if config.dns_checks(&desired.name).0 == DnsChecks::Advisory {
-            tracing::warn!(certificate = %desired.name, reason, "ordered all the same: `dns_checks` is advisory");
-            return DnsVerdict::Go { challenges };
-        }
-        let changes = against.iter().flat_map(|verdict| verdict.verdict.remedy());
-        DnsVerdict::No {
-            reason,
-            remedy: changes.map(ToString::to_string).collect(),
-            // Of several, the last; but where one has to be put right by hand, nobody knows.
-            until: against
-                .iter()
-                .map(|verdict| verdict.verdict.until())
-                .collect::<Option<Vec<_>>>()
-                .and_then(|all| all.into_iter().max()),
-        }
+        Err(error) => verdict.without_dns01(&with_causes(&error), error.remedy()),
     }
 }
 
@@ -362,3 +471,6 @@ fn account_url(credentials: &str) -> Option<String> {
         .ok()
         .map(|credentials| credentials.id)
 }
+
+/// Names whose provider is asked side by side.
+const AT_A_TIME: usize = 8;

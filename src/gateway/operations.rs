@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 
-use crate::admin::{Operations, Problem, api};
+use crate::admin::{Operations, Page, Problem, api};
 use crate::backend::ServerGroup;
 use crate::certificate::{CertificateName, Credential, CredentialPem, DesiredCertificate};
-use crate::config::{IssuerConfig, ListenerConfig, Protocol};
+use crate::config::{ChallengeType, IssuerConfig, ListenerConfig, Protocol};
 use crate::gateway::control_plane::ControlPlane;
-use crate::gateway::{resources, views};
-use crate::inventory::{CertificateRecord, Source};
+use crate::gateway::{on_demand, resources, views};
+use crate::inventory::{CertificateRecord, Source, Versioned};
 use crate::listener::Service;
 use crate::name::NamePattern;
 use crate::renewal;
@@ -21,13 +21,16 @@ use crate::tls::{Observation, Observations, ServerTls};
 #[async_trait]
 impl Operations for ControlPlane {
     async fn status(&self) -> Result<api::Status, Problem> {
+        let page = Page::first();
+        let certificates = self.certificates(&page).await?;
         Ok(api::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             started_at: self.started_at,
             now: self.clock.now(),
             listeners: self.listeners(),
-            certificates: self.certificates().await?,
+            more_certificates: certificates.len() == page.limit,
+            certificates,
             server_groups: self.server_groups(),
             rate_limits: self.scarce_limits().await?,
             last_reload: self.last_reload(),
@@ -40,31 +43,24 @@ impl Operations for ControlPlane {
         self.data_plane.is_ready()
     }
 
-    async fn certificates(&self) -> Result<Vec<api::Certificate>, Problem> {
-        let desired = self.desired();
-        let published = self.data_plane.published.load();
-        let steps = self.steps().clone();
-        let sightings = self.lookout.sightings().clone();
-        let mut wanted: BTreeMap<_, _> = desired.iter().map(|desired| (&desired.name, desired)).collect();
-        let view = |name: &CertificateName, desired, record: Option<&CertificateRecord>| {
-            let step = steps.get(name).map(String::as_str);
-            let sighting = sightings.get(name);
-            views::certificate(name, desired, record, &published, step, sighting)
-        };
+    async fn certificates(&self, page: &Page) -> Result<Vec<api::Certificate>, Problem> {
+        let after = page.after.as_deref().map(CertificateName::parse).transpose();
+        let mut after = after.map_err(|error| Problem::bad_request(format!("`after`: {error}")))?;
         let mut all = Vec::new();
-        self.inventory
-            .visit_certificates(|record| {
-                let desired = wanted.remove(&record.name);
-                all.push(view(&record.name, desired, Some(&record)));
-            })
-            .await
-            .map_err(|error| Problem::internal(&error))?;
-        all.extend(
-            wanted
-                .into_iter()
-                .map(|(name, desired)| view(name, Some(desired), None)),
-        );
-        all.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        // More than once only where records cannot be read.
+        while all.len() < page.limit {
+            let limit = page.limit - all.len();
+            let found = self.inventory.certificates_after("", after.as_ref(), limit).await;
+            let found = found.map_err(|error| Problem::internal(&error))?;
+            let is_full = found.records.len() + found.unreadable.len() == limit;
+            let end = found.last().filter(|_| is_full).cloned();
+            all.extend(self.between(&found.records, after.as_ref(), end.as_ref()));
+            match end {
+                Some(end) => after = Some(end),
+                None => break,
+            }
+        }
+        all.truncate(page.limit);
         Ok(all)
     }
 
@@ -96,6 +92,7 @@ impl Operations for ControlPlane {
         &self,
         name: &CertificateName,
         request: api::CertificateRequest,
+        even_if: Option<api::Objection>,
     ) -> Result<api::Certificate, Problem> {
         let stored = self
             .inventory
@@ -107,7 +104,6 @@ impl Operations for ControlPlane {
                 "certificate `{name}` was imported; request under another name, so that it is not replaced"
             )));
         }
-        let even_if = request.even_if;
         let desired = self.checked(name, request)?;
         if let Some(api::Objection::Dns) = even_if {
             tracing::warn!(certificate = %name, "requested whatever DNS says of its names");
@@ -139,6 +135,7 @@ impl Operations for ControlPlane {
         if self.config.load().comes_from_files(name) {
             return Err(owned_by_files(name));
         }
+        asked_for_by_operators(name)?;
         let refused = |error: &dyn std::error::Error| {
             let internal = Problem::internal(error);
             Problem::bad_request(format!("certificate `{name}`: {}", internal.detail))
@@ -259,6 +256,33 @@ fn observed_client(observed: &Observation) -> api::ObservedClient {
 }
 
 impl ControlPlane {
+    /// What there is and what is only wanted, with names after `after` and up to `end`.
+    fn between(
+        &self,
+        records: &[Versioned<CertificateRecord>],
+        after: Option<&CertificateName>,
+        end: Option<&CertificateName>,
+    ) -> Vec<api::Certificate> {
+        let desired = self.desired();
+        let from = desired.partition_point(|desired| after.is_some_and(|after| desired.name <= *after));
+        let to = desired.partition_point(|desired| end.is_none_or(|end| desired.name <= *end));
+        let wanted = desired.get(from..to).unwrap_or_default().iter();
+        let mut all: BTreeMap<_, (_, Option<&CertificateRecord>)> = wanted
+            .map(|desired| (&desired.name, (Some(desired), None)))
+            .collect();
+        for record in records {
+            all.entry(&record.value.name).or_default().1 = Some(&record.value);
+        }
+        let published = self.data_plane.published.load();
+        let (steps, sightings) = (self.steps(), self.lookout.sightings());
+        let view = |(name, (desired, record))| {
+            let name: &CertificateName = name;
+            let step = steps.get(name).map(String::as_str);
+            views::certificate(name, desired, record, &published, step, sightings.get(name))
+        };
+        all.into_iter().map(view).collect()
+    }
+
     fn listeners(&self) -> Vec<api::Listener> {
         let mut all = Vec::new();
         let mut show = |config: &ListenerConfig,
@@ -274,6 +298,9 @@ impl ControlPlane {
                 protocol: if tls { "tls" } else { "http" }.to_owned(),
                 authentication: tls.then(|| config.authentication.word().to_owned()),
                 authentication_generation: service.map(|tls| tls.generation().to_string()),
+                on_demand: service
+                    .and_then(ServerTls::desk)
+                    .map(|desk| on_demand::standing(desk)),
                 would_refuse: observed.unwrap_or_default().iter().map(observed_client).collect(),
                 policy: tls.then(|| config.policy.clone()),
                 server_group: config.server_group.clone(),
@@ -333,6 +360,7 @@ impl ControlPlane {
         if config.comes_from_files(name) {
             return Err(owned_by_files(name));
         }
+        asked_for_by_operators(name)?;
         if request.domains.is_empty() || request.domains.len() > 100 {
             let found = request.domains.len();
             return Err(Problem::bad_request(format!(
@@ -369,14 +397,17 @@ impl ControlPlane {
                 local.permitted_domains
             )));
         }
-        let is_acme = config.is_acme(&issuer);
+        let has_dns01 = match config.issuers.get(&issuer) {
+            Some(IssuerConfig::Acme(acme)) => acme.challenges.contains(&ChallengeType::Dns01),
+            _ => true,
+        };
         if let Some(wildcard) = request
             .domains
             .iter()
-            .find(|domain| is_acme && domain.is_wildcard())
+            .find(|domain| !has_dns01 && domain.is_wildcard())
         {
             return Err(Problem::bad_request(format!(
-                "`{wildcard}` needs the dns-01 challenge, which issuer `{issuer}` cannot answer; name each host instead"
+                "`{wildcard}` needs the dns-01 challenge, which issuer `{issuer}` cannot answer; give it `dns`, or name each host instead"
             )));
         }
         Ok(DesiredCertificate {
@@ -422,6 +453,16 @@ pub(super) fn servers(group: &ServerGroup) -> Vec<api::Server> {
             error: server.last_error,
         })
         .collect()
+}
+
+/// Refuses names that certificates have for which handshakes have asked: such a one is removed when it is not used.
+fn asked_for_by_operators(name: &CertificateName) -> Result<(), Problem> {
+    match name.is_on_demand() {
+        true => Err(Problem::conflict(format!(
+            "certificate `{name}`: so are those called that handshakes ask for; use another name"
+        ))),
+        false => Ok(()),
+    }
 }
 
 fn owned_by_files(name: &CertificateName) -> Problem {

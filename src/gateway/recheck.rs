@@ -24,15 +24,17 @@ pub(super) async fn recheck(
     dry_run: bool,
     per_second: u16,
 ) -> Result<api::Recheck, Problem> {
-    let (tls, open) = control.data_plane.admissions(&listener).ok_or_else(|| {
+    let (rules, open) = control.data_plane.admissions(&listener).ok_or_else(|| {
         let noun = ResourceKind::Listener.noun();
-        Problem::not_found(format!("there is no enabled {noun} `{listener}` that speaks TLS"))
+        Problem::not_found(format!(
+            "there is no enabled {noun} `{listener}` that speaks TLS, and no connection of a former one is open"
+        ))
     })?;
     let under_way = (!dry_run)
         .then(|| UnderWay::begin(control, &listener))
         .transpose()?;
     let (connections, now) = (open.len(), control.clock.now());
-    let judging = tokio::task::spawn_blocking(move || judged(&tls, open, now));
+    let judging = tokio::task::spawn_blocking(move || judged(&rules.tls, open, now));
     let refused = judging.await.map_err(|error| Problem::internal(&error))?;
     let report = api::Recheck {
         connections,
@@ -91,18 +93,16 @@ async fn close(under_way: UnderWay, refused: Vec<Refused>, per_second: u16) {
         "connections that are no longer admitted were closed"
     );
 
-    let configured = control.config.load().listeners.get(listener.as_str()).cloned();
-    let longest = configured.map_or(Duration::ZERO, |listener| {
-        listener.handshake_timeout + listener.connect_timeout
-    });
-    tokio::time::sleep(longest).await;
+    let rules = control.data_plane.rules(&listener);
+    let longest = rules.map(|rules| rules.longest_handshake);
+    tokio::time::sleep(longest.unwrap_or_default()).await;
     // Whoever has begun another recheck meanwhile sees to them.
     let Ok(_under_way) = UnderWay::begin(&control, &listener) else {
         return;
     };
-    if let Some((tls, open)) = control.data_plane.admissions(&listener) {
+    if let Some((rules, open)) = control.data_plane.admissions(&listener) {
         let now = control.clock.now();
-        let late = tokio::task::spawn_blocking(move || judged(&tls, open, now)).await;
+        let late = tokio::task::spawn_blocking(move || judged(&rules.tls, open, now)).await;
         close_each(&control, &listener, late.unwrap_or_default(), pace).await;
     }
 }
@@ -113,10 +113,10 @@ async fn close_each(control: &ControlPlane, listener: &str, refused: Vec<Refused
     let mut beats = tokio::time::interval(pace);
     for Refused { admission, .. } in refused {
         beats.tick().await;
-        let Some(tls) = control.data_plane.tls(listener) else {
+        let Some(rules) = control.data_plane.rules(listener) else {
             break;
         };
-        if let Some(reason) = tls.rejection(admission.certificates(), control.clock.now())
+        if let Some(reason) = rules.tls.rejection(admission.certificates(), control.clock.now())
             && admission.dismiss(reason)
         {
             closed += 1;

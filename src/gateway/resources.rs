@@ -8,7 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::Value;
 
 use crate::admin::resources::absent;
-use crate::admin::{Edit, Finding, Problem, ResourceOperations, api};
+use crate::admin::{Conditions, Edit, Finding, Problem, ResourceOperations, api};
 use crate::cause::with_causes;
 use crate::config::{Diagnostics, Files, ResourceId, ResourceKind, ResourceTable};
 use crate::gateway::applied::{Applied, said};
@@ -22,14 +22,22 @@ impl ResourceOperations for ControlPlane {
     fn resources(&self, kind: ResourceKind) -> Vec<api::Resource> {
         let applied = self.applied.load();
         let of_kind = applied.known.keys().filter(|id| id.kind == kind);
-        of_kind.filter_map(|id| resource(&applied, id)).collect()
+        let shown = of_kind.filter_map(|id| resource(&applied, id));
+        let with_contents = |resource: api::Resource| match kind {
+            ResourceKind::CaBundle => api::Resource {
+                contents: self.data_plane.ca_bundle_summary(&resource.name),
+                ..resource
+            },
+            _ => resource,
+        };
+        shown.map(with_contents).collect()
     }
 
     async fn change(
         self: Arc<Self>,
         id: ResourceId,
         edit: Edit,
-        condition: Option<String>,
+        conditions: Conditions,
         by: String,
     ) -> Result<Option<api::Resource>, Problem> {
         let changed = Changed {
@@ -38,8 +46,7 @@ impl ResourceOperations for ControlPlane {
         };
         // A caller that goes away must not leave behind something written and not in force.
         let work = tokio::spawn(async move {
-            let edited =
-                |applied: &Applied| edited(applied, &id, edit.clone(), condition.as_deref(), changed.clone());
+            let edited = |applied: &Applied| edited(applied, &id, edit.clone(), &conditions, changed.clone());
             match self.change_resources(edited).await {
                 Ok(()) => {
                     tracing::info!(resource = %id, "changed at run time");
@@ -58,8 +65,11 @@ impl ResourceOperations for ControlPlane {
     fn ca_bundle_contents(&self, name: &str) -> Result<api::CaBundleContents, Problem> {
         let bundles = self.data_plane.bundles();
         let bundle = bundles.by_name.get(name);
-        let bundle = bundle.ok_or_else(|| absent(&ResourceId::new(ResourceKind::CaBundle, name)))?;
-        Ok(views::ca_bundle(bundle))
+        let version = self.data_plane.versions.of(name);
+        match bundle.zip(version) {
+            Some((bundle, version)) => Ok(views::ca_bundle(bundle, version)),
+            None => Err(absent(&ResourceId::new(ResourceKind::CaBundle, name))),
+        }
     }
 
     async fn recheck(
@@ -91,7 +101,8 @@ impl ResourceOperations for ControlPlane {
                     .collect(),
             };
             let done = if request.dry_run {
-                let candidate = after.checked(&*self.check);
+                let settled = three_way::unchanged_bundles(&before.known, &after.known);
+                let candidate = after.checked(&*self.check, &settled);
                 candidate.and_then(|found| data_plane::check_fixed_parts(&self.config.load(), &found.config))
             } else {
                 report.downgrades.clear();
@@ -137,14 +148,12 @@ fn edited(
     applied: &Applied,
     id: &ResourceId,
     edit: Edit,
-    condition: Option<&str>,
+    conditions: &Conditions,
     changed: Changed,
 ) -> Result<ResourceRecords, Refusal> {
     let record = applied.known.get(id);
     let current = record.and_then(ResourceRecord::in_force);
-    if let Some(condition) = condition {
-        check_condition(id, condition, current)?;
-    }
+    check_conditions(id, conditions, current)?;
     let wanted = match (edit, current) {
         (Edit::Put(table), _) => Some(table),
         (Edit::Patch(_) | Edit::Delete, None) => return Err(absent(id).into()),
@@ -180,19 +189,31 @@ fn edited(
     Ok(known)
 }
 
-/// `If-Match` (RFC 9110 §13.1.1).
-fn check_condition(id: &ResourceId, condition: &str, current: Option<&ResourceTable>) -> Result<(), Problem> {
+/// `If-Match` and `If-None-Match`, in this order (RFC 9110 §13.2.2).
+fn check_conditions(
+    id: &ResourceId,
+    conditions: &Conditions,
+    current: Option<&ResourceTable>,
+) -> Result<(), Problem> {
     let found = current.map(etag);
-    let mut wanted = condition.split(',').map(str::trim);
-    if wanted.any(|tag| found.as_deref() == Some(tag) || tag == "*" && found.is_some()) {
-        return Ok(());
+    let is_among = |tags: &str| {
+        let mut tags = tags.split(',').map(str::trim);
+        tags.any(|tag| found.as_deref() == Some(tag) || tag == "*" && found.is_some())
+    };
+    let (noun, name) = (id.kind.noun(), &id.name);
+    let now = found.as_deref().unwrap_or("absent");
+    match (&conditions.if_match, &conditions.if_none_match) {
+        (Some(wanted), _) if !is_among(wanted) => Err(Problem::stale(format!(
+            "{noun} `{name}` is {now} now, and the change was made for {wanted}; read it again"
+        ))),
+        (_, Some(unwanted)) if unwanted.trim() == "*" && found.is_some() => Err(Problem::stale(format!(
+            "there is a {noun} `{name}` already ({now}), and the change was to make it; read it first, to change it"
+        ))),
+        (_, Some(unwanted)) if is_among(&unwanted.replace("W/", "")) => Err(Problem::stale(format!(
+            "{noun} `{name}` is {now} now, and the change was made for anything but {unwanted}"
+        ))),
+        _ => Ok(()),
     }
-    let found = found.unwrap_or_else(|| "absent".to_owned());
-    Err(Problem::stale(format!(
-        "{} `{}` is {found} now, and the change was made for {condition}; read it again",
-        id.kind.noun(),
-        id.name
-    )))
 }
 
 /// A resource that another one names cannot go.
@@ -250,6 +271,7 @@ fn resource(applied: &Applied, id: &ResourceId) -> Option<api::Resource> {
         etag: etag(keys),
         drift: drift.take(),
         keys: keys.clone(),
+        contents: None,
     })
 }
 
@@ -343,6 +365,7 @@ fn problem(error: &GatewayError, what: &str) -> Problem {
         GatewayError::CaBundle { .. }
         | GatewayError::Crl { .. }
         | GatewayError::Tls { .. }
+        | GatewayError::UnavailableBundle { .. }
         | GatewayError::Inconsistent { .. } => Problem::invalid(detail, Vec::new()),
         GatewayError::Bind { .. } | GatewayError::Downgrade { .. } | GatewayError::Fixed { .. } => {
             Problem::conflict(detail)
@@ -417,16 +440,30 @@ mod tests {
         let id = ResourceId::new(ResourceKind::Listener, "web");
         let (now, other) = (object(json!({"port": 1})), object(json!({"port": 2})));
         let two = format!("{}, {}", etag(&other), etag(&now));
-        for (condition, current, holds) in [
-            (etag(&now), Some(&now), true),
-            (etag(&other), Some(&now), false),
-            (two, Some(&now), true),
-            ("*".to_owned(), Some(&now), true),
-            ("*".to_owned(), None, false),
-            ("garbage".to_owned(), Some(&now), false),
+        let weak = format!("W/{}", etag(&now));
+        for (tags, current, matches, differs) in [
+            (etag(&now), Some(&now), true, false),
+            (etag(&other), Some(&now), false, true),
+            (two, Some(&now), true, false),
+            (weak, Some(&now), false, false),
+            ("*".to_owned(), Some(&now), true, false),
+            ("*".to_owned(), None, false, true),
+            ("garbage".to_owned(), Some(&now), false, true),
         ] {
-            let found = check_condition(&id, &condition, current);
-            assert_eq!(found.is_ok(), holds, "{condition}");
+            let if_match = Conditions {
+                if_match: Some(tags.clone()),
+                if_none_match: None,
+            };
+            let if_none_match = Conditions {
+                if_match: None,
+                if_none_match: Some(tags.clone()),
+            };
+            let holds = |conditions| check_conditions(&id, &conditions, current).is_ok();
+            assert_eq!(
+                (holds(if_match), holds(if_none_match)),
+                (matches, differs),
+                "{tags}"
+            );
         }
     }
 }

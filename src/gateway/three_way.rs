@@ -45,6 +45,15 @@ pub(super) fn changes(known: &ResourceRecords, file: &FileResources) -> RuntimeC
     differ.collect()
 }
 
+/// The CA bundles that are in force by `before` as they are by `after`.
+pub(super) fn unchanged_bundles(before: &ResourceRecords, after: &ResourceRecords) -> BTreeSet<String> {
+    let unchanged = after.iter().filter(|(id, record)| {
+        let in_force = before.get(*id).and_then(ResourceRecord::in_force);
+        id.kind == ResourceKind::CaBundle && in_force.is_some() && in_force == record.in_force()
+    });
+    unchanged.map(|(id, _)| id.name.clone()).collect()
+}
+
 /// A listener that would ask less of its clients than it does.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Downgrade {
@@ -52,7 +61,9 @@ pub(super) struct Downgrade {
     pub(super) listener: String,
     /// Its authentication that is in force.
     pub(super) in_force: String,
-    /// What it would be.
+    /// The listener that its clients would come to: itself, or one in its place.
+    pub(super) successor: String,
+    /// What that one would ask for.
     pub(super) wanted: String,
 }
 
@@ -60,18 +71,88 @@ pub(super) struct Downgrade {
 /// part, is found as well; one that is gone lets nobody in.
 pub(super) fn downgrades(before: &ResourceRecords, after: &ResourceRecords) -> Vec<Downgrade> {
     let found = listeners(before).filter_map(|(name, table)| {
-        let successors =
-            listeners(after).filter(|(other, wanted)| *other == name || share_a_place(table, wanted));
-        let weakest = successors
-            .map(|(_, wanted)| wanted)
-            .min_by_key(|wanted| strictness(wanted))?;
-        (strictness(weakest) < strictness(table)).then(|| Downgrade {
+        let weaker = weaker_successors(before, after, name, table).into_iter();
+        let (successor, wanted) = weaker.min_by_key(|(_, wanted)| strictness(wanted))?;
+        Some(Downgrade {
             listener: name.to_owned(),
             in_force: demand(table),
-            wanted: demand(weakest),
+            successor: successor.to_owned(),
+            wanted: demand(wanted),
         })
     });
     found.collect()
+}
+
+/// Has every listener of `after` ask of clients what was asked in its place by `before`; its other keys stay. One that
+/// speaks plain HTTP cannot ask: it stays what it was, or away.
+pub(super) fn keep_authentication(before: &ResourceRecords, after: &mut ResourceRecords) {
+    for (name, table) in listeners(before) {
+        let weaker = weaker_successors(before, after, name, table).into_iter();
+        let weaker: Vec<_> = weaker
+            .map(|(successor, wanted)| (successor.to_owned(), wanted.clone()))
+            .collect();
+        let Some(record) = before.get(&ResourceId::new(ResourceKind::Listener, name)) else {
+            continue;
+        };
+        for (successor, mut keys) in weaker {
+            let is_itself = successor == name;
+            let is_plain = keys.get("protocol").and_then(Value::as_str) == Some("http");
+            for key in AUTHENTICATION_KEYS {
+                match table.get(key) {
+                    Some(value) => drop(keys.insert(key.to_owned(), value.clone())),
+                    None => drop(keys.remove(key)),
+                }
+            }
+            let live = match (is_plain, is_itself) {
+                (false, _) => Live::Set(keys),
+                (true, true) => record.live.clone(),
+                (true, false) => Live::Removed,
+            };
+            // Not what the file says now: it stays a difference, and is refused again, until it is allowed.
+            let last_applied = record.last_applied.clone().filter(|_| is_itself);
+            let kept = ResourceRecord {
+                last_applied,
+                live,
+                changed: record.changed.clone(),
+            };
+            after.insert(ResourceId::new(ResourceKind::Listener, successor), kept);
+        }
+    }
+}
+
+/// What was changed at run time of resources that were in the file before and are not there after.
+pub(super) fn forgotten<'a>(
+    before: &'a ResourceRecords,
+    after: &'a ResourceRecords,
+) -> impl Iterator<Item = &'a ResourceId> {
+    let gone = before.iter().filter(|(id, _)| !after.contains_key(*id));
+    gone.filter(|(_, record)| record.changed.is_some() && record.last_applied.is_some())
+        .map(|(id, _)| id)
+}
+
+/// The listeners of `after` that clients of `name`, which has `table`, could come to, and that ask for less. While it stays
+/// where it is, one that was beside it before and asks for no less than it did is none of them.
+fn weaker_successors<'a>(
+    before: &ResourceRecords,
+    after: &'a ResourceRecords,
+    name: &str,
+    table: &ResourceTable,
+) -> Vec<(&'a str, &'a ResourceTable)> {
+    let same_place = |other: &ResourceTable| {
+        let keys = ["address", "port", "enabled"];
+        keys.iter().all(|key| other.get(*key) == table.get(*key))
+    };
+    let stays = listeners(after).any(|(other, wanted)| other == name && same_place(wanted));
+    let was_beside = |other: &str, wanted: &ResourceTable| {
+        let mut known = listeners(before).filter(|(known, _)| stays && *known == other);
+        known.any(|(_, known)| share_a_place(table, known) && strictness(known) <= strictness(wanted))
+    };
+    let successors = listeners(after).filter(|(other, wanted)| {
+        *other == name || share_a_place(table, wanted) && !was_beside(other, wanted)
+    });
+    successors
+        .filter(|(_, wanted)| strictness(wanted) < strictness(table))
+        .collect()
 }
 
 fn listeners(records: &ResourceRecords) -> impl Iterator<Item = (&str, &ResourceTable)> {
@@ -129,6 +210,9 @@ fn demand(table: &ResourceTable) -> String {
     }
     text
 }
+
+/// What a listener says of its clients.
+const AUTHENTICATION_KEYS: [&str; 4] = ["authentication", "client_ca", "allow_clients", "expired_crl"];
 
 #[cfg(test)]
 mod tests {
@@ -289,6 +373,52 @@ mod tests {
         assert_eq!(downgrades(&before, &in_force("shop", "one-way", 1)).len(), 1);
         assert_eq!(downgrades(&before, &in_force("shop", "one-way", 2)), []);
         assert_eq!(downgrades(&before, &in_force("shop", "mutual", 1)), []);
+    }
+
+    #[test]
+    fn a_weaker_listener_that_was_beside_a_stricter_one_is_no_downgrade_until_it_gets_weaker() {
+        let side_by_side = |beside: &str| {
+            let mut all = in_force("web", "mutual", 1);
+            all.extend(in_force("local", beside, 1));
+            all
+        };
+        let before = side_by_side("observe");
+        assert_eq!(downgrades(&before, &side_by_side("observe")), []);
+        assert_eq!(downgrades(&before, &side_by_side("mutual")), []);
+        assert_eq!(downgrades(&before, &side_by_side("one-way")).len(), 2);
+        // Whoever was let in by the stricter one comes to the other then.
+        assert_eq!(downgrades(&before, &in_force("local", "observe", 1)).len(), 1);
+    }
+
+    #[test]
+    fn whoever_takes_a_place_at_a_start_asks_what_was_asked_there() {
+        let before = in_force("web", "mutual", 1);
+        let id = |name| ResourceId::new(ResourceKind::Listener, name);
+        for (name, port) in [("web", 1), ("web", 2), ("shop", 1)] {
+            let mut after = in_force(name, "one-way", port);
+            keep_authentication(&before, &mut after);
+            let kept = after[&id(name)].in_force().expect("it is there");
+            assert_eq!(kept, &table("mutual", port), "{name}");
+            let file = FileResources::from([(id(name), table("one-way", port))]);
+            assert_ne!(
+                changes(&after, &file),
+                RuntimeChanges::new(),
+                "{name} is shown to differ"
+            );
+            let again = apply(&after, &file);
+            assert_eq!(
+                downgrades(&after, &again).len(),
+                1,
+                "{name} is refused by a reload"
+            );
+        }
+        let mut plain = in_force("shop", "one-way", 1);
+        let keys = json!({ "protocol": "http", "port": 1 });
+        if let Some(record) = plain.get_mut(&id("shop")) {
+            record.live = Live::Set(keys.as_object().cloned().unwrap_or_default());
+        }
+        keep_authentication(&before, &mut plain);
+        assert_eq!(plain[&id("shop")].in_force(), None);
     }
 
     #[test]

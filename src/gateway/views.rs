@@ -4,7 +4,7 @@ use crate::admin::api;
 use crate::certificate::{CaBundle, CertificateName, DesiredCertificate, Leaf};
 use crate::dns::DomainVerdict;
 use crate::gateway::lookout::Sighting;
-use crate::inventory::{CertificateRecord, CertificateState, Source};
+use crate::inventory::{BundleVersion, CertificateRecord, CertificateState, Source};
 use crate::tls::CertificateTable;
 
 /// A certificate as an operator sees it: what is wanted, what there is, and what happens next. `step` is how far the
@@ -134,7 +134,7 @@ fn reason(state: &CertificateState, step: Option<&str>) -> Option<String> {
 }
 
 /// What a CA bundle has in force.
-pub(super) fn ca_bundle(bundle: &CaBundle) -> api::CaBundleContents {
+pub(super) fn ca_bundle(bundle: &CaBundle, version: BundleVersion) -> api::CaBundleContents {
     let certificates = bundle.authorities().map(|authority| api::CaCertificate {
         subject: authority.subject,
         issuer: authority.leaf.issuer,
@@ -150,7 +150,9 @@ pub(super) fn ca_bundle(bundle: &CaBundle) -> api::CaBundleContents {
         next_update: list.next_update,
         entries: list.entries,
     });
+    let BundleVersion { version, digest } = version;
     api::CaBundleContents {
+        version: api::CaBundleVersion { version, digest },
         certificates: certificates.collect(),
         crls: crls.collect(),
         awaits_crl: bundle.revocation().is_awaiting(),

@@ -25,9 +25,9 @@ pub struct AuditRecord {
     pub method: String,
     /// The path of what was to be changed.
     pub resource: String,
-    /// `put`, `patch`, `delete`, or the action's name, as in `renew`.
+    /// `put`, `patch`, `delete`, or the action's name; with the query where there was one, as in `renew?even_if=dns`.
     pub action: String,
-    /// What it was before, without secrets; null where there was nothing.
+    /// What it was before, without secrets, and of long values only length and SHA-256; null where there was nothing.
     pub before: Option<Value>,
     /// What it was after, without secrets; null where there was nothing, or nothing was done.
     pub after: Option<Value>,

@@ -1,13 +1,11 @@
 //! What a local CA has signed for clients, what of it is revoked, and its newest CRL. No client's key is ever here.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use certgate_store::{Batch, Expect, Revision};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use certgate_store::{Batch, Expect, MAX_VALUE_BYTES, Revision};
+use serde::{Deserialize, Serialize};
 
 use crate::certificate::RevocationReason;
 use crate::clock::Timestamp;
-use crate::inventory::{Inventory, InventoryError, PAGE, Versioned, format, key};
+use crate::inventory::{Inventory, InventoryError, PAGE, TRIES, Versioned, format, key};
 
 /// A certificate that a local CA has signed for a client.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
@@ -42,7 +40,7 @@ pub struct Revoked {
 }
 
 /// The newest CRL of a local CA for clients (RFC 5280 §5).
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CrlRecord {
     /// Its number; greater than that of every one before.
     pub number: u64,
@@ -50,9 +48,19 @@ pub struct CrlRecord {
     pub this_update: Timestamp,
     /// After that it says nothing of what is still good.
     pub next_update: Timestamp,
-    /// The CRL itself.
-    #[serde(serialize_with = "write_base64", deserialize_with = "read_base64")]
+    /// The CRL itself; empty where it was lost, and has to be signed anew.
     pub der: Vec<u8>,
+}
+
+/// What is kept of it beside its pieces.
+#[derive(Deserialize, Serialize)]
+struct CrlHead {
+    number: u64,
+    this_update: Timestamp,
+    next_update: Timestamp,
+    /// How many pieces there are.
+    #[serde(default)]
+    pieces: usize,
 }
 
 impl Inventory {
@@ -76,18 +84,36 @@ impl Inventory {
         &self,
         issuer: &str,
     ) -> Result<Vec<ClientCertificateRecord>, InventoryError> {
-        let prefix = certificate_key(issuer, "");
-        let (mut records, mut after) = (Vec::new(), String::new());
+        let mut records = Vec::new();
         loop {
-            let page = self.store.page(&prefix, &after, PAGE).await?.entries;
-            for entry in &page {
-                records.push(format::decode(&entry.key, &entry.value)?);
-            }
-            match page.last() {
-                Some(last) if page.len() == PAGE => after.clone_from(&last.key),
-                _ => return Ok(records),
+            let after = records
+                .last()
+                .map(|last: &ClientCertificateRecord| last.serial.clone());
+            let after = after.unwrap_or_default();
+            let page = self.client_certificates_after(issuer, &after, PAGE).await?;
+            let is_last = page.len() < PAGE;
+            records.extend(page);
+            if is_last {
+                return Ok(records);
             }
         }
+    }
+
+    /// At most `limit` of them, with serial numbers after `after`, which is empty for the first ones.
+    ///
+    /// # Errors
+    /// As [`client_certificates`](Self::client_certificates).
+    pub async fn client_certificates_after(
+        &self,
+        issuer: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<ClientCertificateRecord>, InventoryError> {
+        let prefix = certificate_key(issuer, "");
+        let after = certificate_key(issuer, after);
+        let page = self.store.page(&prefix, &after, limit).await?.entries;
+        let records = page.iter().map(|entry| format::decode(&entry.key, &entry.value));
+        records.collect()
     }
 
     /// Notes a certificate that is about to be handed out. Durable on return.
@@ -109,14 +135,33 @@ impl Inventory {
     /// # Errors
     /// [`InventoryError::Unreadable`] when the record is damaged.
     pub async fn crl(&self, issuer: &str) -> Result<Option<Versioned<CrlRecord>>, InventoryError> {
-        self.read(&key(CRLS, issuer)).await
+        let mut head: Option<Versioned<CrlHead>> = self.read(&key(CRLS, issuer)).await?;
+        for _ in 0..TRIES {
+            let Some(known) = head else { return Ok(None) };
+            let pieces = self
+                .store
+                .list(&pieces_of(issuer, known.value.number))
+                .await?
+                .entries;
+            let is_whole = !pieces.is_empty() && pieces.len() == known.value.pieces;
+            let newer: Option<Versioned<CrlHead>> = self.read(&key(CRLS, issuer)).await?;
+            let is_newest = newer.as_ref().map(|newer| newer.revision) == Some(known.revision);
+            if is_whole || is_newest {
+                let pieces: Vec<_> = pieces.into_iter().map(|piece| piece.value).collect();
+                let der = if is_whole { pieces.concat() } else { Vec::new() };
+                return Ok(Some(known.with(der)));
+            }
+            head = newer;
+        }
+        Ok(head.map(|head| head.with(Vec::new())))
     }
 
     /// Writes a CRL, in the place of the one that `expect` tells, and the certificate for whose sake there is a new
     /// one, which was read at the revision with it: both or nothing. Durable on return.
     ///
     /// # Errors
-    /// [`InventoryError::Conflict`] when either has changed in the meantime.
+    /// [`InventoryError::Conflict`] when either has changed in the meantime, and the store's when the CRL has more than
+    /// 15 MiB, which is some 400,000 entries.
     pub async fn save_crl(
         &self,
         issuer: &str,
@@ -124,7 +169,22 @@ impl Inventory {
         expect: Expect,
         revoked: Option<&Versioned<ClientCertificateRecord>>,
     ) -> Result<Revision, InventoryError> {
-        let mut batch = Batch::new().put(key(CRLS, issuer), format::encode(crl)?, expect);
+        let pieces = crl.der.chunks(MAX_VALUE_BYTES);
+        let head = CrlHead {
+            number: crl.number,
+            this_update: crl.this_update,
+            next_update: crl.next_update,
+            pieces: pieces.len(),
+        };
+        let mut batch = Batch::new().put(key(CRLS, issuer), format::encode(&head)?, expect);
+        let new = pieces_of(issuer, crl.number);
+        let before = self.store.list(&format!("{CRL_PIECES}{issuer}/")).await?.entries;
+        for old in before.into_iter().filter(|old| !old.key.starts_with(&new)) {
+            batch = batch.delete(old.key, Expect::Any);
+        }
+        for (index, piece) in pieces.enumerate() {
+            batch = batch.put(format!("{new}{index:04}"), piece.to_vec(), Expect::Any);
+        }
         if let Some(revoked) = revoked {
             let key = certificate_key(issuer, &revoked.value.serial);
             let value = format::encode(&revoked.value)?;
@@ -134,19 +194,36 @@ impl Inventory {
     }
 }
 
+impl Versioned<CrlHead> {
+    fn with(self, der: Vec<u8>) -> Versioned<CrlRecord> {
+        let CrlHead {
+            number,
+            this_update,
+            next_update,
+            ..
+        } = self.value;
+        Versioned {
+            value: CrlRecord {
+                number,
+                this_update,
+                next_update,
+                der,
+            },
+            revision: self.revision,
+        }
+    }
+}
+
+/// In the order of their numbers.
+fn pieces_of(issuer: &str, crl: u64) -> String {
+    format!("{CRL_PIECES}{issuer}/{crl:020}/")
+}
+
 /// No issuer's name has a slash.
 fn certificate_key(issuer: &str, serial: &str) -> String {
     format!("{CLIENT_CERTIFICATES}{issuer}/{serial}")
 }
 
-fn write_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&STANDARD.encode(bytes))
-}
-
-fn read_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    STANDARD.decode(text).map_err(serde::de::Error::custom)
-}
-
 const CLIENT_CERTIFICATES: &str = "client-certificates/";
 const CRLS: &str = "crls/";
+const CRL_PIECES: &str = "crl-pieces/";

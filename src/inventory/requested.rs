@@ -45,4 +45,4 @@ impl Inventory {
     }
 }
 
-const REQUESTED: &str = "requested/";
+pub(super) const REQUESTED: &str = "requested/";

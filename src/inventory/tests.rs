@@ -291,3 +291,29 @@ fn the_stores_conflicts_keep_their_meaning() {
         InventoryError::Store { .. }
     ));
 }
+
+#[tokio::test]
+async fn a_crl_larger_than_a_value_of_the_store_reads_back_and_one_with_a_piece_lost_is_empty() {
+    let (store, inventory) = inventory();
+    let crl = |number: u64, octets: usize| CrlRecord {
+        number,
+        this_update: now(),
+        next_update: now() + TTL,
+        der: (0..octets).map(|index| (index % 251) as u8).collect(),
+    };
+    let mut expect = Expect::Absent;
+    for (number, octets, pieces) in [(1, 100, 1), (2, 2_500_000, 3), (3, 1 << 20, 1)] {
+        let written = crl(number, octets);
+        let saved = inventory.save_crl("internal", &written, expect, None).await;
+        let read = inventory.crl("internal").await.unwrap().unwrap();
+        assert_eq!((read.value, read.revision), (written, saved.unwrap()));
+        let kept = store.list("crl-pieces/internal/").await.unwrap().entries;
+        assert_eq!(kept.len(), pieces, "of the newest number only");
+        expect = Expect::Revision(read.revision);
+    }
+    let key = "crl-pieces/internal/00000000000000000003/0000";
+    let batch = Batch::new().delete(key, Expect::Any);
+    store.commit(batch).await.unwrap();
+    let read = inventory.crl("internal").await.unwrap().unwrap().value;
+    assert_eq!((read.number, read.der), (3, Vec::new()));
+}

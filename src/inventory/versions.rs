@@ -96,6 +96,7 @@ impl Inventory {
             batch.delete(key(prefix, name), Expect::Any)
         });
         let known = known.as_ref().map(|known| &known.value);
+        let batch = super::told::without(batch, name);
         self.commit(super::names::without(batch, name, known))
             .await
             .map(drop)

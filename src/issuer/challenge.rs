@@ -30,13 +30,23 @@ pub struct Challenge {
 /// Puts answers to challenges where a CA looks for them.
 #[async_trait]
 pub trait ChallengeSolver: Send + Sync {
-    /// Returns once every listener that the CA may ask gives the answer. Two challenges of the same kind may be
+    /// Puts the answer in place. Two challenges of the same kind may be
     /// for the same name; the later one may be made to wait until the earlier one is cleared, for a certificate
     /// presents its challenges in the order of their names.
     ///
     /// # Errors
     /// [`SolveError`] when the answer cannot be given.
     async fn present(&self, challenge: &Challenge) -> Result<(), SolveError>;
+
+    /// Returns once whoever the CA may ask gives the answer. It was presented before; all those of an order are, so that
+    /// they are waited for together.
+    ///
+    /// # Errors
+    /// [`SolveError`] says who does not give it.
+    async fn in_force(&self, challenge: &Challenge) -> Result<(), SolveError> {
+        let _ = challenge;
+        Ok(())
+    }
 
     /// Takes the answer away; also after a `present` that failed or was given up.
     async fn clear(&self, challenge: &Challenge);

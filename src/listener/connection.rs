@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use crate::config::ListenerConfig;
 use crate::http::{CrlTable, TokenTable, serve_connection};
 use crate::metrics::Outcome;
+use crate::on_demand::Denial;
 use crate::record::RecordError;
 use crate::tls::{Decision, Fate, Refusal};
 
@@ -105,18 +106,17 @@ async fn shake_hands(
 ) -> Result<Session, HandshakeError> {
     let unacceptable = |hello: &[u8]| shared.tallies.note(hello, Fate::Unacceptable);
     let greeted = Greeted::read(client, unacceptable).await?;
-    // A handshake begins here. Whoever connected early and waited must not get what held at that time.
-    *settings = shared.settings.load_full();
-    if shared.is_gone() {
-        return Err(HandshakeError::Refused(Refusal::ListenerGone));
+    let mut decision = decide(&greeted, settings, shared, report).await?;
+    if let Decision::Obtain = decision {
+        Box::pin(obtain(&greeted, settings)).await?;
+        decision = match decide(&greeted, settings, shared, report).await? {
+            // It has gone again.
+            Decision::Obtain => Decision::Refuse(Refusal::NotObtained(Denial::Failed)),
+            decision => decision,
+        };
     }
     let Service::Tls { tls, .. } = &settings.service else {
         return Err(HandshakeError::Refused(Refusal::NothingPublished));
-    };
-    let decision = {
-        let hello = greeted.accepted.client_hello();
-        report.greeted(hello.server_name());
-        tls.decide_loaded(&hello).await
     };
     if let Some(fate) = Fate::of(&decision) {
         shared.tallies.note(greeted.received(), fate);
@@ -138,9 +138,38 @@ async fn shake_hands(
             report.established(&session.negotiated);
             Ok(Session::Forward(session))
         }
-        Decision::LookUp(_) => Err(HandshakeError::Refused(Refusal::NotLoaded)),
+        Decision::LookUp(_) | Decision::Obtain => Err(HandshakeError::Refused(Refusal::NotLoaded)),
         Decision::Refuse(refusal) => Err(HandshakeError::Refused(refusal)),
     }
+}
+
+/// What to do with the client by the settings that hold now: whoever waited must not get what held before.
+async fn decide(
+    greeted: &Greeted,
+    settings: &mut Arc<ListenerSettings>,
+    shared: &Shared,
+    report: &mut Report,
+) -> Result<Decision, HandshakeError> {
+    *settings = shared.settings.load_full();
+    if shared.is_gone() {
+        return Err(HandshakeError::Refused(Refusal::ListenerGone));
+    }
+    let Service::Tls { tls, .. } = &settings.service else {
+        return Err(HandshakeError::Refused(Refusal::NothingPublished));
+    };
+    let hello = greeted.accepted.client_hello();
+    report.greeted(hello.server_name());
+    Ok(tls.decide_loaded(&hello).await)
+}
+
+/// Waits for the certificate of a name that has none yet.
+async fn obtain(greeted: &Greeted, settings: &ListenerSettings) -> Result<(), HandshakeError> {
+    let Service::Tls { tls, .. } = &settings.service else {
+        return Err(HandshakeError::Refused(Refusal::NothingPublished));
+    };
+    let hello = greeted.accepted.client_hello();
+    let obtained = tls.obtain(hello.server_name().unwrap_or_default()).await;
+    obtained.map_err(HandshakeError::Refused)
 }
 
 async fn forward(

@@ -268,6 +268,7 @@ impl HandshakeError {
             Self::NotAHello(NotAHello::ProxyHeader) => Outcome::ProxyHeader,
             Self::NotAHello(NotAHello::SslV2) => Outcome::SslV2,
             Self::NotAHello(NotAHello::TooLarge { .. }) => Outcome::HelloTooLarge,
+            Self::Refused(Refusal::NotObtained(_)) => Outcome::NotObtained,
             Self::Refused(_) => Outcome::Refused,
             Self::Tls { .. } => Outcome::HandshakeFailed,
         }

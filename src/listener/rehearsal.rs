@@ -51,10 +51,15 @@ pub async fn rehearse(tls: &ServerTls, hello: Vec<u8>) -> Rehearsal {
         Ok(greeted) => greeted,
         Err(error) => return failed(None, &error),
     };
-    let (config, chosen) = match tls.decide_loaded(&greeted.accepted.client_hello()).await {
+    let hello = greeted.accepted.client_hello();
+    let (config, chosen) = match tls.decide_loaded(&hello).await {
         Decision::Challenge(_) => return Rehearsal::Challenge,
         Decision::Handshake { config, chosen } => (config, chosen),
         Decision::LookUp(_) => return Rehearsal::Refused(Refusal::NotLoaded),
+        Decision::Obtain => {
+            let name = hello.server_name().unwrap_or_default();
+            return Rehearsal::Refused(tls.foresee(name));
+        }
         Decision::Refuse(refusal) => return Rehearsal::Refused(refusal),
     };
     let mut handshake = match greeted.begin(config) {

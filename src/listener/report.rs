@@ -130,7 +130,8 @@ impl Report {
         self.client.as_ref()?.identity().map(AsRef::as_ref)
     }
 
-    /// Scanners and misdirected clients, of which anybody can send as many as they like.
+    /// Scanners and misdirected clients, of which anybody can send as many as they like. Of names that are not obtained on
+    /// demand there is one line for many.
     fn is_noise(&self) -> bool {
         use Outcome::*;
         let noise = matches!(
@@ -144,7 +145,7 @@ impl Report {
                 | ProxyHeader
                 | SslV2
         );
-        noise && self.server_name.is_none() && self.session.is_none()
+        noise && self.server_name.is_none() && self.session.is_none() || self.outcome == NotObtained
     }
 }
 

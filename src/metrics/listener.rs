@@ -147,6 +147,8 @@ pub enum Outcome {
     Limited,
     /// What let the client in does so no more: see `certgate listener recheck`.
     NoLongerAdmitted,
+    /// No certificate was there for the name, and none was obtained on demand.
+    NotObtained,
     /// Neither TLS nor anything else that is known.
     NotTls,
     /// A request in plain HTTP on a TLS port.
@@ -163,7 +165,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every one, in the order of their discriminants.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::BackendReset,
         Self::BackendUnavailable,
         Self::Challenge,
@@ -178,6 +180,7 @@ impl Outcome {
         Self::IdleTimeout,
         Self::Limited,
         Self::NoLongerAdmitted,
+        Self::NotObtained,
         Self::NotTls,
         Self::PlainHttp,
         Self::ProxyHeader,
@@ -203,6 +206,7 @@ impl Outcome {
             Self::IdleTimeout => "idle_timeout",
             Self::Limited => "limited",
             Self::NoLongerAdmitted => "no_longer_admitted",
+            Self::NotObtained => "not_obtained",
             Self::NotTls => "not_tls",
             Self::PlainHttp => "plain_http",
             Self::ProxyHeader => "proxy_header",
@@ -220,6 +224,7 @@ impl Outcome {
             | Self::IdleTimeout
             | Self::Limited
             | Self::NoLongerAdmitted
+            | Self::NotObtained
             | Self::Refused
             | Self::Shutdown => "gateway",
             _ => "client",

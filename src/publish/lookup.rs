@@ -16,6 +16,7 @@ impl Change<'_> {
             Lookup::Entry(name) => self.pin(name).await.map(drop),
             Lookup::First(prefix) => self.look_up_first(prefix).await,
             Lookup::Name(name) => self.look_up_name(name).await,
+            Lookup::New(name) => self.look_up_new(name).await,
         }
     }
 
@@ -36,6 +37,12 @@ impl Change<'_> {
         }
         self.table = self.table.complete(name);
         Ok(())
+    }
+
+    async fn look_up_new(&mut self, name: &CertificateName) -> Result<(), InventoryError> {
+        self.is_news = true;
+        self.waited_for.insert(name.clone());
+        self.refresh(name).await
     }
 
     async fn look_up_first(&mut self, prefix: &str) -> Result<(), InventoryError> {

@@ -21,6 +21,7 @@ use crate::renewal::agenda::Desired;
 use crate::renewal::event::{Event, EventKind};
 use crate::renewal::gate::{DnsGate, DnsVerdict};
 use crate::renewal::lane::Lanes;
+use crate::renewal::notice::notice;
 use crate::renewal::outcome::{self, Failure};
 use crate::renewal::plan::{ClockAlarm, Next, Reason, next};
 use crate::renewal::schedule::{Jitter, Slots};
@@ -150,7 +151,7 @@ impl Attempts {
                 until,
             } => {
                 let blocked = outcome::blocked(
-                    record,
+                    record.clone(),
                     digest,
                     reason,
                     remedy,
@@ -158,11 +159,9 @@ impl Attempts {
                     self.clock.now(),
                     self.jitter,
                 );
-                self.inventory
-                    .save_certificate(&blocked, expect, Some(lease))
-                    .await?;
-                self.tell_state(&blocked, &next.issuer);
-                return Ok(());
+                return self
+                    .save_end(lease, &record, &blocked, expect, &next.issuer)
+                    .await;
             }
         };
         let obtaining = outcome::obtaining(record, digest, self.clock.now());
@@ -305,10 +304,26 @@ impl Attempts {
         }
     }
 
-    fn tell_state(&self, record: &CertificateRecord, issuer: &str) {
-        if let Some(kind) = EventKind::of_state(&record.state, issuer) {
-            self.tell(&record.name, kind);
+    /// Writes how an attempt at `issuer` has ended without a certificate, and what that means for others: both or
+    /// nothing.
+    async fn save_end(
+        &self,
+        lease: &Lease,
+        before: &CertificateRecord,
+        after: &CertificateRecord,
+        expect: Expect,
+        issuer: &str,
+    ) -> Result<(), InventoryError> {
+        let kind = EventKind::of_state(&after.state, issuer);
+        let now = self.clock.now();
+        let notice = kind.as_ref().and_then(|kind| notice(before, after, kind, now));
+        self.inventory
+            .save_certificate_and_tell(after, notice.as_ref(), expect, lease)
+            .await?;
+        if let Some(kind) = kind {
+            self.tell(&after.name, kind);
         }
+        Ok(())
     }
 
     fn tell(&self, certificate: &CertificateName, kind: EventKind) {

@@ -51,6 +51,8 @@ pub enum EventKind {
         not_after: Timestamp,
         /// When its successor will be asked for.
         renew_at: Timestamp,
+        /// Whether there was one before.
+        renewed: bool,
     },
     /// An attempt begins.
     Started {
@@ -128,6 +130,7 @@ impl fmt::Display for EventKind {
                 issuer,
                 not_after,
                 renew_at,
+                ..
             } => write!(
                 f,
                 "obtained from {issuer}, valid until {not_after}, to be renewed at {renew_at}"

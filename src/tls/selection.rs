@@ -7,7 +7,7 @@ use rustls::server::ClientHello;
 use rustls::{CipherSuite, NamedGroup, SignatureScheme};
 
 use super::table::{Candidate, CertificateTable, KeyKind, Lookup};
-use crate::certificate::{CertificateName, KeyType};
+use crate::certificate::{CertificateName, KeyType, ON_DEMAND_DIRECTORY};
 use crate::config::{CertificateSelector, UnknownSni};
 
 /// The part of the published certificates that a listener serves.
@@ -20,6 +20,7 @@ pub struct Selection {
     /// The default's entry for its other kind of key.
     companion: Option<CertificateName>,
     unknown_sni: UnknownSni,
+    on_demand: bool,
 }
 
 impl Selection {
@@ -33,6 +34,7 @@ impl Selection {
             default: selectors.first().cloned(),
             companion: None,
             unknown_sni,
+            on_demand: false,
         };
         for selector in selectors {
             match selector {
@@ -52,6 +54,19 @@ impl Selection {
                 .find(|name| selection.named.contains(name));
         }
         selection
+    }
+
+    /// The same, and certificates that are obtained on demand: names without a certificate are asked for there.
+    #[must_use]
+    pub fn with_on_demand(mut self) -> Self {
+        self.directories.push(format!("{ON_DEMAND_DIRECTORY}/"));
+        self.on_demand = true;
+        self
+    }
+
+    /// Whether there is something to serve by default.
+    pub(super) fn has_default(&self) -> bool {
+        self.default.is_some()
     }
 
     /// Whether the listener serves the entry `name`.
@@ -135,6 +150,8 @@ pub enum Choice<'t> {
     Missing(Lookup),
     /// Nothing, since the certificate for it is not published (yet). There is no stand-in.
     NothingYet,
+    /// None is there for the server name; it may be one to be obtained on demand.
+    OnDemand,
     /// Nothing, since the listener refuses names that it has no certificate for.
     UnknownName,
 }
@@ -151,7 +168,7 @@ pub enum MatchedBy {
 }
 
 /// Chooses for `offer`: a certificate with the very name, else one with a wildcard for it, else the listener's
-/// default. Among those for a name the first that the client can verify is taken, in this order: anything before
+/// default, unless names without a certificate are obtained on demand. Among those for a name the first that the client can verify is taken, in this order: anything before
 /// RSA, then the one that is valid longest, then by the entry's name. If the client can verify none, the first is
 /// chosen all the same, and the handshake says to the client what was missing.
 pub fn select<'t>(table: &'t CertificateTable, selection: &Selection, offer: &ClientOffer<'t>) -> Choice<'t> {
@@ -165,7 +182,10 @@ pub fn select<'t>(table: &'t CertificateTable, selection: &Selection, offer: &Cl
     let wildcard = wildcard.filter(served).map(|c| (c, MatchedBy::Wildcard));
 
     let chosen = match first_verifiable(exact.chain(wildcard), offer) {
-        None if selection.unknown_sni == UnknownSni::Refuse => return Choice::UnknownName,
+        None if selection.on_demand && offer.server_name.is_some() => return Choice::OnDemand,
+        None if selection.unknown_sni == UnknownSni::Refuse || !selection.has_default() => {
+            return Choice::UnknownName;
+        }
         None => match selection.default(table) {
             Ok(default) => first_verifiable(default.map(|c| (c, MatchedBy::Default)), offer),
             Err(lookup) => return Choice::Missing(lookup),

@@ -20,6 +20,7 @@ use super::table::Lookup;
 use crate::certificate::CaBundle;
 use crate::clock::Timestamp;
 use crate::config::{AlpnMismatch, Authentication, ListenerConfig};
+use crate::on_demand::{Denial, Desk};
 use crate::policy::Policy;
 
 /// Everything about TLS that a listener needs. Built once for a listener's configuration and never changed;
@@ -39,6 +40,8 @@ pub struct ServerTls {
     observed: Option<Arc<Observations>>,
     /// Versions, suites and groups: a session of other ones is not gone on with.
     rules: String,
+    /// Where names without a certificate are asked for.
+    desk: Option<Arc<Desk>>,
 }
 
 /// One configuration as it is, and for clients with which no ALPN protocol is shared.
@@ -87,13 +90,34 @@ impl ServerTls {
             clients,
             observed: matches!(listener.authentication, Authentication::Observe { .. }).then(Arc::default),
             rules: rules(policy),
+            desk: None,
         })
     }
 
+    /// Has names without a certificate asked for at `desk`, if there is one. Not for one that was built before.
+    #[must_use]
+    pub fn on_demand(mut self, desk: Option<Desk>) -> Self {
+        if let Some(desk) = desk {
+            self.selection = self.selection.with_on_demand();
+            self.desk = Some(Arc::new(desk));
+        }
+        self
+    }
+
+    /// Where names without a certificate are asked for, if they are.
+    pub fn desk(&self) -> Option<&Arc<Desk>> {
+        self.desk.as_ref()
+    }
+
     /// Goes on with the tickets and the observations of what it replaces, if both authenticate clients in the same way
-    /// and under the same policy; otherwise with neither.
+    /// and under the same policy; otherwise with neither. What was denied on demand is remembered while its rules stay.
     #[must_use]
     pub fn continuing(mut self, before: &Self) -> Self {
+        if let (Some(desk), Some(before)) = (&mut self.desk, &before.desk)
+            && desk.config() == before.config()
+        {
+            desk.clone_from(before);
+        }
         if self.generation != before.generation || self.rules != before.rules {
             return self;
         }
@@ -142,6 +166,9 @@ impl ServerTls {
     /// Whether the certificate that the listener serves by default is published.
     pub fn is_ready(&self) -> bool {
         let table = self.published.load();
+        if !self.selection.has_default() {
+            return true;
+        }
         self.selection
             .default(&table)
             .is_ok_and(|mut default| default.next().is_some())
@@ -168,6 +195,25 @@ impl ServerTls {
         Decision::Refuse(Refusal::NotLoaded)
     }
 
+    /// Has the certificate for `server_name` obtained, of which there is none, and waits for it as long as the listener says.
+    ///
+    /// # Errors
+    /// What the client is refused with.
+    pub async fn obtain(&self, server_name: &str) -> Result<(), Refusal> {
+        match &self.desk {
+            Some(desk) => desk.obtain(server_name).await.map_err(Refusal::NotObtained),
+            None => Err(Refusal::UnknownName),
+        }
+    }
+
+    /// What a client that asks for `server_name`, of which there is no certificate, would be refused with at once.
+    pub fn foresee(&self, server_name: &str) -> Refusal {
+        match &self.desk {
+            Some(desk) => Refusal::NotObtained(desk.foresee(server_name)),
+            None => Refusal::UnknownName,
+        }
+    }
+
     /// What to do with the client that sent `hello`, as far as what is loaded can tell.
     pub fn decide(&self, hello: &ClientHello<'_>) -> Decision {
         if is_challenge(hello) {
@@ -186,8 +232,15 @@ impl ServerTls {
             } => (candidate, by, is_verifiable),
             Choice::Missing(lookup) => return Decision::LookUp(lookup),
             Choice::NothingYet => return Decision::Refuse(Refusal::NothingPublished),
+            Choice::OnDemand => return Decision::Obtain,
             Choice::UnknownName => return Decision::Refuse(Refusal::UnknownName),
         };
+        if let Some(desk) = &self.desk
+            && candidate.certificate().is_on_demand()
+            && candidate.is_first_use_in(desk.round())
+        {
+            desk.note_use(candidate.certificate());
+        }
         let configs = match &self.post_quantum {
             Some(preferred) if self.can_be_post_quantum(hello) => preferred,
             _ => &self.configs,
@@ -250,6 +303,8 @@ pub enum Decision {
     },
     /// Have this [looked up](PublishedCertificates::look_up), then decide again.
     LookUp(Lookup),
+    /// Have the certificate [obtained](ServerTls::obtain), then decide again.
+    Obtain,
     /// Send [`Refusal::alert_record`] and close.
     Refuse(Refusal),
 }
@@ -269,6 +324,9 @@ pub enum Refusal {
     /// The listener was disabled, removed or moved, and nothing stands in its place.
     #[error("the listener is gone")]
     ListenerGone,
+    /// None is there, and none was obtained on demand.
+    #[error(transparent)]
+    NotObtained(Denial),
     /// The certificate it would get is not there yet.
     #[error("no certificate is published for the server name yet")]
     NothingPublished,
@@ -284,7 +342,7 @@ impl Refusal {
             Self::NoChallenge | Self::NoCommonProtocol => AlertDescription::NoApplicationProtocol,
             Self::ListenerGone => AlertDescription::AccessDenied,
             Self::NothingPublished | Self::NotLoaded => AlertDescription::InternalError,
-            Self::UnknownName => AlertDescription::UnrecognisedName,
+            Self::NotObtained(_) | Self::UnknownName => AlertDescription::UnrecognisedName,
         }
     }
 

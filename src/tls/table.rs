@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use imbl::{OrdMap, OrdSet};
 use rustls::SignatureScheme;
@@ -35,6 +35,8 @@ pub enum Lookup {
     First(Box<str>),
     /// Every certificate for this server name, by the name itself and by a wildcard.
     Name(Box<str>),
+    /// This entry as it is stored now, which a moment ago was not there.
+    New(CertificateName),
 }
 
 impl CertificateTable {
@@ -198,6 +200,8 @@ pub struct Candidate {
     pub(super) credential: Credential,
     key: KeyKind,
     used: AtomicBool,
+    /// The last round in which a handshake used it, where that is told.
+    used_in: AtomicU32,
 }
 
 impl Candidate {
@@ -208,6 +212,7 @@ impl Candidate {
             credential,
             key,
             used: AtomicBool::new(false),
+            used_in: AtomicU32::new(0),
         }
     }
 
@@ -232,6 +237,11 @@ impl Candidate {
         if !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Whether it is chosen for the first time in `round`.
+    pub(super) fn is_first_use_in(&self, round: u32) -> bool {
+        self.used_in.load(Ordering::Relaxed) != round && self.used_in.swap(round, Ordering::Relaxed) != round
     }
 
     fn was_used(&self) -> bool {

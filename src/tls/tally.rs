@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::offer::Offer;
 use super::server::{Decision, Refusal};
 use super::table::KeyKind;
+use crate::on_demand::Denial;
 
 /// Counts the offers of the latest handshakes: between [`GENERATION`](Self::GENERATION) of them and twice as many.
 ///
@@ -45,6 +46,7 @@ impl Fate {
             Decision::Challenge(_) => return None,
             Decision::Handshake { chosen, .. } => Self::Certificate(chosen.candidate().key()),
             Decision::LookUp(_) => Self::Refused(Refusal::NotLoaded),
+            Decision::Obtain => Self::Refused(Refusal::NotObtained(Denial::Awaited)),
             Decision::Refuse(refusal) => Self::Refused(*refusal),
         })
     }

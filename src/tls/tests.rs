@@ -171,6 +171,7 @@ impl Gateway {
                 (chosen.during(|| start.into_stream(config)), Some(chosen))
             }
             Decision::LookUp(lookup) => panic!("{lookup:?} is not in a whole table"),
+            Decision::Obtain => panic!("nothing is obtained on demand"),
             Decision::Refuse(refusal) => {
                 start.io.write_all(&refusal.alert_record()).await.unwrap();
                 return Err(rustls::Error::General(refusal.to_string()));
@@ -226,6 +227,7 @@ fn listener() -> ListenerConfig {
         protocol: Protocol::Tls,
         certificates: vec![CertificateSelector::All],
         unknown_sni: UnknownSni::Default,
+        on_demand: None,
         policy: "intermediate".into(),
         alpn: Vec::new(),
         alpn_mismatch: AlpnMismatch::Alert,

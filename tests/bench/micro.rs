@@ -254,6 +254,7 @@ fn listener() -> ListenerConfig {
         enabled: true,
         certificates: vec![CertificateSelector::All],
         unknown_sni: UnknownSni::Default,
+        on_demand: None,
         policy: policy::DEFAULT.into(),
         alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         alpn_mismatch: AlpnMismatch::Alert,

@@ -170,6 +170,7 @@ pub(crate) fn listener_config(name: &str) -> ListenerConfig {
         protocol: Protocol::Tls,
         certificates: vec![CertificateSelector::Named(certificate_name())],
         unknown_sni: UnknownSni::Default,
+        on_demand: None,
         policy: "intermediate".into(),
         alpn: Vec::new(),
         alpn_mismatch: AlpnMismatch::Alert,

@@ -4,14 +4,17 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use certgate::admin::{ClientError, api};
+use certgate::config::{ResourceId, ResourceKind};
 use certgate_store::{Batch, EmbeddedStore, Expect, Store};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::admin_tcp::{OPERATE, with_tokens};
 use crate::gateway::{Home, PATIENCE, free_address, run};
+use crate::pair::Authority;
 use crate::peer::backend;
 use crate::reload::{client_of, config};
+use crate::runtime::{Stage, table};
 
 /// Asks with curl: the status, and the body as JSON where it is that.
 pub(crate) async fn asked(arguments: &[&str]) -> (u16, Value) {
@@ -45,7 +48,6 @@ fn request(domain: &str) -> api::CertificateRequest {
         issuer: None,
         key_type: Default::default(),
         tags: Default::default(),
-        even_if: None,
     }
 }
 
@@ -95,6 +97,34 @@ async fn a_change_is_in_the_audit_with_who_and_what_was_before_and_after_over_a_
     );
     assert_eq!(shown.lines().count(), 2, "{shown}");
     assert!(home.log().contains("a change was asked for at the admin API"));
+}
+
+#[tokio::test]
+async fn what_was_passed_over_is_in_the_audit_and_of_what_is_large_its_length_and_digest() {
+    let stage = Stage::new("").await;
+    let client = stage.gateway.client();
+    let shop = "shop".parse().expect("a name");
+    client
+        .request_even_if(&shop, &request("a.example.test"), api::Objection::Dns)
+        .await
+        .expect("taken");
+    client
+        .renew_even_if(&shop, api::Objection::Dns)
+        .await
+        .expect("taken");
+    let certificates: String = (0..100).map(|_| Authority::new().root()).collect();
+    assert!(certificates.len() > 32 << 10);
+    let keys = table(json!({ "certificates_pem": certificates }));
+    let id = ResourceId::new(ResourceKind::CaBundle, "many");
+    client.create_resource(&id, &keys).await.expect("made");
+
+    let records = client.audit(None, 10).await.expect("the trail");
+    let actions: Vec<_> = records.iter().map(|record| record.action.as_str()).collect();
+    assert_eq!(actions, ["put?even_if=dns", "renew?even_if=dns", "put"]);
+    let after = records[2].after.as_ref().expect("what there is");
+    let said = after["certificates_pem"].as_str().expect("a text");
+    let length = format!("[{} octets, SHA-256 ", certificates.len());
+    assert!(said.starts_with(&length) && said.len() < 200, "{after}");
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ async fn who_may_only_look_is_refused_a_change_and_the_refusal_is_in_the_audit()
         .collect();
     let expected = [
         ("token:board", "renew", Some(403)),
-        ("token:board", "export", Some(403)),
+        ("token:board", "export?with_key=true", Some(403)),
         ("token:deploy", "renew", Some(202)),
     ];
     assert_eq!(told, expected);
@@ -191,11 +191,16 @@ async fn where_a_client_certificate_is_asked_for_a_token_alone_lets_nobody_in() 
         Client::remote(&url, &credentials).expect("a client")
     };
     let name = "localhost".parse().expect("a name");
-    for outsider in [None, stranger] {
-        client(outsider)
-            .renew(&name)
-            .await
-            .expect_err("nobody else is let in");
+    for (outsider, told) in [
+        (None, "name yours with --admin-certificate"),
+        (stranger, "must be of a CA of the bundle"),
+    ] {
+        let refused = client(outsider).renew(&name).await;
+        let refused = refused.expect_err("nobody else is let in").to_string();
+        assert!(
+            refused.contains("ended the connection without an answer") && refused.contains(told),
+            "{refused}"
+        );
     }
     client(partner.clone()).renew(&name).await.expect("a partner is");
     let records = gateway.client().audit(None, 10).await.expect("the trail");

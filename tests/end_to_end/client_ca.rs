@@ -18,10 +18,10 @@ use crate::reload::config;
 /// A gateway with a mutual listener `web` for clients of its own CA, and a plain one.
 pub(crate) struct Stage {
     pub(crate) home: Home,
-    gateway: Gateway,
+    pub(crate) gateway: Gateway,
     web: SocketAddr,
     plain: SocketAddr,
-    config: String,
+    pub(crate) config: String,
 }
 
 impl Stage {
@@ -136,7 +136,7 @@ impl Stage {
     }
 
     /// The CRL as anybody gets it, in `found.crl`.
-    async fn fetch_crl(&self) {
+    pub(crate) async fn fetch_crl(&self) {
         let url = format!("http://{}/crl/internal.crl", self.plain);
         let fetch = ["--silent", "--fail", "--output", "found.crl", &url];
         assert!(self.tool("curl", &fetch).await.0);
@@ -148,7 +148,7 @@ impl Stage {
         self.tool("curl", &ask).await.1
     }
 
-    async fn killed_and_started(&mut self) {
+    pub(crate) async fn killed_and_started(&mut self) {
         self.gateway.signal("KILL");
         self.gateway.ended().await;
         self.gateway = self.home.start(&self.config).await;

@@ -221,8 +221,8 @@ impl Pki {
 }
 
 /// A web server with one file, or none.
-struct Web {
-    url: String,
+pub(crate) struct Web {
+    pub(crate) url: String,
     content: Content,
     asked: Arc<Mutex<usize>>,
 }
@@ -230,7 +230,7 @@ struct Web {
 type Content = Arc<Mutex<Option<Vec<u8>>>>;
 
 impl Web {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address: SocketAddr = listener.local_addr().expect("bound");
         let (content, asked) = (Content::default(), Arc::<Mutex<usize>>::default());
@@ -260,7 +260,7 @@ impl Web {
         web
     }
 
-    fn serves(&self, content: Vec<u8>) {
+    pub(crate) fn serves(&self, content: Vec<u8>) {
         *self.content.lock().expect("unpoisoned") = Some(content);
     }
 

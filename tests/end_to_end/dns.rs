@@ -139,7 +139,7 @@ impl Zones {
     }
 }
 
-async fn metrics(gateway: &Gateway) -> String {
+pub(crate) async fn metrics(gateway: &Gateway) -> String {
     let output = tokio::process::Command::new("curl")
         .args(["--silent", "--show-error", "--fail", "--unix-socket"])
         .arg(gateway.socket())

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::gateway::{Gateway, Home, free_address, run};
 use crate::peer::{TlsClient, backend};
+use crate::runtime::request;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_10000_certificates_any_is_served_at_once_in_bounded_memory_and_one_that_changes_at_once() {
@@ -65,6 +66,16 @@ async fn of_10000_certificates_any_is_served_at_once_in_bounded_memory_and_one_t
     let resident = resident(&gateway);
     println!("{resident} KiB resident with {COUNT} certificates");
     assert!(resident < MOST_RESIDENT, "{resident} KiB");
+
+    // A list comes in parts, and whoever wants all of it gets each once.
+    let listed = gateway.client().certificates().await.expect("a list");
+    assert_eq!(listed.len(), COUNT);
+    assert!(listed.is_sorted_by(|one, other| one.name < other.name));
+    let status = gateway.client().status().await.expect("a status");
+    assert_eq!(status.certificates.len(), COUNT);
+    let (_, _, status) = request(gateway.socket(), "GET /v1/status", &[], b"").await;
+    assert_eq!(status["certificates"].as_array().map(Vec::len), Some(1000));
+    assert_eq!(status["more_certificates"], true);
 
     let (_, before) = client.ask(listen, &domain(CHANGED)).await.expect("served");
     let file = home

@@ -22,10 +22,10 @@ pub(crate) enum Came {
 
 /// A gateway with two listeners for one local certificate, and client certificates in its home.
 pub(crate) struct Scene {
-    home: Home,
+    pub(crate) home: Home,
     gateway: Gateway,
     pub(crate) web: SocketAddr,
-    other: SocketAddr,
+    pub(crate) other: SocketAddr,
     file: String,
 }
 
@@ -35,6 +35,11 @@ const OBSERVE: &str = "authentication = \"observe\"\nclient_ca = \"partners\"\n"
 impl Scene {
     /// The listeners `web` and `other` begin with these lines of their own.
     pub(crate) async fn new(web_is: &str, other_is: &str) -> Self {
+        Self::before(backend("hello").await, web_is, other_is).await
+    }
+
+    /// The same, in front of `server`.
+    pub(crate) async fn before(server: SocketAddr, web_is: &str, other_is: &str) -> Self {
         let (home, web, other) = (Home::new(), free_address(), free_address());
         let script = concat!(
             env!("CARGO_MANIFEST_DIR"),
@@ -43,7 +48,6 @@ impl Scene {
         let mut make = Script::new("sh");
         make.arg(script).current_dir(home.path("."));
         assert!(make.output().expect("sh is there").status.success());
-        let server = backend("hello").await;
         let second = format!(
             "[listeners.other]\naddress = \"{}\"\nport = {}\ncertificates = [\"localhost\"]\nserver_group = \"app\"\n\
              {other_is}[ca_bundles.partners]\nfiles = [\"root.pem\", \"other.pem\"]\ncrl_files = [\"listed.crl\"]\n",
@@ -108,6 +112,14 @@ impl Scene {
             (false, _) => Came::Refused,
             (true, true) => Came::Resumed,
             (true, false) => Came::Full,
+        }
+    }
+
+    /// `session`, if there is one: a mutual listener gives no tickets, and openssl then saves nothing of TLS 1.3.
+    fn saved<'s>(&self, session: &'s [&'s str; 2]) -> &'s [&'s str] {
+        match self.home.path(session[1]).exists() {
+            true => session,
+            false => &[],
         }
     }
 
@@ -209,22 +221,14 @@ async fn a_saved_session_is_worth_nothing_after_a_toggle_and_something_after_any
 }
 
 #[tokio::test]
-async fn a_session_saved_at_a_mutual_listener_is_worth_nothing_after_a_crl_or_a_ca_is_gone() {
+async fn a_session_saved_at_a_mutual_listener_is_worth_nothing_after_a_crl_has_changed_or_a_ca_is_gone() {
     for version in ["-tls1_2", "-tls1_3"] {
         let scene = Scene::new(MUTUAL, "").await;
         let web = scene.web;
         for (client, file) in [("other-root", "other.session"), ("valid", "valid.session")] {
-            let save = ["-sess_out", file];
-            assert_eq!(
-                scene.call(web, version, Some(client), &save).await,
-                Came::Full,
-                "{version}"
-            );
+            let came = scene.call(web, version, Some(client), &["-sess_out", file]).await;
+            assert_eq!(came, Came::Full, "{version}");
         }
-        assert_eq!(
-            scene.call(web, version, Some("revoked"), &[]).await,
-            Came::Refused
-        );
         // One without a certificate, at the listener that asks for none: it opens the other one no more.
         assert_eq!(scene.call(scene.other, version, None, &SAVE).await, Came::Full);
         assert_eq!(
@@ -233,20 +237,73 @@ async fn a_session_saved_at_a_mutual_listener_is_worth_nothing_after_a_crl_or_a_
             "{version}"
         );
 
+        std::fs::copy(scene.home.path("empty.crl"), scene.home.path("listed.crl")).expect("copied");
+        scene.comes_to("revoked", Came::Full).await;
+        let came = scene
+            .call(web, version, Some("revoked"), &["-sess_out", "revoked.session"])
+            .await;
+        assert_eq!(came, Came::Full, "{version}: it is on no CRL yet");
+        std::fs::copy(scene.home.path("root.crl"), scene.home.path("listed.crl")).expect("copied");
+        scene.comes_to("revoked", Came::Refused).await;
+        for (client, file, expected) in [
+            ("revoked", "revoked.session", Came::Refused),
+            ("valid", "valid.session", Came::Full),
+            ("other-root", "other.session", Came::Full),
+        ] {
+            let came = scene
+                .call(web, version, Some(client), scene.saved(&["-sess_in", file]))
+                .await;
+            assert_eq!(came, expected, "{version} {client}");
+        }
+
         scene.becomes("\"root.pem\", \"other.pem\"", "\"root.pem\"").await;
-        for session in [["-sess_in", "other.session"], USE] {
-            let came = scene.call(web, version, Some("other-root"), &session).await;
+        for session in [&["-sess_in", "other.session"], &USE] {
+            let came = scene
+                .call(web, version, Some("other-root"), scene.saved(session))
+                .await;
             assert_eq!(came, Came::Refused, "{version}");
         }
-        let session: &[&str] = match scene.home.path("valid.session").exists() {
-            true => &["-sess_in", "valid.session"],
-            false => &[],
-        };
+        let session = scene.saved(&["-sess_in", "valid.session"]);
         assert_eq!(
             scene.call(web, version, Some("valid"), session).await,
             Came::Full,
             "{version}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_session_of_another_name_with_weaker_rules_is_worth_nothing() {
+    const ANOTHER: &str = "weaker.localhost";
+    for version in ["-tls1_2", "-tls1_3"] {
+        let scene = Scene::new(MUTUAL, "").await;
+        let (web, other) = (scene.web, scene.other);
+        // Saved where nobody is asked for a certificate, under a name that only that listener is for.
+        let save = ["-servername", ANOTHER, "-sess_out", "session"];
+        assert_eq!(scene.call(other, version, None, &save).await, Came::Full);
+        let again = ["-servername", ANOTHER, "-sess_in", "session"];
+        assert_eq!(
+            scene.call(other, version, None, &again).await,
+            Came::Resumed,
+            "{version}"
+        );
+        for name in [ANOTHER, "localhost"] {
+            let session = ["-servername", name, "-sess_in", "session"];
+            let came = scene.call(web, version, None, &session).await;
+            assert_eq!(came, Came::Refused, "{version} {name}");
+            let came = scene.call(web, version, Some("valid"), &session).await;
+            assert_eq!(came, Came::Full, "{version} {name}");
+        }
+        // Nor does one listener go on under one name with what was agreed under another.
+        let came = scene
+            .call(
+                other,
+                version,
+                None,
+                &["-servername", "localhost", "-sess_in", "session"],
+            )
+            .await;
+        assert_eq!(came, Came::Full, "{version}");
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::process::Stdio;
 
+use certgate::config::{ResourceId, ResourceKind};
 use certgate::policy::{clients, names};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::gateway::{Home, PATIENCE, certgate, run};
+use crate::runtime::{Stage, table};
 
 /// A configuration that `check` takes, with `policy` at its listener and `policies` below.
 fn config(policy: &str, policies: &str) -> String {
@@ -133,8 +135,9 @@ async fn a_name_that_is_no_policy_is_refused_with_what_would_be_right() {
     for (name, expected) in [
         (
             "medium",
-            "there is no TLS security policy `medium`; for one of your own name the file",
+            "there is no built-in TLS security policy `medium`, and no gateway answers at",
         ),
+        ("medium", "for one of a file, name that with --config"),
         (
             "tls-1-2",
             "`certgate policy import tls-1-2` shows what is missing",
@@ -159,6 +162,62 @@ async fn a_name_that_is_no_policy_is_refused_with_what_would_be_right() {
     let (code, _, errors) = run(&["policy", "import", "tls-1-2", "--as", "modern"]).await;
     assert_eq!(code, 2);
     assert!(errors.contains("the name of another policy"), "{errors}");
+}
+
+#[tokio::test]
+async fn a_policy_made_at_run_time_is_shown_explained_and_listed_as_the_gateway_has_it() {
+    let mut stage = Stage::new("").await;
+    let client = stage.gateway.client();
+    for (name, keys) in [
+        (
+            "house",
+            json!({ "extends": "post-quantum-preferred", "why": "Ours." }),
+        ),
+        ("strict", json!({ "extends": "house", "versions": ["TLSv1.3"] })),
+    ] {
+        let id = ResourceId::new(ResourceKind::Policy, name);
+        client
+            .put_resource(&id, &table(keys), None)
+            .await
+            .expect("a policy");
+    }
+    let shown = stage.done(&["policy", "show", "strict"]).await;
+    assert!(
+        shown.starts_with("[policies.strict]\nversions = [\"TLSv1.3\"]\n"),
+        "{shown}"
+    );
+    let explained = stage.done(&["policy", "explain", "strict"]).await;
+    for text in ["strict (gateway)", "preferred: every client", "TLSv1.3 at least"] {
+        assert!(explained.contains(text), "{text}: {explained}");
+    }
+    let listed = stage.done(&["policy", "list", "--output", "json"]).await;
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    let own: Vec<_> = listed.as_array().into_iter().flatten().take(2).collect();
+    assert_eq!(
+        (&own[0]["name"], &own[1]["name"]),
+        (&json!("house"), &json!("strict"))
+    );
+    assert_eq!(own[0]["source"], "gateway");
+    let (code, _, errors) = stage.command(&["policy", "explain", "huose"]).await;
+    assert_eq!(code, 1);
+    assert!(
+        errors.contains("no TLS security policy `huose`; there are: house, strict, "),
+        "{errors}"
+    );
+
+    stage.gateway.signal("KILL");
+    stage.gateway.ended().await;
+    let (code, _, errors) = stage.command(&["policy", "show", "strict"]).await;
+    assert_eq!(code, 1);
+    assert!(
+        errors.contains("no built-in TLS security policy `strict`"),
+        "{errors}"
+    );
+    let (code, output, errors) = stage.command(&["policy", "list"]).await;
+    assert_eq!(code, 0);
+    assert!(!output.contains("strict"), "{output}");
+    assert!(errors.contains("only built-in policies are known"), "{errors}");
+    stage.done(&["policy", "show", "modern"]).await;
 }
 
 #[tokio::test]

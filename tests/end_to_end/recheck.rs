@@ -15,7 +15,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::gateway::PATIENCE;
 use crate::peer::TlsClient;
-use crate::runtime::{Stage, mutual};
+use crate::runtime::{Stage, mutual, web};
 
 type Open = TlsStream<TcpStream>;
 
@@ -165,6 +165,72 @@ async fn a_certificate_that_expires_while_it_is_in_use_is_found() {
 }
 
 #[tokio::test]
+async fn connections_of_a_listener_that_was_disabled_or_deleted_are_judged_by_its_last_rules_and_the_bundle_as_it_is()
+ {
+    for deleted in [false, true] {
+        let stage = Stage::new(&another_listener()).await;
+        stage.patch(mutual()).await.expect("changed");
+        let mut open = opened(&stage, &stage.partner, 2).await;
+        match deleted {
+            true => stage
+                .gateway
+                .client()
+                .delete_resource(&web())
+                .await
+                .expect("deleted"),
+            false => drop(stage.done(&["listener", "disable", "web"]).await),
+        }
+        let dry = stage.done(&["listener", "recheck", "web", "--dry-run"]).await;
+        assert!(dry.contains("2 open connections, 0 of them"), "{dry}");
+        is_served(open.pop().expect("two")).await;
+
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let successor = CertifiedIssuer::self_signed(params, key).expect("a root");
+        stage.home.write("partners.pem", &successor.pem());
+        let begun = Instant::now();
+        while !stage
+            .done(&["listener", "recheck", "web", "--dry-run"])
+            .await
+            .contains("1 of them")
+        {
+            assert!(begun.elapsed() < PATIENCE);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        recheck(&stage).await;
+        is_dismissed(open.pop().expect("one")).await;
+        let begun = Instant::now();
+        while stage
+            .command(&["listener", "recheck", "web", "--dry-run"])
+            .await
+            .0
+            == 0
+        {
+            assert!(begun.elapsed() < PATIENCE, "with its last connection it is gone");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn connections_of_a_listener_that_was_renamed_are_judged_by_what_stands_in_its_place() {
+    let stage = Stage::new("").await;
+    stage.patch(mutual()).await.expect("changed");
+    let mut open = opened(&stage, &stage.partner, 1).await;
+    let keys = "authentication = \"mutual\"\nclient_ca = \"partners\"\n";
+    let listed = format!("[listeners.shop]\n{keys}allow_clients.common_name = [\"somebody else\"]\n");
+    stage
+        .home
+        .configure(&stage.config.replace("[listeners.web]\n", &listed));
+    assert_eq!(crate::reload::reloaded(&stage.gateway).await, None);
+    let dry = stage.done(&["listener", "recheck", "web", "--dry-run"]).await;
+    assert!(dry.contains("1 of them") && dry.contains("not-allowed"), "{dry}");
+    recheck(&stage).await;
+    is_dismissed(open.remove(0)).await;
+}
+
+#[tokio::test]
 async fn a_listener_that_cannot_be_rechecked_is_named() {
     let stage = Stage::new("").await;
     let (code, _, errors) = stage.command(&["listener", "recheck", "nowhere"]).await;
@@ -174,6 +240,16 @@ async fn a_listener_that_cannot_be_rechecked_is_named() {
         .command(&["listener", "recheck", "web", "--per-second", "0"])
         .await;
     assert_eq!(code, 2);
+}
+
+/// So that there is a listener left.
+fn another_listener() -> String {
+    let address = crate::gateway::free_address();
+    format!(
+        "[listeners.other]\naddress = \"{}\"\nport = {}\ncertificates = [\"localhost\"]\nserver_group = \"app\"\n",
+        address.ip(),
+        address.port()
+    )
 }
 
 fn allowing(common_name: &str) -> serde_json::Value {

@@ -192,6 +192,29 @@ async fn a_listener_on_one_address_stands_beside_one_on_all() {
 }
 
 #[tokio::test]
+async fn a_listener_on_one_address_comes_beside_one_on_all_while_that_serves() {
+    let one = free_address();
+    let all = SocketAddr::from(([0, 0, 0, 0], one.port()));
+    let home = Home::new();
+    let gateway = home.start(&config(all, backend("all").await, "")).await;
+    let client = client_of(&gateway).await;
+    let more = format!(
+        "[server_groups.other]\nservers = [\"{}\"]\n[listeners.one]\naddress = \"{}\"\nport = {}\n\
+         certificates = [\"localhost\"]\nserver_group = \"other\"\n",
+        backend("one").await,
+        one.ip(),
+        one.port()
+    );
+    home.configure(&config(all, backend("all").await, &more));
+    assert_eq!(reloaded(&gateway).await, None);
+    let other = SocketAddr::from(([127, 0, 0, 1], one.port()));
+    for (address, expected) in [(one, "one"), (other, "all")] {
+        let (answer, _) = client.ask(address, "localhost").await.expect("served");
+        assert!(answer.ends_with(expected), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn an_address_that_another_gateway_serves_is_refused_and_never_shared() {
     let (listen, server) = (free_address(), backend("first").await);
     let (home, other) = (Home::new(), Home::new());

@@ -1,8 +1,11 @@
 //! Requests that cannot be done: a clear problem document, and nothing is changed.
 
+use certgate::config::{ResourceId, ResourceKind};
 use serde_json::{Value, json};
 
-use crate::runtime::{Stage, mutual, request};
+use crate::admin_tcp::with_tokens;
+use crate::gateway::{Home, free_address};
+use crate::runtime::{Stage, mutual, request, table};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
@@ -108,6 +111,12 @@ async fn a_request_that_is_not_for_what_is_there_is_refused() {
             "",
             412,
         ),
+        (
+            "PUT /v1/listeners/web",
+            vec![JSON, ("if-none-match", "*")],
+            "{}",
+            412,
+        ),
         ("DELETE /v1/server-groups/app", vec![], "", 409),
         ("DELETE /v1/listeners/web", vec![], "", 422),
     ] {
@@ -116,6 +125,56 @@ async fn a_request_that_is_not_for_what_is_there_is_refused() {
         assert!(head.contains("application/problem+json"), "{line}: {head}");
     }
     assert_eq!(stage.seen().await, "one-way");
+}
+
+#[tokio::test]
+async fn of_two_clients_that_make_one_resource_one_is_told_that_there_is_one_already() {
+    let stage = Stage::new("").await;
+    let id = ResourceId::new(ResourceKind::Policy, "house");
+    let client = stage.gateway.client();
+    let make = async |why: &str| {
+        let keys = table(json!({ "extends": "modern", "why": why }));
+        client.create_resource(&id, &keys).await
+    };
+    let (one, other) = tokio::join!(make("one"), make("other"));
+    let refused = [&one, &other].into_iter().filter_map(|made| made.as_ref().err());
+    let refused: Vec<_> = refused.map(ToString::to_string).collect();
+    assert_eq!(refused.len(), 1, "{one:?} {other:?}");
+    assert!(
+        refused[0].contains("there is a TLS security policy `house` already"),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_of_many_lines_is_one_line_of_the_audit() {
+    let stage = Stage::new("").await;
+    stage
+        .patch(json!({ "policy": "nowhere" }))
+        .await
+        .expect_err("refused");
+    let shown = stage.done(&["audit"]).await;
+    assert_eq!(shown.lines().count(), 2, "{shown}");
+    assert!(
+        shown.contains("refused: listener `web` was not changed: there is no TLS security policy `nowhere`"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn a_listener_on_the_address_of_the_admin_api_is_told_so() {
+    let home = Home::new();
+    let address = free_address();
+    let (gateway, _) = with_tokens(&home, address, "").await;
+    let id = ResourceId::new(ResourceKind::Listener, "more");
+    for ip in [address.ip().to_string(), "0.0.0.0".to_owned()] {
+        let keys = json!({
+            "address": ip, "port": address.port(), "certificates": ["localhost"], "server_group": "app",
+        });
+        let refused = gateway.client().put_resource(&id, &table(keys), None).await;
+        let refused = refused.expect_err("refused").to_string();
+        assert!(refused.contains("in the way of the admin API"), "{refused}");
+    }
 }
 
 #[tokio::test]
@@ -235,10 +294,9 @@ async fn old_and_new_ca_overlap_in_one_bundle() {
     assert_eq!(stage.seen().await, "mutual");
     let list = stage.done(&["ca-bundle", "list"]).await;
     let row = list.lines().find(|line| line.starts_with("both")).expect("a row");
-    assert_eq!(
-        row.split_whitespace().collect::<Vec<_>>(),
-        ["both", "-", "0", "2", "web", "added"]
-    );
+    let cells: Vec<_> = row.split_whitespace().collect();
+    assert_eq!(cells[..6], ["both", "-", "0", "2", "0", "2"], "{list}");
+    assert_eq!(cells[7..], ["web", "added"], "{list}");
     stage
         .done(&["listener", "auth", "web", "mutual", "--client-ca", "partners"])
         .await;

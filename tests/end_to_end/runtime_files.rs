@@ -152,3 +152,45 @@ async fn a_file_that_is_valid_only_with_what_was_changed_starts() {
     stage.killed_and_started().await;
     assert_eq!(stage.seen().await, "mutual");
 }
+
+#[tokio::test]
+async fn a_listener_renamed_while_the_gateway_was_down_asks_what_was_asked_in_its_place() {
+    let mut stage = Stage::new("").await;
+    stage.patch(mutual()).await.expect("changed");
+    stage.config = stage.config.replace("[listeners.web]", "[listeners.shop]");
+    stage
+        .config
+        .push_str("[server_groups.spare]\nservers = [\"127.0.0.1:1\"]\n");
+    stage.killed_and_started().await;
+    assert_eq!(stage.seen().await, "mutual");
+    let status = stage.done(&["status"]).await;
+    assert!(
+        status.contains("listeners/shop: kept, because the file asks for less authentication"),
+        "{status}"
+    );
+    let log = stage.home.log();
+    let says = "listener `shop` would take the place of listener `web`, which has authentication `mutual` in force, and \
+                the file says `one-way`";
+    assert!(log.contains(says), "{log}");
+    assert!(
+        log.contains("listeners/web") && log.contains("went with it"),
+        "{log}"
+    );
+    // A warning is about what is in force: at the start it is, by a refused reload it is not.
+    let warned = |log: &str| log.matches("server group `spare`").count();
+    assert_eq!(warned(&log), 1, "{log}");
+    let error = reloaded(&stage.gateway).await.expect("refused");
+    assert!(
+        error.contains("`shop`") && error.contains("--allow-downgrade"),
+        "{error}"
+    );
+    assert_eq!(warned(&stage.home.log()), 1);
+    stage.killed_and_started().await;
+    assert_eq!(stage.seen().await, "mutual");
+
+    let path = stage.file().display().to_string();
+    stage
+        .done(&["apply", "--config", &path, "--allow-downgrade"])
+        .await;
+    assert_eq!(stage.seen().await, "one-way");
+}

@@ -83,18 +83,3 @@ async fn come_and_go(stage: Arc<Stage>, over: Arc<AtomicBool>, phase: Arc<Atomic
     }
     (count, certain)
 }
-
-#[tokio::test]
-async fn a_database_that_is_damaged_right_after_a_toggle_comes_back_with_it() {
-    let mut stage = Stage::new("").await;
-    stage.patch(mutual()).await.expect("toggled");
-    stage.gateway.signal("KILL");
-    stage.gateway.ended().await;
-    std::fs::write(stage.home.path("store/db/db"), b"damaged").expect("damaged");
-
-    stage.gateway = stage.home.start(&stage.config).await;
-    stage.gateway.published("localhost").await;
-    assert_eq!(stage.seen().await, "mutual");
-    let log = stage.home.log();
-    assert!(log.contains("damaged"), "the damage was not noticed: {log}");
-}

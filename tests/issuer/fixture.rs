@@ -57,6 +57,7 @@ impl Gateway {
             external_account: None,
             rate_limits: RateLimits::None,
             caa_identities: Vec::new(),
+            dns: None,
         };
         Self {
             ca,

@@ -56,6 +56,7 @@ impl World {
             external_account: None,
             rate_limits: RateLimits::None,
             caa_identities: Vec::new(),
+            dns: None,
         };
         Self {
             pebble,

@@ -49,6 +49,7 @@ impl Scene {
             external_account: None,
             rate_limits: RateLimits::None,
             caa_identities: Vec::new(),
+            dns: None,
         };
         let limits = Limits {
             connect: Duration::from_millis(500),

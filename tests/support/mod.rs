@@ -6,4 +6,5 @@ pub(crate) mod acme_double;
 pub(crate) mod mock_dns;
 pub(crate) mod name_server;
 pub(crate) mod pebble;
+pub(crate) mod primary;
 pub(crate) mod process;

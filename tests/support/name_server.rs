@@ -11,7 +11,8 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType, rdata};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
-/// Answers until its runtime ends.
+/// Answers until its runtime ends. Clones are the same server.
+#[derive(Clone)]
 pub(crate) struct NameServer {
     address: SocketAddr,
     state: Arc<Mutex<State>>,

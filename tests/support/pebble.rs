@@ -34,6 +34,8 @@ pub(crate) struct PebbleOptions {
     pub(crate) blocked_domains: Vec<String>,
     /// How long certificates are valid; absent: five years.
     pub(crate) certificate_validity: Option<Duration>,
+    /// The name server that it asks, where that is not [`Pebble::dns`].
+    pub(crate) dns_server: Option<SocketAddr>,
     /// The name and the base64url HMAC key of a customer; where there is one, every account must be bound.
     pub(crate) external_account: Option<(String, String)>,
     /// Where http-01 is asked.
@@ -54,6 +56,7 @@ impl Default for PebbleOptions {
             authorization_reuse: 0,
             blocked_domains: Vec::new(),
             certificate_validity: None,
+            dns_server: None,
             external_account: None,
             http_port: free_address().port(),
             nonce_rejections: 5,
@@ -86,7 +89,10 @@ impl Pebble {
                 Command::new("pebble")
                     .arg("-config")
                     .arg(folder.path().join("pebble.json"))
-                    .args(["-dnsserver", &dns.address().to_string()])
+                    .args([
+                        "-dnsserver",
+                        &options.dns_server.unwrap_or(dns.address()).to_string(),
+                    ])
                     .arg(format!("-strict={}", options.strict))
                     .env("PEBBLE_ALTERNATE_ROOTS", options.alternate_roots.to_string())
                     .env("PEBBLE_AUTHZREUSE", options.authorization_reuse.to_string())

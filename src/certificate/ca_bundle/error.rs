@@ -1,6 +1,6 @@
 //! Why a CA bundle cannot be used, down to the block of a file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a CA bundle cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,18 @@ pub enum CaBundleError {
         /// What is wrong with it.
         problem: CrlProblem,
     },
+}
+
+impl CaBundleError {
+    /// The file that is to blame, where it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Unreadable { file, .. } | Self::Unusable { file, .. } | Self::UnusableCrl { file, .. } => {
+                Some(file)
+            }
+            Self::NoFiles { .. } | Self::NoRoot { .. } => None,
+        }
+    }
 }
 
 /// What is wrong with a file of CRLs. They are counted from 1.

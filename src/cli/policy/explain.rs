@@ -6,7 +6,7 @@ use super::shown::Shown;
 use crate::cli::Failure;
 use crate::cli::arguments::{Form, OutputFormat};
 use crate::cli::output::{Printed, Surplus};
-use crate::policy::{Agreement, CertificateKey, Client, Policy, clients, text};
+use crate::policy::{Agreement, CertificateKey, Client, Policy, clients};
 
 /// All of it, for programs.
 #[derive(Serialize)]
@@ -29,11 +29,7 @@ struct Verdict {
     source: &'static str,
 }
 
-pub(super) fn explain(name: &str, policy: &Policy, form: Form) -> Result<(), Failure> {
-    let source = match text(policy.name()) {
-        Some(_) => "built-in",
-        None => "configuration",
-    };
+pub(super) fn explain(name: &str, policy: &Policy, source: &'static str, form: Form) -> Result<(), Failure> {
     let explanation = Explanation {
         policy: Shown::new(name, policy, source),
         clients: clients()

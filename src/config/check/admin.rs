@@ -262,7 +262,7 @@ impl Checker<'_> {
 
 /// Whether a token can hold 32 random bytes: as base64 they have 43 characters at least. What was typed by a person or
 /// repeats itself is not random.
-fn is_strong(secret: &[u8]) -> bool {
+pub(super) fn is_strong(secret: &[u8]) -> bool {
     let mut different = secret.to_vec();
     different.sort_unstable();
     different.dedup();

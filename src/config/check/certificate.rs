@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::Checker;
-use super::issuer::Directory;
+use super::issuer::{Directory, challenges_of};
 use crate::certificate::{CertificateName, DesiredCertificate, KeyType};
 use crate::config::collection::Tags;
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::reader::Key;
-use crate::config::settings::{CertificateDns, CertificateFiles};
+use crate::config::settings::{CertificateDns, CertificateFiles, ChallengeType};
 use crate::config::source::{Located, Place};
 use crate::config::suggestion;
 use crate::config::word::IssuerKind;
@@ -264,8 +264,9 @@ impl Checker<'_> {
         match written.kind.value().map(|kind| kind.value) {
             Some(IssuerKind::Acme) => {
                 let public = Directory::of(written).is_some();
+                let by_dns = challenges_of(written).is_none_or(|all| all.contains(&ChallengeType::Dns01));
                 for domain in domains {
-                    if domain.value.is_wildcard() {
+                    if domain.value.is_wildcard() && !by_dns {
                         self.wildcard(issuer, reference, domain);
                     }
                     if public && !is_public(domain.value.base()) {
@@ -309,7 +310,7 @@ impl Checker<'_> {
             Diagnostic::new(Code::WildcardNeedsDns01, message)
                 .at(&domain.place, "a wildcard")
                 .and(reference, "from this issuer")
-                .help("this version of certgate has no dns-01: list the names one by one, or use a local-ca issuer"),
+                .help("add `dns` to the issuer, and \"dns-01\" to its `challenges` if it lists some; or list the names one by one"),
         );
     }
 

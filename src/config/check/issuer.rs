@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use super::Checker;
 use crate::config::diagnostic::{Code, Diagnostic};
+use crate::config::external_account::ExternalAccountConfig;
 use crate::config::period::Period;
 use crate::config::reader::Key;
-use crate::config::settings::{
-    AcmeConfig, ChallengeType, ExternalAccountConfig, IssuerConfig, LocalCaConfig, RateLimits,
-};
+use crate::config::settings::{AcmeConfig, ChallengeType, IssuerConfig, LocalCaConfig, RateLimits};
 use crate::config::source::Located;
 use crate::config::suggestion;
 use crate::config::word::IssuerKind;
@@ -58,8 +57,16 @@ const DIRECTORIES: [Directory; 4] = [
     },
 ];
 
-/// The challenges of an issuer that names none, in order.
-pub(super) const DEFAULT_CHALLENGES: [ChallengeType; 2] = [ChallengeType::TlsAlpn01, ChallengeType::Http01];
+/// The challenges of an issuer, in order; none where they are unusable.
+pub(super) fn challenges_of(issuer: &Issuer) -> Option<Vec<ChallengeType>> {
+    match &issuer.challenges {
+        // Who says how to change a zone wants that.
+        Key::Absent if !issuer.dns.is_absent() => Some(vec![ChallengeType::Dns01]),
+        Key::Absent => Some(vec![ChallengeType::TlsAlpn01, ChallengeType::Http01]),
+        Key::Invalid => None,
+        Key::Present(list, _) => Some(list.value.0.iter().map(|item| item.value).collect()),
+    }
+}
 
 impl Directory {
     /// The one that an issuer means by name.
@@ -95,6 +102,7 @@ impl Checker<'_> {
                     ("external_account", issuer.external_account.place()),
                     ("rate_limits", issuer.rate_limits.place()),
                     ("caa_identities", issuer.caa_identities.place()),
+                    ("dns", issuer.dns.place()),
                 ];
                 self.not_applicable(&keys, "kind = \"local-ca\"");
                 self.local_ca(name, issuer).map(IssuerConfig::LocalCa)
@@ -123,9 +131,11 @@ impl Checker<'_> {
             "`contact`",
             contact.iter().map(|item| (&item.value.0, &item.place)),
         );
-        let challenges = issuer.challenges.items();
-        let words = challenges.iter().map(|item| (item.value.word(), &item.place));
+        let listed = issuer.challenges.items();
+        let words = listed.iter().map(|item| (item.value.word(), &item.place));
         self.no_repetition("`challenges`", words);
+        let challenges = challenges_of(issuer);
+        let dns = self.dns_provider(name, issuer, challenges.as_deref().unwrap_or_default());
         let identities = issuer.caa_identities.items();
         self.no_repetition(
             "`caa_identities`",
@@ -146,11 +156,7 @@ impl Checker<'_> {
         Some(AcmeConfig {
             directory: directory?,
             contact: contact.iter().map(|item| item.value.0.clone()).collect(),
-            challenges: if issuer.challenges.is_absent() {
-                DEFAULT_CHALLENGES.to_vec()
-            } else {
-                challenges.iter().map(|item| item.value).collect()
-            },
+            challenges: challenges?,
             root_ca_file: root_ca_file?,
             profile: self.word("profile", &issuer.profile)?,
             preferred_chain: self.word("preferred_chain", &issuer.preferred_chain)?,
@@ -160,6 +166,7 @@ impl Checker<'_> {
                 [] => known.into_iter().collect(),
                 written => written.iter().map(|item| item.value.clone()).collect(),
             },
+            dns: dns?.map(Box::new),
         })
     }
 

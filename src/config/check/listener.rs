@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Checker;
-use crate::certificate::AllowedClients;
-use crate::certificate::CertificateName;
+use crate::certificate::{AllowedClients, CertificateName, ON_DEMAND_DIRECTORY};
 use crate::config::alpn::Alpn;
 use crate::config::collection::Tags;
 use crate::config::diagnostic::{Code, Diagnostic};
@@ -17,6 +16,7 @@ use crate::config::settings::{
 };
 use crate::config::source::{Located, Place};
 use crate::config::suggestion;
+use crate::config::text::AdminAddress;
 use crate::config::word::AuthenticationKind;
 use crate::config::written::Listener;
 use crate::policy::DEFAULT;
@@ -36,7 +36,8 @@ impl Checker<'_> {
             Some(Protocol::Tls) => self.needed_for_tls(name, listener),
             None => {}
         }
-        let certificates = self.selectors(listener);
+        let certificates = self.selectors(listener.certificates.items());
+        let on_demand = self.on_demand(name, listener);
         let policy = self.policy(listener);
         let authentication = self.authentication(name, listener);
         if let Some(group) = listener.server_group.value() {
@@ -61,6 +62,7 @@ impl Checker<'_> {
             protocol: protocol?,
             certificates,
             unknown_sni: listener.unknown_sni.or(UnknownSni::default())?,
+            on_demand: on_demand?.map(Arc::new),
             policy: policy?,
             alpn: listener.alpn.or(Alpn(Vec::new()))?.0,
             alpn_mismatch: listener.alpn_mismatch.or(AlpnMismatch::default())?,
@@ -81,6 +83,7 @@ impl Checker<'_> {
         let keys = [
             ("certificates", listener.certificates.place()),
             ("unknown_sni", listener.unknown_sni.place()),
+            ("on_demand", listener.on_demand.place()),
             ("policy", listener.policy.place()),
             ("alpn", listener.alpn.place()),
             ("alpn_mismatch", listener.alpn_mismatch.place()),
@@ -97,7 +100,7 @@ impl Checker<'_> {
 
     fn needed_for_tls(&mut self, name: &Located<String>, listener: &Listener) {
         let table = format!("listeners.{}", name.value);
-        if listener.certificates.is_absent() {
+        if listener.certificates.is_absent() && listener.on_demand.is_absent() {
             let help =
                 "add certificates = [\"*\"] to serve every certificate, or name them, the default first";
             self.missing("certificates", &table, &name.place, help);
@@ -116,8 +119,8 @@ impl Checker<'_> {
         }
     }
 
-    fn selectors(&mut self, listener: &Listener) -> Vec<CertificateSelector> {
-        let items = listener.certificates.items();
+    /// What a list of certificates selects; each must be there.
+    pub(super) fn selectors(&mut self, items: &[Located<CertificateSelector>]) -> Vec<CertificateSelector> {
         let document = self.document;
         self.no_repetition(
             "`certificates`",
@@ -141,6 +144,10 @@ impl Checker<'_> {
                     }
                 },
             };
+            let mut listeners = document.listeners.tables();
+            if directory == ON_DEMAND_DIRECTORY && listeners.any(|(_, other)| !other.on_demand.is_absent()) {
+                continue;
+            }
             let directories = &document.certificate_directories;
             let kind = "certificate directory";
             self.refers(directories, "certificate_directories", kind, directory, place);
@@ -246,7 +253,12 @@ impl Checker<'_> {
             organizational_unit: values(written.organizational_unit.items(), |name| name.0.clone()),
             fingerprint_sha256: values(written.fingerprint_sha256.items(), |digits| digits.0.clone()),
         };
-        if allowed == AllowedClients::default() && !is_invalid {
+        let is_empty = written.dns.is_absent()
+            && written.uri.is_absent()
+            && written.common_name.is_absent()
+            && written.organizational_unit.is_absent()
+            && written.fingerprint_sha256.is_absent();
+        if is_empty {
             self.report.push(
                 Diagnostic::new(Code::EmptyList, "`allow_clients` names nobody")
                     .at(place, "nobody could enter")
@@ -254,17 +266,46 @@ impl Checker<'_> {
             );
             return None;
         }
-        (!is_invalid).then_some(Some(allowed))
+        // Of one whose items were all left out something was reported.
+        (!is_invalid && allowed != AllowedClients::default()).then_some(Some(allowed))
     }
 
     /// Reports listeners that cannot have their addresses at the same time.
     pub(super) fn shared_addresses(&mut self) {
+        let document = self.document;
+        let admin = document
+            .admin
+            .value()
+            .and_then(|admin| admin.value.listen.value());
+        let admin: Vec<_> = admin
+            .into_iter()
+            .flat_map(|listen| &listen.value.0)
+            .filter_map(|item| match item.value {
+                AdminAddress::Tcp(address) => Some((address, &item.place)),
+                AdminAddress::Unix(_) => None,
+            })
+            .collect();
         let mut taken: Vec<(SocketAddr, &Located<String>, &Place)> = Vec::new();
         for (name, listener) in self.document.listeners.tables() {
             let (Some(address), Some(port)) = (socket_address(listener), listener.port.value()) else {
                 continue;
             };
             if listener.enabled.or(true) == Some(false) {
+                continue;
+            }
+            if let Some((other, place)) = admin.iter().find(|(other, _)| collide(*other, address)) {
+                let name = &name.value;
+                self.report.push(
+                    Diagnostic::new(
+                        Code::AddressInUse,
+                        format!(
+                            "the listener `{name}` on {address} is in the way of the admin API on {other}"
+                        ),
+                    )
+                    .at(&port.place, "taken already")
+                    .and(place, "by the admin API")
+                    .help("give one of them another port, or another address"),
+                );
                 continue;
             }
             let conflict = taken.iter().find(|(other, ..)| overlap(*other, address));
@@ -300,6 +341,12 @@ fn values<T, U>(items: &[Located<T>], value: impl Fn(&T) -> U) -> Vec<U> {
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
     one.port() == other.port() && (a == b || a.is_unspecified() && b.is_unspecified())
+}
+
+/// Whether the sockets of both cannot be there at once; those of listeners can, on all addresses and on one of them.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    overlap(one, other)
+        || one.port() == other.port() && (one.ip().is_unspecified() || other.ip().is_unspecified())
 }
 
 fn written(selector: &CertificateSelector) -> String {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Checker;
-use super::issuer::DEFAULT_CHALLENGES;
+use super::issuer::challenges_of;
 use crate::config::collection::Named;
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::reader::Key;
@@ -36,8 +36,16 @@ impl Checker<'_> {
             let issuers = issuers.flat_map(|issuers| &issuers.value.0);
             issuers.chain(certificate.spare_issuer.value())
         });
+        let on_demand = document
+            .listeners
+            .tables()
+            .filter_map(|(_, listener)| listener.on_demand.value())
+            .flat_map(|on_demand| match on_demand.value.issuer.value() {
+                Some(issuers) => issuers.value.0.iter().collect::<Vec<_>>(),
+                None => document.issuers.entries().map(|entry| &entry.name).collect(),
+            });
         let mut seen = BTreeSet::new();
-        for reference in references {
+        for reference in references.chain(on_demand) {
             let issuer = document.issuers.entry(&reference.value);
             if let Some(issuer) = issuer.and_then(|entry| entry.table.as_ref())
                 && issuer
@@ -52,10 +60,8 @@ impl Checker<'_> {
     }
 
     fn answerable(&mut self, reference: &Located<String>, issuer: &Issuer, listeners: &[(Protocol, u64)]) {
-        let challenges: Vec<_> = match &issuer.challenges {
-            Key::Absent => DEFAULT_CHALLENGES.to_vec(),
-            Key::Invalid => return,
-            Key::Present(list, _) => list.value.0.iter().map(|item| item.value).collect(),
+        let Some(challenges) = challenges_of(issuer) else {
+            return;
         };
         let needed: Option<Vec<_>> = challenges
             .iter()
@@ -135,6 +141,9 @@ impl Checker<'_> {
             policies.extend(listener.policy.value().map(|policy| policy.value.as_str()));
             bundles.extend(listener.client_ca.value().map(|bundle| bundle.value.as_str()));
         }
+        let exported = document.certificates.tables();
+        let exported = exported.filter(|(_, certificate)| !certificate.export.is_absent());
+        certificates.extend(exported.map(|(name, _)| name.value.as_str()));
         if let Some(admin) = document.admin.value() {
             bundles.extend(admin.value.client_ca.value().map(|bundle| bundle.value.as_str()));
             if let Some(certificate) = admin.value.certificate.value() {

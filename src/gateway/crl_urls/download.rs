@@ -1,20 +1,13 @@
 //! A file from a URL, in bounded time and size.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
-use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use rustls::ClientConfig;
-use rustls_platform_verifier::Verifier;
 
 use crate::cause::with_causes;
 use crate::certificate::MAX_CRL_BYTES;
+use crate::gateway::web;
 
 /// What is at `url`, an http or https URL; redirects are followed.
 ///
@@ -28,17 +21,10 @@ pub(super) async fn download(url: &str) -> Result<Vec<u8>, String> {
 }
 
 async fn follow(url: &str) -> Result<Vec<u8>, String> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    let https = HttpsConnectorBuilder::new()
-        .with_tls_config(tls_config()?)
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(tcp);
-    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(https);
+    let client = web::client()?;
     let mut url: Uri = url.parse().map_err(|_| format!("`{url}` is no URL"))?;
     for _ in 0..REDIRECTS {
-        let request = Request::get(&url).header(header::USER_AGENT, CERTGATE);
+        let request = Request::get(&url).header(header::USER_AGENT, web::USER_AGENT);
         let request = request.body(Empty::new()).map_err(|error| error.to_string())?;
         let answer = client
             .request(request)
@@ -68,17 +54,5 @@ async fn follow(url: &str) -> Result<Vec<u8>, String> {
     Err(format!("{url} is the end of {REDIRECTS} redirects, and leads on"))
 }
 
-fn tls_config() -> Result<ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = Verifier::new(provider.clone()).map_err(|error| error.to_string())?;
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| error.to_string())?;
-    let builder = builder
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier));
-    Ok(builder.with_no_client_auth())
-}
-
-const CERTGATE: &str = concat!("certgate/", env!("CARGO_PKG_VERSION"));
 const REDIRECTS: usize = 4;
 const TIME: Duration = Duration::from_secs(10);

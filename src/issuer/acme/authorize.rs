@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use futures_util::future::{join_all, try_join_all};
 use instant_acme::{AuthorizationStatus, ChallengeStatus, Order, OrderStatus};
 
 use crate::config::ChallengeType;
 use crate::issuer::acme::during;
 use crate::issuer::acme::pursuit::Pursuit;
 use crate::issuer::error::challenge_name;
-use crate::issuer::{Challenge, ChallengeSolver, IssueError, Step, ValidationFailure};
+use crate::issuer::{Challenge, ChallengeSolver, IssueError, SolveError, Step, ValidationFailure};
 use crate::name::{DnsName, NamePattern};
 
 impl Pursuit<'_> {
@@ -28,6 +29,7 @@ impl Pursuit<'_> {
         for challenge in &challenges {
             self.present(challenge, presented).await?;
         }
+        self.in_force(&challenges).await?;
         if let Err(error) = self.announce(order, &challenges).await {
             // The CA may have looked by itself, or because an earlier attempt told it to: then its refusal to be
             // told again is no failure.
@@ -118,11 +120,16 @@ impl Pursuit<'_> {
         });
         presented.challenges.push(challenge.clone());
         let put = self.issuer.solver.present(challenge).await;
-        put.map_err(|source| IssueError::NotPresented {
-            domain: challenge.domain.clone(),
-            challenge: challenge.kind,
-            source: Arc::new(source),
-        })
+        put.map_err(|source| not_presented(challenge, source))
+    }
+
+    /// Waits until all of the answers are where the CA looks.
+    async fn in_force(&self, challenges: &[Challenge]) -> Result<(), IssueError> {
+        let waits = challenges.iter().map(|challenge| async move {
+            let waited = self.issuer.solver.in_force(challenge).await;
+            waited.map_err(|source| not_presented(challenge, source))
+        });
+        try_join_all(waits).await.map(drop)
     }
 
     /// Tells the CA that it may look (RFC 8555 §7.5.1).
@@ -130,9 +137,12 @@ impl Pursuit<'_> {
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization.map_err(during(FETCH))?;
-            let name = authorization.identifier().to_string();
-            let presented = |c: &&Challenge| named(&name).as_ref() == Some(&c.domain);
-            let Some(challenge) = challenges.iter().find(presented) else {
+            // By its token: a name and its wildcard have an authorization each.
+            let is_here = |c: &&Challenge| {
+                let mut offered = authorization.challenges.iter();
+                offered.any(|other| other.token == c.token && other.r#type == wire(c.kind))
+            };
+            let Some(challenge) = challenges.iter().find(is_here) else {
                 continue;
             };
             let Some(mut handle) = authorization.challenge(wire(challenge.kind)) else {
@@ -206,10 +216,12 @@ struct Presented {
 
 impl Presented {
     async fn clear(&mut self) {
-        while let Some(challenge) = self.challenges.last() {
-            self.solver.clear(challenge).await;
-            self.challenges.pop();
-        }
+        let cleared = self
+            .challenges
+            .iter()
+            .map(|challenge| self.solver.clear(challenge));
+        join_all(cleared).await;
+        self.challenges.clear();
     }
 }
 
@@ -223,11 +235,17 @@ impl Drop for Presented {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (solver, challenges) = (self.solver.clone(), std::mem::take(&mut self.challenges));
             runtime.spawn(async move {
-                for challenge in &challenges {
-                    solver.clear(challenge).await;
-                }
+                join_all(challenges.iter().map(|challenge| solver.clear(challenge))).await;
             });
         }
+    }
+}
+
+fn not_presented(challenge: &Challenge, source: SolveError) -> IssueError {
+    IssueError::NotPresented {
+        domain: challenge.domain.clone(),
+        challenge: challenge.kind,
+        source: Arc::new(source),
     }
 }
 

@@ -13,11 +13,11 @@ use crate::issuer::IssueError;
 use crate::issuer::local_ca::{authority, leaf, signing};
 
 /// When the CRL after `known` is to be signed: at half its time, so that a gateway which is down for days, or a reader
-/// that looks seldom, has one in date all the same. At once where there is none, or where it comes from the future,
-/// because the clock was wrong when it was signed.
+/// that looks seldom, has one in date all the same. At once where there is none, where it was lost, or where it comes from
+/// the future, because the clock was wrong when it was signed.
 pub(super) fn due(known: Option<&CrlRecord>, now: Timestamp) -> Timestamp {
     match known {
-        Some(known) if known.this_update <= now => {
+        Some(known) if known.this_update <= now && !known.der.is_empty() => {
             known.this_update + known.next_update.since(known.this_update) / 2
         }
         _ => now,
@@ -107,7 +107,11 @@ mod tests {
             number: 3,
             this_update: at(0),
             next_update: at(8),
+            der: vec![0x30],
+        };
+        let lost = CrlRecord {
             der: Vec::new(),
+            ..signed.clone()
         };
         for (known, now, expected) in [
             (None, at(5), at(5)),
@@ -116,6 +120,7 @@ mod tests {
             (Some(&signed), at(5), at(4)),
             (Some(&signed), at(100), at(4)),
             (Some(&signed), at(-1), at(-1)),
+            (Some(&lost), at(3), at(3)),
         ] {
             assert_eq!(due(known, now), expected, "{now}");
         }

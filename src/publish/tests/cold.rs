@@ -50,6 +50,7 @@ impl Node {
                 }
                 Choice::Missing(lookup) => lookup,
                 Choice::NothingYet => return "nothing yet".to_owned(),
+                Choice::OnDemand => return "on demand".to_owned(),
                 Choice::UnknownName => return "unknown name".to_owned(),
             };
             self.publisher.look_up(&lookup).await.unwrap();

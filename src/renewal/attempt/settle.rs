@@ -13,6 +13,7 @@ use crate::renewal::agenda::Desired;
 use crate::renewal::attempt::Attempts;
 use crate::renewal::event::EventKind;
 use crate::renewal::fit::{Unfit, fit};
+use crate::renewal::notice::notice;
 use crate::renewal::outcome::{self, Failure};
 use crate::renewal::standby;
 
@@ -45,32 +46,30 @@ impl Attempts {
                 Some(renew_at) => renew_at,
                 None => *renew_at.insert(self.renewal_point(desired, leaf, now).await?),
             };
-            let not_after = leaf.not_after;
-            let mut record = outcome::obtained(record, digest, leaf.clone(), issuer, now, renew_at);
-            record.spare_of.clone_from(&desired.certificate.spare_of);
+            let kind = EventKind::Obtained {
+                issuer: issuer.to_owned(),
+                not_after: leaf.not_after,
+                renew_at,
+                renewed: record.current.is_some(),
+            };
+            let mut obtained = outcome::obtained(record.clone(), digest, leaf.clone(), issuer, now, renew_at);
+            obtained.spare_of.clone_from(&desired.certificate.spare_of);
             let gives = |issuer: &Arc<dyn Issuer>| issuer.gives_renewal_info();
-            if let Some(current) = record
+            if let Some(current) = obtained
                 .current
                 .as_mut()
                 .filter(|_| self.issuers.load().get(issuer).is_some_and(gives))
             {
                 current.ask_at = Some(now);
             }
+            let notice = notice(&record, &obtained, &kind, now);
             match self
                 .inventory
-                .install(&record, pem, Expect::Revision(revision), lease)
+                .install_and_tell(&obtained, pem, notice.as_ref(), Expect::Revision(revision), lease)
                 .await
             {
                 Ok(_) => {
-                    let issuer = issuer.to_owned();
-                    self.tell(
-                        name,
-                        EventKind::Obtained {
-                            issuer,
-                            not_after,
-                            renew_at,
-                        },
-                    );
+                    self.tell(name, kind);
                     return Ok(());
                 }
                 Err(InventoryError::Conflict { .. }) => {}
@@ -148,20 +147,17 @@ impl Attempts {
             };
             let now = self.clock.now();
             let failed = match failure.ca_time {
-                None => outcome::failed(record, desired, failure, now, self.jitter),
-                Some(_) => outcome::untimely(record, &desired.digest, failure.error.clone(), now),
+                None => outcome::failed(record.clone(), desired, failure, now, self.jitter),
+                Some(_) => outcome::untimely(record.clone(), &desired.digest, failure.error.clone(), now),
             };
-            let saved = self
-                .inventory
-                .save_certificate(&failed, Expect::Revision(revision), Some(lease));
-            match saved.await {
-                Ok(_) => {
-                    self.tell_state(&failed, &failure.issuer);
-                    return Ok(());
-                }
+            let expect = Expect::Revision(revision);
+            match self
+                .save_end(lease, &record, &failed, expect, &failure.issuer)
+                .await
+            {
                 // An operator has asked for a renewal meanwhile; this attempt was it.
                 Err(InventoryError::Conflict { .. }) => {}
-                Err(error) => return Err(error),
+                done => return done,
             }
         }
         Err(InventoryError::Conflict {

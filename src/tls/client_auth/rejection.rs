@@ -10,6 +10,9 @@ pub enum RejectionReason {
     /// A signature is wrong: an issuer's, or the client's own with the key of its certificate.
     #[error("a signature of the client's certificate or chain is wrong")]
     BadSignature,
+    /// There is nothing to verify it against.
+    #[error("the CA bundle cannot be had, so that nobody can be verified")]
+    BundleUnavailable,
     /// More intermediates than an issuer allows, or than are looked at.
     #[error("the client's chain is longer than its issuers or certgate allow")]
     ChainTooLong,
@@ -59,8 +62,9 @@ pub enum RejectionReason {
 
 impl RejectionReason {
     /// Every one, in the order of their labels.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::BadSignature,
+        Self::BundleUnavailable,
         Self::ChainTooLong,
         Self::CrlExpired,
         Self::Expired,
@@ -82,6 +86,7 @@ impl RejectionReason {
     pub fn label(self) -> &'static str {
         match self {
             Self::BadSignature => "bad-signature",
+            Self::BundleUnavailable => "bundle-unavailable",
             Self::ChainTooLong => "chain-too-long",
             Self::CrlExpired => "crl-expired",
             Self::Expired => "expired",
@@ -106,7 +111,7 @@ impl RejectionReason {
             Self::NoCertificate => return rustls::Error::NoCertificatesPresented,
             Self::BadSignature => CertificateError::BadSignature,
             Self::ChainTooLong | Self::SelfSigned | Self::UnknownCa => CertificateError::UnknownIssuer,
-            Self::CrlExpired => CertificateError::Other(OtherError(Arc::new(self))),
+            Self::BundleUnavailable | Self::CrlExpired => CertificateError::Other(OtherError(Arc::new(self))),
             Self::Expired => CertificateError::Expired,
             Self::Malformed | Self::NameConstraint | Self::WeakKey | Self::WeakSignature => {
                 CertificateError::BadEncoding

@@ -52,6 +52,9 @@ impl ClientVerifier {
         sent: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<bool, RejectionReason> {
+        if self.bundle.is_unavailable() {
+            return Err(RejectionReason::BundleUnavailable);
+        }
         let leaf = EndEntityCert::try_from(end_entity).map_err(|error| reason(&error))?;
         let chain = self.with_intermediates(end_entity, sent);
         let moment = Timestamp::from_unix_seconds(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));

@@ -135,6 +135,7 @@ fn choice(table: &CertificateTable, selection: &Selection, asked: Option<&str>, 
         }
         Choice::Missing(lookup) => panic!("{lookup:?} is not in a whole table"),
         Choice::NothingYet => "nothing yet".to_owned(),
+        Choice::OnDemand => "on demand".to_owned(),
         Choice::UnknownName => "unknown name".to_owned(),
     }
 }

@@ -1,0 +1,238 @@
+//! Answers to dns-01 challenges (RFC 8555 §8.4): TXT records, put where a CA's resolver looks, and taken away again.
+//!
+//! A [`Dns01`] serves one issuer. It finds out where `_acme-challenge.NAME` leads, has a provider put the record there,
+//! waits until every server of the zone gives it, and has it removed. The store knows of a record before the zone does,
+//! so what a crash leaves in a zone is removed at the next start ([`sweep`](Dns01::sweep)).
+
+mod acme_dns;
+mod claims;
+mod error;
+mod exchange;
+mod exec;
+mod propagation;
+mod provider;
+mod rfc2136;
+mod update;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use claims::Claims;
+pub use error::Dns01Error;
+
+use crate::cause::with_causes;
+use crate::clock::Clock;
+use crate::config::{Dns01Config, DnsProvider, GatewayConfig};
+use crate::dns::Authorities;
+use crate::dns01::claims::Claimed;
+use crate::dns01::propagation::{Progress, Round};
+use crate::dns01::provider::Provider;
+use crate::inventory::{Inventory, PlacedRecord, Secret};
+use crate::name::DnsName;
+
+/// Answers the dns-01 challenges of one issuer.
+pub struct Dns01 {
+    issuer: String,
+    provider: Box<dyn Provider>,
+    authorities: Authorities,
+    propagation_timeout: Duration,
+    inventory: Inventory,
+    clock: Arc<dyn Clock>,
+    claims: Claims,
+}
+
+/// What answers a challenge.
+#[derive(Clone, Copy)]
+pub struct Answer<'a> {
+    /// The name to be validated, without `*.`.
+    pub domain: &'a DnsName,
+    /// What the record is to hold.
+    pub value: &'a str,
+    /// The challenge's token.
+    pub token: &'a str,
+    /// The challenge's key authorization.
+    pub key_authorization: &'a str,
+}
+
+impl Dns01 {
+    /// For the issuer called `issuer`. `claims` are those of the process, so that what replaces this one after a change
+    /// of the configuration takes nothing away that is in use.
+    pub fn new(
+        issuer: &str,
+        config: &Dns01Config,
+        gateway: Option<&GatewayConfig>,
+        inventory: Inventory,
+        clock: Arc<dyn Clock>,
+        claims: Claims,
+    ) -> Self {
+        let provider: Box<dyn Provider> = match &config.provider {
+            DnsProvider::AcmeDns(config) => Box::new(acme_dns::AcmeDns::new(config)),
+            DnsProvider::Exec(config) => Box::new(exec::Exec::new(config)),
+            DnsProvider::Rfc2136(config) => Box::new(rfc2136::Rfc2136::new(config, clock.clone())),
+        };
+        Self {
+            issuer: issuer.to_owned(),
+            provider,
+            authorities: Authorities::new(gateway),
+            propagation_timeout: config.propagation_timeout,
+            inventory,
+            clock,
+            claims,
+        }
+    }
+
+    /// Has the record put into its zone.
+    ///
+    /// # Errors
+    /// [`Dns01Error`]; [`remove`](Self::remove) has to be called all the same.
+    pub async fn place(&self, answer: Answer<'_>) -> Result<(), Dns01Error> {
+        self.claims.claim(answer.value).await;
+        let place = self.authorities.place(&challenge_name(answer.domain)).await?;
+        let record = PlacedRecord {
+            issuer: self.issuer.clone(),
+            domain: answer.domain.clone(),
+            owner: place.owner.clone(),
+            zone: place.zone.clone(),
+            value: answer.value.to_owned(),
+            token: answer.token.to_owned(),
+            key_authorization: Secret::new(answer.key_authorization.to_owned()),
+            placed_at: self.clock.now(),
+        };
+        self.inventory.save_placed_record(&record).await?;
+        let claimed = Claimed { record, place };
+        self.claims.remember(answer.value, claimed.clone());
+        self.provider.place(&claimed.record).await?;
+        tracing::debug!(
+            owner = claimed.record.owner,
+            zone = claimed.record.zone,
+            "a TXT record was placed"
+        );
+        Ok(())
+    }
+
+    /// Waits until every server of the zone gives the record that was placed.
+    ///
+    /// # Errors
+    /// [`Dns01Error::NotSeen`] names those that do not give it in time.
+    pub async fn wait_until_seen(&self, answer: Answer<'_>) -> Result<(), Dns01Error> {
+        let Some(Claimed { place, .. }) = self.claims.recall(answer.value) else {
+            return Ok(());
+        };
+        let begun = tokio::time::Instant::now();
+        let mut round = Round::first();
+        loop {
+            let sightings = self.authorities.sightings(&place, answer.value).await;
+            match propagation::judge(&sightings, round) {
+                Progress::Complete { unanswered } => {
+                    if !unanswered.is_empty() {
+                        let servers = unanswered.join("; ");
+                        tracing::warn!(
+                            owner = place.owner,
+                            servers,
+                            "going on without servers that say nothing"
+                        );
+                    }
+                    return Ok(());
+                }
+                Progress::Waiting { lagging } => {
+                    if begun.elapsed() + round.pause() > self.propagation_timeout {
+                        return Err(Dns01Error::NotSeen {
+                            owner: place.owner,
+                            servers: lagging,
+                            seconds: self.propagation_timeout.as_secs(),
+                        });
+                    }
+                    tokio::time::sleep(round.pause()).await;
+                    round = round.next();
+                }
+            }
+        }
+    }
+
+    /// Has the record taken out of its zone, if it was put there. What cannot be removed now is removed by a
+    /// [`sweep`](Self::sweep).
+    pub async fn remove(&self, value: &str) {
+        if let Some(Claimed { record, .. }) = self.claims.recall(value) {
+            self.take_away(&record).await;
+        }
+        self.claims.release(value);
+    }
+
+    /// Removes what earlier attempts, of this process or one before, have left in zones; gives the number of records
+    /// that could not be removed.
+    ///
+    /// # Errors
+    /// [`Dns01Error::Inventory`] when it cannot be read which there are.
+    pub async fn sweep(&self) -> Result<usize, Dns01Error> {
+        let mut left = 0;
+        for record in self.inventory.placed_records().await? {
+            if record.issuer != self.issuer {
+                continue;
+            }
+            let Some(_held) = self.claims.hold(&record.value) else {
+                continue;
+            };
+            if !self.take_away(&record).await {
+                left += 1;
+            }
+        }
+        Ok(left)
+    }
+
+    /// What would be done for a challenge for `domain`, in a sentence; nothing is changed.
+    ///
+    /// # Errors
+    /// [`Dns01Error`] that such a challenge would meet.
+    pub async fn rehearse(&self, domain: &DnsName) -> Result<String, Dns01Error> {
+        let name = challenge_name(domain);
+        let place = self.authorities.place(&name).await?;
+        let record = PlacedRecord {
+            issuer: self.issuer.clone(),
+            domain: domain.clone(),
+            owner: place.owner.clone(),
+            zone: place.zone.clone(),
+            value: REHEARSED.to_owned(),
+            token: REHEARSED.to_owned(),
+            key_authorization: Secret::new(REHEARSED.to_owned()),
+            placed_at: self.clock.now(),
+        };
+        let way = self.provider.rehearse(&record).await?;
+        let to = match place.aliases.is_empty() {
+            true => format!("a TXT record at {}", place.owner),
+            false => format!("{name} leads to {}, a TXT record there", place.owner),
+        };
+        Ok(format!("{to}, in the zone {}, {way}", place.zone))
+    }
+
+    /// Whether the record is gone.
+    async fn take_away(&self, record: &PlacedRecord) -> bool {
+        let removed = match self.provider.remove(record).await {
+            Ok(()) => self
+                .inventory
+                .forget_placed_record(record)
+                .await
+                .map_err(Into::into),
+            Err(error) => Err(error),
+        };
+        match removed {
+            Ok(()) => true,
+            Err(error) => {
+                let (owner, error) = (&record.owner, with_causes(&error));
+                tracing::warn!(
+                    owner,
+                    error,
+                    "a TXT record could not be removed; it is tried again"
+                );
+                false
+            }
+        }
+    }
+}
+
+/// Where a CA looks (RFC 8555 §8.4).
+fn challenge_name(domain: &DnsName) -> String {
+    format!("_acme-challenge.{domain}")
+}
+
+/// A value that no challenge has, as long as one.
+const REHEARSED: &str = "certgate-would-place-a-record-with-43-signs";

@@ -1,0 +1,19 @@
+//! Who can change a zone.
+
+use async_trait::async_trait;
+
+use crate::dns01::Dns01Error;
+use crate::inventory::PlacedRecord;
+
+/// Puts records into zones, and takes them away.
+#[async_trait]
+pub(super) trait Provider: Send + Sync {
+    /// Adds the record beside others of the same owner. Ends in bounded time.
+    async fn place(&self, record: &PlacedRecord) -> Result<(), Dns01Error>;
+
+    /// Takes this one record away; also one that is not there. Ends in bounded time.
+    async fn remove(&self, record: &PlacedRecord) -> Result<(), Dns01Error>;
+
+    /// Finds out whether `place` would do it, and changes nothing. Says in what way, as the end of a sentence.
+    async fn rehearse(&self, record: &PlacedRecord) -> Result<String, Dns01Error>;
+}

@@ -1,0 +1,68 @@
+//! A record is waited for until every server of its zone has it.
+
+use std::time::Duration;
+
+use crate::support::name_server::NameServer;
+use crate::support::primary::{KEY, Kind};
+use crate::world::{ONE, OWNER, World, ZONE, primary, rfc2136};
+
+#[tokio::test]
+async fn the_record_has_not_come_before_the_last_server_has_it() {
+    let primary = primary(Kind::Bind);
+    let lagging = NameServer::of(ZONE, 31).await;
+    let provider = rfc2136(primary.address(), KEY, primary.key_file());
+    let world = World::with(provider, &[(ZONE, &[primary.address(), lagging.address()])]);
+    world.place(ZONE, ONE).await.unwrap();
+    let wait = world.wait(ZONE, ONE);
+    tokio::pin!(wait);
+    // It has been asked for more than once, and was not there.
+    let asked_twice = async {
+        while lagging
+            .questions()
+            .iter()
+            .filter(|(owner, _)| owner == OWNER)
+            .count()
+            < 4
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        done = &mut wait => panic!("one server does not have it: {done:?}"),
+        () = asked_twice => {}
+    }
+    lagging.add(&format!("{OWNER} TXT {ONE}"));
+    wait.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_never_has_it_is_named_when_time_is_up() {
+    let primary = primary(Kind::Bind);
+    let lagging = NameServer::of(ZONE, 32).await;
+    let provider = rfc2136(primary.address(), KEY, primary.key_file());
+    let mut world = World::with(provider, &[(ZONE, &[primary.address(), lagging.address()])]);
+    world.config.propagation_timeout = Duration::from_secs(1);
+    world.place(ZONE, ONE).await.unwrap();
+    let error = world.wait(ZONE, ONE).await.unwrap_err();
+    assert_eq!(
+        error,
+        format!(
+            "the TXT record at {OWNER} has not come to every server of its zone within 1 s: {} does not have it; nothing \
+             was asked of the CA",
+            lagging.address()
+        )
+    );
+    world.dns01().remove(ONE).await;
+    assert_eq!(primary.texts(OWNER), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_server_that_is_lame_is_passed_over_in_the_end() {
+    let primary = primary(Kind::Bind);
+    let lame = NameServer::of(ZONE, 33).await;
+    lame.change(|state| state.lame = true);
+    let provider = rfc2136(primary.address(), KEY, primary.key_file());
+    let world = World::with(provider, &[(ZONE, &[primary.address(), lame.address()])]);
+    world.place(ZONE, ONE).await.unwrap();
+    world.wait(ZONE, ONE).await.unwrap();
+}

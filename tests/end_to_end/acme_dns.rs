@@ -1,0 +1,90 @@
+//! The HTTP API of acme-dns, and the name server that serves what it is told.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::support::name_server::NameServer;
+
+const SUBDOMAIN: &str = "8e5700ea-a4bf-41c7-8a77-e990661dcc6a";
+const USER: &str = "eabcdb41-d89f-4580-826f-3e62e9755ef2";
+const PASSWORD: &str = "password-of-acme-dns-pbAXVjlIOE01xbut7YnAbkhMQIkcwoHO0ek2j4Q0";
+
+/// A running server with one account.
+pub(crate) struct AcmeDns {
+    url: String,
+    zone: Arc<NameServer>,
+    updates: Arc<AtomicUsize>,
+}
+
+impl AcmeDns {
+    /// One whose records `world` knows of, too, as a resolver would.
+    pub(crate) async fn start(world: &NameServer) -> Self {
+        let zone = Arc::new(NameServer::of("auth.test", 47).await);
+        let updates = Arc::new(AtomicUsize::new(0));
+        world.add("auth.test SOA 1");
+        let owner = format!("{SUBDOMAIN}.auth.test");
+        let (served, resolved, counted) = (zone.clone(), world.clone(), updates.clone());
+        let update = move |headers: HeaderMap, Json(body): Json<Value>| async move {
+            let header = |name: &str| {
+                headers
+                    .get(name)
+                    .and_then(|value| value.to_str().ok())
+                    .map(str::to_owned)
+            };
+            if header("x-api-user").as_deref() != Some(USER)
+                || header("x-api-key").as_deref() != Some(PASSWORD)
+            {
+                return (StatusCode::UNAUTHORIZED, Json(json!({"error": "forbidden"})));
+            }
+            let text = body["txt"].as_str().unwrap_or_default();
+            if body["subdomain"] != SUBDOMAIN || text.len() != 43 {
+                return (StatusCode::BAD_REQUEST, Json(json!({"error": "bad_txt"})));
+            }
+            for server in [&*served, &resolved] {
+                server.add(&format!("{owner} TXT {text}"));
+            }
+            counted.fetch_add(1, Ordering::SeqCst);
+            (StatusCode::OK, Json(json!({"txt": text})))
+        };
+        let routes = Router::new()
+            .route("/update", post(update))
+            .route("/health", get(|| async { StatusCode::OK }));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        Self { url, zone, updates }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where the account's values are served.
+    pub(crate) fn full_domain(&self) -> String {
+        format!("{SUBDOMAIN}.auth.test")
+    }
+
+    pub(crate) fn name_server(&self) -> std::net::SocketAddr {
+        self.zone.address()
+    }
+
+    /// How often a value was taken.
+    pub(crate) fn updates(&self) -> usize {
+        self.updates.load(Ordering::SeqCst)
+    }
+
+    /// The file of accounts as its clients write it.
+    pub(crate) fn accounts(&self, domain: &str) -> String {
+        json!({ domain: {
+            "allowfrom": [], "fulldomain": self.full_domain(), "subdomain": SUBDOMAIN, "username": USER,
+            "password": PASSWORD,
+        }})
+        .to_string()
+    }
+}

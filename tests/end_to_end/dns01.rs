@@ -1,0 +1,334 @@
+//! Certificates by dns-01 from a real CA, over zones that real name servers hold.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use certgate::admin::api::Status;
+
+use crate::acme_dns::AcmeDns;
+use crate::gateway::{Gateway, Home, free_address, run};
+use crate::peer::{TlsClient, backend};
+use crate::support::name_server::NameServer;
+use crate::support::pebble::{Pebble, PebbleOptions};
+use crate::support::primary::{KEY, Kind, Primary, private};
+
+const ZONE: &str = "example.test";
+const OWNER: &str = "_acme-challenge.example.test";
+const NAMES: [&str; 2] = ["*.example.test", "example.test"];
+
+/// A CA that validates by what one name server says, and a gateway to be.
+struct Scene {
+    pebble: Pebble,
+    tls: SocketAddr,
+    home: Home,
+}
+
+impl Scene {
+    fn new(dns: SocketAddr) -> Self {
+        let pebble = Pebble::start(&PebbleOptions {
+            dns_server: Some(dns),
+            ..PebbleOptions::default()
+        });
+        Self {
+            pebble,
+            tls: free_address(),
+            home: Home::new(),
+        }
+    }
+
+    /// The file for `www` with `dns` as the issuer's; these servers speak for these zones.
+    async fn config(&self, dns: &str, zones: &[(&str, &[SocketAddr])]) -> String {
+        let mut name_servers = String::new();
+        for (zone, servers) in zones {
+            let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
+            let _ = write!(name_servers, "\"{zone}\" = {servers:?}, ");
+        }
+        format!(
+            "[gateway]\naddresses = [\"{}\"]\nresolvers = [\"{}\"]\nname_servers = {{ {} }}\n\
+             [issuers.pebble]\nkind = \"acme\"\ndirectory = \"{}\"\nagree_to_terms = true\nroot_ca_file = {:?}\n\
+             dns = {{ {dns} }}\n\
+             [certificates.www]\ndomains = {NAMES:?}\nissuer = \"pebble\"\n\
+             [server_groups.app]\nservers = [\"{}\"]\n\
+             [listeners.web]\naddress = \"{}\"\nport = {}\ncertificates = [\"www\"]\nserver_group = \"app\"\n",
+            self.tls.ip(),
+            self.pebble.dns.address(),
+            name_servers.trim_end_matches(", "),
+            self.pebble.directory(),
+            self.pebble.https_ca_file(),
+            backend("hello").await,
+            self.tls.ip(),
+            self.tls.port(),
+        )
+    }
+
+    /// The certificate is there, for the wildcard and for the name itself.
+    async fn serves_both(&self, gateway: &Gateway) {
+        gateway.published("www").await;
+        let client = TlsClient::trusting(&self.pebble.issuing_root());
+        for name in ["any.example.test", "example.test"] {
+            let (answer, _) = client.ask(self.tls, name).await.expect("served");
+            assert!(answer.ends_with("hello"), "{answer}");
+        }
+    }
+
+    /// Whether the CA has been told that it may look.
+    fn ca_looks(&self) -> bool {
+        self.pebble.log().contains("Pulled a task from the Tasks queue")
+    }
+}
+
+fn rfc2136(primary: &Primary, more: &str) -> String {
+    let key_file = primary.key_file();
+    let server = primary.address();
+    format!(
+        "provider = \"rfc2136\", server = \"{server}\", tsig_name = \"{KEY}\", tsig_key_file = {key_file:?}{more}"
+    )
+}
+
+#[tokio::test]
+async fn a_wildcard_and_its_apex_are_obtained_by_updates_of_bind_and_of_knot() {
+    for kind in [Kind::Bind, Kind::Knot] {
+        let primary = Primary::start(kind, &[(ZONE, "", true)]);
+        let scene = Scene::new(primary.address());
+        let zones = [(ZONE, &[primary.address()][..])];
+        let config = scene.config(&rfc2136(&primary, ""), &zones).await;
+        let gateway = scene.home.start(&config).await;
+        scene.serves_both(&gateway).await;
+        assert!(scene.ca_looks(), "it was validated\n{}", scene.pebble.log());
+        primary.texts_become(OWNER, 0).await;
+        assert!(gateway.terminate().await.success());
+        assert!(primary.serial(ZONE) > 1, "{kind:?} was changed");
+    }
+}
+
+#[tokio::test]
+async fn a_wildcard_is_obtained_by_a_script_written_for_lego() {
+    let primary = Primary::start(Kind::Bind, &[(ZONE, "", true)]);
+    let scene = Scene::new(primary.address());
+    let script = scene.home.write(
+        "dns.sh",
+        &format!(
+            "#!/bin/sh\nset -e\ncase \"$1\" in\n\
+             present) change=\"add $2 60 TXT \\\"$3\\\"\" ;;\n\
+             cleanup) change=\"delete $2 TXT \\\"$3\\\"\" ;;\n\
+             esac\n\
+             printf 'server {} {}\\nupdate %s\\nsend\\n' \"$change\" | nsupdate -k {}\n",
+            primary.address().ip(),
+            primary.address().port(),
+            generated_key(&scene.home).display(),
+        ),
+    );
+    executable(&script);
+    let zones = [(ZONE, &[primary.address()][..])];
+    let dns = format!("provider = \"exec\", command = {script:?}");
+    let gateway = scene.home.start(&scene.config(&dns, &zones).await).await;
+    scene.serves_both(&gateway).await;
+    assert!(scene.ca_looks());
+    primary.texts_become(OWNER, 0).await;
+}
+
+#[tokio::test]
+async fn a_wildcard_is_obtained_by_a_delegation_into_another_zone() {
+    let alias = "_acme-challenge IN CNAME answers.dyn.test.";
+    let primary = Primary::start(Kind::Bind, &[(ZONE, alias, false), ("dyn.test", "", true)]);
+    let scene = Scene::new(primary.address());
+    let servers = [primary.address()];
+    let zones = [(ZONE, &servers[..]), ("dyn.test", &servers[..])];
+    let gateway = scene
+        .home
+        .start(&scene.config(&rfc2136(&primary, ""), &zones).await)
+        .await;
+    scene.serves_both(&gateway).await;
+    assert!(scene.ca_looks());
+    assert_eq!(
+        primary.serial(ZONE),
+        1,
+        "the zone of the name itself was not changed"
+    );
+    primary.texts_become("answers.dyn.test", 0).await;
+}
+
+#[tokio::test]
+async fn a_wildcard_is_obtained_by_acme_dns() {
+    let zone = NameServer::of(ZONE, 41).await;
+    let world = NameServer::resolver(42).await;
+    world.add("example.test SOA 1");
+    let acme_dns = AcmeDns::start(&world).await;
+    let alias = format!("{OWNER} CNAME {}", acme_dns.full_domain());
+    let scene = Scene::new(world.address());
+    private(&scene.home.path("acme-dns.json"), &acme_dns.accounts(ZONE));
+    let dns = format!(
+        "provider = \"acme-dns\", server = \"{}\", accounts_file = \"acme-dns.json\"",
+        acme_dns.url()
+    );
+    let (here, there) = ([zone.address()], [acme_dns.name_server()]);
+    let zones = [(ZONE, &here[..]), ("auth.test", &there[..])];
+    let config = scene.config(&dns, &zones).await;
+    let gateway = scene.home.start(&config).await;
+
+    // As long as the alias is missing nothing is ordered, and it is told which one.
+    let blocked = |status: &Status| status.certificates[0].state == "blocked";
+    let status = gateway.status_until("waits for the alias", blocked).await;
+    let reason = status.certificates[0].reason.clone().expect("a reason");
+    let record = format!("{OWNER}. IN CNAME {}.", acme_dns.full_domain());
+    assert!(reason.contains(&record), "{reason}");
+    assert_eq!(scene.pebble.orders(), 0);
+
+    for server in [&zone, &world] {
+        server.add(&alias);
+    }
+    let socket = gateway.socket().display().to_string();
+    let (code, output, errors) = run(&["cert", "renew", "www", "--admin", &socket]).await;
+    assert_eq!(code, 0, "{output}{errors}");
+    scene.serves_both(&gateway).await;
+    assert!(scene.ca_looks());
+    assert_eq!(acme_dns.updates(), 2, "one value for each authorization");
+    assert!(
+        !scene.home.log().contains("password-of-acme-dns"),
+        "no secret in the log"
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_asked_of_the_ca_before_the_last_server_of_the_zone_has_both_records() {
+    let primary = Primary::start(Kind::Bind, &[(ZONE, "", true)]);
+    let lagging = NameServer::of(ZONE, 43).await;
+    let scene = Scene::new(primary.address());
+    let servers = [primary.address(), lagging.address()];
+    let config = scene
+        .config(&rfc2136(&primary, ""), &[(ZONE, &servers[..])])
+        .await;
+    let gateway = scene.home.start(&config).await;
+    let texts = primary.texts_become(OWNER, 2).await;
+    lagging.add(&format!("{OWNER} TXT {}", texts[0]));
+    // It has been asked so often that each value was looked for since.
+    let asked = lagging.questions().len();
+    while lagging.questions().len() < asked + 6 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert!(!scene.ca_looks(), "{}", scene.pebble.log());
+    lagging.add(&format!("{OWNER} TXT {}", texts[1]));
+    scene.serves_both(&gateway).await;
+}
+
+#[tokio::test]
+async fn a_server_that_never_has_the_record_is_named_and_the_ca_is_not_asked() {
+    let primary = Primary::start(Kind::Bind, &[(ZONE, "", true)]);
+    let lagging = NameServer::of(ZONE, 44).await;
+    let scene = Scene::new(primary.address());
+    let servers = [primary.address(), lagging.address()];
+    let dns = rfc2136(&primary, ", propagation_timeout = \"1s\"");
+    let gateway = scene
+        .home
+        .start(&scene.config(&dns, &[(ZONE, &servers[..])]).await)
+        .await;
+    let failed = |status: &Status| status.certificates[0].state == "backing-off";
+    let status = gateway.status_until("has given up for now", failed).await;
+    let reason = status.certificates[0].reason.clone().expect("a reason");
+    let expected = format!(
+        "{} does not have it; nothing was asked of the CA",
+        lagging.address()
+    );
+    assert!(reason.contains(&expected), "{reason}");
+    assert!(!scene.ca_looks());
+    primary.texts_become(OWNER, 0).await;
+}
+
+#[tokio::test]
+async fn records_that_a_sigkill_has_left_are_gone_after_the_next_start() {
+    let primary = Primary::start(Kind::Bind, &[(ZONE, "", true)]);
+    // One server never has the records, so that the attempt stays in its middle.
+    let lagging = NameServer::of(ZONE, 45).await;
+    let scene = Scene::new(primary.address());
+    let servers = [primary.address(), lagging.address()];
+    let config = scene
+        .config(&rfc2136(&primary, ""), &[(ZONE, &servers[..])])
+        .await;
+    let gateway = scene.home.start(&config).await;
+    primary.texts_become(OWNER, 2).await;
+    gateway.kill().await;
+    assert_eq!(primary.texts(OWNER).len(), 2, "what the crash has left");
+
+    // In its next life it does not want the certificate any more, so nothing else would touch the records.
+    let local = config.replace(
+        &format!("domains = {NAMES:?}\nissuer = \"pebble\""),
+        "domains = [\"example.test\"]\nissuer = \"internal\"",
+    ) + "[issuers.internal]\nkind = \"local-ca\"\n";
+    let gateway = scene.home.start(&local).await;
+    primary.texts_become(OWNER, 0).await;
+    let signed_here = gateway.published("www").await;
+    assert!(gateway.terminate().await.success());
+
+    // And the life after that obtains it.
+    let alone = scene
+        .config(&rfc2136(&primary, ""), &[(ZONE, &[primary.address()][..])])
+        .await;
+    let gateway = scene.home.start(&alone).await;
+    gateway
+        .status_until("has it from the CA", |status| {
+            let www = &status.certificates[0];
+            www.published && www.serial != signed_here.serial
+        })
+        .await;
+    primary.texts_become(OWNER, 0).await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_stops_leaves_no_record() {
+    let primary = Primary::start(Kind::Bind, &[(ZONE, "", true)]);
+    let lagging = NameServer::of(ZONE, 46).await;
+    let scene = Scene::new(primary.address());
+    let servers = [primary.address(), lagging.address()];
+    let config = scene
+        .config(&rfc2136(&primary, ""), &[(ZONE, &servers[..])])
+        .await;
+    let gateway = scene.home.start(&config).await;
+    primary.texts_become(OWNER, 2).await;
+    assert!(gateway.terminate().await.success());
+    assert_eq!(primary.texts(OWNER), [""; 0]);
+}
+
+#[tokio::test]
+async fn dns_check_tells_what_the_provider_would_do_and_changes_nothing() {
+    let primary = Primary::start(Kind::Bind, &[(ZONE, "", true), ("closed.test", "", false)]);
+    let scene = Scene::new(primary.address());
+    let servers = [primary.address()];
+    let zones = [(ZONE, &servers[..]), ("closed.test", &servers[..])];
+    let config = scene.config(&rfc2136(&primary, ""), &zones).await;
+    let gateway = scene.home.start(&config).await;
+    gateway.published("www").await;
+    primary.texts_become(OWNER, 0).await;
+    let before = primary.serial(ZONE);
+    let socket = gateway.socket().display().to_string();
+    let (code, output, errors) = run(&["dns", "check", "*.example.test", "--admin", &socket]).await;
+    assert_eq!(code, 0, "{output}{errors}");
+    let way = format!(
+        "dns-01: a TXT record at {OWNER}, in the zone {ZONE}, which {} would take",
+        primary.address()
+    );
+    assert!(output.contains(&way), "{output}");
+    let (code, output, _) = run(&["dns", "check", "*.closed.test", "--admin", &socket]).await;
+    assert_eq!(code, 1, "{output}");
+    assert!(
+        output.contains("refuses the update of the zone closed.test: REFUSED"),
+        "{output}"
+    );
+    assert_eq!(primary.serial(ZONE), before);
+}
+
+/// The key as `tsig-keygen` writes it, for `nsupdate`.
+fn generated_key(home: &Home) -> std::path::PathBuf {
+    let path = home.path("nsupdate.key");
+    let secret = crate::support::primary::SECRET;
+    private(
+        &path,
+        &format!("key \"{KEY}\" {{ algorithm hmac-sha256; secret \"{secret}\"; }};\n"),
+    );
+    path
+}
+
+fn executable(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("a file of our own");
+}

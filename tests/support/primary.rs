@@ -1,0 +1,240 @@
+//! BIND 9 and Knot: primary servers of zones that take updates signed with a key.
+
+use std::fmt::Write as _;
+use std::fs::{self, Permissions};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use hickory_resolver::proto::op::{Message, Query};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use tempfile::TempDir;
+
+use super::process::{Process, free_address};
+
+/// The key that may change TXT records; its secret is in [`Primary::key_file`].
+pub(crate) const KEY: &str = "certgate";
+/// A key that the server knows, and that may change nothing.
+pub(crate) const POWERLESS: &str = "powerless";
+/// The secret of both.
+pub(crate) const SECRET: &str = "Y2VydGdhdGUncyB0ZXN0cyBrbm93IHRoaXMgb25lLi4=";
+
+/// Which program it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    Bind,
+    Knot,
+}
+
+/// A running server. It is ended when this is dropped.
+pub(crate) struct Primary {
+    process: Process,
+    address: SocketAddr,
+    folder: TempDir,
+}
+
+impl Primary {
+    /// One that holds these zones: each with its records in zone-file form beside SOA and NS, and whether the key may
+    /// change TXT records in it.
+    pub(crate) fn start(kind: Kind, zones: &[(&str, &str, bool)]) -> Self {
+        // The port is free when chosen and may be taken a moment later, so a failed start is tried again.
+        for _ in 0..5 {
+            let folder = tempfile::tempdir().unwrap();
+            let address = free_address();
+            private(&folder.path().join("tsig.key"), SECRET);
+            for (zone, records, _) in zones {
+                let head =
+                    "$TTL 60\n@ IN SOA ns1 hostmaster 1 3600 600 86400 60\n@ IN NS ns1\nns1 IN A 127.0.0.1\n";
+                fs::write(
+                    folder.path().join(format!("{zone}.zone")),
+                    format!("{head}{records}\n"),
+                )
+                .unwrap();
+            }
+            let mut process = Process::start(
+                &mut match kind {
+                    Kind::Bind => bind(folder.path(), address, zones),
+                    Kind::Knot => knot(folder.path(), address, zones),
+                },
+                folder.path().join("log"),
+            );
+            let answers = || zones.iter().all(|(zone, ..)| serial(address, zone).is_some());
+            if process.is_ready(Duration::from_secs(20), answers) {
+                return Self {
+                    process,
+                    address,
+                    folder,
+                };
+            }
+            eprintln!("{kind:?} did not start:\n{}", process.log());
+        }
+        panic!("{kind:?} was not ready in five attempts");
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The secret of [`KEY`], in a file of mode 0600.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.folder.path().join("tsig.key")
+    }
+
+    /// Another secret, in such a file.
+    pub(crate) fn wrong_key_file(&self) -> PathBuf {
+        let path = self.folder.path().join("wrong.key");
+        private(&path, "c29tZXRoaW5nIGVsc2UgdGhhbiB3aGF0IGl0IGtub3dz");
+        path
+    }
+
+    /// The TXT records at `owner`, sorted.
+    pub(crate) fn texts(&self, owner: &str) -> Vec<String> {
+        texts(self.address, owner)
+    }
+
+    /// Waits until there are `count` TXT records at `owner`, and returns them.
+    pub(crate) async fn texts_become(&self, owner: &str, count: usize) -> Vec<String> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let texts = self.texts(owner);
+            if texts.len() == count {
+                return texts;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{owner} has {texts:?} and not {count} texts"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// How often `zone` was changed, in a way.
+    pub(crate) fn serial(&self, zone: &str) -> u32 {
+        serial(self.address, zone).expect("it holds the zone")
+    }
+
+    /// What it wrote so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Takes it off the air, for good.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+}
+
+/// The TXT records at `owner` as the server at `address` has them, sorted.
+pub(crate) fn texts(address: SocketAddr, owner: &str) -> Vec<String> {
+    let Some(answer) = ask(address, owner, RecordType::TXT) else {
+        return Vec::new();
+    };
+    let text = |data: &RData| match data {
+        RData::TXT(text) => Some(String::from_utf8(text.txt_data.concat()).unwrap()),
+        _ => None,
+    };
+    let mut texts: Vec<_> = answer
+        .answers
+        .iter()
+        .filter_map(|record| text(&record.data))
+        .collect();
+    texts.sort();
+    texts
+}
+
+/// Writes a file that only its owner can read.
+pub(crate) fn private(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+}
+
+fn serial(address: SocketAddr, zone: &str) -> Option<u32> {
+    let answer = ask(address, zone, RecordType::SOA)?;
+    answer.answers.iter().find_map(|record| match &record.data {
+        RData::SOA(soa) => Some(soa.serial),
+        _ => None,
+    })
+}
+
+fn ask(address: SocketAddr, owner: &str, kind: RecordType) -> Option<Message> {
+    let name = Name::from_ascii(format!("{owner}.")).unwrap();
+    let mut message = Message::query();
+    message.add_query(Query::query(name, kind));
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    socket.connect(address).unwrap();
+    socket.send(&message.to_vec().unwrap()).ok()?;
+    let mut buffer = [0; 4096];
+    let length = socket.recv(&mut buffer).ok()?;
+    Message::from_vec(&buffer[..length]).ok()
+}
+
+/// It follows aliases between its zones as a resolver would; of others it asks nobody that answers.
+fn bind(folder: &Path, address: SocketAddr, zones: &[(&str, &str, bool)]) -> Command {
+    let shown = folder.display();
+    let mut config = format!(
+        "options {{ directory \"{shown}\"; pid-file \"{shown}/pid\"; session-keyfile \"{shown}/session.key\";\n\
+         lock-file none; listen-on port {} {{ {}; }}; listen-on-v6 {{ none; }}; notify no;\n\
+         recursion yes; forward only; forwarders {{ 127.0.0.1 port 9; }};\n\
+         allow-query {{ any; }}; dnssec-validation no; }};\ncontrols {{ }};\n",
+        address.port(),
+        address.ip(),
+    );
+    for key in [KEY, POWERLESS] {
+        let _ = writeln!(
+            config,
+            "key \"{key}\" {{ algorithm hmac-sha256; secret \"{SECRET}\"; }};"
+        );
+    }
+    for (zone, _, changeable) in zones {
+        let policy = match changeable {
+            true => format!("update-policy {{ grant {KEY} zonesub TXT; }};"),
+            false => String::new(),
+        };
+        let _ = writeln!(
+            config,
+            "zone \"{zone}\" {{ type primary; file \"{zone}.zone\"; {policy} }};"
+        );
+    }
+    private(&folder.join("named.conf"), &config);
+    let mut command = Command::new("/usr/sbin/named");
+    command
+        .arg("-g")
+        .args(["-n", "1", "-c"])
+        .arg(folder.join("named.conf"));
+    command
+}
+
+fn knot(folder: &Path, address: SocketAddr, zones: &[(&str, &str, bool)]) -> Command {
+    let shown = folder.display();
+    let mut config = format!(
+        "server:\n  rundir: {shown}\n  listen: {}@{}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
+         log:\n  - target: stderr\n    any: info\ndatabase:\n  storage: {shown}\n\
+         control:\n  listen: {shown}/knot.sock\nkey:\n",
+        address.ip(),
+        address.port(),
+    );
+    for key in [KEY, POWERLESS] {
+        let _ = write!(
+            config,
+            "  - id: {key}\n    algorithm: hmac-sha256\n    secret: {SECRET}\n"
+        );
+    }
+    let _ = write!(
+        config,
+        "acl:\n  - id: texts\n    key: {KEY}\n    action: update\n    update-type: TXT\nzone:\n"
+    );
+    for (zone, _, changeable) in zones {
+        let acl = if *changeable { "    acl: texts\n" } else { "" };
+        let _ = write!(
+            config,
+            "  - domain: {zone}\n    storage: {shown}\n    file: {zone}.zone\n{acl}"
+        );
+    }
+    private(&folder.join("knot.conf"), &config);
+    let mut command = Command::new("/usr/sbin/knotd");
+    command.arg("-c").arg(folder.join("knot.conf"));
+    command
+}
