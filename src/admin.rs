@@ -27,6 +27,8 @@ mod route;
 mod server;
 mod tls;
 mod transport;
+mod version_client;
+mod versions;
 
 use std::path::Path;
 
@@ -47,6 +49,7 @@ pub use resources::{Conditions, Edit, ResourceOperations};
 pub use server::{Server, ServerError};
 pub use tls::Tls;
 pub use transport::Credentials;
+pub use versions::VersionOperations;
 
 use crate::certificate::CertificateName;
 
@@ -59,6 +62,7 @@ pub trait Operations:
     + HookOperations
     + IssuerOperations
     + ResourceOperations
+    + VersionOperations
 {
     /// One screen: listeners, certificates, backends, last errors.
     async fn status(&self) -> Result<api::Status, Problem>;

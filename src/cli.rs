@@ -22,6 +22,8 @@ mod resource_arguments;
 mod resources;
 mod run;
 mod status;
+mod version_arguments;
+mod versions;
 
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};

@@ -25,7 +25,9 @@ mod on_demand;
 mod operations;
 mod recheck;
 mod resources;
+mod standby;
 mod three_way;
+mod versions;
 mod views;
 mod watched_files;
 mod web;
@@ -183,6 +185,7 @@ impl Gateway {
             desired,
             events,
             steps: Default::default(),
+            stand_ins: Default::default(),
             ended: Default::default(),
             last_reload: Default::default(),
         });
@@ -214,6 +217,12 @@ impl Gateway {
         );
         tasks.spawn(control.clone().alarmed("looking after names in DNS", rounds));
 
+        let spares = standby::keep(control.clone(), stop.subscribe());
+        tasks.spawn(
+            control
+                .clone()
+                .alarmed("looking after spare certificates", spares),
+        );
         let hooks = Hooks {
             inventory: control.inventory.clone(),
             clock: control.clock.clone(),

@@ -5,6 +5,8 @@
 //! | `certificates/NAME` | [`CertificateRecord`] |
 //! | `credentials/NAME` | chain and key as one PEM text, written in the same batch as the record that describes it |
 //! | `previous-credentials/NAME` | the credential before that one |
+//! | `history/NAME` | [`PastCertificate`]s: what is known of the versions before |
+//! | `stand-ins/NAME` | nothing: the spare of the certificate is served in its place, as its record says |
 //! | `names/PATTERN/NAME` | nothing: the certificate is for this name. Perhaps it no longer is; then it says so itself |
 //! | `orders/NAME` | [`OrderRecord`]: the journal of an order under way |
 //! | `accounts/ISSUER` | [`AccountRecord`] |
@@ -48,6 +50,7 @@ mod resource;
 mod secret;
 mod stale;
 mod told;
+mod versions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,7 +62,7 @@ use zeroize::Zeroizing;
 pub use audit::{AUDIT_RECORDS, AuditLog, AuditOutcome, AuditRecord, Caller};
 pub use authority::{AccountRecord, CaPair, LocalCaRecord};
 pub use bundle_version::BundleVersion;
-pub use certificate::{CertificateRecord, CertificateState, CurrentCertificate, Source};
+pub use certificate::{CertificateRecord, CertificateState, CurrentCertificate, Setback, Source, StandIn};
 pub use certificates::Certificates;
 pub use client_certificate::{ClientCertificateRecord, CrlRecord, Revoked};
 pub use delivery::{Delivery, GivenUp, may_be_told};
@@ -73,6 +76,7 @@ pub use resource::{Changed, Live, ResourceRecord, ResourceRecords};
 pub use secret::Secret;
 pub use stale::Stale;
 pub use told::ToldExpiring;
+pub use versions::{PAST_VERSIONS, PastCertificate};
 
 use crate::certificate::{CertificateName, Credential, CredentialPem, RevocationReason};
 use crate::clock::Timestamp;
@@ -270,7 +274,9 @@ impl Inventory {
         let record = CertificateRecord::imported(name.clone(), source, credential.leaf().clone(), now);
         let batch = with_credential(&record, pem, expect, stored)?;
         let known = known.as_ref().map(|known| &known.value);
-        self.commit(self.with_names(batch, &record, known).await?).await?;
+        let batch = self.with_names(batch, &record, known).await?;
+        self.commit(self.with_history(batch, &record, known).await?)
+            .await?;
         Ok(true)
     }
 
@@ -279,28 +285,16 @@ impl Inventory {
     /// # Errors
     /// [`InventoryError::Credential`] when what is there is not a chain and a key.
     pub async fn credential(&self, name: &CertificateName) -> Result<Option<CredentialPem>, InventoryError> {
-        let key = key(CREDENTIALS, name);
+        self.credential_at(key(CREDENTIALS, name)).await
+    }
+
+    async fn credential_at(&self, key: String) -> Result<Option<CredentialPem>, InventoryError> {
         let Some(entry) = self.store.get(&key).await? else {
             return Ok(None);
         };
         let text = Zeroizing::new(entry.value);
         let pem = CredentialPem::parse(&text).map_err(|source| InventoryError::Credential { key, source })?;
         Ok(Some(pem))
-    }
-
-    /// Forgets a certificate: its record, its credentials and its order. None of them need exist.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn remove_certificate(&self, name: &CertificateName) -> Result<(), InventoryError> {
-        let prefixes = [CERTIFICATES, CREDENTIALS, PREVIOUS_CREDENTIALS, order::ORDERS];
-        let known = self.certificate(name).await.unwrap_or_default();
-        let batch = prefixes.into_iter().fold(Batch::new(), |batch, prefix| {
-            batch.delete(key(prefix, name), Expect::Any)
-        });
-        let known = known.as_ref().map(|known| &known.value);
-        let batch = told::without(batch, name);
-        self.commit(names::without(batch, name, known)).await.map(drop)
     }
 
     /// Takes the lease `name` for `ttl`; `None` while anybody else holds it, another task of this process included.

@@ -42,6 +42,8 @@ pub struct Metrics {
     crl_next_update: Family<CrlLabels, Gauge<i64, AtomicI64>>,
     dns_check_ok: Family<DnsCheckLabels, Gauge>,
     domain_state: Family<DomainStateLabels, Gauge>,
+    spare_active: Family<CertificateLabel, Gauge>,
+    spare_not_after: Family<CertificateLabel, Gauge<i64, AtomicI64>>,
     on_demand: OnDemandFamilies,
     store_revision: Gauge<u64, AtomicU64>,
     telling: TellingFamilies,
@@ -101,6 +103,18 @@ impl Metrics {
             "1 for the state that the name is in, 0 for the others",
             domain_state.clone(),
         );
+        let spare_active = Family::default();
+        registry.register(
+            "spare_active",
+            "1 while the spare of the certificate is served in its place, 0 while it is not",
+            spare_active.clone(),
+        );
+        let spare_not_after = Family::default();
+        registry.register(
+            "spare_not_after_timestamp_seconds",
+            "End of the validity of the spare of the certificate, seconds since 1970",
+            spare_not_after.clone(),
+        );
         let on_demand = OnDemandFamilies::register(&mut registry);
         let store_revision = Gauge::default();
         registry.register(
@@ -120,6 +134,8 @@ impl Metrics {
             crl_next_update,
             dns_check_ok,
             domain_state,
+            spare_active,
+            spare_not_after,
             on_demand,
             store_revision,
             telling,
@@ -214,6 +230,26 @@ impl Metrics {
     pub fn forget_certificate(&self, certificate: &str) {
         self.certificate_not_after
             .remove(&CertificateLabel::of(certificate));
+    }
+
+    /// Whether the spare of `certificate` is served in its place, and until when it is valid; absent where there is none.
+    pub fn spare(&self, certificate: &str, is_active: bool, not_after: Option<Timestamp>) {
+        let label = CertificateLabel::of(certificate);
+        self.spare_active.get_or_create(&label).set(is_active.into());
+        match not_after {
+            Some(not_after) => {
+                let gauge = self.spare_not_after.get_or_create(&label);
+                gauge.set(not_after.unix_seconds());
+            }
+            None => drop(self.spare_not_after.remove(&label)),
+        }
+    }
+
+    /// Drops what is said of the spare of a certificate that no longer has one.
+    pub fn forget_spare(&self, certificate: &str) {
+        let label = CertificateLabel::of(certificate);
+        self.spare_active.remove(&label);
+        self.spare_not_after.remove(&label);
     }
 
     /// Drops what was counted of attempts to obtain a certificate that is no more.

@@ -13,10 +13,11 @@
 //! | the CA said when (Retry-After) | not before that, whoever asks |
 //! | the CA, or the configuration, rules it out | once a day, when the certificate is wanted otherwise, or when an operator asks |
 //! | the CA's clock is another | nothing is ordered, an alarm is raised; looked at again every 5 minutes |
+//! | an issuer of several has failed for good, or the certificate cannot wait for it | the next one of the list: `turn` |
 //! | DNS does not lead here | nothing is ordered; DNS is asked again after 10 seconds, doubled up to an hour |
 //!
 //! What is due waits for its turn: orders of new names until the CA's limits allow them, renewals for the issuer's
-//! pace ([`turn`](mod@turn)). [`Rehearsal`] lives through times to come with these decisions, and [`forecast`] tells what they will be.
+//! pace ([`waiting`](mod@waiting)). [`Rehearsal`] lives through times to come with these decisions, and [`forecast`] tells what they will be.
 //!
 //! After an issuer's configuration has changed, [`reconsider`] ends the pauses of those that failed at it.
 //!
@@ -42,8 +43,10 @@ mod rehearsal;
 mod run;
 pub mod schedule;
 mod slots;
+mod standby;
 mod suggestion;
 mod turn;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -58,7 +61,8 @@ pub use gate::{DnsGate, DnsVerdict};
 pub use plan::{Action, ClockAlarm, Next, Plan, Reason, next, plan};
 pub use reconsider::reconsider;
 pub use rehearsal::Rehearsal;
-pub use schedule::Jitter;
+pub use schedule::{Jitter, after_rollback};
+pub use standby::{Switch, switch, weakness};
 
 use crate::certificate::DesiredCertificate;
 use crate::clock::Clock;

@@ -131,6 +131,9 @@ fn every_example_is_taken_without_a_word() {
         fs::copy(path, &beside).unwrap();
         fs::set_permissions(beside, fs::Permissions::from_mode(0o600)).unwrap();
     }
+    let key = directory.path().join("zerossl.key");
+    fs::copy(Path::new(FIXTURES).join("tokens/hmac.token"), &key).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     let mut examples = 0;
     for entry in fs::read_dir("examples").unwrap() {
         let entry = entry.unwrap();
@@ -170,7 +173,9 @@ fn every_key_means_what_it_says() {
         .config;
     assert_eq!(config.store.path, Path::new("/var/lib/certgate"));
     let checks = |name: &str| config.dns_checks(&CertificateName::parse(name).unwrap());
-    assert_eq!(checks("www"), (DnsChecks::Advisory, Some("team=web")));
+    for name in ["www", "www.rsa", "www.spare", "www.rsa.spare"] {
+        assert_eq!(checks(name), (DnsChecks::Advisory, Some("team=web")), "{name}");
+    }
     assert_eq!(
         checks("another"),
         (DnsChecks::Enforce, Some("certgate-verify=5f1c0a7e"))
@@ -233,7 +238,7 @@ fn every_key_means_what_it_says() {
     assert_eq!(local.common_name, "Example Internal CA");
     assert_eq!(local.permitted_domains.len(), 2);
     assert_eq!(local.certificate_lifetime, Duration::from_secs(12 * 3600));
-    let [wiki, www, www_rsa] = &config.certificates[..] else {
+    let [wiki, www, www_rsa, www_rsa_spare, www_spare] = &config.certificates[..] else {
         panic!("{:?}", config.certificates)
     };
     assert!(wiki.domains[1].is_wildcard());
@@ -245,6 +250,15 @@ fn every_key_means_what_it_says() {
         ("www.rsa", KeyType::Rsa2048)
     );
     assert_eq!(www_rsa.domains, www.domains);
+    for (spare, primary) in [(www_spare, www), (www_rsa_spare, www_rsa)] {
+        assert_eq!(spare.name, primary.name.spare().unwrap());
+        assert_eq!(spare.spare_of.as_ref(), Some(&primary.name));
+        assert_eq!(
+            (&spare.issuers[..], spare.key_type),
+            (&["reserve".to_owned()][..], primary.key_type)
+        );
+        assert_eq!(spare.domains, primary.domains);
+    }
     assert_eq!(www.tags["team"], "web");
     let [bought] = &config.certificate_files[..] else {
         panic!("{:?}", config.certificate_files)

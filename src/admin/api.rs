@@ -25,6 +25,7 @@ pub use crate::admin::issuers::{
 pub use crate::admin::resources::{
     ApplyReport, ApplyRequest, CaBundleSummary, Drift, FileText, KeyChange, Resource, TableChange,
 };
+pub use crate::admin::versions::{ActivateRequest, CertificateVersion, Served, StandIn};
 pub use crate::dns::{DomainState, DomainVerdict};
 pub use crate::inventory::{AuditOutcome, AuditRecord, Caller};
 
@@ -229,6 +230,15 @@ pub struct Certificate {
     pub key: Option<String>,
     /// SHA-256 of it, in hex.
     pub fingerprint: Option<String>,
+    /// The issuer that signed it, by its name in the configuration; where none did, `files` or `imported`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// The certificate that this is the spare of; then it is published only in that one's place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spare_of: Option<CertificateName>,
+    /// Set while its spare is served in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stand_in: Option<StandIn>,
     /// Why it was revoked, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<RevocationReason>,
@@ -362,7 +372,7 @@ pub struct Event {
     pub at: Timestamp,
     /// The certificate it is about.
     pub certificate: CertificateName,
-    /// `step`, `obtained`, `renewed`, `failed`, `blocked`, `drifted` or `restored`.
+    /// `step`, `obtained`, `renewed`, `failed`, `blocked`, `activated`, `drifted` or `restored`.
     pub kind: String,
     /// In words.
     pub detail: String,

@@ -19,6 +19,7 @@ use crate::admin::page::PageQuery;
 use crate::admin::route::Route;
 use crate::admin::{
     AuditTrail, Operations, Problem, accounts, api, calendar, handshakes, hooks, issuers, openapi, resources,
+    versions,
 };
 use crate::certificate::CertificateName;
 use crate::metrics::CONTENT_TYPE;
@@ -86,7 +87,7 @@ pub(super) fn routes() -> Vec<Route> {
         .answers::<Vec<api::AuditRecord>>(),
         Route::get(
             "/v1/events",
-            "Server-sent events: `step`, `obtained`, `renewed`, `failed`, `blocked`, `drifted` and `restored` with \
+            "Server-sent events: `step`, `obtained`, `renewed`, `failed`, `blocked`, `activated`, `drifted` and `restored` with \
              an Event, `audit` with an AuditRecord, `missed` with the number of those that a slow reader was not sent",
             events,
         )
@@ -111,6 +112,7 @@ pub(super) fn routes() -> Vec<Route> {
     routes.extend(accounts::routes());
     routes.extend(calendar::routes());
     routes.extend(handshakes::routes());
+    routes.extend(versions::routes());
     routes
 }
 

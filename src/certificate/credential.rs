@@ -95,11 +95,7 @@ impl Credential {
         if now < not_before {
             return Err(CredentialError::NotYetValid { not_before });
         }
-        let covered = |domain: &&NamePattern| match domain {
-            NamePattern::Exact(name) => self.leaf.covers(name),
-            NamePattern::Wildcard(_) => self.leaf.names.contains(domain),
-        };
-        match domains.iter().find(|domain| !covered(domain)) {
+        match domains.iter().find(|domain| !self.leaf.holds(domain)) {
             Some(missing) => Err(CredentialError::MissingName {
                 missing: missing.clone(),
                 names: self.leaf.names.clone(),

@@ -59,6 +59,20 @@ impl CertificateName {
             if key_type.is_rsa() { "rsa" } else { "ecdsa" }
         ))
     }
+
+    /// Every entry that may be for the same names with a key of another algorithm.
+    pub fn companions(&self) -> Vec<Self> {
+        let companions = [KeyType::Rsa2048, KeyType::EcdsaP256].map(|key_type| self.companion(key_type));
+        companions.into_iter().flatten().collect()
+    }
+
+    /// The entry for the same names from another CA: `www.spare` beside `www`.
+    ///
+    /// # Errors
+    /// [`CertificateNameError`] when that is too long for a name.
+    pub fn spare(&self) -> Result<Self, CertificateNameError> {
+        Self::parse(&format!("{self}.spare"))
+    }
 }
 
 /// A text that cannot name a certificate.
@@ -88,6 +102,9 @@ pub struct DesiredCertificate {
     pub reuse_key: bool,
     /// The operator's own labels.
     pub tags: BTreeMap<String, String>,
+    /// The certificate in whose place it is served, when that itself should not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spare_of: Option<CertificateName>,
 }
 
 impl DesiredCertificate {
@@ -97,12 +114,15 @@ impl DesiredCertificate {
         let mut domains: Vec<_> = self.domains.iter().map(ToString::to_string).collect();
         domains.sort();
         domains.dedup();
-        let content = format!(
+        let mut content = format!(
             "{}\n{}\n{}",
             domains.join(" "),
             self.issuers.join(" "),
             self.key_type
         );
+        if let Some(primary) = &self.spare_of {
+            content.push_str(&format!("\nspare of {primary}"));
+        }
         let hash = digest::digest(&digest::SHA256, content.as_bytes());
         hash.as_ref()[..16]
             .iter()
@@ -186,6 +206,7 @@ mod tests {
                 .iter()
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
                 .collect(),
+            spare_of: None,
         };
         let digest = desired(&["a.example", "b.example"], &[]).digest();
         assert_eq!(

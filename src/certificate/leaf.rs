@@ -72,6 +72,14 @@ impl Leaf {
         self.names.iter().any(|pattern| pattern.matches(name))
     }
 
+    /// Whether it is for all that `domain` stands for.
+    pub fn holds(&self, domain: &NamePattern) -> bool {
+        match domain {
+            NamePattern::Exact(name) => self.covers(name),
+            NamePattern::Wildcard(_) => self.names.contains(domain),
+        }
+    }
+
     /// Whether it is valid at `now`.
     pub fn is_valid_at(&self, now: Timestamp) -> bool {
         self.not_before <= now && now <= self.not_after

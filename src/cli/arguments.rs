@@ -12,6 +12,7 @@ use super::hooks::HookCommand;
 use super::plan::PlanQuestion;
 use super::policy::PolicyCommand;
 use super::resource_arguments::{ApplyFile, CaBundleCommand, DiffFile, ListenerCommand};
+use super::version_arguments::VersionCommand;
 use super::{Failure, environment};
 use crate::admin::api;
 use crate::admin::{Client, Credentials};
@@ -329,6 +330,8 @@ pub(super) enum CertCommand {
         #[command(flatten)]
         form: Form,
     },
+    #[command(flatten)]
+    Versions(VersionCommand),
     /// Print the chain, or write it to a file, with the private key or without.
     #[command(
         after_help = "Example: certgate cert export www\nExample: certgate cert export www --with-key --to www.pem"

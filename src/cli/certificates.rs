@@ -13,6 +13,7 @@ use super::Failure;
 use super::arguments::{CertCommand, Form, OutputFormat};
 use super::output::{Printed, Surplus, time_left};
 use super::progress::Progress;
+use super::versions;
 use crate::admin::{Client, api};
 use crate::certificate::{CertificateName, RenewalWindow};
 use crate::clock::{Clock, SystemClock, Timestamp};
@@ -83,6 +84,7 @@ pub(super) async fn run(client: &Client, command: CertCommand) -> Result<ExitCod
             show(&published(client, &name).await?, form)?;
         }
         CertCommand::Revoke { name, reason, form } => show(&client.revoke(&name, reason).await?, form)?,
+        CertCommand::Versions(command) => versions::run(client, command).await?,
         CertCommand::Export { name, with_key, to } => {
             let exported = client.export(&name, with_key).await?;
             let key = exported.key_pem.unwrap_or_default();
@@ -102,7 +104,8 @@ async fn published(client: &Client, name: &CertificateName) -> Result<api::Certi
     for _ in 0..100 {
         looks.tick().await;
         let certificate = client.certificate(name).await?;
-        if certificate.published || certificate.state != "valid" {
+        let waits = certificate.spare_of.is_none() && certificate.stand_in.is_none();
+        if certificate.published || certificate.state != "valid" || !waits {
             return Ok(certificate);
         }
     }
@@ -127,7 +130,11 @@ pub(super) fn table(certificates: &[api::Certificate], now: Timestamp) -> Result
     Printed::table(&header, certificates.iter().map(row), Surplus::Cut)?;
     let reasons: Vec<_> = certificates
         .iter()
-        .filter_map(|certificate| Some((certificate.name.to_string(), certificate.reason.clone()?)))
+        .flat_map(|certificate| {
+            let stand_in = certificate.stand_in.as_ref().map(versions::served);
+            let reasons = stand_in.into_iter().chain(certificate.reason.clone());
+            reasons.map(|reason| (certificate.name.to_string(), reason))
+        })
         .collect();
     if !reasons.is_empty() {
         Printed::text("\n")?;
@@ -144,7 +151,7 @@ fn names(certificate: &api::Certificate) -> String {
     }
 }
 
-fn show(certificate: &api::Certificate, form: Form) -> Result<(), Failure> {
+pub(super) fn show(certificate: &api::Certificate, form: Form) -> Result<(), Failure> {
     if form.output == OutputFormat::Json {
         return Printed::json(certificate);
     }
@@ -168,6 +175,9 @@ fn show(certificate: &api::Certificate, form: Form) -> Result<(), Failure> {
             certificate.suggested_window.as_ref().map(suggestion),
         ),
         ("issued by", certificate.issued_by.clone()),
+        ("issuer", certificate.issuer.clone()),
+        ("spare of", certificate.spare_of.as_ref().map(ToString::to_string)),
+        ("spare", certificate.stand_in.as_ref().map(versions::served)),
         ("not before", certificate.not_before.map(|time| time.to_string())),
         ("not after", certificate.not_after.map(moment)),
         ("serial", certificate.serial.clone()),

@@ -13,6 +13,7 @@ mod on_demand;
 mod policy;
 mod section;
 mod server_group;
+mod spare;
 mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -234,6 +234,9 @@ table! {
         domains: List<NamePattern>,
         /// The issuer that signs it, or several, tried in this order.
         issuer: OneOrMany<String>,
+        /// The issuer, at another CA, of a spare: NAME.spare, with a key of its own, kept renewed and served in the place of
+        /// this certificate when that itself should not be. Default: there is none.
+        spare_issuer: String,
         /// The kind of key; or a list of an ECDSA and an RSA kind, for a certificate of each: NAME, of the first, and
         /// NAME.rsa or NAME.ecdsa. A client is served what it can verify. Default: "ecdsa-p256".
         key_type: OneOrMany<KeyType>,

@@ -23,7 +23,7 @@ use crate::gateway::on_demand::Asker;
 use crate::gateway::watched_files::WatchedFiles;
 use crate::gateway::zones::{self, WithZones};
 use crate::hooks;
-use crate::inventory::{Inventory, InventoryError};
+use crate::inventory::{Inventory, InventoryError, StandIn};
 use crate::issuer::{AcmeIssuer, ChallengeSolver, Issuer, Limits, LocalCa};
 use crate::publish::Problems;
 use crate::renewal::{self, Event, EventKind, Health, Issuers};
@@ -60,6 +60,8 @@ pub(super) struct ControlPlane {
     pub(super) events: broadcast::Sender<api::Event>,
     /// How far each attempt under way has come.
     pub(super) steps: Mutex<BTreeMap<CertificateName, String>>,
+    /// The certificates that their spares are served in place of.
+    pub(super) stand_ins: Mutex<BTreeMap<CertificateName, StandIn>>,
     pub(super) health: watch::Receiver<Health>,
     pub(super) publisher: watch::Receiver<Problems>,
     pub(super) files: ArcSwap<WatchedFiles>,
@@ -158,6 +160,7 @@ impl ControlPlane {
         if config.gateway.is_none() && self.desired().iter().any(from_acme) {
             warnings.push("DNS is not checked before an order: `[gateway]` is not configured".to_owned());
         }
+        warnings.extend(self.stand_in_warnings());
         warnings.extend(self.lookout.warnings());
         warnings.extend(self.ask_problems());
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);

@@ -218,6 +218,7 @@ impl ControlPlane {
             key_type: config.key_type,
             reuse_key: false,
             tags: Default::default(),
+            spare_of: None,
         };
         if !self.may_sign(&desired) {
             return denied(Denial::NotAllowed, config.denied_ttl);

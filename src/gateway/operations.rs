@@ -419,6 +419,7 @@ impl ControlPlane {
             key_type: request.key_type,
             reuse_key: false,
             tags: request.tags,
+            spare_of: None,
         })
     }
 

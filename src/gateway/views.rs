@@ -36,16 +36,19 @@ pub(super) fn certificate(
     let renew_at = current
         .and_then(|current| current.renew_at)
         .filter(|_| desired.is_some() && state.is_some());
-    let is_loaded = published.get(name).next().is_some();
+    // A spare is there under the name of the certificate that it is the spare of.
+    let served_as = record.and_then(|record| record.spare_of.as_ref()).unwrap_or(name);
+    let is_loaded = published.get(served_as).next().is_some();
     let is_served = |leaf: &Leaf| {
-        let mut loaded = published.get(name);
+        let mut loaded = published.get(served_as);
         loaded.any(|loaded| loaded.leaf().fingerprint == leaf.fingerprint)
     };
     let is_published = leaf.is_some_and(|leaf| match is_loaded {
         true => is_served(leaf),
         // The first client that asks for it has it loaded.
-        false => !published.is_whole(),
+        false => !published.is_whole() && served_as == name,
     });
+    let stand_in = record.and_then(|record| record.stand_in.as_ref());
     api::Certificate {
         name: name.clone(),
         domains,
@@ -59,6 +62,15 @@ pub(super) fn certificate(
         issued_by: leaf.map(|leaf| leaf.issuer.clone()),
         key: leaf.map(|leaf| leaf.key.clone()),
         fingerprint: leaf.map(|leaf| leaf.fingerprint.clone()),
+        issuer: current.map(|current| current.issuer.clone()),
+        spare_of: record
+            .and_then(|record| record.spare_of.clone())
+            .or_else(|| desired.and_then(|desired| desired.spare_of.clone())),
+        stand_in: stand_in.map(|stand_in| api::StandIn {
+            since: stand_in.since,
+            by_operator: stand_in.by_operator,
+            reason: stand_in.reason.clone(),
+        }),
         revoked: current.and_then(|current| current.revoked),
         suggested_window: current.and_then(|current| current.suggested.clone()),
         published: is_published,

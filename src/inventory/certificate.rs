@@ -32,11 +32,44 @@ pub struct CertificateRecord {
     pub failing_since: Option<Timestamp>,
     /// Issuers that asked not to be asked before a moment (Retry-After).
     pub held_until: BTreeMap<String, Timestamp>,
+    /// Issuers that have failed, each since it last signed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub setbacks: BTreeMap<String, Setback>,
     /// An operator wants a new one at once. Cleared by the attempt that this causes.
     pub renew_requested: bool,
     /// That one is to be ordered whatever DNS says. Cleared by the attempt that this causes.
     #[serde(default)]
     pub despite_dns: bool,
+    /// The certificate that this is the spare of. It is served in that one's place, or not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spare_of: Option<CertificateName>,
+    /// Set while the spare of this certificate is served in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stand_in: Option<StandIn>,
+}
+
+/// Failures of one issuer in a row.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Setback {
+    /// How many.
+    pub failures: u32,
+    /// When the last one was.
+    pub last: Timestamp,
+    /// Before that moment it is not asked again by itself.
+    pub rests_until: Timestamp,
+    /// Whether waiting alone does not mend what the last one was for.
+    pub is_hopeless: bool,
+}
+
+/// That a spare is served in the place of a certificate.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct StandIn {
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether an operator has asked for it; otherwise the gateway has put it there.
+    pub by_operator: bool,
+    /// Why the gateway has; empty where it has not.
+    pub reason: String,
 }
 
 /// Where a certificate comes from.
@@ -127,8 +160,11 @@ impl CertificateRecord {
             failures: 0,
             failing_since: None,
             held_until: BTreeMap::new(),
+            setbacks: BTreeMap::new(),
             renew_requested: false,
             despite_dns: false,
+            spare_of: None,
+            stand_in: None,
         }
     }
 

@@ -40,10 +40,9 @@ impl Inventory {
         let known = self.certificate(&record.name).await.unwrap_or_default();
         let batch = with_credential(record, pem, expect, before)?;
         let known = known.as_ref().map(|known| &known.value);
-        let batch = self
-            .with_names(batch, record, known)
-            .await?
-            .delete(key(order::ORDERS, &record.name), Expect::Any);
+        let batch = self.with_names(batch, record, known).await?;
+        let batch = self.with_history(batch, record, known).await?;
+        let batch = batch.delete(key(order::ORDERS, &record.name), Expect::Any);
         self.commit(notice::with(batch, notice)?.under(lease)).await
     }
 }

@@ -35,12 +35,14 @@ impl Inventory {
         known: Option<&CertificateRecord>,
     ) -> Result<Batch, InventoryError> {
         let (wanted, before) = (names(Some(record)), names(known));
+        // A spare is found by the name of the certificate that it may stand in for.
+        let served_as = record.spare_of.as_ref().unwrap_or(&record.name);
         let added: Vec<_> = wanted.difference(&before).collect();
         let mut parts = added.chunks(MOST_AT_ONCE).peekable();
         let mut batch = batch;
         while let Some(part) = parts.next() {
             let put = |batch: Batch, pattern: &&&NamePattern| {
-                batch.put(key(pattern, &record.name), Vec::new(), Expect::Any)
+                batch.put(key(pattern, served_as), Vec::new(), Expect::Any)
             };
             match parts.peek() {
                 Some(_) => drop(self.commit(part.iter().fold(Batch::new(), put)).await?),
@@ -48,6 +50,8 @@ impl Inventory {
             }
         }
         let gone = before.difference(&wanted).take(MOST_AT_ONCE);
+        // What is no longer in the spare may be in that certificate.
+        let gone = gone.filter(|_| record.spare_of.is_none());
         Ok(gone.fold(batch, |batch, pattern| {
             batch.delete(key(pattern, &record.name), Expect::Any)
         }))

@@ -2,6 +2,7 @@
 
 use certgate_store::Revision;
 
+use crate::cause::with_causes;
 use crate::certificate::{CertificateName, Credential, CredentialError, CredentialPem};
 use crate::clock::Timestamp;
 use crate::inventory::{CertificateRecord, Inventory, InventoryError, Versioned};
@@ -48,21 +49,66 @@ pub(super) enum Stored {
     Nothing,
     /// This, which is sound in itself, by the record of this revision.
     Ready(Credential, Revision),
+    /// A spare, which is served as this certificate or not at all.
+    SpareOf(CertificateName),
 }
 
-/// Reads one certificate and checks that it is whole: key and chain fit, and they are what the record describes.
+/// Reads one certificate and checks that it is whole: key and chain fit, and they are what the record describes. Where its
+/// spare is to be served in its place, it is that which is read.
 pub(super) async fn read(inventory: &Inventory, name: &CertificateName) -> Result<Stored, Unfit> {
-    let mut last = None;
-    // Record and credential are two reads; between them a new pair may have been written.
-    for _ in 0..READS {
-        let record = inventory.certificate(name).await?;
+    let record = inventory.certificate(name).await?;
+    let known = record.as_ref().map(|record| &record.value);
+    if let Some(primary) = known.and_then(|record| record.spare_of.clone()) {
+        return Ok(Stored::SpareOf(primary));
+    }
+    if known.is_some_and(|record| record.stand_in.is_some())
+        && let Ok(spare) = name.spare()
+        && let Some(stored) = read_spare(inventory, &spare).await?
+    {
+        return Ok(stored);
+    }
+    read_whole(inventory, name, record).await
+}
+
+/// Reads a spare that is to be served; `None` where it cannot be, and the certificate itself is better than nothing.
+async fn read_spare(inventory: &Inventory, spare: &CertificateName) -> Result<Option<Stored>, Unfit> {
+    let record = inventory.certificate(spare).await;
+    let read = match record {
+        Ok(record) => read_whole(inventory, spare, record).await,
+        Err(source) => Err(source.into()),
+    };
+    match read {
+        Err(Unfit::Inventory {
+            source: source @ InventoryError::Store { .. },
+        }) => Err(source.into()),
+        Ok(ready @ Stored::Ready(..)) => Ok(Some(ready)),
+        Ok(_) => Ok(None),
+        Err(error) => {
+            let error = with_causes(&error);
+            tracing::error!(certificate = %spare, error, "the spare cannot be served; the certificate itself is");
+            Ok(None)
+        }
+    }
+}
+
+async fn read_whole(
+    inventory: &Inventory,
+    name: &CertificateName,
+    first: Option<Versioned<CertificateRecord>>,
+) -> Result<Stored, Unfit> {
+    let mut record = first;
+    let mut reads = 1;
+    loop {
         let pem = inventory.credential(name).await?;
         match check(record, pem) {
-            Err(error @ (Unfit::Missing | Unfit::NotAsRecorded { .. })) => last = Some(error),
+            // Record and credential are two reads; between them a new pair may have been written.
+            Err(Unfit::Missing | Unfit::NotAsRecorded { .. }) if reads < READS => {
+                record = inventory.certificate(name).await?;
+                reads += 1;
+            }
             checked => return checked,
         }
     }
-    Err(last.unwrap_or(Unfit::Missing))
 }
 
 /// Reads the credential of a certificate whose record is of no use, for when there is nothing better to serve.

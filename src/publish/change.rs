@@ -39,10 +39,27 @@ impl Change<'_> {
     /// # Errors
     /// Only the store's; everything else is a problem of the certificate.
     pub(super) async fn refresh(&mut self, name: &CertificateName) -> Result<(), InventoryError> {
+        match self.refresh_entry(name).await? {
+            // A change of the spare is one of what is served as the certificate.
+            Some(primary) => self.refresh_entry(&primary).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`refresh`](Self::refresh); where `name` is a spare, gives the entry that it may be served as.
+    async fn refresh_entry(
+        &mut self,
+        name: &CertificateName,
+    ) -> Result<Option<CertificateName>, InventoryError> {
         let problem = match read(self.inventory, name).await {
             Ok(Stored::Nothing) => {
                 self.withdraw(name).await?;
                 None
+            }
+            Ok(Stored::SpareOf(primary)) => {
+                self.withdraw(name).await?;
+                self.found.insert(name.clone(), None);
+                return Ok(Some(primary));
             }
             Ok(Stored::Ready(credential, revision)) => self.offer(name, credential, revision),
             Err(Unfit::Inventory {
@@ -51,7 +68,7 @@ impl Change<'_> {
             Err(error) => Some(self.without(name, &error).await),
         };
         self.found.insert(name.clone(), problem);
-        Ok(())
+        Ok(None)
     }
 
     /// Whether something was wrong with it when it was read last.

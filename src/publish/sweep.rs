@@ -55,10 +55,16 @@ impl Change<'_> {
         }
         let mut loads = 0;
         while let Some(record) = sweep.ahead.pop_front() {
-            let Some(current) = &record.value.current else {
+            let stands_in = record.value.stand_in.is_some();
+            match &record.value.current {
+                Some(current) => sweep.know(&current.leaf.names),
+                None if !stands_in => continue,
+                None => {}
+            }
+            // It is looked at with the certificate that it is the spare of.
+            if record.value.spare_of.is_some() {
                 continue;
-            };
-            sweep.know(&current.leaf.names);
+            }
             let name = &record.value.name;
             if self.cache.is_current(name, record.revision) && !self.has_problem(name) {
                 continue;

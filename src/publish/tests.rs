@@ -1,5 +1,7 @@
 mod cold;
 
+mod spares;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

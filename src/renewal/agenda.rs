@@ -10,7 +10,7 @@ use crate::inventory::CertificateRecord;
 use crate::issuer::ledger::Ledger;
 use crate::renewal::plan::{ClockAlarm, Next, Plan, next};
 use crate::renewal::queue::Queue;
-use crate::renewal::turn::turn;
+use crate::renewal::waiting::waiting;
 
 /// What is desired, and the next step of each certificate, in the order of time.
 #[derive(Debug, Default)]
@@ -97,7 +97,7 @@ impl Agenda {
         self.queue
             .account_for(&desired.certificate, record.map(|record| &record.state));
         let next = next(&desired.certificate, &desired.digest, record, now)?;
-        let (turn, load) = turn(&desired.certificate, &desired.digest, record, &next);
+        let (turn, load) = waiting(&desired.certificate, &desired.digest, record, &next);
         let put_off = self.put_off.get(name).copied();
         let at = put_off.map_or(next.at, |until| next.at.max(until));
         self.queue.put(name.clone(), next, at, turn, load);

@@ -122,7 +122,10 @@ impl Attempts {
         let (record, expect) = match known {
             Some(Versioned { value, revision }) => (value, Expect::Revision(revision)),
             None => (
-                CertificateRecord::wanted(certificate.name.clone()),
+                CertificateRecord {
+                    spare_of: certificate.spare_of.clone(),
+                    ..CertificateRecord::wanted(certificate.name.clone())
+                },
                 Expect::Absent,
             ),
         };

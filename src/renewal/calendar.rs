@@ -35,6 +35,7 @@ fn live(count: usize, lifetime: Duration, backdated: Duration, seed: u64, span: 
             key_type: KeyType::EcdsaP256,
             reuse_key: false,
             tags: BTreeMap::new(),
+            spare_of: None,
         })
         .collect();
     let start = Timestamp::from_unix_seconds(1_795_219_200);

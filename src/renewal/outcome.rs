@@ -1,5 +1,6 @@
 //! What an attempt leaves in the record: pure transitions, each of which tells the next wake-up.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::certificate::Leaf;
@@ -8,8 +9,8 @@ use crate::inventory::{CertificateRecord, CertificateState, CurrentCertificate, 
 use crate::issuer::FailureClass;
 use crate::renewal::agenda::Desired;
 use crate::renewal::back_off::{self, Validity};
-use crate::renewal::plan;
 use crate::renewal::schedule::Jitter;
+use crate::renewal::turn::{self, turn};
 
 /// A failed attempt.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,8 +27,8 @@ pub(super) struct Failure {
 
 /// The record while an attempt for `digest` is under way. A request for it stands until it has come to an end, so
 /// that it survives a crash.
-pub(super) fn obtaining(mut record: CertificateRecord, digest: &str, now: Timestamp) -> CertificateRecord {
-    digest.clone_into(&mut record.pursued);
+pub(super) fn obtaining(record: CertificateRecord, digest: &str, now: Timestamp) -> CertificateRecord {
+    let mut record = pursuing(record, digest);
     record.state = CertificateState::Obtaining { since: now };
     record
 }
@@ -42,6 +43,7 @@ pub(super) fn obtained(
     renew_at: Timestamp,
 ) -> CertificateRecord {
     record.held_until.retain(|_, until| *until > now);
+    turn::succeeded(&mut record, issuer);
     CertificateRecord {
         source: Source::Issued,
         digest: digest.to_owned(),
@@ -66,12 +68,17 @@ pub(super) fn obtained(
 
 /// The record after an attempt that failed.
 pub(super) fn failed(
-    mut record: CertificateRecord,
+    record: CertificateRecord,
     desired: &Desired,
     failure: &Failure,
     now: Timestamp,
     jitter: Jitter,
 ) -> CertificateRecord {
+    let mut record = CertificateRecord {
+        renew_requested: false,
+        despite_dns: false,
+        ..pursuing(record, &desired.digest)
+    };
     record.failures = record.failures.saturating_add(1);
     record.failing_since.get_or_insert(now);
     record.held_until.retain(|_, until| *until > now);
@@ -80,26 +87,33 @@ pub(super) fn failed(
         let until = back_off::not_before(asked_for, now, fraction);
         record.held_until.insert(failure.issuer.clone(), until);
     }
-    record.state = match failure.class {
-        FailureClass::Stop => CertificateState::Stopped {
-            reason: failure.error.clone(),
-            next_check: now + back_off::after_stop(fraction),
-        },
-        FailureClass::At(_) | FailureClass::Later => {
-            let pause = back_off::after_failure(record.failures, validity(&record, now), fraction);
-            let turn = plan::issuer_in_turn(&desired.certificate, Some(&record), now + pause);
-            CertificateState::BackingOff {
-                error: failure.error.clone(),
-                next_attempt: turn.map_or(now + pause, |(_, free_at)| free_at),
-            }
+    let is_hopeless = failure.class == FailureClass::Stop;
+    let before = record.setbacks.get(&failure.issuer).copied();
+    let setback = turn::failed(before, is_hopeless, now, |failures| match is_hopeless {
+        true => back_off::after_stop(fraction),
+        false => back_off::after_failure(failures, validity(&record, now), fraction),
+    });
+    record.setbacks.insert(failure.issuer.clone(), setback);
+    let next = turn(&desired.certificate, &desired.digest, Some(&record), now);
+    let at = next.as_ref().map_or(setback.rests_until, |next| next.free_at);
+    let error = match &next {
+        Some(next) if next.issuer != failure.issuer => {
+            let (issuer, error) = (&failure.issuer, &failure.error);
+            format!("{issuer}: {error}; then `{}` is asked", next.issuer)
         }
+        _ => failure.error.clone(),
     };
-    CertificateRecord {
-        pursued: desired.digest.clone(),
-        renew_requested: false,
-        despite_dns: false,
-        ..record
-    }
+    record.state = match next.is_none_or(|next| next.is_hopeless) {
+        true => CertificateState::Stopped {
+            reason: error,
+            next_check: at,
+        },
+        false => CertificateState::BackingOff {
+            error,
+            next_attempt: at,
+        },
+    };
+    record
 }
 
 /// The record after DNS said no. Nothing was ordered, so no failure is counted. An operator's request lives on in
@@ -137,9 +151,8 @@ pub(super) fn blocked(
         }),
     };
     CertificateRecord {
-        pursued: digest.to_owned(),
         renew_requested: false,
-        ..record
+        ..pursuing(record, digest)
     }
 }
 
@@ -157,10 +170,18 @@ pub(super) fn untimely(
         next_check: now + back_off::AFTER_WRONG_CLOCK,
     };
     CertificateRecord {
-        pursued: digest.to_owned(),
         renew_requested: false,
-        ..record
+        ..pursuing(record, digest)
     }
+}
+
+/// The record of which `digest` is pursued. What was against issuers is nothing to what is wanted otherwise.
+fn pursuing(mut record: CertificateRecord, digest: &str) -> CertificateRecord {
+    if record.pursued != digest {
+        record.setbacks.clear();
+        digest.clone_into(&mut record.pursued);
+    }
+    record
 }
 
 /// The record of which nothing more is pursued: what is there is what is wanted.
@@ -170,6 +191,7 @@ pub(super) fn settled(record: CertificateRecord) -> CertificateRecord {
         state: CertificateState::Valid,
         failures: 0,
         failing_since: None,
+        setbacks: BTreeMap::new(),
         ..record
     }
 }

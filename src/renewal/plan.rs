@@ -8,6 +8,7 @@ use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::Timestamp;
 use crate::inventory::{CertificateRecord, CertificateState, Source};
 use crate::renewal::agenda::Agenda;
+use crate::renewal::turn::turn;
 
 /// What is to be done now, and when to look again.
 #[derive(Debug)]
@@ -130,11 +131,15 @@ pub fn next(
             again: false,
         });
     }
-    let (issuer, free_at) = issuer_in_turn(desired, record, at.max(now))?;
+    let turn = turn(desired, digest, record, at.max(now))?;
     Some(Next {
-        at: if free_at > now { at.max(free_at) } else { at },
+        at: if turn.free_at > now {
+            at.max(turn.free_at)
+        } else {
+            at
+        },
         reason,
-        issuer,
+        issuer: turn.issuer,
         again: record.is_some_and(|record| {
             record.failures > 0 || matches!(record.state, CertificateState::Blocked { .. })
         }),
@@ -163,36 +168,8 @@ fn need(record: &CertificateRecord, digest: &str, now: Timestamp) -> (Timestamp,
     }
 }
 
-/// Each failure passes the turn to the next issuer of the list; one that asked not to be asked is passed over while
-/// another may be. With the issuer, the first moment from `due` on when it may be asked.
-pub(super) fn issuer_in_turn(
-    desired: &DesiredCertificate,
-    record: Option<&CertificateRecord>,
-    due: Timestamp,
-) -> Option<(String, Timestamp)> {
-    let count = desired.issuers.len();
-    let failures = record.map_or(0, |record| record.failures);
-    let first = usize::try_from(failures).unwrap_or(0) % count.max(1);
-    let held_until = |issuer: &String| record.and_then(|record| record.held_until.get(issuer)).copied();
-    desired
-        .issuers
-        .iter()
-        .cycle()
-        .skip(first)
-        .take(count)
-        .map(|issuer| {
-            (
-                issuer,
-                held_until(issuer).map_or(due, |until| sane(until, due).max(due)),
-            )
-        })
-        // Of several that are free at the same time, the first.
-        .min_by_key(|(_, free_at)| *free_at)
-        .map(|(issuer, free_at)| (issuer.clone(), free_at))
-}
-
 /// No pause is ever meant to last so long: it was written under a clock that was far ahead.
-fn sane(end: Timestamp, now: Timestamp) -> Timestamp {
+pub(super) fn sane(end: Timestamp, now: Timestamp) -> Timestamp {
     match end.since(now) > LONGEST_PAUSE {
         true => AT_ONCE,
         false => end,

@@ -8,7 +8,7 @@ use crate::inventory::CertificateState;
 use crate::issuer::ledger::{self, Bucket, Ledger, Needs, OrderKind};
 use crate::renewal::pace::Pace;
 use crate::renewal::plan::{Action, Next};
-use crate::renewal::turn::{AT_ALL_EVENTS, FIRST, ORDERED_FIRST, Turn};
+use crate::renewal::waiting::{AT_ALL_EVENTS, FIRST, ORDERED_FIRST, Waiting};
 
 /// The next step of each certificate.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub(super) struct Queue {
 #[derive(Debug)]
 struct Step {
     next: Next,
-    turn: Turn,
+    turn: Waiting,
     load: u64,
     /// When it is looked at; it stands in its lane once it was.
     at: Timestamp,
@@ -49,7 +49,7 @@ struct Lane {
 
 impl Queue {
     /// Puts a step in, due at `at`, for a name that has none.
-    pub(super) fn put(&mut self, name: CertificateName, next: Next, at: Timestamp, turn: Turn, load: u64) {
+    pub(super) fn put(&mut self, name: CertificateName, next: Next, at: Timestamp, turn: Waiting, load: u64) {
         self.lane(&next.issuer).pace.add(load);
         self.waiting.insert((at, name.clone()));
         let step = Step {
@@ -204,32 +204,32 @@ impl Lane {
     /// Lets a step wait for its turn; `false` where it waits for nothing.
     fn enter(&mut self, step: &Step, name: &CertificateName) -> bool {
         match step.turn {
-            Turn::AtOnce => false,
-            Turn::Order { .. } if self.ledger.is_none() => false,
-            Turn::Order {
+            Waiting::AtOnce => false,
+            Waiting::Order { .. } if self.ledger.is_none() => false,
+            Waiting::Order {
                 third: Some(third), ..
             } => self.changed.insert((third, name.clone())),
-            Turn::Order { again: true, .. } => self.again.insert(name.clone()),
-            Turn::Order { .. } => self.missing.insert(name.clone()),
-            Turn::Renewal {
+            Waiting::Order { again: true, .. } => self.again.insert(name.clone()),
+            Waiting::Order { .. } => self.missing.insert(name.clone()),
+            Waiting::Renewal {
                 suggested: Some(end), ..
             } => self.suggested.insert((end, name.clone())),
-            Turn::Renewal { third, .. } => self.renewals.insert((third, name.clone())),
+            Waiting::Renewal { third, .. } => self.renewals.insert((third, name.clone())),
         }
     }
 
     fn leave(&mut self, step: &Step, name: &CertificateName) {
         match step.turn {
-            Turn::AtOnce => {}
-            Turn::Order {
+            Waiting::AtOnce => {}
+            Waiting::Order {
                 third: Some(third), ..
             } => drop(self.changed.remove(&(third, name.clone()))),
-            Turn::Order { again: true, .. } => drop(self.again.remove(name)),
-            Turn::Order { .. } => drop(self.missing.remove(name)),
-            Turn::Renewal {
+            Waiting::Order { again: true, .. } => drop(self.again.remove(name)),
+            Waiting::Order { .. } => drop(self.missing.remove(name)),
+            Waiting::Renewal {
                 suggested: Some(end), ..
             } => drop(self.suggested.remove(&(end, name.clone()))),
-            Turn::Renewal { third, .. } => drop(self.renewals.remove(&(third, name.clone()))),
+            Waiting::Renewal { third, .. } => drop(self.renewals.remove(&(third, name.clone()))),
         }
     }
 

@@ -68,6 +68,16 @@ pub fn third_left(leaf: &Leaf, obtained_at: Timestamp) -> Timestamp {
     leaf.not_after - lifetime(leaf, obtained_at) / 3
 }
 
+/// When a certificate is renewed that was put back in the place of a newer one: not soon, for somebody has a reason to want
+/// it, and with a quarter of its lifetime left, or else half of what is left now.
+pub fn after_rollback(leaf: &Leaf, obtained_at: Timestamp, now: Timestamp) -> Timestamp {
+    let quarter_left = leaf.not_after - lifetime(leaf, obtained_at) / 4;
+    match quarter_left > now {
+        true => quarter_left,
+        false => now + leaf.not_after.since(now) / 2,
+    }
+}
+
 /// Below this, Let's Encrypt's integration guide asks for renewal at half of the lifetime.
 const SHORT_LIFETIME: Duration = Duration::from_secs(10 * 86_400);
 /// The renewal window's share of the lifetime.
@@ -117,6 +127,19 @@ mod tests {
             let after = |fraction| renewal_point(&leaf, obtained_at(), fraction).since(obtained_at());
             assert!(after(0.0).abs_diff(Duration::from_secs(earliest)) < Duration::from_millis(2));
             assert!(after(1.0).abs_diff(Duration::from_secs(latest)) < Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn what_was_put_back_is_renewed_late_but_in_time() {
+        for (age, expected) in [
+            (DAY, 67 * DAY + 12 * HOUR),
+            (61 * DAY, 67 * DAY + 12 * HOUR),
+            (70 * DAY, 80 * DAY),
+        ] {
+            let now = obtained_at() + Duration::from_secs(age);
+            let found = after_rollback(&leaf(0, 90 * DAY), obtained_at(), now);
+            assert_eq!(found.since(obtained_at()).as_secs(), expected);
         }
     }
 

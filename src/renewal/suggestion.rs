@@ -5,6 +5,7 @@
 //! | suggests a window | renewal at a random point of it; the point stays while the window does |
 //! | suggests one that begins after we would renew | our own point: a suggestion brings a renewal forward, and never so near to a third of the lifetime that an outage is a danger |
 //! | suggests one that has passed | renewal at once; not within a tenth of the lifetime, or a day, of the last one |
+//! | suggests one, for a spare | renewal in it, or before it where that is due anyway |
 //! | has nothing to say, answers nonsense or 404 | renewal by the fraction of the lifetime |
 //! | cannot be asked | what it said before holds; asked again after an hour |
 
@@ -24,6 +25,7 @@ pub(super) fn heard(
     jitter: Jitter,
 ) -> CertificateRecord {
     let fraction = jitter.fraction(&record.name, now, 0);
+    let is_spare = record.spare_of.is_some();
     let Some(current) = record.current.as_mut() else {
         return record;
     };
@@ -33,7 +35,10 @@ pub(super) fn heard(
         return record;
     };
     if answer.window != current.suggested {
-        current.renew_at = Some(renewal_point(current, answer.window.as_ref(), lifetime, fraction));
+        let next = renewal_point(current, answer.window.as_ref(), lifetime, fraction);
+        // A spare may well be renewed before the CA suggests it: it keeps apart from what it is the spare of.
+        let kept = current.renew_at.filter(|_| is_spare);
+        current.renew_at = Some(kept.map_or(next, |kept| kept.min(next)));
         current.suggested.clone_from(&answer.window);
     }
     record
@@ -160,6 +165,17 @@ mod tests {
         let without = heard(suggested, Some(&RenewalInfo::default()), start() + HOUR, JITTER);
         assert!((52 * DAY..=57 * DAY).contains(&after(&without)));
         assert_eq!(without.current.unwrap().suggested, None);
+    }
+
+    #[test]
+    fn a_spare_is_renewed_in_the_window_or_before() {
+        let mut spare = record();
+        spare.spare_of = Some(CertificateName::parse("www").unwrap());
+        let usual = after(&spare);
+        let later = heard(spare.clone(), Some(&info(80, 85)), start(), JITTER);
+        assert_eq!(after(&later), usual);
+        let at_once = heard(spare, Some(&info(10, 11)), start(), JITTER);
+        assert!((10 * DAY..=11 * DAY).contains(&after(&at_once)));
     }
 
     #[test]

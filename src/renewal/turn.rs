@@ -1,79 +1,113 @@
-//! Who may be begun with at once, and who waits for a turn: pure.
+//! Which issuer of a certificate's list is asked next, and when: pure.
 //!
-//! | what is due | begun |
+//! | the first issuer of the list | what follows |
 //! | --- | --- |
-//! | nothing is asked of a CA, an operator asked, or the CA's limits are not known | at once |
-//! | an order of names that the certificate before was not for | when the CA's limits allow it; see [`Ledger`](crate::issuer::ledger::Ledger) |
-//! | a renewal | at the issuer's pace; at once when a third of the lifetime is left |
+//! | has not failed | it is asked |
+//! | has failed once or twice | it is asked again after its pause, where the certificate can wait for that |
+//! | has failed three times, or for a reason that waiting does not mend | the next one is asked at once |
+//! | asked not to be asked for longer than the certificate can wait | the next one is asked at once |
+//! | has failed before the last renewal, which another one did | it is asked first again, and once only |
 //!
-//! Of orders, those whose certificate has a third of its lifetime left within a week come first, then names that have no
-//! certificate, by name, then the others; of four, one is for a name that has failed before, where there is any. Of renewals, those that have a third of their lifetime left within a day
-//! come first, then those that the CA wants to have renewed already, then the others, each the nearest to its end first.
+//! A certificate can wait for a quarter of the time it has left; one that is missing, expired or revoked, and one that an
+//! operator asks for, cannot. When none of them may be asked, the one that may soonest is.
 
 use std::time::Duration;
 
 use crate::certificate::DesiredCertificate;
 use crate::clock::Timestamp;
-use crate::inventory::CertificateRecord;
-use crate::issuer::ledger::OrderKind;
-use crate::renewal::pace;
-use crate::renewal::plan::{Next, Reason};
-use crate::renewal::schedule;
+use crate::inventory::{CertificateRecord, Setback};
+use crate::renewal::plan::sane;
 
-/// What a step waits for when its time has come.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Turn {
-    /// For nothing.
-    AtOnce,
-    /// For the CA's limits; with the moment at which a third of the lifetime is left of the certificate there is, and
-    /// whether it has been tried before.
-    Order { third: Option<Timestamp>, again: bool },
-    /// For the issuer's pace; with the same moment, and the end of the window in which the CA wants it renewed.
-    Renewal {
-        third: Timestamp,
-        suggested: Option<Timestamp>,
-    },
+/// Whose turn it is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Turn {
+    /// The issuer.
+    pub(super) issuer: String,
+    /// The first moment at which it may be asked.
+    pub(super) free_at: Timestamp,
+    /// Whether only somebody's change can make it sign.
+    pub(super) is_hopeless: bool,
 }
 
-/// The turn of `next`, and how much the certificate weighs at its issuer, as [`pace::load`] says.
+/// Whose turn it is from `due` on, for `desired` with this `digest`.
 pub(super) fn turn(
     desired: &DesiredCertificate,
     digest: &str,
     record: Option<&CertificateRecord>,
-    next: &Next,
-) -> (Turn, u64) {
-    let current = record.and_then(|record| record.current.as_ref());
-    let load = current.map_or(0, |current| {
-        pace::load(schedule::lifetime(&current.leaf, current.obtained_at))
-    });
-    let third = current.map(|current| schedule::third_left(&current.leaf, current.obtained_at));
-    if matches!(next.reason, Reason::Asking | Reason::Settled) {
-        return (Turn::AtOnce, load);
-    }
-    let same = current.filter(|current| {
-        let as_wanted = record.is_some_and(|record| record.digest == digest) && current.issuer == next.issuer;
-        as_wanted || OrderKind::of(&desired.domains, &next.issuer, Some(current)) == OrderKind::SameNames
-    });
-    let turn = match (same, third) {
-        (Some(_), _) if next.reason == Reason::Requested => Turn::AtOnce,
-        (Some(current), Some(third)) => Turn::Renewal {
-            third,
-            suggested: current
-                .suggested
-                .as_ref()
-                .map(|window| window.end)
-                .filter(|end| *end < third),
-        },
-        _ => Turn::Order {
-            third,
-            again: next.again,
-        },
+    due: Timestamp,
+) -> Option<Turn> {
+    let latest = due + record.map_or(Duration::ZERO, |record| patience(record, due));
+    let standing = |issuer: &String| {
+        let setback = record.and_then(|record| setback(record, digest, issuer, due));
+        let held_until = record.and_then(|record| record.held_until.get(issuer)).copied();
+        let rests_until = setback.map(|setback| setback.rests_until);
+        let pauses = [held_until, rests_until].into_iter().flatten();
+        let free_at = pauses.map(|until| sane(until, due)).fold(due, Timestamp::max);
+        let is_passed_over =
+            setback.is_some_and(|setback| setback.is_hopeless || setback.failures >= STRIKES);
+        let turn = Turn {
+            issuer: issuer.clone(),
+            free_at,
+            is_hopeless: setback.is_some_and(|setback| setback.is_hopeless),
+        };
+        (turn, !is_passed_over && free_at <= latest)
     };
-    (turn, load)
+    let all: Vec<_> = desired.issuers.iter().map(standing).collect();
+    let in_order = all.iter().find(|(_, may_be_waited_for)| *may_be_waited_for);
+    let soonest = || all.iter().min_by_key(|(turn, _)| turn.free_at);
+    in_order.or_else(soonest).map(|(turn, _)| turn.clone())
 }
 
-/// Before a third of the lifetime is left, renewals come first, and are not held back at all.
-pub(super) const FIRST: Duration = Duration::from_secs(86_400);
-pub(super) const AT_ALL_EVENTS: Duration = Duration::from_secs(3_600);
-/// The same for orders, which may have to wait long.
-pub(super) const ORDERED_FIRST: Duration = Duration::from_secs(7 * 86_400);
+/// What follows for `setback` from one more failure at `now`, after which the issuer rests for `pause` of so many
+/// failures.
+pub(super) fn failed(
+    setback: Option<Setback>,
+    is_hopeless: bool,
+    now: Timestamp,
+    pause: impl FnOnce(u32) -> Duration,
+) -> Setback {
+    let before = setback.filter(|setback| !is_forgotten(setback, now));
+    let failures = before.map_or(0, |before| before.failures).saturating_add(1);
+    Setback {
+        failures,
+        last: now,
+        rests_until: now + pause(failures),
+        is_hopeless,
+    }
+}
+
+/// What is left of the setbacks of `record` once `issuer` has signed: each of the others is worth one try at the next
+/// renewal.
+pub(super) fn succeeded(record: &mut CertificateRecord, issuer: &str) {
+    record.setbacks.remove(issuer);
+    for setback in record.setbacks.values_mut() {
+        setback.failures = setback.failures.min(STRIKES - 1);
+        setback.is_hopeless = false;
+    }
+}
+
+/// What counts against `issuer` at `due`. An operator's word ends a pause of our own, and what was wanted otherwise says
+/// nothing of what is wanted now.
+fn setback(record: &CertificateRecord, digest: &str, issuer: &str, due: Timestamp) -> Option<Setback> {
+    let setback = record.setbacks.get(issuer).copied();
+    setback
+        .filter(|setback| !record.renew_requested && record.pursued == digest && !is_forgotten(setback, due))
+}
+
+fn is_forgotten(setback: &Setback, now: Timestamp) -> bool {
+    now.since(setback.last) > MEMORY
+}
+
+fn patience(record: &CertificateRecord, due: Timestamp) -> Duration {
+    let current = record.current.as_ref();
+    let good = current.filter(|current| current.revoked.is_none() && !record.renew_requested);
+    good.map_or(Duration::ZERO, |current| current.leaf.not_after.since(due) / 4)
+}
+
+/// As many failures of one issuer pass its turn on.
+const STRIKES: u32 = 3;
+/// Nobody is blamed for longer.
+const MEMORY: Duration = Duration::from_secs(7 * 86_400);
+
+#[cfg(test)]
+mod tests;

@@ -162,6 +162,7 @@ fn certificate(number: usize, domain: usize) -> DesiredCertificate {
         issuers: vec!["ca".into()],
         key_type: KeyType::EcdsaP256,
         reuse_key: false,
+        spare_of: None,
         tags: BTreeMap::new(),
     }
 }

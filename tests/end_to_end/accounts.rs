@@ -128,7 +128,7 @@ async fn a_revoked_certificate_is_replaced_by_one_with_a_new_key() {
     assert!(audit.contains("revoke"), "{audit}");
 }
 
-async fn public_key(pem: &str) -> String {
+pub(crate) async fn public_key(pem: &str) -> String {
     let mut openssl = Command::new("openssl")
         .args(["x509", "-noout", "-pubkey"])
         .stdin(Stdio::piped())

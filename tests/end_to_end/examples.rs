@@ -103,7 +103,8 @@ fn every_example_has_its_test_here() {
             "local-ca.toml",
             "mutual.toml",
             "on-demand.toml",
-            "tls-alpn-01.toml"
+            "tls-alpn-01.toml",
+            "two-cas.toml"
         ]
         .map(str::to_owned)
         .into()

@@ -222,13 +222,16 @@ async fn connections_and_levels_can_be_switched_off() {
 async fn a_start_that_fails_and_warnings_of_the_file_are_told_in_the_log_s_form() {
     let taken = TcpListener::bind(free_address()).await.expect("bound");
     let listen = taken.local_addr().expect("an address");
-    let home = Home::new();
+    let (home, other) = (Home::new(), Home::new());
     let more = "[certificates.idle]\ndomains = [\"idle.example.test\"]\nissuer = \"internal\"\n\
                 [log]\nformat = \"json\"\n";
     let mut gateway = home.launch(&config(listen, listen, more));
     let status = gateway.ended().await;
     assert_eq!(status.code(), Some(1));
-    let log = home.log();
+    // What is odd about a file is told when it is in force.
+    let gateway = other.start(&config(free_address(), listen, more)).await;
+    assert!(gateway.terminate().await.success());
+    let log = home.log() + &other.log();
     let objects: Vec<Value> = log
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))

@@ -157,6 +157,7 @@ pub(crate) fn desired(name: &str, domains: &[&str]) -> DesiredCertificate {
         key_type: KeyType::EcdsaP256,
         reuse_key: false,
         tags: BTreeMap::new(),
+        spare_of: None,
     }
 }
 

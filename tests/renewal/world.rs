@@ -161,6 +161,7 @@ pub(crate) fn certificate(name: &str) -> DesiredCertificate {
         key_type: KeyType::EcdsaP256,
         reuse_key: false,
         tags: BTreeMap::new(),
+        spare_of: None,
     }
 }
 

@@ -31,7 +31,8 @@ impl Checker<'_> {
                 ownership: certificate.ownership.value().map(|text| text.value.0.clone()),
             };
             if dns != CertificateDns::default() {
-                all.insert(CertificateName::parse(&name.value).ok()?, dns);
+                let entries = entries(CertificateName::parse(&name.value).ok()?, certificate);
+                all.extend(entries.into_iter().map(|entry| (entry, dns.clone())));
             }
         }
         Some(all)
@@ -42,6 +43,7 @@ impl Checker<'_> {
         for (name, certificate) in self.document.certificates.tables() {
             let from_issuer = !certificate.domains.is_absent()
                 || !certificate.issuer.is_absent()
+                || !certificate.spare_issuer.is_absent()
                 || !certificate.key_type.is_absent()
                 || !certificate.reuse_key.is_absent()
                 || !certificate.dns_checks.is_absent()
@@ -88,6 +90,7 @@ impl Checker<'_> {
         let issued = [
             certificate.domains.place(),
             certificate.issuer.place(),
+            certificate.spare_issuer.place(),
             certificate.key_type.place(),
             certificate.reuse_key.place(),
         ];
@@ -184,6 +187,7 @@ impl Checker<'_> {
             key_type: key_types.first().copied().unwrap_or_default(),
             reuse_key: certificate.reuse_key.or(false)?,
             tags: certificate.tags.or(Tags::default())?.0,
+            spare_of: None,
         };
         let second = match key_types.get(1) {
             None => None,
@@ -193,7 +197,9 @@ impl Checker<'_> {
                 ..first.clone()
             }),
         };
-        Some([first].into_iter().chain(second).collect())
+        let issued: Vec<_> = [first].into_iter().chain(second).collect();
+        let spares = self.spares(name, certificate, &issued)?;
+        Some(issued.into_iter().chain(spares).collect())
     }
 
     /// The kinds of key: one, or one of ECDSA and one of RSA.
@@ -248,7 +254,13 @@ impl Checker<'_> {
     }
 
     /// Reports every domain that `issuer` cannot or may not sign for.
-    fn signs(&mut self, issuer: &str, reference: &Place, written: &Issuer, domains: &[Located<NamePattern>]) {
+    pub(super) fn signs(
+        &mut self,
+        issuer: &str,
+        reference: &Place,
+        written: &Issuer,
+        domains: &[Located<NamePattern>],
+    ) {
         match written.kind.value().map(|kind| kind.value) {
             Some(IssuerKind::Acme) => {
                 let public = Directory::of(written).is_some();
@@ -314,6 +326,19 @@ impl Checker<'_> {
                 .help("use a local-ca issuer for internal names"),
         );
     }
+}
+
+/// Everything that a table asks for: the certificate, that of its second kind of key, and their spares.
+fn entries(name: CertificateName, certificate: &Certificate) -> Vec<CertificateName> {
+    let second = certificate
+        .key_type
+        .value()
+        .and_then(|types| types.value.0.get(1));
+    let companion = second.and_then(|second| name.companion(second.value).ok());
+    let primaries: Vec<_> = [name].into_iter().chain(companion).collect();
+    let spares = primaries.iter().filter_map(|name| name.spare().ok());
+    let spares: Vec<_> = spares.filter(|_| !certificate.spare_issuer.is_absent()).collect();
+    primaries.into_iter().chain(spares).collect()
 }
 
 /// Names of one label, and the trees that RFC 6761, 6762, 7686 and ICANN's reservation of `internal` keep out of

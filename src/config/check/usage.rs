@@ -30,11 +30,12 @@ impl Checker<'_> {
                 .collect(),
         };
         let Some(listeners) = listeners else { return };
-        let references = document
-            .certificates
-            .tables()
-            .filter_map(|(_, certificate)| certificate.issuer.value())
-            .flat_map(|issuers| &issuers.value.0);
+        let certificates = document.certificates.tables();
+        let references = certificates.flat_map(|(_, certificate)| {
+            let issuers = certificate.issuer.value().into_iter();
+            let issuers = issuers.flat_map(|issuers| &issuers.value.0);
+            issuers.chain(certificate.spare_issuer.value())
+        });
         let on_demand = document
             .listeners
             .tables()

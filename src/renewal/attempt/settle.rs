@@ -5,7 +5,8 @@ use std::sync::{Arc, PoisonError};
 use certgate_store::{Expect, Lease};
 
 use crate::cause::with_causes;
-use crate::certificate::CredentialPem;
+use crate::certificate::{CredentialPem, Leaf};
+use crate::clock::Timestamp;
 use crate::inventory::{InventoryError, Versioned};
 use crate::issuer::{FailureClass, Issuer};
 use crate::renewal::agenda::Desired;
@@ -14,6 +15,7 @@ use crate::renewal::event::EventKind;
 use crate::renewal::fit::{Unfit, fit};
 use crate::renewal::notice::notice;
 use crate::renewal::outcome::{self, Failure};
+use crate::renewal::standby;
 
 impl Attempts {
     pub(super) async fn install(
@@ -40,12 +42,13 @@ impl Attempts {
                 Err(error) => return self.refuse(lease, desired, issuer, &error).await,
             };
             let leaf = credential.leaf();
-            let renew_at = *renew_at.get_or_insert_with(|| {
-                let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-                let before = record.current.as_ref().and_then(|current| current.renew_at);
-                before.into_iter().for_each(|before| slots.give_back(before));
-                slots.choose(name, leaf, now, self.jitter)
-            });
+            let renew_at = match renew_at {
+                Some(renew_at) => renew_at,
+                None => {
+                    let before = record.current.as_ref().and_then(|current| current.renew_at);
+                    *renew_at.insert(self.renewal_point(desired, before, leaf, now).await?)
+                }
+            };
             let kind = EventKind::Obtained {
                 issuer: issuer.to_owned(),
                 not_after: leaf.not_after,
@@ -53,6 +56,7 @@ impl Attempts {
                 renewed: record.current.is_some(),
             };
             let mut obtained = outcome::obtained(record.clone(), digest, leaf.clone(), issuer, now, renew_at);
+            obtained.spare_of.clone_from(&desired.certificate.spare_of);
             let gives = |issuer: &Arc<dyn Issuer>| issuer.gives_renewal_info();
             if let Some(current) = obtained
                 .current
@@ -78,6 +82,34 @@ impl Attempts {
         Err(InventoryError::Conflict {
             key: name.to_string(),
         })
+    }
+
+    /// When what is installed at `now` is renewed: in a second of its own, and a spare apart from what it is the spare of.
+    async fn renewal_point(
+        &self,
+        desired: &Desired,
+        before: Option<Timestamp>,
+        leaf: &Leaf,
+        now: Timestamp,
+    ) -> Result<Timestamp, InventoryError> {
+        let name = &desired.certificate.name;
+        let usual = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            before.into_iter().for_each(|before| slots.give_back(before));
+            slots.choose(name, leaf, now, self.jitter)
+        };
+        let Some(primary) = &desired.certificate.spare_of else {
+            return Ok(usual);
+        };
+        let primary = match self.inventory.certificate(primary).await {
+            Err(error @ InventoryError::Store { .. }) => return Err(error),
+            // Of one that cannot be read nobody knows when it is renewed.
+            primary => primary.unwrap_or_default(),
+        };
+        let current = primary.and_then(|primary| primary.value.current);
+        Ok(current.map_or(usual, |primary| {
+            standby::renewal_point(leaf, now, usual, &primary)
+        }))
     }
 
     /// Does not install what does not fit. Its order leads nowhere, so the next attempt places another; unless it is

@@ -26,6 +26,7 @@ fn desired(name: &str, domain: &str, issuers: &[&str]) -> Desired {
         key_type: KeyType::EcdsaP256,
         reuse_key: false,
         tags: BTreeMap::new(),
+        spare_of: None,
     };
     let digest = certificate.digest();
     Desired { certificate, digest }
@@ -183,23 +184,60 @@ fn a_stop_is_looked_at_once_a_day() {
 }
 
 #[test]
-fn each_failure_passes_the_turn_to_the_next_issuer_that_may_be_asked() {
+fn what_fails_at_one_issuer_for_good_is_asked_of_the_next_at_once() {
     let www = desired("www", "a.example", &["one", "two"]);
-    let issuer = |record: &CertificateRecord| {
-        next(&www.certificate, &www.digest, Some(record), now()).map(|next| next.issuer)
-    };
     let fresh = CertificateRecord::wanted(www.certificate.name.clone());
-    assert_eq!(issuer(&fresh).as_deref(), Some("one"));
-    let once = fail(fresh.clone(), &www, FailureClass::Later, now());
-    assert_eq!(issuer(&once).as_deref(), Some("two"));
-    let twice = fail(once, &www, FailureClass::Later, now());
-    assert_eq!(issuer(&twice).as_deref(), Some("one"));
+    // Without a certificate nobody waits, neither for a pause of our own nor for one of the CA's.
+    for class in [
+        FailureClass::Later,
+        FailureClass::Stop,
+        FailureClass::At(now() + DAY),
+    ] {
+        let failed = fail(fresh.clone(), &www, class, now());
+        assert!(
+            matches!(&failed.state, CertificateState::BackingOff { error, .. } if error == "one: no; then `two` is asked")
+        );
+        let next = next(&www.certificate, &www.digest, Some(&failed), now()).unwrap();
+        assert_eq!(
+            (next.issuer.as_str(), next.at, next.reason),
+            ("two", now(), Reason::Retry)
+        );
+    }
+    // With one that is good for long, the first has its three tries.
+    let mut record = valid(&www);
+    let mut at = now() + 60 * DAY;
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        let next = next(&www.certificate, &www.digest, Some(&record), at).unwrap();
+        at = at.max(next.at);
+        asked.push(next.issuer);
+        record = fail(record, &www, FailureClass::Later, at);
+    }
+    assert_eq!(asked, ["one", "one", "one"]);
+    let next = next(&www.certificate, &www.digest, Some(&record), at).unwrap();
+    assert_eq!((next.issuer.as_str(), next.at), ("two", at));
+}
 
-    // `one` may not be asked for a day: its turn goes to `two`, and nobody waits a day.
-    let held = fail(fresh, &www, FailureClass::At(now() + DAY), now());
-    let again = fail(held, &www, FailureClass::Later, now());
-    assert_eq!(issuer(&again).as_deref(), Some("two"));
-    assert!(wake(&www, Some(&again), now()).unwrap() < now() + HOUR);
+#[test]
+fn where_every_issuer_needs_somebody_s_change_it_stops() {
+    let www = desired("www", "a.example", &["one", "two"]);
+    let mut record = fail(valid(&www), &www, FailureClass::Stop, now());
+    record = outcome::failed(
+        record,
+        &www,
+        &Failure {
+            issuer: "two".into(),
+            error: "no".into(),
+            class: FailureClass::Stop,
+            ca_time: None,
+        },
+        now() + MINUTE,
+        JITTER,
+    );
+    let CertificateState::Stopped { next_check, .. } = record.state else {
+        panic!("{:?}", record.state)
+    };
+    assert!(next_check.since(now()).abs_diff(DAY) <= DAY / 10);
 }
 
 #[test]

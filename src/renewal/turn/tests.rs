@@ -1,0 +1,292 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::certificate::{CertificateName, KeyType, Leaf, RevocationReason};
+use crate::inventory::CurrentCertificate;
+use crate::name::NamePattern;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+const DIGEST: &str = "wanted";
+
+fn now() -> Timestamp {
+    Timestamp::from_unix_seconds(1_795_219_200)
+}
+
+fn desired() -> DesiredCertificate {
+    DesiredCertificate {
+        name: CertificateName::parse("www").unwrap(),
+        domains: vec![NamePattern::parse("a.example").unwrap()],
+        issuers: ["one", "two", "three"].map(str::to_owned).into(),
+        key_type: KeyType::EcdsaP256,
+        reuse_key: false,
+        tags: BTreeMap::new(),
+        spare_of: None,
+    }
+}
+
+/// What is against an issuer.
+#[derive(Clone, Copy)]
+enum Against {
+    /// So many failures, and a rest of so long.
+    Failures(u32, Duration),
+    /// A failure that waiting does not mend.
+    Hopeless,
+    /// It asked not to be asked for so long.
+    Held(Duration),
+    /// So many failures, the last so long ago.
+    Before(u32, Duration),
+}
+
+/// What it is about, the time left, what is against whom; whose turn it is, and after how long.
+type Row<'a> = (
+    &'a str,
+    Option<Duration>,
+    &'a [(&'a str, Against)],
+    (&'a str, Duration),
+);
+
+/// A certificate with so much time left, or none.
+fn record(left: Option<Duration>, against: &[(&str, Against)]) -> CertificateRecord {
+    let mut record = CertificateRecord::wanted(CertificateName::parse("www").unwrap());
+    record.pursued = DIGEST.into();
+    record.current = left.map(|left| CurrentCertificate {
+        leaf: Leaf {
+            names: vec![],
+            not_before: now() - 60 * DAY,
+            not_after: now() + left,
+            serial: String::new(),
+            issuer: String::new(),
+            key: String::new(),
+            fingerprint: String::new(),
+        },
+        issuer: "one".into(),
+        obtained_at: now() - 60 * DAY,
+        renew_at: Some(now()),
+        suggested: None,
+        ask_at: None,
+        revoked: None,
+    });
+    for (issuer, against) in against {
+        let setback = |failures, last, rests_until, is_hopeless| Setback {
+            failures,
+            last,
+            rests_until,
+            is_hopeless,
+        };
+        let setback = match *against {
+            Against::Failures(failures, rest) => setback(failures, now(), now() + rest, false),
+            Against::Hopeless => setback(1, now(), now() + DAY, true),
+            Against::Before(failures, ago) => setback(failures, now() - ago, now() - ago + MINUTE, false),
+            Against::Held(time) => {
+                record.held_until.insert((*issuer).into(), now() + time);
+                continue;
+            }
+        };
+        record.setbacks.insert((*issuer).into(), setback);
+    }
+    record
+}
+
+fn turn_of(record: &CertificateRecord) -> (String, Duration) {
+    let turn = turn(&desired(), DIGEST, Some(record), now()).unwrap();
+    (turn.issuer, turn.free_at.since(now()))
+}
+
+#[test]
+fn whose_turn_it_is_by_what_is_against_whom_and_what_the_certificate_can_wait() {
+    use Against::{Before, Failures, Held, Hopeless};
+    let month = Some(30 * DAY);
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let table: &[Row] = &[
+        ("nothing is against anybody", month, &[], ("one", Duration::ZERO)),
+        (
+            "nothing, and there is none yet",
+            None,
+            &[],
+            ("one", Duration::ZERO),
+        ),
+        // The first gets three tries while there is time.
+        (
+            "one failure",
+            month,
+            &[("one", Failures(1, MINUTE))],
+            ("one", MINUTE),
+        ),
+        (
+            "two",
+            month,
+            &[("one", Failures(2, minutes(10)))],
+            ("one", minutes(10)),
+        ),
+        (
+            "three",
+            month,
+            &[("one", Failures(3, minutes(100)))],
+            ("two", Duration::ZERO),
+        ),
+        ("hopeless", month, &[("one", Hopeless)], ("two", Duration::ZERO)),
+        // None while there is not.
+        (
+            "one failure, none there",
+            None,
+            &[("one", Failures(1, MINUTE))],
+            ("two", Duration::ZERO),
+        ),
+        (
+            "one failure, expired",
+            Some(Duration::ZERO),
+            &[("one", Failures(1, MINUTE))],
+            ("two", Duration::ZERO),
+        ),
+        (
+            "two minutes left",
+            Some(minutes(2)),
+            &[("one", Failures(1, MINUTE))],
+            ("two", Duration::ZERO),
+        ),
+        // A rate limit is waited for as long as the certificate can.
+        ("held for a day", month, &[("one", Held(DAY))], ("one", DAY)),
+        (
+            "held for eight",
+            month,
+            &[("one", Held(8 * DAY))],
+            ("two", Duration::ZERO),
+        ),
+        (
+            "held, none there",
+            None,
+            &[("one", Held(HOUR))],
+            ("two", Duration::ZERO),
+        ),
+        (
+            "held, two days left",
+            Some(2 * DAY),
+            &[("one", Held(DAY))],
+            ("two", Duration::ZERO),
+        ),
+        // On through the list.
+        (
+            "two of three",
+            month,
+            &[("one", Failures(3, DAY)), ("two", Hopeless)],
+            ("three", Duration::ZERO),
+        ),
+        (
+            "the second waits",
+            month,
+            &[("one", Hopeless), ("two", Failures(1, MINUTE))],
+            ("two", MINUTE),
+        ),
+        // All of them fail: the one that may soonest.
+        (
+            "all have failed",
+            month,
+            &[
+                ("one", Failures(5, DAY)),
+                ("two", Failures(3, HOUR)),
+                ("three", Failures(4, 2 * HOUR)),
+            ],
+            ("two", HOUR),
+        ),
+        (
+            "all are held, none there",
+            None,
+            &[
+                ("one", Held(3 * HOUR)),
+                ("two", Held(2 * HOUR)),
+                ("three", Held(2 * HOUR)),
+            ],
+            ("two", 2 * HOUR),
+        ),
+        (
+            "all, of which one is hopeless",
+            None,
+            &[
+                ("one", Hopeless),
+                ("two", Failures(4, DAY + HOUR)),
+                ("three", Held(2 * DAY)),
+            ],
+            ("one", DAY),
+        ),
+        // Of earlier renewals.
+        (
+            "failed three days ago",
+            month,
+            &[("one", Before(2, 3 * DAY))],
+            ("one", Duration::ZERO),
+        ),
+        (
+            "thrice three days ago",
+            month,
+            &[("one", Before(3, 3 * DAY))],
+            ("two", Duration::ZERO),
+        ),
+        (
+            "thrice, long forgotten",
+            month,
+            &[("one", Before(3, 8 * DAY))],
+            ("one", Duration::ZERO),
+        ),
+    ];
+    for (what, left, against, (issuer, after)) in table {
+        let found = turn_of(&record(*left, against));
+        assert_eq!(found, ((*issuer).to_owned(), *after), "{what}");
+    }
+}
+
+#[test]
+fn an_operator_ends_our_own_pauses_and_does_not_wait_for_a_server() {
+    let mut requested = record(Some(30 * DAY), &[("one", Against::Failures(3, HOUR))]);
+    requested.renew_requested = true;
+    assert_eq!(turn_of(&requested), ("one".into(), Duration::ZERO));
+    let mut held = record(Some(30 * DAY), &[("one", Against::Held(MINUTE))]);
+    held.renew_requested = true;
+    assert_eq!(turn_of(&held), ("two".into(), Duration::ZERO));
+}
+
+#[test]
+fn a_revoked_certificate_waits_for_nobody() {
+    let mut revoked = record(Some(30 * DAY), &[("one", Against::Failures(1, MINUTE))]);
+    if let Some(current) = &mut revoked.current {
+        current.revoked = Some(RevocationReason::KeyCompromise);
+    }
+    assert_eq!(turn_of(&revoked), ("two".into(), Duration::ZERO));
+}
+
+#[test]
+fn what_is_wanted_otherwise_begins_with_the_first() {
+    let mut other = record(Some(30 * DAY), &[("one", Against::Hopeless)]);
+    other.pursued = "something else".into();
+    assert_eq!(turn_of(&other), ("one".into(), Duration::ZERO));
+}
+
+#[test]
+fn while_the_first_fails_each_renewal_tries_it_once_and_then_the_second() {
+    let mut record = record(Some(30 * DAY), &[]);
+    let mut asked = Vec::new();
+    let mut at = now();
+    for _renewal in 0..3 {
+        loop {
+            let turn = turn(&desired(), DIGEST, Some(&record), at).unwrap();
+            at = turn.free_at;
+            asked.push(turn.issuer.clone());
+            if turn.issuer == "two" {
+                succeeded(&mut record, "two");
+                break;
+            }
+            let setback = failed(record.setbacks.get("one").copied(), false, at, |_| MINUTE);
+            record.setbacks.insert("one".into(), setback);
+        }
+        at = at + 3 * DAY;
+        if let Some(current) = &mut record.current {
+            current.leaf.not_after = at + 30 * DAY;
+        }
+    }
+    assert_eq!(asked, ["one", "one", "one", "two", "one", "two", "one", "two"]);
+    // After a week of peace it has three tries again.
+    at = at + 8 * DAY;
+    let again = failed(record.setbacks.get("one").copied(), false, at, |_| MINUTE);
+    assert_eq!(again.failures, 1);
+}

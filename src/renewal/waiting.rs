@@ -1,0 +1,79 @@
+//! Who may be begun with at once, and who waits for a turn: pure.
+//!
+//! | what is due | begun |
+//! | --- | --- |
+//! | nothing is asked of a CA, an operator asked, or the CA's limits are not known | at once |
+//! | an order of names that the certificate before was not for | when the CA's limits allow it; see [`Ledger`](crate::issuer::ledger::Ledger) |
+//! | a renewal | at the issuer's pace; at once when a third of the lifetime is left |
+//!
+//! Of orders, those whose certificate has a third of its lifetime left within a week come first, then names that have no
+//! certificate, by name, then the others; of four, one is for a name that has failed before, where there is any. Of renewals, those that have a third of their lifetime left within a day
+//! come first, then those that the CA wants to have renewed already, then the others, each the nearest to its end first.
+
+use std::time::Duration;
+
+use crate::certificate::DesiredCertificate;
+use crate::clock::Timestamp;
+use crate::inventory::CertificateRecord;
+use crate::issuer::ledger::OrderKind;
+use crate::renewal::pace;
+use crate::renewal::plan::{Next, Reason};
+use crate::renewal::schedule;
+
+/// What a step waits for when its time has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Waiting {
+    /// For nothing.
+    AtOnce,
+    /// For the CA's limits; with the moment at which a third of the lifetime is left of the certificate there is, and
+    /// whether it has been tried before.
+    Order { third: Option<Timestamp>, again: bool },
+    /// For the issuer's pace; with the same moment, and the end of the window in which the CA wants it renewed.
+    Renewal {
+        third: Timestamp,
+        suggested: Option<Timestamp>,
+    },
+}
+
+/// What `next` waits for, and how much the certificate weighs at its issuer, as [`pace::load`] says.
+pub(super) fn waiting(
+    desired: &DesiredCertificate,
+    digest: &str,
+    record: Option<&CertificateRecord>,
+    next: &Next,
+) -> (Waiting, u64) {
+    let current = record.and_then(|record| record.current.as_ref());
+    let load = current.map_or(0, |current| {
+        pace::load(schedule::lifetime(&current.leaf, current.obtained_at))
+    });
+    let third = current.map(|current| schedule::third_left(&current.leaf, current.obtained_at));
+    if matches!(next.reason, Reason::Asking | Reason::Settled) {
+        return (Waiting::AtOnce, load);
+    }
+    let same = current.filter(|current| {
+        let as_wanted = record.is_some_and(|record| record.digest == digest) && current.issuer == next.issuer;
+        as_wanted || OrderKind::of(&desired.domains, &next.issuer, Some(current)) == OrderKind::SameNames
+    });
+    let waiting = match (same, third) {
+        (Some(_), _) if next.reason == Reason::Requested => Waiting::AtOnce,
+        (Some(current), Some(third)) => Waiting::Renewal {
+            third,
+            suggested: current
+                .suggested
+                .as_ref()
+                .map(|window| window.end)
+                .filter(|end| *end < third),
+        },
+        _ => Waiting::Order {
+            third,
+            again: next.again,
+        },
+    };
+    (waiting, load)
+}
+
+/// Before a third of the lifetime is left, renewals come first, and are not held back at all.
+pub(super) const FIRST: Duration = Duration::from_secs(86_400);
+pub(super) const AT_ALL_EVENTS: Duration = Duration::from_secs(3_600);
+/// The same for orders, which may have to wait long.
+pub(super) const ORDERED_FIRST: Duration = Duration::from_secs(7 * 86_400);
