@@ -109,7 +109,8 @@ pub(super) fn routes() -> Vec<Route> {
             plan,
         )
         .query::<PlanQuery>()
-        .answers::<Plan>(),
+        .answers::<Plan>()
+        .refuses(&[404]),
     ]
 }
 
