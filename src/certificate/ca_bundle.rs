@@ -3,6 +3,7 @@
 mod authorities;
 mod error;
 mod revocation;
+mod stray;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -135,6 +135,13 @@ fn joined(files: &[PathBuf]) -> Result<String, Failure> {
     for file in files {
         let text = std::fs::read_to_string(file)
             .map_err(|error| format!("cannot read {} as PEM: {error}", file.display()))?;
+        if !text.contains("-----BEGIN ") {
+            return Err(format!(
+                "{} holds no block of PEM, so there is nothing to add",
+                file.display()
+            )
+            .into());
+        }
         all.push_str(text.trim_end());
         all.push('\n');
     }

@@ -8,12 +8,19 @@ use webpki::EndEntityCert;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::CaBundleProblem;
+use super::stray::stray;
 
 /// Adds the CA certificates of a PEM text, in which nothing else may be.
 pub(super) fn add(
     authorities: &mut Vec<CertificateDer<'static>>,
     text: &[u8],
 ) -> Result<(), CaBundleProblem> {
+    if let Some(stray) = stray(text) {
+        return Err(CaBundleProblem::Syntax {
+            block: stray.block,
+            reason: stray.to_string(),
+        });
+    }
     // The PEM reader passes over labels that it does not know; here each one is looked at.
     let others = labels(text).enumerate().find(|(_, label)| label != "CERTIFICATE");
     if let Some((index, found)) = others {

@@ -11,6 +11,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 use super::authorities::{labels, signed_by};
 use super::digest_of;
 use super::error::CrlProblem;
+use super::stray::stray;
 use crate::certificate::crl_to_pem;
 use crate::clock::Timestamp;
 
@@ -251,6 +252,12 @@ fn split(content: &[u8]) -> Result<Vec<Vec<u8>>, CrlProblem> {
     const SEQUENCE: u8 = 0x30;
     if content.first() == Some(&SEQUENCE) {
         return Ok(vec![content.to_vec()]);
+    }
+    if let Some(stray) = stray(content) {
+        return Err(CrlProblem::Syntax {
+            block: stray.block,
+            reason: stray.to_string(),
+        });
     }
     if let Some((index, found)) = labels(content).enumerate().find(|(_, label)| label != "X509 CRL") {
         return Err(CrlProblem::OtherBlock {
