@@ -150,7 +150,7 @@ impl Inventory {
     /// # Errors
     /// [`InventoryError::Conflict`] when somebody else keeps changing the same certificate, and the store's errors.
     pub async fn request_renewal(&self, name: &CertificateName) -> Result<bool, InventoryError> {
-        self.mark_for_renewal(name, false).await
+        self.mark_for_renewal(name, false, false).await
     }
 
     /// As [`request_renewal`](Self::request_renewal), and once without asking DNS; also for a certificate that is yet
@@ -159,18 +159,27 @@ impl Inventory {
     /// # Errors
     /// As there.
     pub async fn request_renewal_despite_dns(&self, name: &CertificateName) -> Result<bool, InventoryError> {
-        self.mark_for_renewal(name, true).await
+        self.mark_for_renewal(name, true, true).await
+    }
+
+    /// Has a certificate that there is no record of begun with at once, as an operator wants it.
+    ///
+    /// # Errors
+    /// As [`request_renewal`](Self::request_renewal).
+    pub async fn request_first(&self, name: &CertificateName) -> Result<bool, InventoryError> {
+        self.mark_for_renewal(name, true, false).await
     }
 
     async fn mark_for_renewal(
         &self,
         name: &CertificateName,
+        also_new: bool,
         despite_dns: bool,
     ) -> Result<bool, InventoryError> {
         for tries_left in (0..TRIES).rev() {
             let (known, expect) = match self.certificate(name).await? {
                 Some(known) => (known.value, Expect::Revision(known.revision)),
-                None if despite_dns => (CertificateRecord::wanted(name.clone()), Expect::Absent),
+                None if also_new => (CertificateRecord::wanted(name.clone()), Expect::Absent),
                 None => return Ok(false),
             };
             if known.source != Source::Issued {

@@ -101,6 +101,7 @@ impl Operations for ControlPlane {
             .certificate(name)
             .await
             .map_err(|error| Problem::internal(&error))?;
+        let is_new = stored.is_none();
         if stored.is_some_and(|stored| stored.value.source == Source::Imported) {
             return Err(Problem::conflict(format!(
                 "certificate `{name}` was imported; request under another name, so that it is not replaced"
@@ -111,6 +112,12 @@ impl Operations for ControlPlane {
             tracing::warn!(certificate = %name, "requested whatever DNS says of its names");
             self.inventory
                 .request_renewal_despite_dns(name)
+                .await
+                .map_err(|error| Problem::internal(&error))?;
+        } else if is_new {
+            // Somebody waits: what a CA's limit has against it is said at once.
+            self.inventory
+                .request_first(name)
                 .await
                 .map_err(|error| Problem::internal(&error))?;
         }

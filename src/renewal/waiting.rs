@@ -55,7 +55,7 @@ pub(super) fn waiting(
         as_wanted || OrderKind::of(&desired.domains, &next.issuer, Some(current)) == OrderKind::SameNames
     });
     let waiting = match (same, third) {
-        (Some(_), _) if next.reason == Reason::Requested => Waiting::AtOnce,
+        _ if next.reason == Reason::Requested => Waiting::AtOnce,
         (Some(current), Some(third)) => Waiting::Renewal {
             third,
             suggested: current
