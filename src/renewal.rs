@@ -17,7 +17,7 @@
 //! | DNS does not lead here | nothing is ordered; DNS is asked again after 10 seconds, doubled up to an hour |
 //!
 //! What is due waits for its turn: orders of new names until the CA's limits allow them, renewals for the issuer's
-//! pace ([`waiting`](mod@waiting)). [`Rehearsal`] lives through times to come with these decisions, and [`forecast`] tells what they will be.
+//! pace. [`Rehearsal`] lives through times to come with these decisions, and [`forecast`] tells what they will be.
 //!
 //! After an issuer's configuration has changed, [`reconsider`] ends the pauses of those that failed at it.
 //!
