@@ -15,7 +15,7 @@
 //! All of it is closed to other users, whatever the umask.
 //!
 //! **Memory** is bounded: sled's cache has a fixed size, and what grows with the number of entries is only
-//! sled's page table. **Opening** reads sled's table of pages, not the entries. A database of up to 128 MiB
+//! sled's page table. **Opening** reads sled's table of pages, not the entries. A database of up to 32 MiB
 //! is then verified before anything is served. A larger one is verified in the background, as part of the
 //! snapshot written after each start; until then a damaged record is noticed when it is read. **Snapshots**
 //! are full copies, so the pause between them grows with their cost; of a large store what has changed is written
