@@ -89,33 +89,39 @@ impl Hooks {
                 all
             }
         };
-        if names.is_empty() {
-            return Ok(());
-        }
         let wanted = self.wanted();
-        for name in names {
-            let Ok(Some(record)) = self.inventory.certificate(&name).await else {
-                continue;
-            };
-            if let Some(leaf) = leaf_of_interest(&record.value, &wanted) {
-                let reached = self.tell_expiring(&name, leaf, &record.value).await?;
-                *next = earlier(*next, reached);
+        // Thousands may be due at once, after a start above all; a commit for each would keep the disk busy for minutes.
+        for some in names.chunks(AT_ONCE) {
+            let mut news = Vec::new();
+            for name in some {
+                let Ok(Some(record)) = self.inventory.certificate(name).await else {
+                    continue;
+                };
+                if let Some(leaf) = leaf_of_interest(&record.value, &wanted) {
+                    let (tell, reached) = self.news_of(name, leaf, &record.value).await;
+                    news.extend(tell);
+                    *next = earlier(*next, reached);
+                }
+            }
+            if !news.is_empty() {
+                self.inventory.tell_expiring(&news).await?;
             }
         }
         Ok(())
     }
 
-    async fn tell_expiring(
+    /// What is to be told of `leaf` now, and when there will be more.
+    async fn news_of(
         &self,
         name: &CertificateName,
         leaf: &Leaf,
         record: &CertificateRecord,
-    ) -> Result<Option<Timestamp>, InventoryError> {
+    ) -> (Option<(Notice, ToldExpiring)>, Option<Timestamp>) {
         let (config, now) = (self.config.load_full(), self.clock.now());
         // Damaged, it was told nothing: once too often is better than never.
         let told = self.inventory.told_expiring(name).await.unwrap_or_default();
         let Expiry { tell, next } = expiry(leaf, &config.expiring, told.as_ref(), now);
-        let Some(left) = tell else { return Ok(next) };
+        let Some(left) = tell else { return (None, next) };
         let detail = match now < leaf.not_after {
             true => format!(
                 "less than {left} of its life is left, it ends at {}",
@@ -138,8 +144,7 @@ impl Hooks {
             fingerprint: leaf.fingerprint.clone(),
             left,
         };
-        self.inventory.tell_expiring(name, &told, &notice).await?;
-        Ok(next)
+        (Some((notice, told)), next)
     }
 
     fn wanted(&self) -> Arc<[DesiredCertificate]> {
@@ -160,6 +165,8 @@ fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp
     one.into_iter().chain(other).min()
 }
 
+/// Certificates whose notices are one commit.
+const AT_ONCE: usize = 256;
 const STORE_PAUSE: Duration = Duration::from_secs(10);
 /// Between two looks at everything.
 const SHORTEST: Duration = Duration::from_millis(100);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use certgate_store::{Batch, Expect};
+use certgate_store::{Batch, Expect, MAX_BATCH_CHANGES};
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::CertificateName;
@@ -31,18 +31,20 @@ impl Inventory {
         Ok(self.read(&key(EXPIRING, name)).await?.map(|told| told.value))
     }
 
-    /// Writes `notice`, and that it was told. Durable on return.
+    /// Writes each notice, and that it was told of its certificate. Durable on return.
     ///
     /// # Errors
-    /// The store's.
-    pub async fn tell_expiring(
-        &self,
-        name: &CertificateName,
-        told: &ToldExpiring,
-        notice: &Notice,
-    ) -> Result<(), InventoryError> {
-        let batch = Batch::new().put(key(EXPIRING, name), format::encode(told)?, Expect::Any);
-        self.commit(notice.put(batch)?).await.map(drop)
+    /// The store's; some may have been told then, each whole.
+    pub async fn tell_expiring(&self, told: &[(Notice, ToldExpiring)]) -> Result<(), InventoryError> {
+        for some in told.chunks(MAX_BATCH_CHANGES / 2) {
+            let mut batch = Batch::new();
+            for (notice, told) in some {
+                let place = key(EXPIRING, &notice.certificate);
+                batch = notice.put(batch.put(place, format::encode(told)?, Expect::Any))?;
+            }
+            self.commit(batch).await?;
+        }
+        Ok(())
     }
 
     /// The names of `certificate` of which it was told that DNS is not as it should be.
@@ -88,3 +90,36 @@ pub(super) fn without(batch: Batch, certificate: &CertificateName) -> Batch {
 
 const EXPIRING: &str = "told-expiring/";
 const DRIFTED: &str = "told-drifted/";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use certgate_store::{MemoryStore, Store};
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::config::HookEvent;
+
+    #[tokio::test]
+    async fn a_thousand_that_expire_at_once_are_told_in_a_few_commits_and_each_is_remembered() {
+        let store = Arc::new(MemoryStore::new());
+        let inventory = Inventory::new(store.clone());
+        let name = |number| CertificateName::parse(&format!("site{number:04}")).unwrap();
+        let told = ToldExpiring {
+            fingerprint: "aa".to_owned(),
+            left: Fraction::parse("1/3").unwrap(),
+        };
+        let at = Timestamp::from_unix_seconds(1_800_000_000);
+        let news: Vec<_> = (0..1000)
+            .map(|number| Notice::new(HookEvent::Expiring, name(number), at, "soon".to_owned()))
+            .map(|notice| (notice, told.clone()))
+            .collect();
+        let before = store.list("").await.unwrap().revision;
+        inventory.tell_expiring(&news).await.unwrap();
+        let after = store.list("").await.unwrap().revision;
+        assert!(after.value() - before.value() <= 2, "{before} to {after}");
+        assert_eq!(inventory.notices(2000).await.unwrap().len(), 1000);
+        assert_eq!(inventory.told_expiring(&name(999)).await.unwrap(), Some(told));
+    }
+}
