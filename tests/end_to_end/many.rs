@@ -9,6 +9,7 @@ use certgate_store::EmbeddedStore;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::task::JoinSet;
 
+use crate::dns::metrics;
 use crate::gateway::{Gateway, Home, free_address, run};
 use crate::peer::{TlsClient, backend};
 use crate::runtime::request;
@@ -66,6 +67,11 @@ async fn of_10000_certificates_any_is_served_at_once_in_bounded_memory_and_one_t
     let resident = resident(&gateway);
     println!("{resident} KiB resident with {COUNT} certificates");
     assert!(resident < MOST_RESIDENT, "{resident} KiB");
+    let loaded = loaded(&gateway).await;
+    assert!(
+        (FEWEST_LOADED..=MOST_LOADED).contains(&loaded),
+        "{loaded} certificates are loaded"
+    );
 
     // A list comes in parts, and whoever wants all of it gets each once.
     let listed = gateway.client().certificates().await.expect("a list");
@@ -95,9 +101,19 @@ const COUNT: usize = 10_000;
 const CHANGED: usize = 4_711;
 /// KiB, of a debug build; all the certificates would take ten times the cache.
 const MOST_RESIDENT: u64 = 160 << 10;
+/// What fits into the cache of 1 MiB: at 3,000 bytes and its chain each.
+const MOST_LOADED: usize = (1 << 20) / 3_000;
+const FEWEST_LOADED: usize = MOST_LOADED / 2;
 
 fn domain(number: usize) -> String {
     format!("h{number:05}.example.test")
+}
+
+/// Those that are ready to be served have a metric.
+async fn loaded(gateway: &Gateway) -> usize {
+    let metrics = metrics(gateway).await;
+    let each = "certgate_certificate_not_after_timestamp_seconds{";
+    metrics.lines().filter(|line| line.starts_with(each)).count()
 }
 
 /// KiB.
