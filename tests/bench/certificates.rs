@@ -39,6 +39,8 @@ impl Authority {
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        // One that is about to expire would be reported.
+        params.not_before = rcgen::date_time_ymd(2026, 1, 1);
         params.not_after = rcgen::date_time_ymd(2049, 1, 1);
         let leaf = params.signed_by(key, &self.intermediate)?;
         let pem = format!("{}{}{}", leaf.pem(), self.intermediate.pem(), key.serialize_pem());

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use rustix::net::sockopt::set_socket_send_buffer_size;
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use slab::Slab;
 
 use backend::Backend;
@@ -38,7 +38,10 @@ pub(crate) struct Generator {
     /// Clients with a request under way.
     busy: usize,
     buffers: Buffers,
-    send_buffer: Option<usize>,
+    /// What the kernel may hold of each connection, each way.
+    bound: Option<usize>,
+    /// Whether the backend leaves bodies unread.
+    ignores_bodies: bool,
 }
 
 /// A request that was answered in full.
@@ -94,7 +97,8 @@ impl Generator {
                 received: vec![0; BUFFER],
                 payload: vec![b'x'; BUFFER],
             },
-            send_buffer: None,
+            bound: None,
+            ignores_bodies: false,
         })
     }
 
@@ -159,10 +163,17 @@ impl Generator {
         self.busy = 0;
     }
 
-    /// How much the kernel may hold of what the backend sends on connections that it accepts from now on. Without a
-    /// bound thousands that are not read would exhaust it.
-    pub(crate) fn bound_send_buffers(&mut self, bytes: Option<usize>) {
-        self.send_buffer = bytes;
+    /// How much the kernel, and a client, may hold of what is sent on connections that are opened from now on. Without
+    /// a bound thousands that are not read would exhaust it.
+    pub(crate) fn bound_buffers(&mut self, bytes: Option<usize>) {
+        self.bound = bytes;
+        self.buffers.payload.truncate(bytes.unwrap_or(BUFFER));
+        self.buffers.payload.resize(bytes.unwrap_or(BUFFER), b'x');
+    }
+
+    /// Whether the backend reads nothing of the bodies that come from now on.
+    pub(crate) fn ignore_bodies(&mut self, ignore: bool) {
+        self.ignores_bodies = ignore;
     }
 
     /// `total` times: opens a connection, makes one request and closes it; `slots` at a time.
@@ -258,6 +269,9 @@ impl Generator {
         let fail = |error: io::Error| format!("cannot connect: {error}");
         let entry = self.clients.vacant_entry();
         let mut socket = TcpStream::connect(address).map_err(fail)?;
+        if let Some(bytes) = self.bound {
+            set_socket_send_buffer_size(&socket, bytes).map_err(|error| fail(error.into()))?;
+        }
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = self
             .poll
@@ -317,8 +331,11 @@ impl Generator {
                     let interest = Interest::READABLE | Interest::WRITABLE;
                     let token = backend_token(entry.key());
                     let ready = self.poll.registry().register(&mut socket, token, interest);
-                    let bounded = |()| match self.send_buffer {
-                        Some(bytes) => Ok(set_socket_send_buffer_size(&socket, bytes)?),
+                    let bounded = |()| match self.bound {
+                        Some(bytes) => {
+                            set_socket_recv_buffer_size(&socket, bytes)?;
+                            Ok(set_socket_send_buffer_size(&socket, bytes)?)
+                        }
                         None => Ok(()),
                     };
                     ready
@@ -339,6 +356,9 @@ impl Generator {
             let Some(backend) = self.backends.get_mut(key) else {
                 return;
             };
+            if self.ignores_bodies && backend.has_body() {
+                return;
+            }
             match backend.advance(&mut self.buffers) {
                 Turn::Waits | Turn::Answered(_) => {}
                 Turn::More => self.unfinished.push_back(token),

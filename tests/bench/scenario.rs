@@ -17,6 +17,7 @@ pub(crate) enum Scenario {
     Idle,
     Fairness,
     BackPressure,
+    UnreadUpload,
     TwoWorkers,
     #[value(name = "certs-10k")]
     Certs10k,

@@ -50,6 +50,7 @@ fn on(scenario: Scenario, peer: &Peer, shared: &mut Option<Proxy>, testbed: &mut
         Scenario::Idle => open::idle,
         Scenario::Fairness => load::fairness,
         Scenario::BackPressure => load::back_pressure,
+        Scenario::UnreadUpload => load::unread_upload,
         _ => {
             // It starts its own, and nothing else is to run beside that.
             *shared = None;
@@ -62,7 +63,7 @@ fn on(scenario: Scenario, peer: &Peer, shared: &mut Option<Proxy>, testbed: &mut
             };
         }
     };
-    if scenario == Scenario::BackPressure {
+    if matches!(scenario, Scenario::BackPressure | Scenario::UnreadUpload) {
         // Its memory is not to come from what others have left.
         *shared = None;
     }

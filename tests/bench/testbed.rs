@@ -109,7 +109,11 @@ impl Testbed {
         (workers, cores): (usize, &str),
     ) -> Result<Proxy, String> {
         self.generator.reset();
-        let directory = self.directory.join("run").join(&peer.name);
+        // Two that are compared with each other run at once.
+        let directory = self.directory.join("run").join(match served {
+            Served::Pair { .. } => peer.name.clone(),
+            Served::Many { .. } => format!("{}-many", peer.name),
+        });
         // What the last one left behind.
         let _ = fs::remove_dir_all(&directory);
         let fail = |error: std::io::Error| format!("cannot configure {}: {error}", peer.name);

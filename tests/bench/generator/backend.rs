@@ -30,6 +30,11 @@ impl Backend {
         }
     }
 
+    /// Whether it is in the middle of a request's body.
+    pub(super) fn has_body(&self) -> bool {
+        matches!(self.phase, Phase::Body(_))
+    }
+
     pub(super) fn advance(&mut self, buffers: &mut Buffers) -> Turn {
         for _ in 0..ROUNDS {
             let turn = match self.phase {

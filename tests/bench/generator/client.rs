@@ -133,7 +133,7 @@ impl Client {
                 return Err(error);
             }
             if self.ignores {
-                return Ok(Turn::Waits);
+                return Ok(self.waits());
             }
             let room = buffers.received.len();
             let length = match self.socket.read(&mut buffers.received) {

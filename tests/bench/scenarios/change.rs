@@ -18,7 +18,7 @@ use crate::testbed::{Testbed, server_name};
 pub(super) struct Change {
     /// From when the store has it, or the peer was told, until it is served.
     pub(super) served: Duration,
-    /// CPU time until it is served and nothing is left to do.
+    /// CPU time until it is served and nothing is left to do, without what the proxy uses in as long a time of rest.
     pub(super) used: Duration,
 }
 
@@ -41,8 +41,11 @@ pub(super) fn several(
     numbers: [usize; 3],
 ) -> Result<Change, String> {
     let (mut served, mut used) = (Vec::new(), Vec::new());
+    let before = proxy.cpu();
+    testbed.generator.idle(LATER)?;
+    let at_rest = proxy.cpu().since(&before).div_duration_f64(LATER);
     for number in numbers {
-        let change = one(proxy, peer, testbed, number)?;
+        let change = one(proxy, peer, testbed, number, at_rest)?;
         served.push(change.served);
         used.push(change.used);
     }
@@ -56,8 +59,15 @@ pub(super) fn several(
     })
 }
 
-/// Changes the certificate with `number`: certgate takes it by its command, the others read the file again.
-fn one(proxy: &Proxy, peer: &Peer, testbed: &mut Testbed, number: usize) -> Result<Change, String> {
+/// Changes the certificate with `number`: certgate takes it by its command, the others read the file again. The proxy
+/// uses the part `at_rest` of a core when it has nothing to do.
+fn one(
+    proxy: &Proxy,
+    peer: &Peer,
+    testbed: &mut Testbed,
+    number: usize,
+    at_rest: f64,
+) -> Result<Change, String> {
     let Served::Many { directory, .. } = &proxy.site.served else {
         return Err("it does not serve many".to_owned());
     };
@@ -70,7 +80,7 @@ fn one(proxy: &Proxy, peer: &Peer, testbed: &mut Testbed, number: usize) -> Resu
     let authority = Authority::new().map_err(|error| error.to_string())?;
     let issued = ecdsa_key().and_then(|key| authority.issue(&[&name, &mark], &key));
     let pem = issued.map_err(|error| error.to_string())?.pem;
-    let before = proxy.cpu();
+    let (began, before) = (Instant::now(), proxy.cpu());
     fs::write(&file, pem).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
     if peer.kind == Kind::Certgate {
         import(proxy, peer, &name)?;
@@ -94,6 +104,7 @@ fn one(proxy: &Proxy, peer: &Peer, testbed: &mut Testbed, number: usize) -> Resu
     testbed.generator.idle(LATER)?;
     testbed.settle(proxy)?;
     let used = proxy.cpu().since(&before);
+    let used = used.saturating_sub(began.elapsed().mul_f64(at_rest));
     Ok(Change { served, used })
 }
 

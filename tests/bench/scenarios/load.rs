@@ -54,6 +54,26 @@ pub(super) fn fairness(proxy: &Proxy, testbed: &mut Testbed) -> Found {
     Ok(vec![(Measure::Fairness, slowest / mean)])
 }
 
+/// Thousands of clients upload to a backend that reads nothing: memory of each.
+pub(super) fn unread_upload(proxy: &Proxy, testbed: &mut Testbed) -> Found {
+    let count = testbed.most_connections(if testbed.quick { 1_000 } else { 5_000 });
+    let sessions = Sessions::new(Group::X25519, false, 1);
+    let name = server_name(ONE_NAME);
+    let ask = &mut |slot| sessions.identity(slot, &name);
+    let before = proxy.memory();
+    let generator = &mut testbed.generator;
+    generator.bound_buffers(Some(BOUND));
+    generator.open(proxy.site.ecdsa, count, Request::Get(1), ask)?;
+    generator.ignore_bodies(true);
+    generator.request_and_ignore(Request::Post(64 << 20));
+    generator.idle(FILL)?;
+    let used = proxy.memory().saturating_sub(before);
+    generator.bound_buffers(None);
+    generator.ignore_bodies(false);
+    generator.reset();
+    Ok(vec![(Measure::UnreadUpload, used as f64 / count as f64 / 1024.0)])
+}
+
 /// Thousands of clients ask for much and read nothing: memory of each, and handshakes beside them.
 pub(super) fn back_pressure(proxy: &Proxy, testbed: &mut Testbed) -> Found {
     let count = testbed.most_connections(if testbed.quick { 1_000 } else { 5_000 });
@@ -63,13 +83,13 @@ pub(super) fn back_pressure(proxy: &Proxy, testbed: &mut Testbed) -> Found {
     let address = proxy.site.ecdsa;
     let before = proxy.memory();
     let generator = &mut testbed.generator;
-    generator.bound_send_buffers(Some(64 << 10));
+    generator.bound_buffers(Some(BOUND));
     generator.open(address, count, Request::Get(1), ask)?;
     generator.request_and_ignore(Request::Get(64 << 20));
     generator.idle(FILL)?;
     let used = proxy.memory().saturating_sub(before);
     let mut tally = generator.churn(address, 500, 1, Request::Get(1), ask)?;
-    generator.bound_send_buffers(None);
+    generator.bound_buffers(None);
     generator.close_all()?;
     Ok(vec![
         (Measure::BackPressure, used as f64 / count as f64 / 1024.0),
@@ -82,3 +102,5 @@ pub(super) fn back_pressure(proxy: &Proxy, testbed: &mut Testbed) -> Found {
 }
 
 const FILL: Duration = Duration::from_secs(2);
+/// What the kernel holds of each connection outside the proxy.
+const BOUND: usize = 64 << 10;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Found;
 use super::change;
+use crate::certificates::ONE_NAME;
 use crate::generator::{Group, Request, Sessions};
 use crate::many::{Numbers, name, served};
 use crate::measure::Measure;
@@ -19,10 +20,9 @@ pub(super) fn ten_thousand(peer: &Peer, testbed: &mut Testbed) -> Found {
     let memory = proxy.memory();
     let count = if testbed.quick { 2_000 } else { 5_000 };
     let mut numbers = Numbers::new(1);
-    let mut random = |_| numbers.below(COUNT);
+    let mut random = |_| name(numbers.below(COUNT));
     churn(&proxy, testbed, count, &mut random)?;
-    let varied = churn(&proxy, testbed, count, &mut random)?;
-    let one = churn(&proxy, testbed, count, &mut |_| 0)?;
+    let (varied, one) = beside_one(&proxy, peer, testbed, count, &mut random)?;
     Ok(vec![
         (Measure::TenThousandFirst, first.as_secs_f64() * 1e3),
         (Measure::TenThousandMemory, memory as f64 / MIB),
@@ -43,10 +43,9 @@ pub(super) fn million(peer: &Peer, testbed: &mut Testbed) -> Found {
     let cold = &mut |slot| sessions.identity(slot, &server_name(&name(next.next().unwrap_or(0))));
     let generator = &mut testbed.generator;
     let mut tally = generator.churn(proxy.site.ecdsa, names.len(), 1, Request::Get(1), cold)?;
-    let mut pick = |_| names[numbers.below(names.len())];
-    let warm = churn(&proxy, testbed, 3_000, &mut pick)?;
-    let one = churn(&proxy, testbed, 3_000, &mut |_| 0)?;
     let memory = proxy.memory();
+    let mut pick = |_| name(names[numbers.below(names.len())]);
+    let (warm, one) = beside_one(&proxy, peer, testbed, 5_000, &mut pick)?;
     let change = change::several(&proxy, peer, testbed, [names[0], names[1], names[2]])?;
     Ok(vec![
         (Measure::MillionFirst, first.as_secs_f64() * 1e3),
@@ -87,20 +86,43 @@ pub(super) fn start(
     Ok((proxy, first))
 }
 
-/// CPU time of a handshake for the names that `pick` picks, in µs.
+/// CPU time of a handshake for the names that `pick` picks, and of one with a proxy that has but one certificate, in
+/// µs. They take turns, for the machine has faster and slower moments.
+fn beside_one(
+    many: &Proxy,
+    peer: &Peer,
+    testbed: &mut Testbed,
+    count: usize,
+    pick: &mut dyn FnMut(usize) -> String,
+) -> Result<(f64, f64), String> {
+    let one = testbed.start(peer)?;
+    let mut same = |_| ONE_NAME.to_owned();
+    churn(&one, testbed, count / TURNS, &mut same)?;
+    let mut used = [Duration::ZERO; 2];
+    for _ in 0..TURNS {
+        used[0] += churn(many, testbed, count / TURNS, pick)?;
+        used[1] += churn(&one, testbed, count / TURNS, &mut same)?;
+    }
+    let [many, one] = used.map(|used| used.as_secs_f64() * 1e6 / (count / TURNS * TURNS) as f64);
+    Ok((many, one))
+}
+
+/// CPU time of `count` handshakes for the names that `pick` picks.
 fn churn(
     proxy: &Proxy,
     testbed: &mut Testbed,
     count: usize,
-    pick: &mut dyn FnMut(usize) -> usize,
-) -> Result<f64, String> {
+    pick: &mut dyn FnMut(usize) -> String,
+) -> Result<Duration, String> {
     let sessions = Sessions::new(Group::X25519, false, 1);
-    let ask = &mut |slot| sessions.identity(slot, &server_name(&name(pick(slot))));
+    let ask = &mut |slot| sessions.identity(slot, &server_name(&pick(slot)));
     let address = proxy.site.ecdsa;
     let measured = testbed.measure(proxy, |generator| {
         generator.churn(address, count, 16, Request::Get(1), ask)
     })?;
-    Ok(measured.micros_each())
+    Ok(measured.used)
 }
 
 const MIB: f64 = 1_048_576.0;
+/// In which two proxies are measured one after the other.
+const TURNS: usize = 5;
