@@ -6,12 +6,14 @@
 //! resolvers beside them. The look-up ([`DnsChecker`]) and the judgement are two things: the judgement ([`judge`],
 //! CAA, ownership, the weighing of several opinions, the choice of challenges) is made of pure functions.
 
+mod address;
 mod authorities;
 mod caa;
 mod challenge;
 mod checker;
 mod evidence;
 mod examination;
+mod issuable;
 mod lookup;
 mod obstacle;
 mod ownership;

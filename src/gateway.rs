@@ -16,10 +16,12 @@ mod crl_urls;
 mod data_plane;
 mod dns_rounds;
 mod error;
+mod gate;
 mod handshakes;
 mod hooks;
 mod issuers;
 mod kept_file;
+mod look;
 mod lookout;
 mod on_demand;
 mod operations;
@@ -56,7 +58,8 @@ use crate::gateway::bundle_versions::BundleVersions;
 use crate::gateway::ca_bundles::Bundles;
 use crate::gateway::control_plane::{ControlPlane, joined};
 use crate::gateway::data_plane::DataPlane;
-use crate::gateway::lookout::{Gate, Lookout};
+use crate::gateway::gate::Gate;
+use crate::gateway::lookout::Lookout;
 use crate::gateway::on_demand::Asker;
 use crate::gateway::watched_files::WatchedFiles;
 use crate::hooks::{Hooks, watch_expiry};
@@ -134,6 +137,7 @@ impl Gateway {
         let lookout = Arc::new(Lookout {
             config: config.clone(),
             inventory: inventory.clone(),
+            issuers: issuers.clone(),
             clock: clock.clone(),
             metrics: data_plane.metrics.clone(),
             events: events.clone(),

@@ -65,6 +65,12 @@ pub trait Issuer: Send + Sync {
         Ok(None)
     }
 
+    /// The names by which CAA records mean its CA, as far as the CA itself says them (RFC 8555 §7.1.1, `caaIdentities`).
+    /// Ends in bounded time, whatever the CA does.
+    async fn caa_identities(&self) -> Vec<DnsName> {
+        Vec::new()
+    }
+
     /// Whether it may have something to say of when to renew what it has signed.
     fn gives_renewal_info(&self) -> bool {
         false

@@ -15,6 +15,8 @@
 //! | the CA's clock is another | nothing is ordered, an alarm is raised; looked at again every 5 minutes |
 //! | an issuer of several has failed for good, or the certificate cannot wait for it | the next one of the list: `turn` |
 //! | DNS does not lead here | nothing is ordered; DNS is asked again after 10 seconds, doubled up to an hour |
+//! | DNS is against one issuer of several, until somebody changes it | the next one of the list is asked at once |
+//! | the list of issuers is another, and the certificate's own is still in it | nothing before the next renewal |
 //!
 //! What is due waits for its turn: orders of new names until the CA's limits allow them, renewals for the issuer's
 //! pace. [`Rehearsal`] lives through times to come with these decisions, and [`forecast`] tells what they will be.
@@ -56,7 +58,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{broadcast, watch};
 
 pub use event::{Event, EventKind, Health};
-pub use forecast::{Forecast, Left, Present, Step, forecast};
+pub use forecast::{Forecast, HeldBack, Hindrance, Left, Present, Step, forecast};
 pub use gate::{DnsGate, DnsVerdict};
 pub use plan::{Action, ClockAlarm, Next, Plan, Reason, next, plan};
 pub use reconsider::reconsider;

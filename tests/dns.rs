@@ -1,5 +1,9 @@
 //! The dns room against a real name server on loopback.
 
+#[path = "dns/addresses.rs"]
+mod addresses;
+#[path = "dns/signed.rs"]
+mod signed;
 mod support;
 #[path = "dns/world.rs"]
 mod world;

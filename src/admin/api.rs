@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::name::NamePattern;
 
 pub use crate::admin::accounts::{IssuerAccount, RateLimit};
-pub use crate::admin::calendar::{IssuerPlan, Plan, PlannedDay, PlannedStep};
+pub use crate::admin::calendar::{HeldBack, IssuerPlan, Plan, PlannedDay, PlannedStep};
 pub use crate::admin::handshakes::{
     ClientHellos, ExplainRequest, ExplainedAuthentication, ExplainedBackend, ExplainedCertificate,
     ExplainedPolicy, Explanation, Offered, OfferedTogether, PolicyPreview, PreviewReason,

@@ -30,6 +30,10 @@ pub struct Plan {
     pub steps_in_all: usize,
     /// The first of them, in the order of time.
     pub steps: Vec<PlannedStep>,
+    /// How many certificates are due, and not asked for.
+    pub held_back_in_all: usize,
+    /// The first of them, in the order of time. They are in no step and in no count.
+    pub held_back: Vec<HeldBack>,
     /// What an operator should do something about.
     pub warnings: Vec<String>,
 }
@@ -91,6 +95,21 @@ pub struct PlannedStep {
     pub left: Option<u32>,
     /// Of how many.
     pub allowed: Option<u32>,
+}
+
+/// A certificate is due, and not asked for until what is wrong is put right.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct HeldBack {
+    /// When it is looked at next, or would be begun.
+    pub at: Timestamp,
+    /// The certificate.
+    pub certificate: CertificateName,
+    /// Who would be asked.
+    pub issuer: String,
+    /// What is wrong.
+    pub reason: String,
+    /// The records to change, in zone-file form.
+    pub remedy: Vec<String>,
 }
 
 /// What a running gateway can be asked of the time to come.

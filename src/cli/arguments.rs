@@ -377,9 +377,11 @@ pub(super) enum DnsCommand {
     /// Look at names as a CA would: ownership, addresses and aliases, CAA records, challenges.
     ///
     /// Asks the zone's own servers and the resolvers, and compares with what the file says in `[gateway]`. Exits with 1 when no certificate would be ordered for one of them.
-    #[command(after_help = "Example: certgate dns check www.example.com")]
+    #[command(
+        after_help = "Example: certgate dns check www.example.com\nExample: certgate dns check 203.0.113.10"
+    )]
     Check {
-        /// The names; without any: those of every certificate.
+        /// The names, wildcards and IP addresses; without any: those of every certificate.
         #[arg(value_name = "NAME")]
         names: Vec<NamePattern>,
         /// The issuer whose CAA records and challenges count, where it is not clear from the name.

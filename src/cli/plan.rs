@@ -39,6 +39,7 @@ pub(super) async fn plan(client: &Client, question: &PlanQuestion) -> Result<Exi
     }
     issuers(&plan)?;
     limits(&plan)?;
+    held_back(&plan)?;
     if !plan.warnings.is_empty() {
         Printed::text("\n")?;
         let warnings = plan.warnings.iter().cloned();
@@ -116,6 +117,27 @@ fn issuers(plan: &api::Plan) -> Result<(), Failure> {
     });
     let header = ["ISSUER", "NEW", "RENEWALS", "BUSIEST HOUR", "LAST NEW ONE"];
     Printed::table(&header, rows, Surplus::Cut)
+}
+
+fn held_back(plan: &api::Plan) -> Result<(), Failure> {
+    if plan.held_back.is_empty() {
+        return Ok(());
+    }
+    Printed::text("\n")?;
+    let shown = plan.held_back.iter().take(FEW).map(|held| {
+        let remedy = match held.remedy.is_empty() {
+            true => String::new(),
+            false => format!("; to put it right: {}", held.remedy.join("; ")),
+        };
+        let (certificate, at) = (&held.certificate, minute(held.at));
+        let text = format!("`{certificate}` at {at}: {}{remedy}", held.reason);
+        ("HELD BACK:".to_owned(), text)
+    });
+    Printed::labelled(shown)?;
+    match plan.held_back_in_all.saturating_sub(FEW) {
+        0 => Ok(()),
+        more => Printed::text(format!("and {more} more\n")),
+    }
 }
 
 fn limits(plan: &api::Plan) -> Result<(), Failure> {

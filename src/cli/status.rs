@@ -158,12 +158,19 @@ pub(super) async fn dns_check(
                 row.said_by.join(", "),
             ]
         });
-        let header = ["NAME", "TYPE", "FOUND", "EXPECTED", "STATE", "SAID BY"];
-        Printed::table(&header, rows, Surplus::Wrap)?;
+        let rows: Vec<_> = rows.collect();
+        let mut gap = "";
+        // Of what is not in DNS there are none.
+        if !rows.is_empty() {
+            let header = ["NAME", "TYPE", "FOUND", "EXPECTED", "STATE", "SAID BY"];
+            Printed::table(&header, rows, Surplus::Wrap)?;
+            gap = "\n";
+        }
         for check in &checks {
             let text = check.to_string();
             let (verdict, because) = text.split_once('\n').unwrap_or((&text, ""));
-            Printed::text(format!("\n{verdict}\n"))?;
+            Printed::text(format!("{gap}{verdict}\n"))?;
+            gap = "\n";
             let because = because.lines().map(str::trim_start);
             Printed::labelled(because.map(|line| (String::new(), line.to_owned())))?;
         }

@@ -16,6 +16,8 @@ mod server_group;
 mod spare;
 mod usage;
 
+pub(super) use issuer::known_caa_identity;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::sync::Arc;

@@ -88,6 +88,8 @@ codes! {
     ExternalAccountNeeded = "external-account-needed" Warning,
     /// A text that is not what the key holds.
     InvalidValue = "invalid-value" Error,
+    /// An IP address, which DNS-01 does not prove (RFC 8738 §7).
+    IpAddressNotByDns01 = "ip-address-not-by-dns-01" Error,
     /// The same item twice in a list.
     ListedTwice = "listed-twice" Error,
     /// A key that is needed here.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::certificate::{AllowedClients, CertificateName, DesiredCertificate};
 use crate::config::OnDemandConfig;
+use crate::config::check::known_caa_identity;
 use crate::config::dns_provider::Dns01Config;
 use crate::config::export::ExportConfig;
 use crate::config::external_account::ExternalAccountConfig;
@@ -236,10 +237,18 @@ pub struct AcmeConfig {
     pub external_account: Option<ExternalAccountConfig>,
     /// What the CA allows.
     pub rate_limits: RateLimits,
-    /// The names by which CAA records mean the CA (RFC 8555 §7.1.1); empty where they are not known.
+    /// The names by which CAA records mean the CA, if the operator says them; otherwise its directory does
+    /// (RFC 8555 §7.1.1), or [`known_caa_identity`](Self::known_caa_identity).
     pub caa_identities: Vec<DnsName>,
     /// How dns-01 is answered; there where `challenges` holds it.
     pub dns: Option<Box<Dns01Config>>,
+}
+
+impl AcmeConfig {
+    /// The name by which CAA records mean a CA that certgate knows.
+    pub fn known_caa_identity(&self) -> Option<DnsName> {
+        known_caa_identity(&self.directory)
+    }
 }
 
 /// The published limits of a CA.

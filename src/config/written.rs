@@ -178,7 +178,8 @@ table! {
         /// acme: whose published rate limits the CA has: "letsencrypt", "letsencrypt-staging" or "none". Default: those of
         /// the directory, where it is one of Let's Encrypt.
         rate_limits: RateLimits,
-        /// acme: the names by which CAA records mean the CA. Default: known for directories that go by a name.
+        /// acme: the names by which CAA records mean the CA. Default: what the CA's directory says, or
+        /// else what is known of directories that go by a name.
         caa_identities: List<DnsName>,
         /// acme: who puts the TXT records of dns-01 into zones.
         dns: Dns,

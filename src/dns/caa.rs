@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
 pub use permission::CaIdentity;
-pub(super) use permission::{Permission, permission};
+pub(super) use permission::{Grant, Permission, permission};
 pub use value::{IssueValue, IssueValueError};
 
 use super::evidence::{LookupFailure, MAX_CHAIN};

@@ -4,16 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
-use super::caa::{CaaEvidence, Permission, permission, text};
-use super::challenge::{Choice, Remark, choose};
 use super::checker::Conditions;
-use super::evidence::{AddressAnswer, ChainEnd, Evidence, LookupFailure, RecordType};
+use super::evidence::{AddressAnswer, ChainEnd, Evidence, LookupFailure};
 use super::lookup::Memory;
 use super::obstacle::Obstacle;
 use super::ownership::judge_ownership;
 use super::remedy::{Change, remedy};
 use super::report::DomainVerdict;
-use super::row::{Row, RowState, caa_row, ownership_rows, rows};
+use super::row::{Row, RowState, ownership_rows, rows};
 use super::state::Steps;
 use super::verdict::{Target, Verdict, judge};
 use super::view::{Questions, View, is_silence, name_of, written};
@@ -32,20 +30,20 @@ pub(super) struct Examination<'e> {
 }
 
 /// What one point of view brought for one step.
-struct Opinion<T> {
-    verdict: Verdict,
-    memory: Memory,
-    rows: Vec<Row>,
-    found: T,
+pub(super) struct Opinion<T> {
+    pub(super) verdict: Verdict,
+    pub(super) memory: Memory,
+    pub(super) rows: Vec<Row>,
+    pub(super) found: T,
 }
 
 /// What all of them come to.
-struct Weighed<T> {
-    verdict: Verdict,
-    notes: Vec<String>,
-    rows: Vec<Row>,
+pub(super) struct Weighed<T> {
+    pub(super) verdict: Verdict,
+    pub(super) notes: Vec<String>,
+    pub(super) rows: Vec<Row>,
     /// Of the point of view that decides.
-    found: Option<T>,
+    pub(super) found: Option<T>,
 }
 
 impl Examination<'_> {
@@ -167,111 +165,7 @@ impl Examination<'_> {
         probed.chain == evidence.chain && probed.end == evidence.end
     }
 
-    async fn permitted(&self, views: &[View], pattern: &NamePattern) -> Weighed<Found> {
-        let opinion = |view: View| async move {
-            let (evidence, memory) = self.questions.caa(&view, pattern.base()).await;
-            let from = view.name();
-            let found = match &evidence {
-                CaaEvidence::Relevant { owner, records } => Found {
-                    owner: owner.clone(),
-                    permission: permission(pattern, owner, records, self.conditions.ca.as_ref()),
-                    records: text(records),
-                },
-                _ => Found {
-                    owner: pattern.base().to_string(),
-                    permission: Permission::Granted { methods: None },
-                    records: text(&BTreeSet::new()),
-                },
-            };
-            let verdict = match (&evidence, &found.permission) {
-                (CaaEvidence::Unanswered { owner, failure }, _) => {
-                    Verdict::wait(Obstacle::unanswered(owner, RecordType::Caa, &from, failure))
-                }
-                (CaaEvidence::Differing { owner, answers }, _) => Verdict::wait(Obstacle::Differing {
-                    owner: owner.clone(),
-                    record: RecordType::Caa,
-                    answers: answers.clone(),
-                }),
-                (_, Permission::Denied { obstacle, remedy }) => Verdict::Stop {
-                    obstacles: vec![obstacle.clone()],
-                    remedy: remedy.clone(),
-                    alternative: Vec::new(),
-                },
-                (_, Permission::Granted { .. } | Permission::Unknown) => Verdict::Go,
-            };
-            Opinion {
-                rows: vec![caa_row(pattern.base().as_str(), &evidence, &verdict, &from)],
-                verdict,
-                memory,
-                found,
-            }
-        };
-        let opinions = join_all(views.iter().cloned().map(opinion)).await;
-        let mut weighed = self.weighed(views, opinions);
-        if let Some(Found {
-            owner,
-            permission: Permission::Unknown,
-            records,
-        }) = &weighed.found
-        {
-            weighed.notes.push(format!(
-                "{owner} has CAA records, and it is not known which of them mean the CA ({records}); the issuer's \
-                 `caa_identities` says it"
-            ));
-        }
-        weighed
-    }
-
-    /// The challenges for `pattern`; where none is left, `issuable` becomes a stop.
-    fn choice(
-        &self,
-        pattern: &NamePattern,
-        caa: Option<&Found>,
-        issuable: &mut Verdict,
-        notes: &mut BTreeSet<String>,
-    ) -> Choice {
-        let Some(listed) = &self.conditions.challenges else {
-            return Choice::default();
-        };
-        let methods = match caa.map(|found| &found.permission) {
-            Some(Permission::Granted { methods }) => methods.as_ref(),
-            _ => None,
-        };
-        let choice = choose(pattern, listed, self.conditions.doors, methods);
-        if !choice.usable.is_empty() {
-            notes.extend(choice.remarks.iter().map(Remark::to_string));
-            return choice;
-        }
-        let possible = choose(pattern, listed, self.conditions.doors, None).usable;
-        let remedy = match (caa, self.conditions.ca.as_ref().and_then(|ca| ca.domains.first())) {
-            (Some(found), Some(ca)) if !possible.is_empty() => {
-                let words: Vec<_> = possible.iter().map(|challenge| challenge.word()).collect();
-                let (owner, words) = (&found.owner, words.join(","));
-                vec![Change::Add(format!(
-                    "{owner}. IN CAA 0 issue \"{ca}; validationmethods={words}\""
-                ))]
-            }
-            _ => Vec::new(),
-        };
-        let (mut obstacles, mut changes) = (vec![choice.obstacle(pattern)], remedy);
-        if let Verdict::Stop {
-            obstacles: known,
-            remedy,
-            ..
-        } = issuable
-        {
-            obstacles.splice(0..0, known.drain(..));
-            changes.splice(0..0, remedy.drain(..));
-        }
-        *issuable = Verdict::Stop {
-            obstacles,
-            remedy: changes,
-            alternative: Vec::new(),
-        };
-        choice
-    }
-
-    fn weighed<T>(&self, views: &[View], opinions: Vec<Opinion<T>>) -> Weighed<T> {
+    pub(super) fn weighed<T>(&self, views: &[View], opinions: Vec<Opinion<T>>) -> Weighed<T> {
         let mut zone = None;
         let mut resolvers = Vec::new();
         let mut rows = Vec::new();
@@ -289,10 +183,15 @@ impl Examination<'_> {
             candidates.push((opinion.verdict, opinion.found));
         }
         let (verdict, notes) = weigh(zone, &resolvers, self.now);
-        // The first one that knew something; the zone's servers stand before the resolvers.
+        // The first one that knew something, and for a go the first one that says so; the zone's servers stand before
+        // the resolvers.
+        let decides = |known: &Verdict| match verdict.allows_order() {
+            true => known.allows_order(),
+            false => !matches!(known, Verdict::Wait { .. }),
+        };
         let decides = candidates
             .iter()
-            .position(|(verdict, _)| !matches!(verdict, Verdict::Wait { .. }))
+            .position(|(known, _)| decides(known))
             .unwrap_or(0);
         Weighed {
             verdict,
@@ -358,13 +257,6 @@ impl Examination<'_> {
         });
         failed.collect()
     }
-}
-
-/// What CAA records come to from one point of view.
-struct Found {
-    owner: String,
-    permission: Permission,
-    records: String,
 }
 
 fn undelegate(zone: &Zone, server: &NameServer) -> Option<Change> {

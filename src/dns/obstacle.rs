@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{LookupFailure, RecordType};
+use super::verdict::listed;
 
 /// One thing that stands in the way of an order.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, schemars::JsonSchema, Serialize, thiserror::Error)]
@@ -124,6 +125,18 @@ pub enum Obstacle {
     NoSuchName {
         /// The name asked for.
         name: String,
+    },
+    /// An IP address in a certificate that is not the gateway's: a CA that calls it finds somebody else.
+    #[error(
+        "{address} is not an address of this gateway ({}); add it to `addresses` of `[gateway]`, or take it out of the \
+         certificate",
+        listed(expected)
+    )]
+    NotOurs {
+        /// The address.
+        address: IpAddr,
+        /// The gateway's addresses.
+        expected: BTreeSet<IpAddr>,
     },
     /// The text that `ownership` asks for is not there.
     #[error("{owner} has no TXT record \"{wanted}\"")]

@@ -183,7 +183,15 @@ fn expected(target: &Target, evidence: &Evidence, record: RecordType) -> String 
 }
 
 /// The CAA records that hold for `name`.
-pub(super) fn caa_row(name: &str, evidence: &CaaEvidence, verdict: &Verdict, from: &str) -> Row {
+///
+/// `is_judged` where it is known which of them mean the CA.
+pub(super) fn caa_row(
+    name: &str,
+    evidence: &CaaEvidence,
+    verdict: &Verdict,
+    is_judged: bool,
+    from: &str,
+) -> Row {
     let (owner, found) = match evidence {
         CaaEvidence::Absent => (name, "none".to_owned()),
         CaaEvidence::Differing { owner, .. } => (owner.as_str(), "not the same everywhere".to_owned()),
@@ -199,11 +207,11 @@ pub(super) fn caa_row(name: &str, evidence: &CaaEvidence, verdict: &Verdict, fro
         record: RecordType::Caa,
         found,
         expected: wanted.unwrap_or_default(),
-        state: match (verdict, evidence) {
-            (Verdict::Stop { .. }, _) => RowState::Wrong,
-            (Verdict::Wait { .. }, _) => RowState::Unknown,
-            (_, CaaEvidence::Absent) => RowState::Absent,
-            _ => RowState::Right,
+        state: match (evidence, verdict) {
+            (CaaEvidence::Absent, _) => RowState::Absent,
+            (CaaEvidence::Relevant { .. }, Verdict::Stop { .. }) => RowState::Wrong,
+            (CaaEvidence::Relevant { .. }, _) if is_judged => RowState::Right,
+            _ => RowState::Unknown,
         },
         said_by: vec![from.to_owned()],
     }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::admin::{CalendarOperations, Problem, api};
-use crate::certificate::CertificateName;
+use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::Timestamp;
 use crate::config::{Config, IssuerConfig};
 use crate::gateway::control_plane::ControlPlane;
+use crate::inventory::{CertificateRecord, CertificateState};
 use crate::issuer::ledger::OrderKind;
-use crate::renewal::{Forecast, Jitter, Present, Step, forecast};
+use crate::renewal::{Forecast, HeldBack, Hindrance, Jitter, Present, Step, forecast};
 
 #[async_trait]
 impl CalendarOperations for ControlPlane {
@@ -46,7 +47,7 @@ impl ControlPlane {
     async fn present(&self) -> Result<Present, Problem> {
         let config = self.config.load_full();
         let desired = self.desired().to_vec();
-        let mut records = Vec::new();
+        let mut records: Vec<CertificateRecord> = Vec::new();
         self.inventory
             .visit_certificates(|record| records.push(record))
             .await
@@ -58,11 +59,41 @@ impl ControlPlane {
         }
         Ok(Present {
             now: self.clock.now(),
+            hindrances: self.hindrances(&desired, &records),
             desired,
             records,
             ledgers,
             lifetimes: lifetimes(&config),
         })
+    }
+
+    /// What keeps certificates from being asked for: what stopped the last attempt, or would stop the next by what was
+    /// seen in DNS last.
+    fn hindrances(
+        &self,
+        desired: &[DesiredCertificate],
+        records: &[CertificateRecord],
+    ) -> BTreeMap<CertificateName, Hindrance> {
+        let mut hindrances = self.lookout.hindrances();
+        let desired: BTreeMap<_, _> = desired.iter().map(|desired| (&desired.name, desired)).collect();
+        for record in records {
+            let Some(desired) = desired.get(&record.name) else {
+                continue;
+            };
+            match &record.state {
+                // It will be ordered whatever DNS says.
+                _ if record.despite_dns => drop(hindrances.remove(&record.name)),
+                CertificateState::Blocked { reason, remedy, .. } if record.pursued == desired.digest() => {
+                    let hindrance = Hindrance {
+                        reason: reason.clone(),
+                        remedy: remedy.clone(),
+                    };
+                    hindrances.insert(record.name.clone(), hindrance);
+                }
+                _ => {}
+            }
+        }
+        hindrances
     }
 
     /// What is left of an issuer's limits; nothing where it is no longer there.
@@ -88,6 +119,7 @@ fn lifetimes(config: &Config) -> BTreeMap<String, Duration> {
 
 fn only(mut forecast: Forecast, name: &CertificateName) -> Forecast {
     forecast.steps.retain(|step| step.certificate == *name);
+    forecast.held_back.retain(|held| held.certificate == *name);
     forecast.unserved.retain(|unserved| unserved == name);
     forecast.late.retain(|(_, late)| late == name);
     forecast
@@ -149,6 +181,13 @@ fn shown(forecast: Forecast, now: Timestamp, until: Timestamp) -> api::Plan {
         days: days.into_values().collect(),
         steps_in_all: forecast.steps.len(),
         steps: forecast.steps.iter().take(SHOWN_STEPS).map(planned).collect(),
+        held_back_in_all: forecast.held_back.len(),
+        held_back: forecast
+            .held_back
+            .into_iter()
+            .take(SHOWN_STEPS)
+            .map(held_back)
+            .collect(),
         warnings,
     }
 }
@@ -165,6 +204,16 @@ fn planned(step: &Step) -> api::PlannedStep {
         limit: limit.map(|limit| limit.limit.clone()),
         left: limit.map(|limit| limit.left),
         allowed: limit.map(|limit| limit.allowed),
+    }
+}
+
+fn held_back(held: HeldBack) -> api::HeldBack {
+    api::HeldBack {
+        at: held.at,
+        certificate: held.certificate,
+        issuer: held.issuer,
+        reason: held.hindrance.reason,
+        remedy: held.hindrance.remedy,
     }
 }
 

@@ -92,9 +92,11 @@ impl Rounds {
             return again(true, None);
         };
         let config = lookout.config.load_full();
-        let Some(issuer) = desired.issuers.iter().find(|issuer| config.is_acme(issuer)) else {
+        let listed = desired.issuers.iter().filter(|issuer| config.is_acme(issuer));
+        let mut issuers: Vec<_> = listed.cloned().collect();
+        if issuers.is_empty() {
             return again(true, None);
-        };
+        }
         if config.gateway.is_none() || config.dns_checks(name).0 == DnsChecks::Off {
             return again(true, None);
         }
@@ -110,10 +112,8 @@ impl Rounds {
             return again(false, None);
         };
         // The CA that it came from is the one that is asked again first, if it is still wanted.
-        let issuer = Some(&current.issuer)
-            .filter(|issuer| desired.issuers.contains(issuer) && config.is_acme(issuer))
-            .unwrap_or(issuer);
-        match lookout.check(desired, issuer).await {
+        issuers.sort_by_key(|issuer| *issuer != current.issuer);
+        match lookout.check(desired, &issuers).await {
             Ok(_) => {
                 let good = lookout
                     .sightings()

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use tokio::sync::broadcast;
@@ -13,21 +12,21 @@ use crate::admin::api;
 use crate::cause::with_causes;
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{ChallengeType, Config, DnsChecks, HookEvent, IssuerConfig};
+use crate::config::{AcmeConfig, ChallengeType, Config, DnsChecks, HookEvent, IssuerConfig};
 use crate::dns::{CaIdentity, Conditions, DnsChecker, DomainState, DomainVerdict, Doors};
 use crate::dns01::{Claims, Dns01};
-use crate::gateway::on_demand::{Asker, may_be_renewed};
+use crate::gateway::look::{Against, Look};
 use crate::gateway::zones;
 use crate::inventory::{Inventory, InventoryError, Notice};
-use crate::issuer::ChallengeChoices;
 use crate::metrics::Metrics;
 use crate::name::NamePattern;
-use crate::renewal::{DnsGate, DnsVerdict};
+use crate::renewal::{Hindrance, Issuers};
 
 /// Looks names up for orders, for operators and on a schedule.
 pub(super) struct Lookout {
     pub(super) config: Arc<ArcSwap<Config>>,
     pub(super) inventory: Inventory,
+    pub(super) issuers: Arc<Issuers>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) events: broadcast::Sender<api::Event>,
@@ -79,13 +78,30 @@ impl Lookout {
         {
             let known = self.inventory.account(issuer).await?;
             let known = known.filter(|known| known.value.directory == acme.directory);
+            let domains = match conditions.off {
+                true => Vec::new(),
+                false => self.caa_identities(issuer, acme).await,
+            };
             conditions.ca = Some(CaIdentity {
-                domains: acme.caa_identities.iter().map(ToString::to_string).collect(),
+                domains,
                 account: known.and_then(|known| account_url(known.value.credentials.expose())),
             });
             conditions.challenges = Some(acme.challenges.clone());
         }
         Ok(conditions)
+    }
+
+    /// The names by which CAA records mean the CA: the operator's word, the CA's own, or what is generally known.
+    async fn caa_identities(&self, issuer: &str, acme: &AcmeConfig) -> Vec<String> {
+        let mut said = acme.caa_identities.clone();
+        let signer = self.issuers.load().get(issuer).cloned();
+        if let (true, true, Some(signer)) = (said.is_empty(), self.config.load().gateway.is_some(), signer) {
+            said = signer.caa_identities().await;
+        }
+        if said.is_empty() {
+            said.extend(acme.known_caa_identity());
+        }
+        said.iter().map(ToString::to_string).collect()
     }
 
     /// Looks at names that an operator asks about, each as the certificate that holds it has it.
@@ -98,88 +114,107 @@ impl Lookout {
         let mut groups = BTreeMap::<_, Vec<_>>::new();
         for (place, name) in names.iter().enumerate() {
             let of = desired.iter().find(|desired| desired.domains.contains(name));
-            let issuer = issuer.map(ToOwned::to_owned).or_else(|| self.issuer_of(of));
+            let usual = self.issuers_of(of);
+            let named = issuer.map(|issuer| self.of_the_world([issuer]));
+            let issuers = named.unwrap_or_else(|| usual.clone());
+            // One of several says little of whether there will be a certificate.
+            let certificate = of.map(|of| (&of.name, issuers == usual));
             groups
-                .entry((of.map(|of| &of.name), issuer))
+                .entry((certificate, issuers))
                 .or_default()
                 .push((place, name.clone()));
         }
         let mut found = BTreeMap::new();
-        for ((certificate, issuer), group) in groups {
-            let conditions = self.conditions(certificate, issuer.as_deref()).await?;
+        for ((certificate, issuers), group) in groups {
             let (places, patterns): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-            let mut verdicts = self.look(&patterns, &conditions, issuer.as_deref()).await;
-            if let Some(certificate) = certificate {
+            let name = certificate.map(|(name, _)| name);
+            let mut verdicts = self.find(name, &patterns, &issuers).await?.verdicts;
+            if let Some((certificate, is_as_ordered)) = certificate {
                 verdicts = self.with_certificates(certificate, verdicts).await?;
-                // What an operator has put right is right at once, and not with the next round.
-                self.note(certificate, &verdicts).await;
+                if is_as_ordered {
+                    // What an operator has put right is right at once, and not with the next round.
+                    self.note(certificate, &verdicts).await;
+                }
             }
             found.extend(places.into_iter().zip(verdicts));
         }
         Ok(found.into_values().collect())
     }
 
-    /// The issuer that would be asked: the first of the certificate, or the only one there is.
-    fn issuer_of(&self, desired: Option<&DesiredCertificate>) -> Option<String> {
+    /// The CAs of the world that would be asked: those of the certificate, or the only issuer there is.
+    fn issuers_of(&self, desired: Option<&DesiredCertificate>) -> Vec<String> {
         let config = self.config.load();
         let mut all = config.issuers.keys();
         match desired {
-            Some(desired) => desired
-                .issuers
-                .iter()
-                .find(|issuer| config.is_acme(issuer))
-                .cloned(),
-            None => all.next().filter(|_| all.next().is_none()).cloned(),
+            Some(desired) => self.of_the_world(desired.issuers.iter().map(String::as_str)),
+            None => {
+                let only = all.next().filter(|_| all.next().is_none());
+                self.of_the_world(only.map(String::as_str))
+            }
         }
     }
 
-    /// Looks at the names of `desired`, as an order at `issuer` would need them, and writes down what is found.
+    fn of_the_world<'i>(&self, issuers: impl IntoIterator<Item = &'i str>) -> Vec<String> {
+        let config = self.config.load();
+        let acme = issuers.into_iter().filter(|issuer| config.is_acme(issuer));
+        acme.map(ToOwned::to_owned).collect()
+    }
+
+    /// Looks at the names of `desired`, as an order at one of `issuers` would need them, and writes down what is found.
     pub(super) async fn check(
         &self,
         desired: &DesiredCertificate,
-        issuer: &str,
-    ) -> Result<Vec<DomainVerdict>, InventoryError> {
-        let conditions = self.conditions(Some(&desired.name), Some(issuer)).await?;
-        // An address is where it is; DNS has nothing to say of it.
-        let names = desired.domains.iter().filter(|name| name.address().is_none());
-        let verdicts = self
-            .look(&names.cloned().collect::<Vec<_>>(), &conditions, Some(issuer))
-            .await;
-        let verdicts = self.with_certificates(&desired.name, verdicts).await?;
-        self.note(&desired.name, &verdicts).await;
-        Ok(verdicts)
+        issuers: &[String],
+    ) -> Result<Look, InventoryError> {
+        let mut look = self.first_look(desired, issuers).await?;
+        look.verdicts = self.with_certificates(&desired.name, look.verdicts).await?;
+        self.note(&desired.name, &look.verdicts).await;
+        Ok(look)
     }
 
-    /// Whether `desired`, which nobody wants yet, could be ordered at `issuer`; nothing of it is written down.
-    pub(super) async fn first_look(&self, desired: &DesiredCertificate, issuer: &str) -> DnsVerdict {
-        let look = async {
-            let conditions = self.conditions(Some(&desired.name), Some(issuer)).await?;
-            Ok(self.look(&desired.domains, &conditions, Some(issuer)).await)
-        };
-        self.order(issuer, desired, look).await
-    }
-
-    /// What a look at the names of `desired` means for an order at `issuer`; a CA of our own does not look.
-    async fn order(
+    /// The same, where nobody wants `desired` yet: nothing is written down.
+    pub(super) async fn first_look(
         &self,
-        issuer: &str,
         desired: &DesiredCertificate,
-        look: impl Future<Output = Result<Vec<DomainVerdict>, InventoryError>>,
-    ) -> DnsVerdict {
+        issuers: &[String],
+    ) -> Result<Look, InventoryError> {
+        self.find(Some(&desired.name), &desired.domains, issuers).await
+    }
+
+    /// Looks at names as the first of `issuers` would need them; where DNS is against that one for good, as the next one
+    /// would. A CA of our own needs nothing of them.
+    async fn find(
+        &self,
+        certificate: Option<&CertificateName>,
+        names: &[NamePattern],
+        issuers: &[String],
+    ) -> Result<Look, InventoryError> {
         let config = self.config.load_full();
-        if let Some(IssuerConfig::LocalCa(_)) = config.issuers.get(issuer) {
-            return DnsVerdict::Go {
-                challenges: ChallengeChoices::new(),
+        let holds_back =
+            certificate.is_none_or(|certificate| config.dns_checks(certificate).0 != DnsChecks::Advisory);
+        let mut looks = Vec::new();
+        let mut candidates = issuers.iter().map(Some).collect::<Vec<_>>();
+        if candidates.is_empty() {
+            candidates.push(None);
+        }
+        for issuer in candidates {
+            let verdicts = match issuer.map(|issuer| config.issuers.get(issuer)) {
+                Some(Some(IssuerConfig::LocalCa(_))) => Vec::new(),
+                _ => {
+                    let issuer = issuer.map(String::as_str);
+                    let conditions = self.conditions(certificate, issuer).await?;
+                    self.look(names, &conditions, issuer).await
+                }
             };
+            let look = Look::new(issuer.cloned().unwrap_or_default(), verdicts);
+            let goes_on = holds_back && look.against.as_ref().is_some_and(|against| against.is_definite);
+            let is_last = look.against.is_none() || (looks.is_empty() && !goes_on);
+            looks.push(look);
+            if is_last {
+                break;
+            }
         }
-        match look.await {
-            Ok(verdicts) => verdict(&config, desired, &verdicts),
-            Err(error) => DnsVerdict::No {
-                reason: error.to_string(),
-                remedy: Vec::new(),
-                until: None,
-            },
-        }
+        Ok(Look::of_all(looks))
     }
 
     async fn look(
@@ -225,7 +260,7 @@ impl Lookout {
         Ok(certified.collect())
     }
 
-    async fn has_certificate(&self, certificate: &CertificateName) -> bool {
+    pub(super) async fn has_certificate(&self, certificate: &CertificateName) -> bool {
         let record = self.inventory.certificate(certificate).await;
         record
             .ok()
@@ -355,6 +390,21 @@ impl Lookout {
         });
     }
 
+    /// What would hold the next order back, by what was found last.
+    pub(super) fn hindrances(&self) -> BTreeMap<CertificateName, Hindrance> {
+        let sightings = self.sightings();
+        let enforced = sightings.iter().filter(|(name, _)| self.is_enforced(name));
+        let against = enforced.filter_map(|(name, sighting)| {
+            let against = Against::of(&sighting.verdicts).filter(|against| against.is_definite)?;
+            let hindrance = Hindrance {
+                reason: against.reason,
+                remedy: against.remedy,
+            };
+            Some((name.clone(), hindrance))
+        });
+        against.collect()
+    }
+
     /// What an operator should see to long before a renewal fails.
     pub(super) fn warnings(&self) -> Vec<String> {
         let sightings = self.sightings();
@@ -369,67 +419,6 @@ impl Lookout {
                 })
         });
         drifted.collect()
-    }
-}
-
-/// The look at DNS before an order from a CA of the world; a CA of our own does not look. What was obtained on demand is
-/// asked about as well before it is renewed.
-pub(super) struct Gate {
-    pub(super) lookout: Arc<Lookout>,
-    pub(super) asker: Arc<Asker>,
-}
-
-#[async_trait]
-impl DnsGate for Gate {
-    async fn check(&self, desired: &DesiredCertificate, issuer: &str) -> DnsVerdict {
-        let lookout = &self.lookout;
-        if desired.name.is_on_demand() && lookout.has_certificate(&desired.name).await {
-            let config = lookout.config.load_full();
-            if let Err(reason) = may_be_renewed(&config, &self.asker, desired).await {
-                return DnsVerdict::No {
-                    reason,
-                    remedy: Vec::new(),
-                    until: None,
-                };
-            }
-        }
-        lookout
-            .order(issuer, desired, lookout.check(desired, issuer))
-            .await
-    }
-}
-
-/// What is found of all the names of `desired` as one verdict.
-fn verdict(config: &Config, desired: &DesiredCertificate, verdicts: &[DomainVerdict]) -> DnsVerdict {
-    let choices = verdicts.iter().filter(|verdict| !verdict.challenges.is_empty());
-    let challenges = choices.map(|verdict| (verdict.domain.clone(), verdict.challenges.clone()));
-    let challenges: ChallengeChoices = challenges.collect();
-    let against: Vec<_> = verdicts
-        .iter()
-        .filter(|verdict| !verdict.verdict.allows_order())
-        .collect();
-    if against.is_empty() {
-        return DnsVerdict::Go { challenges };
-    }
-    let reasons: Vec<_> = against
-        .iter()
-        .map(|verdict| verdict.reason_text.as_str())
-        .collect();
-    let reason = reasons.join("; ");
-    if config.dns_checks(&desired.name).0 == DnsChecks::Advisory {
-        tracing::warn!(certificate = %desired.name, reason, "ordered all the same: `dns_checks` is advisory");
-        return DnsVerdict::Go { challenges };
-    }
-    let changes = against.iter().flat_map(|verdict| verdict.verdict.remedy());
-    DnsVerdict::No {
-        reason,
-        remedy: changes.map(ToString::to_string).collect(),
-        // Of several, the last; but where one has to be put right by hand, nobody knows.
-        until: against
-            .iter()
-            .map(|verdict| verdict.verdict.until())
-            .collect::<Option<Vec<_>>>()
-            .and_then(|all| all.into_iter().max()),
     }
 }
 

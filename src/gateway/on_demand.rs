@@ -230,9 +230,9 @@ impl ControlPlane {
                 Answer::None(_) => return denied(Denial::Unanswered, UNANSWERED.min(config.denied_ttl)),
             }
         }
-        let issuer = desired.issuers.first().map_or("", String::as_str);
-        let look = timeout(DNS_DEADLINE, self.lookout.first_look(&desired, issuer));
-        match look.await {
+        let look = timeout(DNS_DEADLINE, self.lookout.first_look(&desired, &desired.issuers));
+        let look = look.await.map(|look| self.lookout.order(&desired, look));
+        match look {
             Ok(DnsVerdict::Go { .. }) => {}
             Ok(DnsVerdict::No { reason, .. }) => {
                 tracing::debug!(%certificate, reason, "not wanted");

@@ -228,14 +228,13 @@ impl Operations for ControlPlane {
         {
             return Err(Problem::bad_request(format!("there is no issuer `{issuer}`")));
         }
-        let mut names: Vec<NamePattern> = match request.names.as_slice() {
+        let names: Vec<NamePattern> = match request.names.as_slice() {
             [] => desired
                 .iter()
                 .flat_map(|desired| desired.domains.clone())
                 .collect(),
             names => names.to_vec(),
         };
-        names.retain(|name| name.address().is_none());
         self.lookout
             .check_names(&names, request.issuer.as_deref(), &desired)
             .await
@@ -406,18 +405,8 @@ impl ControlPlane {
                 local.permitted_domains
             )));
         }
-        let has_dns01 = match config.issuers.get(&issuer) {
-            Some(IssuerConfig::Acme(acme)) => acme.challenges.contains(&ChallengeType::Dns01),
-            _ => true,
-        };
-        if let Some(wildcard) = request
-            .domains
-            .iter()
-            .find(|domain| !has_dns01 && domain.is_wildcard())
-        {
-            return Err(Problem::bad_request(format!(
-                "`{wildcard}` needs the dns-01 challenge, which issuer `{issuer}` cannot answer; give it `dns`, or name each host instead"
-            )));
+        if let Some(IssuerConfig::Acme(acme)) = config.issuers.get(&issuer) {
+            provable(&issuer, &acme.challenges, &request.domains)?;
         }
         Ok(DesiredCertificate {
             name: name.clone(),
@@ -449,6 +438,28 @@ impl ControlPlane {
             ))),
             _ => Ok(()),
         }
+    }
+}
+
+/// Refuses names to which no challenge of `issuer` can prove the right.
+fn provable(issuer: &str, challenges: &[ChallengeType], domains: &[NamePattern]) -> Result<(), Problem> {
+    let is_dns01 = |challenge: &ChallengeType| *challenge == ChallengeType::Dns01;
+    let by_dns01 = challenges.iter().any(is_dns01);
+    if let Some(wildcard) = domains.iter().find(|domain| !by_dns01 && domain.is_wildcard()) {
+        return Err(Problem::bad_request(format!(
+            "`{wildcard}` needs the dns-01 challenge, which issuer `{issuer}` cannot answer; give it `dns`, or name each host instead"
+        )));
+    }
+    let otherwise = challenges.iter().any(|challenge| !is_dns01(challenge));
+    match domains
+        .iter()
+        .find(|domain| !otherwise && domain.address().is_some())
+    {
+        Some(address) => Err(Problem::bad_request(format!(
+            "`{address}` is an IP address, to which dns-01 proves no right (RFC 8738 §7), and issuer `{issuer}` has no other \
+             challenge; add \"http-01\" or \"tls-alpn-01\" to its `challenges`"
+        ))),
+        None => Ok(()),
     }
 }
 

@@ -102,7 +102,7 @@ fn domains_in_dns(sighting: &Sighting, leaf: Option<&Leaf>) -> Vec<api::DomainSt
 fn is_overtaken(record: &CertificateRecord, desired: &DesiredCertificate) -> bool {
     match record.state {
         CertificateState::Obtaining { .. } | CertificateState::Wanted => false,
-        CertificateState::Valid => record.source != Source::Issued || record.digest != desired.digest(),
+        CertificateState::Valid => !record.holds(desired, &desired.digest()),
         CertificateState::BackingOff { .. }
         | CertificateState::Blocked { .. }
         | CertificateState::Stopped { .. } => record.pursued != desired.digest(),

@@ -1,11 +1,11 @@
 //! What is known of a certificate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::certificate::{CertificateName, Leaf, RenewalWindow, RevocationReason};
+use crate::certificate::{CertificateName, DesiredCertificate, Leaf, RenewalWindow, RevocationReason};
 use crate::clock::Timestamp;
 
 /// What is known of one certificate. Issued ones are changed by `renewal` only, but for
@@ -185,6 +185,24 @@ impl CertificateRecord {
             state: CertificateState::Valid,
             ..Self::wanted(name)
         }
+    }
+}
+
+impl CertificateRecord {
+    /// Whether the certificate that is there is what `desired`, whose digest is `digest`, asks for: one for these names,
+    /// with such a key, from one of these issuers. Which of the issuers would be asked first does not count.
+    pub fn holds(&self, desired: &DesiredCertificate, digest: &str) -> bool {
+        let Some(current) = self.current.as_ref().filter(|_| self.source == Source::Issued) else {
+            return false;
+        };
+        let is_alike = || {
+            let names: BTreeSet<_> = current.leaf.names.iter().collect();
+            let wanted: BTreeSet<_> = desired.domains.iter().collect();
+            names == wanted
+                && current.leaf.key == desired.key_type.label()
+                && self.spare_of == desired.spare_of
+        };
+        self.digest == digest || is_alike() && desired.issuers.contains(&current.issuer)
     }
 }
 

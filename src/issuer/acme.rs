@@ -10,6 +10,7 @@ mod ca_clock;
 mod course;
 mod directory;
 mod http;
+mod identities;
 mod limits;
 mod placed;
 mod placing;
@@ -28,6 +29,7 @@ use rustls::pki_types::CertificateDer;
 use self::account::Accounts;
 use self::course::Course;
 use self::http::RequestFailure;
+use self::identities::Identities;
 use self::pursuit::Pursuit;
 use crate::certificate::{CertificateName, CredentialPem, RevocationReason};
 use crate::clock::{Clock, Timestamp};
@@ -37,6 +39,7 @@ use crate::issuer::ledger::Ledger;
 use crate::issuer::{
     Account, AccountInfo, ChallengeSolver, IssueError, IssueRequest, Issuer, RateLimit, RenewalInfo,
 };
+use crate::name::DnsName;
 
 /// An account at a CA of RFC 8555, and everything needed to obtain certificates with it.
 pub struct AcmeIssuer {
@@ -53,6 +56,7 @@ pub struct AcmeIssuer {
     counting: tokio::sync::Mutex<()>,
     /// The challenge that failed last for a certificate. It is tried after the others next time.
     failed: Mutex<HashMap<CertificateName, ChallengeType>>,
+    identities: Identities,
 }
 
 /// How long anything may take.
@@ -100,6 +104,7 @@ impl AcmeIssuer {
             pursued: Mutex::default(),
             counting: tokio::sync::Mutex::default(),
             failed: Mutex::default(),
+            identities: Identities::default(),
         }
     }
 
@@ -197,6 +202,10 @@ impl Issuer for AcmeIssuer {
 
     async fn ledger(&self) -> Result<Option<Ledger>, IssueError> {
         AcmeIssuer::ledger(self).await
+    }
+
+    async fn caa_identities(&self) -> Vec<DnsName> {
+        self.identities.of(&self.accounts).await
     }
 
     fn gives_renewal_info(&self) -> bool {

@@ -20,12 +20,13 @@ use crate::issuer::{ChallengeChoices, FailureClass, IssueError, IssueRequest, Pr
 use crate::renewal::agenda::Desired;
 use crate::renewal::event::{Event, EventKind};
 use crate::renewal::gate::{DnsGate, DnsVerdict};
-use crate::renewal::lane::Lanes;
+use crate::renewal::lane::{Lanes, Place};
 use crate::renewal::notice::notice;
 use crate::renewal::outcome::{self, Failure};
 use crate::renewal::plan::{ClockAlarm, Next, Reason, next};
 use crate::renewal::schedule::Jitter;
 use crate::renewal::slots::Slots;
+use crate::renewal::turn::others;
 use crate::renewal::{Issuers, Limits};
 
 /// What every attempt needs.
@@ -58,25 +59,25 @@ pub(super) enum Finished {
 impl Attempts {
     /// Waits for its turn and makes the attempt. A stop ends it between any two steps: what was begun is in the store.
     pub(super) async fn make(&self, desired: &Desired, next: &Next) -> Finished {
-        let _place = tokio::select! {
+        let place = tokio::select! {
             biased;
             () = self.stopped() => return Finished::Recorded,
             place = self.lanes.enter(&next.issuer, next.again) => place,
         };
         let name = lease_name(&desired.certificate.name);
         match self.inventory.lease(&name, self.limits.lease_ttl).await {
-            Ok(Some(lease)) => self.hold(lease, desired, next).await,
+            Ok(Some(lease)) => self.hold(lease, place, desired, next).await,
             Ok(None) => Finished::Elsewhere,
             Err(error) => Finished::Unrecorded(error),
         }
     }
 
-    async fn hold(&self, lease: Lease, desired: &Desired, next: &Next) -> Finished {
+    async fn hold(&self, lease: Lease, place: Place, desired: &Desired, next: &Next) -> Finished {
         let result = tokio::select! {
             biased;
             () = self.stopped() => Ok(()),
             lost = self.keep(&lease) => Err(lost),
-            result = self.proceed(&lease, desired, next) => result,
+            result = self.proceed(&lease, place, desired, next) => result,
         };
         if let Err(error) = self.inventory.release_lease(lease).await {
             tracing::debug!(certificate = %desired.certificate.name, %error, "the lease ends by its time to live");
@@ -113,7 +114,13 @@ impl Attempts {
         }
     }
 
-    async fn proceed(&self, lease: &Lease, desired: &Desired, next: &Next) -> Result<(), InventoryError> {
+    async fn proceed(
+        &self,
+        lease: &Lease,
+        mut place: Place,
+        desired: &Desired,
+        next: &Next,
+    ) -> Result<(), InventoryError> {
         let (certificate, digest) = (&desired.certificate, desired.digest.as_str());
         let known = self.inventory.certificate(&certificate.name).await?;
         let Some(reason) = self.still_due(desired, next, known.as_ref()) else {
@@ -140,11 +147,17 @@ impl Attempts {
         if reason == Reason::Asking {
             return self.ask(lease, record, expect).await;
         }
-        let challenges = match self.ask_dns(certificate, &next.issuer).await {
-            DnsVerdict::Go { challenges } => challenges,
+        let mut issuers = vec![next.issuer.clone()];
+        // An operator who orders in spite of DNS means the issuer whose turn it is.
+        if !record.despite_dns {
+            let now = self.clock.now();
+            issuers.extend(others(certificate, digest, &record, &next.issuer, now));
+        }
+        let (issuer, challenges) = match self.ask_dns(certificate, &issuers).await {
+            DnsVerdict::Go { issuer, challenges } => (issuer, challenges),
             DnsVerdict::No { reason, .. } if record.despite_dns => {
                 tracing::warn!(certificate = %certificate.name, reason, "ordered all the same: an operator asked for it");
-                ChallengeChoices::new()
+                (next.issuer.clone(), ChallengeChoices::new())
             }
             DnsVerdict::No {
                 reason,
@@ -165,6 +178,11 @@ impl Attempts {
                     .await;
             }
         };
+        if issuer != next.issuer {
+            // First out of the one lane: others may wait for it in the other.
+            drop(place);
+            place = self.lanes.enter(&issuer, next.again).await;
+        }
         let obtaining = outcome::obtaining(record, digest, self.clock.now());
         self.inventory
             .save_certificate(&obtaining, expect, Some(lease))
@@ -172,14 +190,17 @@ impl Attempts {
         self.tell(
             &certificate.name,
             EventKind::Started {
-                issuer: next.issuer.clone(),
+                issuer: issuer.clone(),
                 reason,
             },
         );
-        let replaced = self.replaced(&certificate.name, &obtaining, &next.issuer).await;
-        let issued = self.issue(lease, desired, &next.issuer, replaced.as_ref(), &challenges);
-        match issued.await {
-            Ok(pem) => self.install(lease, desired, &next.issuer, &pem).await,
+        let replaced = self.replaced(&certificate.name, &obtaining, &issuer).await;
+        let issued = self.issue(lease, desired, &issuer, replaced.as_ref(), &challenges);
+        let issued = issued.await;
+        // The CA has answered: another certificate may be asked for.
+        drop(place);
+        match issued {
+            Ok(pem) => self.install(lease, desired, &issuer, &pem).await,
             Err(failure) => self.record_failure(lease, desired, &failure).await,
         }
     }
@@ -223,13 +244,12 @@ impl Attempts {
             .map(|next| next.reason)
     }
 
-    async fn ask_dns(&self, desired: &DesiredCertificate, issuer: &str) -> DnsVerdict {
-        let asked = tokio::time::timeout(self.limits.dns_deadline, self.dns.check(desired, issuer));
+    async fn ask_dns(&self, desired: &DesiredCertificate, issuers: &[String]) -> DnsVerdict {
+        let looks = u32::try_from(issuers.len()).unwrap_or(u32::MAX);
+        let deadline = self.limits.dns_deadline.saturating_mul(looks);
+        let asked = tokio::time::timeout(deadline, self.dns.check(desired, issuers));
         asked.await.unwrap_or_else(|_| DnsVerdict::No {
-            reason: format!(
-                "DNS has not answered within {} s",
-                self.limits.dns_deadline.as_secs()
-            ),
+            reason: format!("DNS has not answered within {} s", deadline.as_secs()),
             remedy: Vec::new(),
             until: None,
         })

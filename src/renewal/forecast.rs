@@ -7,7 +7,7 @@ use crate::certificate::{CertificateName, DesiredCertificate, Leaf};
 use crate::clock::Timestamp;
 use crate::inventory::CertificateRecord;
 use crate::issuer::ledger::{self, Ledger, Needs, OrderKind};
-use crate::renewal::plan::{Action, Reason};
+use crate::renewal::plan::{Action, Reason, next};
 use crate::renewal::rehearsal::Rehearsal;
 use crate::renewal::schedule::{self, Jitter};
 
@@ -24,6 +24,17 @@ pub struct Present {
     pub ledgers: BTreeMap<String, Ledger>,
     /// How long a certificate is valid from issuers of which none is known yet.
     pub lifetimes: BTreeMap<String, Duration>,
+    /// Certificates that are not asked for until somebody changes something, each with why.
+    pub hindrances: BTreeMap<CertificateName, Hindrance>,
+}
+
+/// Why a certificate is not asked for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hindrance {
+    /// What is wrong.
+    pub reason: String,
+    /// The records to change, in zone-file form.
+    pub remedy: Vec<String>,
 }
 
 /// What will happen, if every CA does what it is asked for.
@@ -31,7 +42,9 @@ pub struct Present {
 pub struct Forecast {
     /// In the order of time.
     pub steps: Vec<Step>,
-    /// Certificates that are not begun with before the end.
+    /// What would be a step, and is held back; in the order of time.
+    pub held_back: Vec<HeldBack>,
+    /// Certificates that are not begun with before the end, without those that are held back.
     pub unserved: Vec<CertificateName>,
     /// Certificates that have, or will have, less than a third of their lifetime left before there is another, with that
     /// moment, the nearest first.
@@ -57,6 +70,19 @@ pub struct Step {
     pub limit: Option<Left>,
 }
 
+/// A certificate is due, and not asked for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HeldBack {
+    /// When it is looked at next, or would be begun.
+    pub at: Timestamp,
+    /// The certificate.
+    pub certificate: CertificateName,
+    /// Who would be asked.
+    pub issuer: String,
+    /// Why it is not.
+    pub hindrance: Hindrance,
+}
+
 /// What is left of a limit.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Left {
@@ -79,14 +105,22 @@ pub fn forecast(present: Present, end: Timestamp, jitter: Jitter) -> Forecast {
         records,
         mut ledgers,
         lifetimes,
+        hindrances,
     } = present;
     let lifetimes = known_lifetimes(&records, lifetimes);
+    let mut forecast = Forecast {
+        held_back: held_back(&desired, &records, &hindrances, now, end),
+        ..Forecast::default()
+    };
+    let desired: Vec<_> = desired
+        .into_iter()
+        .filter(|desired| !hindrances.contains_key(&desired.name))
+        .collect();
     let mut rehearsal = Rehearsal::new(&desired, records, jitter, now);
     for (issuer, ledger) in &ledgers {
         rehearsal.know_limits(issuer, Some(ledger.clone()));
     }
     let desired: BTreeMap<_, _> = desired.iter().map(|desired| (&desired.name, desired)).collect();
-    let mut forecast = Forecast::default();
     while let Some(actions) = rehearsal.proceed(end) {
         for Action { certificate, next } in actions {
             if next.reason == Reason::Settled {
@@ -152,6 +186,39 @@ pub fn forecast(present: Present, end: Timestamp, jitter: Jitter) -> Forecast {
     forecast.late.sort();
     forecast.late.dedup_by(|one, other| one.1 == other.1);
     forecast
+}
+
+/// What is due before `end` of what is not asked for.
+fn held_back(
+    desired: &[DesiredCertificate],
+    records: &[CertificateRecord],
+    hindrances: &BTreeMap<CertificateName, Hindrance>,
+    now: Timestamp,
+    end: Timestamp,
+) -> Vec<HeldBack> {
+    let known: BTreeMap<_, _> = records
+        .iter()
+        .filter(|record| hindrances.contains_key(&record.name))
+        .map(|record| (&record.name, record))
+        .collect();
+    let due = |desired: &DesiredCertificate| {
+        let hindrance = hindrances.get(&desired.name)?;
+        let mut record = known.get(&desired.name).map(|record| (*record).clone());
+        // When the CA is asked about a renewal is nothing to the plan.
+        if let Some(current) = record.as_mut().and_then(|record| record.current.as_mut()) {
+            current.ask_at = None;
+        }
+        let next = next(desired, &desired.digest(), record.as_ref(), now)?;
+        (next.at < end && next.reason != Reason::Settled).then(|| HeldBack {
+            at: next.at.max(now),
+            certificate: desired.name.clone(),
+            issuer: next.issuer,
+            hindrance: hindrance.clone(),
+        })
+    };
+    let mut held_back: Vec<_> = desired.iter().filter_map(due).collect();
+    held_back.sort_by_key(|held| held.at);
+    held_back
 }
 
 /// Counts an order, and says what was left before of the scarcest limit.

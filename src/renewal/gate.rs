@@ -9,8 +9,9 @@ use crate::issuer::ChallengeChoices;
 /// Says whether an order can succeed as far as DNS goes, so that none is spent where it cannot.
 #[async_trait]
 pub trait DnsGate: Send + Sync {
-    /// The verdict for `desired`, which is about to be ordered from `issuer`.
-    async fn check(&self, desired: &DesiredCertificate, issuer: &str) -> DnsVerdict;
+    /// The verdict for `desired`, which is about to be ordered from the first of `issuers`; where DNS is against that one
+    /// until somebody changes something, from the next of them that it is not against.
+    async fn check(&self, desired: &DesiredCertificate, issuers: &[String]) -> DnsVerdict;
 }
 
 /// Whether to order.
@@ -18,6 +19,8 @@ pub trait DnsGate: Send + Sync {
 pub enum DnsVerdict {
     /// Order.
     Go {
+        /// From that issuer.
+        issuer: String,
         /// The challenges that can work.
         challenges: ChallengeChoices,
     },

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::Timestamp;
-use crate::inventory::{CertificateRecord, CertificateState, Source};
+use crate::inventory::{CertificateRecord, CertificateState};
 use crate::renewal::agenda::Agenda;
 use crate::renewal::turn::turn;
 
@@ -96,7 +96,8 @@ pub enum ClockAlarm {
 /// The plan for `desired` where the store holds `records`.
 ///
 /// A certificate that is not desired is left as it is. One that is wanted otherwise than it is there (other names,
-/// another key type, another issuer) is obtained at once, and the one there goes on being served.
+/// another key type, from other issuers than its own) is obtained at once, and the one there goes on being served. More
+/// issuers, or the same in another order, wait for the next renewal.
 pub fn plan(
     desired: &[DesiredCertificate],
     records: &BTreeMap<CertificateName, CertificateRecord>,
@@ -118,7 +119,9 @@ pub fn next(
     record: Option<&CertificateRecord>,
     now: Timestamp,
 ) -> Option<Next> {
-    let (at, reason) = record.map_or((AT_ONCE, Reason::Missing), |record| need(record, digest, now));
+    let (at, reason) = record.map_or((AT_ONCE, Reason::Missing), |record| {
+        need(record, desired, digest, now)
+    });
     if let (Reason::Due, Some(current)) = (reason, record.and_then(|record| record.current.as_ref()))
         && let Some(ask_at) = current.ask_at.map(|ask_at| sane(ask_at, now))
         && at > now
@@ -146,7 +149,12 @@ pub fn next(
     })
 }
 
-fn need(record: &CertificateRecord, digest: &str, now: Timestamp) -> (Timestamp, Reason) {
+fn need(
+    record: &CertificateRecord,
+    desired: &DesiredCertificate,
+    digest: &str,
+    now: Timestamp,
+) -> (Timestamp, Reason) {
     if record.renew_requested {
         return (AT_ONCE, Reason::Requested);
     }
@@ -157,7 +165,7 @@ fn need(record: &CertificateRecord, digest: &str, now: Timestamp) -> (Timestamp,
     let Some(current) = &record.current else {
         return (AT_ONCE, Reason::Missing);
     };
-    if record.digest != digest || record.source != Source::Issued {
+    if !record.holds(desired, digest) {
         return (AT_ONCE, Reason::Changed);
     }
     match current.renew_at {

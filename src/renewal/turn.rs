@@ -7,6 +7,7 @@
 //! | has failed three times, or for a reason that waiting does not mend | the next one is asked at once |
 //! | asked not to be asked for longer than the certificate can wait | the next one is asked at once |
 //! | has failed before the last renewal, which another one did | it is asked first again, and once only |
+//! | may not sign, or cannot be answered, by what DNS says until somebody changes it | the next one that may be asked is, within the same attempt: [`others`] |
 //!
 //! A certificate can wait for a quarter of the time it has left; one that is missing, expired or revoked, and one that an
 //! operator asks for, cannot. When none of them may be asked, the one that may soonest is.
@@ -39,10 +40,7 @@ pub(super) fn turn(
     let latest = due + record.map_or(Duration::ZERO, |record| patience(record, due));
     let standing = |issuer: &String| {
         let setback = record.and_then(|record| setback(record, digest, issuer, due));
-        let held_until = record.and_then(|record| record.held_until.get(issuer)).copied();
-        let rests_until = setback.map(|setback| setback.rests_until);
-        let pauses = [held_until, rests_until].into_iter().flatten();
-        let free_at = pauses.map(|until| sane(until, due)).fold(due, Timestamp::max);
+        let free_at = free_at(record, setback, issuer, due);
         let is_passed_over =
             setback.is_some_and(|setback| setback.is_hopeless || setback.failures >= STRIKES);
         let turn = Turn {
@@ -56,6 +54,34 @@ pub(super) fn turn(
     let in_order = all.clone().find(|(_, may_be_waited_for)| *may_be_waited_for);
     let soonest = || all.min_by_key(|(turn, _)| turn.free_at);
     in_order.or_else(soonest).map(|(turn, _)| turn)
+}
+
+/// The issuers beside `issuer` that may be asked at `now`, in the order of the list.
+pub(super) fn others(
+    desired: &DesiredCertificate,
+    digest: &str,
+    record: &CertificateRecord,
+    issuer: &str,
+    now: Timestamp,
+) -> Vec<String> {
+    let is_free = |other: &&String| {
+        let setback = setback(record, digest, other, now);
+        *other != issuer && free_at(Some(record), setback, other, now) <= now
+    };
+    desired.issuers.iter().filter(is_free).cloned().collect()
+}
+
+/// The first moment from `due` on at which `issuer`, which has this setback, may be asked.
+fn free_at(
+    record: Option<&CertificateRecord>,
+    setback: Option<Setback>,
+    issuer: &str,
+    due: Timestamp,
+) -> Timestamp {
+    let held_until = record.and_then(|record| record.held_until.get(issuer)).copied();
+    let rests_until = setback.map(|setback| setback.rests_until);
+    let pauses = [held_until, rests_until].into_iter().flatten();
+    pauses.map(|until| sane(until, due)).fold(due, Timestamp::max)
 }
 
 /// What follows for `setback` from one more failure at `now`, after which the issuer rests for `pause` of so many

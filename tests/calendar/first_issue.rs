@@ -19,6 +19,7 @@ fn a_hundred_thousand_new_names_are_planned_as_fast_as_the_ca_allows() {
         records: Vec::new(),
         ledgers: BTreeMap::from([("ca".to_owned(), Ledger::new(RateLimits::LetsEncrypt))]),
         lifetimes: BTreeMap::from([("ca".to_owned(), LIFETIME)]),
+        hindrances: BTreeMap::new(),
     };
     let planned = forecast(present, start() + DAY * 75, Jitter::new(3));
     let orders: Vec<_> = planned

@@ -7,7 +7,7 @@ use certgate::certificate::Leaf;
 use certgate::config::RateLimits;
 use certgate::inventory::{CertificateRecord, Source};
 use certgate::issuer::ledger::{Ledger, OrderKind};
-use certgate::renewal::{Jitter, Left, Present, forecast};
+use certgate::renewal::{Hindrance, Jitter, Left, Present, forecast};
 
 use crate::fleet::{DAY, Fleet, HOUR, LIFETIME, start};
 
@@ -35,6 +35,7 @@ fn the_nearest_to_its_end_goes_first_and_the_plan_tells_who_will_be_late() {
         records: records.collect(),
         ledgers: BTreeMap::from([("ca".to_owned(), Ledger::new(RateLimits::LetsEncrypt))]),
         lifetimes: BTreeMap::new(),
+        hindrances: BTreeMap::new(),
     };
     let planned = forecast(present, start() + DAY, Jitter::new(3));
     let orders = &planned.steps;
@@ -53,4 +54,71 @@ fn the_nearest_to_its_end_goes_first_and_the_plan_tells_who_will_be_late() {
     // 900 of them in six hours.
     assert!((60..=110).contains(&planned.late.len()), "{}", planned.late.len());
     assert!(planned.late.is_sorted() && planned.late[0].0 > start() + HOUR * 6);
+}
+
+#[test]
+fn what_is_held_back_is_told_with_its_reason_and_counted_nowhere() {
+    let fleet = Fleet::new(4);
+    let [missing, due, later, other] = &fleet.desired[..] else {
+        panic!("four of them")
+    };
+    let record = |desired: &DesiredCertificate, renew_at| {
+        let leaf = Leaf {
+            names: desired.domains.clone(),
+            not_before: start() - DAY,
+            not_after: start() + LIFETIME,
+            serial: String::new(),
+            issuer: String::new(),
+            key: String::new(),
+            fingerprint: String::new(),
+        };
+        let mut record = CertificateRecord::imported(desired.name.clone(), Source::Issued, leaf, start());
+        record.digest = desired.digest();
+        record.pursued = desired.digest();
+        let current = record.current.as_mut().unwrap();
+        (current.issuer, current.renew_at, current.ask_at) = ("ca".to_owned(), Some(renew_at), Some(start()));
+        record
+    };
+    let hindrance = |desired: &DesiredCertificate| {
+        let hindrance = Hindrance {
+            reason: format!("{} leads elsewhere", desired.name),
+            remedy: Vec::new(),
+        };
+        (desired.name.clone(), hindrance)
+    };
+    let renew_at = start() + DAY * 10;
+    let present = Present {
+        now: start(),
+        desired: fleet.desired.clone(),
+        records: vec![record(due, renew_at), record(later, start() + DAY * 40)],
+        ledgers: BTreeMap::new(),
+        lifetimes: BTreeMap::new(),
+        hindrances: [missing, due, later].map(hindrance).into(),
+    };
+    let planned = forecast(present, start() + DAY * 30, Jitter::new(3));
+    let held: Vec<_> = planned
+        .held_back
+        .iter()
+        .map(|held| (held.at, &held.certificate, held.hindrance.reason.as_str()))
+        .collect();
+    assert_eq!(
+        held,
+        [
+            (
+                start(),
+                &missing.name,
+                format!("{} leads elsewhere", missing.name).as_str()
+            ),
+            (
+                renew_at,
+                &due.name,
+                format!("{} leads elsewhere", due.name).as_str()
+            ),
+        ]
+    );
+    assert!(planned.steps.iter().all(|step| step.certificate == other.name) && !planned.steps.is_empty());
+    assert!(
+        planned.unserved.is_empty() && planned.late.is_empty(),
+        "{planned:?}"
+    );
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use certgate::config::{ChallengeType, GatewayConfig};
-use certgate::dns::{CaIdentity, Conditions, DnsChecker, DomainVerdict, Door, Doors};
+use certgate::dns::{
+    CaIdentity, Conditions, DnsChecker, DomainVerdict, Door, Doors, RecordType, Row, RowState,
+};
 use certgate::name::{DnsName, NamePattern};
 
 use crate::support::name_server::NameServer;
@@ -92,6 +94,32 @@ impl World {
         let checker = DnsChecker::new(Some(&self.gateway()));
         let names = [NamePattern::parse(name).unwrap()];
         let mut verdicts = checker.check_all(&names, &self.conditions(), NOW).await;
-        verdicts.pop().unwrap()
+        let found = verdicts.pop().unwrap();
+        rows_agree(&found);
+        found
     }
+}
+
+/// What the rows show is what the verdict says.
+fn rows_agree(found: &DomainVerdict) {
+    let any = |states: &[RowState], is_meant: &dyn Fn(&Row) -> bool| {
+        let mut rows = found.rows.iter();
+        rows.any(|row| is_meant(row) && states.contains(&row.state))
+    };
+    let bad = [RowState::Missing, RowState::Unknown, RowState::Wrong];
+    let is_go = found.verdict.allows_order();
+    assert_eq!(is_go, !any(&bad, &|_| true), "{found}\n{:#?}", found.rows);
+    let is_caa = |row: &Row| row.record == RecordType::Caa;
+    let is_for_caa = found.reason_text.contains("CAA records");
+    assert_eq!(
+        is_for_caa,
+        any(&[RowState::Wrong], &is_caa),
+        "{found}\n{:#?}",
+        found.rows
+    );
+    assert!(
+        !(is_for_caa && any(&[RowState::Right], &is_caa)),
+        "{found}\n{:#?}",
+        found.rows
+    );
 }

@@ -146,6 +146,23 @@ async fn each_zone_has_its_verdict_its_reason_and_the_record_to_change() {
         (
             &[
                 right,
+                r#"example.com CAA 0 issue "ca.example; accounturi=https://ca.example/acct/7; validationmethods=dns-01""#,
+            ],
+            "stop",
+            "http-01: CAA records allow dns-01 only",
+            &[
+                r#"example.com. IN CAA 0 issue "ca.example; accounturi=https://ca.example/acct/7; validationmethods=tls-alpn-01,http-01""#,
+            ],
+        ),
+        (
+            &[right, r#"example.com CAA 128 tbs "x""#],
+            "stop",
+            "CAA records of example.com demand that the CA knows the property `tbs`",
+            &[r#"remove: example.com. IN CAA 128 tbs "x""#],
+        ),
+        (
+            &[
+                right,
                 r#"example.com CAA 0 issue "ca.example; validationmethods=http-01""#,
             ],
             "go",

@@ -42,6 +42,18 @@ async fn a_name_that_leads_elsewhere_is_ordered_once_its_record_is_right_and_not
     );
     let (_, output, _) = run(&["status", "--admin", &socket]).await;
     assert!(output.contains(&remedy), "{output}");
+    let plan = gateway.client().plan(90, None).await.expect("a plan");
+    assert_eq!(
+        (plan.steps_in_all, plan.issuers.len(), plan.held_back_in_all),
+        (0, 0, 1)
+    );
+    assert!(plan.held_back[0].reason.contains("127.0.0.99") && plan.held_back[0].remedy.contains(&remedy));
+    let (_, output, _) = run(&["plan", "--admin", &socket]).await;
+    assert!(output.starts_with("nothing is asked of any CA"), "{output}");
+    assert!(
+        output.contains("HELD BACK:") && output.contains(&remedy),
+        "{output}"
+    );
     assert_eq!(
         scene.pebble.orders(),
         0,
@@ -74,16 +86,16 @@ async fn without_a_gateway_table_the_check_is_skipped_and_says_so() {
 }
 
 /// A gateway, the CA that it asks, and the zones that it sees; the CA has a DNS of its own in which all is well.
-struct Zones {
-    scene: Scene,
-    home: Home,
+pub(crate) struct Zones {
+    pub(crate) scene: Scene,
+    pub(crate) home: Home,
     example: NameServer,
     lame: NameServer,
     resolver: NameServer,
 }
 
 impl Zones {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self {
             scene: Scene::new(&["www.example.com", "shop.example.com"], None),
             home: Home::new(),
@@ -94,7 +106,7 @@ impl Zones {
     }
 
     /// Everybody knows these records of `example.com`.
-    fn add(&self, records: &[&str]) {
+    pub(crate) fn add(&self, records: &[&str]) {
         for record in records {
             let record = record.replace("OURS", &self.scene.tls.ip().to_string());
             self.example.add(&record);
@@ -102,14 +114,14 @@ impl Zones {
         }
     }
 
-    fn forget(&self, owner: &str) {
+    pub(crate) fn forget(&self, owner: &str) {
         self.example.remove(owner);
         self.resolver.remove(owner);
     }
 
     /// A file with a certificate for each name, called as the name's first label; `more` goes into each, and
     /// `gateway` into `[gateway]`.
-    async fn config(&self, names: &[&str], gateway: &str, more: &str) -> String {
+    pub(crate) async fn config(&self, names: &[&str], gateway: &str, more: &str) -> String {
         let certificates = names.iter().map(|name| {
             let label = name.split('.').next().unwrap_or_default();
             format!("[certificates.{label}]\ndomains = [\"{name}\"]\nissuer = \"pebble\"\n{more}\n")
@@ -150,7 +162,7 @@ pub(crate) async fn metrics(gateway: &Gateway) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-fn find<'s>(status: &'s api::Status, name: &str) -> &'s api::Certificate {
+pub(crate) fn find<'s>(status: &'s api::Status, name: &str) -> &'s api::Certificate {
     let mut all = status.certificates.iter();
     all.find(|certificate| certificate.name.as_str() == name)
         .unwrap_or_else(|| panic!("there is no certificate {name}"))
@@ -170,6 +182,8 @@ async fn no_order_reaches_the_ca_for_any_name_that_dns_is_against() {
         "forbidden.example.com CAA 0 issue \"other.example\"",
         "account.example.com A OURS",
         "account.example.com CAA 0 issue \"pebble.example; accounturi=https://pebble.example/1\"",
+        "parent.closed.example.com A OURS",
+        "closed.example.com CAA 0 issue \"other.example\"",
         "method.example.com A OURS",
         "method.example.com CAA 0 issue \"pebble.example; validationmethods=dns-01\"",
         "refusing.example.com A OURS",
@@ -211,6 +225,7 @@ async fn no_order_reaches_the_ca_for_any_name_that_dns_is_against() {
             "forbidden",
             "forbidden.example.com. IN CAA 0 issue \"pebble.example\"",
         ),
+        ("parent", "closed.example.com. IN CAA 0 issue \"pebble.example\""),
         ("account", "https://pebble.example/1 only"),
         ("method", "tls-alpn-01: CAA records allow dns-01 only"),
         ("refusing", "answered SERVFAIL"),
@@ -228,6 +243,7 @@ async fn no_order_reaches_the_ca_for_any_name_that_dns_is_against() {
         .iter()
         .map(|(label, _)| match *label {
             "delegated" => "delegated.lame.test".to_owned(),
+            "parent" => "parent.closed.example.com".to_owned(),
             label => format!("{label}.example.com"),
         })
         .collect();

@@ -52,6 +52,18 @@ async fn only_what_can_work_for_a_name_is_tried_and_in_that_order() {
 }
 
 #[tokio::test]
+async fn an_address_is_never_proven_by_dns_whatever_is_offered() {
+    let mut gateway = Gateway::start().await;
+    gateway.config.challenges = vec![ChallengeType::Dns01, ChallengeType::Http01];
+    gateway.issue(&desired("ip", &["192.0.2.1"])).await.unwrap();
+    let presented = gateway.solver.presented();
+    assert!(
+        !presented.is_empty() && presented.iter().all(|(_, kind)| *kind == ChallengeType::Http01),
+        "{presented:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_ca_that_offers_nothing_usable_stops_the_certificate() {
     let gateway = Gateway::start().await;
     gateway

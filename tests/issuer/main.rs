@@ -9,6 +9,7 @@ mod challenges;
 mod clients;
 mod files;
 mod fixture;
+mod identities;
 mod journal;
 mod limits;
 mod local_ca;

@@ -6,6 +6,7 @@ mod support;
 mod failing;
 mod failure_table;
 mod obtaining;
+mod passed_over;
 mod scene;
 mod sharing;
 mod suggested;

@@ -66,6 +66,19 @@ impl World {
             .store(Arc::new(BTreeMap::from([("ca".into(), issuer)])));
     }
 
+    /// Another CA, for whoever names it.
+    pub(crate) fn second_ca(&self, name: &str) -> Arc<ScriptedCa> {
+        let ca = Arc::new(ScriptedCa::new(
+            self.clock.clone(),
+            self.store.clone(),
+            self.ca.lifetime,
+        ));
+        let mut issuers = BTreeMap::clone(&self.issuers.load());
+        issuers.insert(name.to_owned(), ca.clone() as _);
+        self.issuers.store(Arc::new(issuers));
+        ca
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -327,7 +340,7 @@ fn failure(class: FailureClass) -> IssueError {
     }
 }
 
-/// DNS leads here, but for names that are said to lead elsewhere.
+/// DNS leads here, but for names that are said to lead elsewhere; `www at ca`: as far as that issuer goes.
 #[derive(Default)]
 pub(crate) struct ScriptedDns(Mutex<Vec<String>>);
 
@@ -339,20 +352,22 @@ impl ScriptedDns {
 
 #[async_trait]
 impl DnsGate for ScriptedDns {
-    async fn check(&self, desired: &DesiredCertificate, _issuer: &str) -> DnsVerdict {
-        match self
-            .0
-            .lock()
-            .unwrap()
-            .iter()
-            .any(|name| name == desired.name.as_str())
-        {
-            true => DnsVerdict::No {
+    async fn check(&self, desired: &DesiredCertificate, issuers: &[String]) -> DnsVerdict {
+        let against = self.0.lock().unwrap();
+        let is_against = |issuer: &String| {
+            let of_issuer = format!("{} at {issuer}", desired.name);
+            against
+                .iter()
+                .any(|name| *name == desired.name.as_str() || *name == of_issuer)
+        };
+        match issuers.iter().find(|issuer| !is_against(issuer)) {
+            None => DnsVerdict::No {
                 reason: "it leads elsewhere".into(),
                 remedy: vec![format!("{}. IN A 203.0.113.10", desired.domains[0])],
                 until: None,
             },
-            false => DnsVerdict::Go {
+            Some(issuer) => DnsVerdict::Go {
+                issuer: issuer.clone(),
                 challenges: Default::default(),
             },
         }

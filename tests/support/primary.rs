@@ -158,7 +158,8 @@ fn serial(address: SocketAddr, zone: &str) -> Option<u32> {
     })
 }
 
-fn ask(address: SocketAddr, owner: &str, kind: RecordType) -> Option<Message> {
+/// What the server at `address` answers, if it does.
+pub(crate) fn ask(address: SocketAddr, owner: &str, kind: RecordType) -> Option<Message> {
     let name = Name::from_ascii(format!("{owner}.")).unwrap();
     let mut message = Message::query();
     message.add_query(Query::query(name, kind));

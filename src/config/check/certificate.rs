@@ -264,10 +264,16 @@ impl Checker<'_> {
         match written.kind.value().map(|kind| kind.value) {
             Some(IssuerKind::Acme) => {
                 let public = Directory::of(written).is_some();
-                let by_dns = challenges_of(written).is_none_or(|all| all.contains(&ChallengeType::Dns01));
+                let challenges = challenges_of(written);
+                let is_dns = |challenge: &ChallengeType| *challenge == ChallengeType::Dns01;
+                let by_dns = challenges.as_ref().is_none_or(|all| all.iter().any(is_dns));
+                let otherwise = challenges.is_none_or(|all| !all.iter().all(is_dns));
                 for domain in domains {
                     if domain.value.is_wildcard() && !by_dns {
                         self.wildcard(issuer, reference, domain);
+                    }
+                    if domain.value.address().is_some() && !otherwise {
+                        self.address(issuer, reference, domain);
                     }
                     if public && !is_public(domain.value.base()) {
                         self.not_public(issuer, reference, domain);
@@ -311,6 +317,20 @@ impl Checker<'_> {
                 .at(&domain.place, "a wildcard")
                 .and(reference, "from this issuer")
                 .help("add `dns` to the issuer, and \"dns-01\" to its `challenges` if it lists some; or list the names one by one"),
+        );
+    }
+
+    fn address(&mut self, issuer: &str, reference: &Place, domain: &Located<NamePattern>) {
+        let message = format!(
+            "the ACME issuer `{issuer}` cannot issue for the IP address `{}`: a dns-01 challenge, the only one it has, does \
+             not prove one",
+            domain.value
+        );
+        self.report.push(
+            Diagnostic::new(Code::IpAddressNotByDns01, message)
+                .at(&domain.place, "an IP address")
+                .and(reference, "from this issuer")
+                .help("add \"http-01\" or \"tls-alpn-01\" to the issuer's `challenges` (RFC 8738 §7)"),
         );
     }
 

@@ -68,6 +68,12 @@ pub(super) fn challenges_of(issuer: &Issuer) -> Option<Vec<ChallengeType>> {
     }
 }
 
+/// The name by which CAA records mean the CA whose directory is at `url`.
+pub(in crate::config) fn known_caa_identity(url: &str) -> Option<DnsName> {
+    let known = DIRECTORIES.iter().find(|known| known.url == url)?;
+    DnsName::parse(known.caa_identity).ok()
+}
+
 impl Directory {
     /// The one that an issuer means by name.
     pub(super) fn of(issuer: &Issuer) -> Option<&'static Self> {
@@ -141,7 +147,6 @@ impl Checker<'_> {
             "`caa_identities`",
             identities.iter().map(|item| (&item.value, &item.place)),
         );
-        let known = Directory::of(issuer).and_then(|known| DnsName::parse(known.caa_identity).ok());
         let root_ca_file = match &issuer.root_ca_file {
             Key::Absent => Some(None),
             Key::Invalid => None,
@@ -162,10 +167,7 @@ impl Checker<'_> {
             preferred_chain: self.word("preferred_chain", &issuer.preferred_chain)?,
             external_account: external_account?,
             rate_limits: issuer.rate_limits.or(limits)?,
-            caa_identities: match identities {
-                [] => known.into_iter().collect(),
-                written => written.iter().map(|item| item.value.clone()).collect(),
-            },
+            caa_identities: identities.iter().map(|item| item.value.clone()).collect(),
             dns: dns?.map(Box::new),
         })
     }

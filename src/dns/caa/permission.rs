@@ -20,10 +20,7 @@ pub struct CaIdentity {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::dns) enum Permission {
     /// It may issue.
-    Granted {
-        /// By these validation methods only (RFC 8657 §4); absent: by any.
-        methods: Option<BTreeSet<String>>,
-    },
+    Granted(Grant),
     /// It may not.
     Denied {
         obstacle: Obstacle,
@@ -32,6 +29,36 @@ pub(in crate::dns) enum Permission {
     },
     /// The CA's name in CAA records is not known.
     Unknown,
+}
+
+/// On what terms a CA may issue.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::dns) struct Grant {
+    /// The property that decides: `issue` or `issuewild`.
+    pub tag: &'static str,
+    /// By these validation methods only (RFC 8657 §4); absent: by any.
+    pub methods: Option<BTreeSet<String>>,
+    /// To this account, where no record grants it to any (RFC 8657 §3).
+    pub account: Option<String>,
+}
+
+impl Grant {
+    /// Without terms: nothing is said of the property.
+    pub(in crate::dns) const fn any(tag: &'static str) -> Self {
+        Self {
+            tag,
+            methods: None,
+            account: None,
+        }
+    }
+
+    /// The data of a record that grants the same to `ca` by `methods`.
+    pub(in crate::dns) fn extended(&self, ca: &str, methods: &[&str]) -> String {
+        let account = self.account.as_ref();
+        let account = account.map_or_else(String::new, |account| format!("; accounturi={account}"));
+        let (tag, methods) = (self.tag, methods.join(","));
+        format!("0 {tag} \"{ca}{account}; validationmethods={methods}\"")
+    }
 }
 
 /// Judges `records`, which stand at `owner` and are never empty, for a certificate of `ca` for `pattern`.
@@ -62,7 +89,7 @@ pub(in crate::dns) fn permission(
         false => ("issue", plain),
     };
     if decisive.is_empty() {
-        return Permission::Granted { methods: None };
+        return Permission::Granted(Grant::any(tag));
     }
     let values: Vec<IssueValue> = decisive
         .iter()
@@ -121,17 +148,21 @@ pub(in crate::dns) fn permission(
             remedy: vec![record(Change::Add, granted)],
         };
     }
+    let is_pinned = |value: &&IssueValue| value.values("accounturi").next().is_some();
+    let pinned = of_us.iter().all(is_pinned);
     let mut methods = BTreeSet::new();
     for value in of_us {
         let mut listed = value.values("validationmethods").peekable();
         if listed.peek().is_none() {
-            return Permission::Granted { methods: None };
+            return Permission::Granted(Grant::any(tag));
         }
         methods.extend(listed.flat_map(|list| list.split(',')).map(ToOwned::to_owned));
     }
-    Permission::Granted {
+    Permission::Granted(Grant {
+        tag,
         methods: Some(methods),
-    }
+        account: account.filter(|_| pinned).map(ToOwned::to_owned),
+    })
 }
 
 /// The flag of RFC 8659 §4.1.
@@ -165,10 +196,11 @@ mod tests {
         };
         let pattern = NamePattern::parse(pattern).unwrap();
         match permission(&pattern, "example.com", &records.collect(), Some(&ca)) {
-            Permission::Granted { methods: None } => "any".to_owned(),
-            Permission::Granted {
+            Permission::Granted(Grant { methods: None, .. }) => "any".to_owned(),
+            Permission::Granted(Grant {
                 methods: Some(methods),
-            } => methods.into_iter().collect::<Vec<_>>().join(" "),
+                ..
+            }) => methods.into_iter().collect::<Vec<_>>().join(" "),
             Permission::Unknown => "unknown".to_owned(),
             Permission::Denied { remedy, .. } => {
                 let changes: Vec<_> = remedy.iter().map(ToString::to_string).collect();
@@ -263,6 +295,51 @@ mod tests {
                 expected,
                 "{pattern} {records:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_record_that_grants_more_methods_grants_them_by_the_same_property_to_nobody_else() {
+        let pinned = format!("ca.example; accounturi={ACCOUNT}; validationmethods=http-01");
+        let unpinned = "ca.example; validationmethods=http-01";
+        for (pattern, records, expected) in [
+            (
+                "*.example.com",
+                vec![("issuewild", unpinned), ("issue", "ca.example")],
+                r#"0 issuewild "ca.example; validationmethods=dns-01""#,
+            ),
+            (
+                "*.example.com",
+                vec![("issue", unpinned)],
+                r#"0 issue "ca.example; validationmethods=dns-01""#,
+            ),
+            (
+                "www.example.com",
+                vec![("issuewild", ";"), ("issue", unpinned), ("issue", &pinned)],
+                r#"0 issue "ca.example; validationmethods=dns-01""#,
+            ),
+            (
+                "www.example.com",
+                vec![("issue", pinned.as_str())],
+                &format!(r#"0 issue "ca.example; accounturi={ACCOUNT}; validationmethods=dns-01""#),
+            ),
+        ] {
+            let set = records.iter().map(|(tag, value)| CaaRecord {
+                flags: 0,
+                tag: (*tag).to_owned(),
+                value: (*value).to_owned(),
+            });
+            let ca = CaIdentity {
+                domains: vec!["ca.example".to_owned()],
+                account: Some(ACCOUNT.to_owned()),
+            };
+            let pattern = NamePattern::parse(pattern).unwrap();
+            match permission(&pattern, "example.com", &set.collect(), Some(&ca)) {
+                Permission::Granted(grant) => {
+                    assert_eq!(grant.extended("ca.example", &["dns-01"]), expected, "{records:?}");
+                }
+                other => panic!("{records:?}: {other:?}"),
+            }
         }
     }
 }

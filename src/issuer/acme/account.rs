@@ -301,7 +301,7 @@ impl Accounts {
         }
     }
 
-    async fn http(&self) -> Result<AcmeHttp, IssueError> {
+    pub(super) async fn http(&self) -> Result<AcmeHttp, IssueError> {
         let (file, limits, clock) = (self.config.root_ca_file.clone(), self.limits, self.clock.clone());
         let built = tokio::task::spawn_blocking(move || AcmeHttp::new(file.as_deref(), limits, clock)).await;
         built.unwrap_or_else(|error| {

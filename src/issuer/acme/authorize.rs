@@ -99,8 +99,15 @@ impl Pursuit<'_> {
     /// The challenges to try for an identifier, the one that failed last time at the end.
     fn challenges(&self, identifier: &str) -> Vec<ChallengeType> {
         let pattern = NamePattern::parse(identifier).ok();
-        let choice = pattern.and_then(|pattern| self.request.challenges.get(&pattern));
-        self.issuer.challenges(self.name(), choice)
+        let choice = pattern
+            .as_ref()
+            .and_then(|pattern| self.request.challenges.get(pattern));
+        let mut challenges = self.issuer.challenges(self.name(), choice);
+        if pattern.is_some_and(|pattern| pattern.address().is_some()) {
+            // Whatever the CA offers (RFC 8738 §7).
+            challenges.retain(|challenge| *challenge != ChallengeType::Dns01);
+        }
+        challenges
     }
 
     /// A CA may ask about nothing but the names of the order: what is answered for others would be given away.

@@ -7,7 +7,7 @@ use instant_acme::BodyWrapper;
 use serde::Deserialize;
 
 use crate::issuer::acme::account::Session;
-use crate::issuer::acme::http::RequestFailure;
+use crate::issuer::acme::http::{AcmeHttp, RequestFailure};
 
 /// Where the CA's resources are.
 #[derive(Debug, Deserialize)]
@@ -23,20 +23,20 @@ pub(super) struct Directory {
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Meta {
     /// What can be ordered, each with what it is (draft-aaron-acme-profiles §3).
     #[serde(default)]
     pub(super) profiles: BTreeMap<String, serde_json::Value>,
+    /// A list of names, if it is one: what is wrong here keeps no certificate from being obtained.
+    #[serde(default)]
+    pub(super) caa_identities: serde_json::Value,
 }
 
 impl Session {
     /// The directory; fetched once for each session.
     pub(super) async fn directory(&self) -> Result<&Directory, RequestFailure> {
-        let fetch = async || {
-            let answer = self.http.send(request(&self.directory_url, Method::GET)?).await?;
-            serde_json::from_slice(answer.body())
-                .map_err(|_| RequestFailure::broken(&self.directory_url, "this is no directory"))
-        };
+        let fetch = || fetch(&self.http, &self.directory_url);
         self.resources.get_or_try_init(fetch).await
     }
 
@@ -52,6 +52,12 @@ impl Session {
             .map(ToOwned::to_owned)
             .ok_or_else(|| RequestFailure::broken(url, "there is no nonce"))
     }
+}
+
+/// The directory at `url`.
+pub(super) async fn fetch(http: &AcmeHttp, url: &str) -> Result<Directory, RequestFailure> {
+    let answer = http.send(request(url, Method::GET)?).await?;
+    serde_json::from_slice(answer.body()).map_err(|_| RequestFailure::broken(url, "this is no directory"))
 }
 
 /// A request without a body.

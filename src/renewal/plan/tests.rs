@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::certificate::{KeyType, Leaf};
-use crate::inventory::CurrentCertificate;
+use crate::inventory::{CurrentCertificate, Source};
 use crate::issuer::FailureClass;
 use crate::name::NamePattern;
 use crate::renewal::agenda::Desired;
@@ -124,6 +124,43 @@ fn other_names_another_key_type_or_another_issuer_are_obtained_at_once() {
     }
     let files = CertificateRecord::imported(record.name.clone(), Source::Files, leaf(now() + DAY), now());
     assert_eq!(reason(&www(), Some(&files), now()), Some(Reason::Changed));
+}
+
+#[test]
+fn more_issuers_or_another_order_of_them_wait_for_the_next_renewal() {
+    let mut record = valid(&www());
+    let current = record.current.as_mut().unwrap();
+    current.leaf.names = www().certificate.domains;
+    for issuers in [&["one", "two"][..], &["two", "one"]] {
+        let longer = desired("www", "a.example", issuers);
+        assert_eq!(reason(&longer, Some(&record), now()), None, "{issuers:?}");
+        let renewed_at = now() + 60 * DAY;
+        assert_eq!(wake(&longer, Some(&record), now()), Some(renewed_at));
+        let next = next(&longer.certificate, &longer.digest, Some(&record), renewed_at).unwrap();
+        assert_eq!((next.reason, next.issuer.as_str()), (Reason::Due, issuers[0]));
+    }
+    // Its own is gone; or more has changed.
+    for changed in [
+        desired("www", "a.example", &["two", "three"]),
+        desired("www", "b.example", &["one", "two"]),
+    ] {
+        assert_eq!(reason(&changed, Some(&record), now()), Some(Reason::Changed));
+    }
+    let mut rsa = desired("www", "a.example", &["one", "two"]);
+    rsa.certificate.key_type = KeyType::Rsa2048;
+    rsa.digest = rsa.certificate.digest();
+    assert_eq!(reason(&rsa, Some(&record), now()), Some(Reason::Changed));
+}
+
+#[test]
+fn another_list_of_issuers_has_a_renewal_that_fails_tried_at_once() {
+    let mut record = valid(&www());
+    record.current.as_mut().unwrap().leaf.names = www().certificate.domains;
+    let due = now() + 60 * DAY;
+    let record = fail(record, &www(), FailureClass::Stop, due);
+    assert_eq!(reason(&www(), Some(&record), due + MINUTE), None);
+    let longer = desired("www", "a.example", &["one", "two"]);
+    assert_eq!(reason(&longer, Some(&record), due + MINUTE), Some(Reason::Due));
 }
 
 #[test]

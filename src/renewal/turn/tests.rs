@@ -290,3 +290,22 @@ fn while_the_first_fails_each_renewal_tries_it_once_and_then_the_second() {
     let again = failed(record.setbacks.get("one").copied(), false, at, |_| MINUTE);
     assert_eq!(again.failures, 1);
 }
+
+#[test]
+fn where_dns_is_against_one_the_others_that_do_not_rest_may_be_asked() {
+    let month = Some(30 * DAY);
+    let of = |against: &[(&str, Against)], issuer| {
+        others(&desired(), DIGEST, &record(month, against), issuer, now())
+    };
+    assert_eq!(of(&[], "one"), ["two", "three"]);
+    assert_eq!(of(&[], "two"), ["one", "three"]);
+    assert_eq!(of(&[("two", Against::Failures(1, MINUTE))], "one"), ["three"]);
+    assert_eq!(
+        of(
+            &[("two", Against::Hopeless), ("three", Against::Held(HOUR))],
+            "one"
+        ),
+        [""; 0]
+    );
+    assert_eq!(of(&[("two", Against::Before(3, HOUR))], "one"), ["two", "three"]);
+}

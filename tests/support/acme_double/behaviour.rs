@@ -39,6 +39,8 @@ pub(crate) struct Behaviour {
     pub replacing: Replacing,
     /// The profiles that can be ordered.
     pub profiles: Vec<&'static str>,
+    /// What the directory says of the names by which CAA records mean the CA.
+    pub caa_identities: Option<serde_json::Value>,
     /// So many seconds the server's clock is ahead of that of the client.
     pub ahead: i64,
 }
@@ -118,6 +120,7 @@ impl Default for Behaviour {
             ask_again: None,
             replacing: Replacing::Understood,
             profiles: Vec::new(),
+            caa_identities: None,
             ahead: 0,
         }
     }

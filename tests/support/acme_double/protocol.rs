@@ -265,7 +265,7 @@ impl Protocol {
         let base = &self.base;
         let mut object = json!({
             "status": status,
-            "identifiers": order.names.iter().map(|name| json!({"type": "dns", "value": name})).collect::<Vec<_>>(),
+            "identifiers": order.names.iter().map(|name| identifier(name)).collect::<Vec<_>>(),
             "authorizations": order.authorizations.iter().map(|index| format!("{base}/authorization/{index}")).collect::<Vec<_>>(),
             "finalize": format!("{base}/finalize/{}", order.id),
         });
@@ -294,7 +294,7 @@ impl Protocol {
             .collect();
         json!({
             "status": authorization.status,
-            "identifier": {"type": "dns", "value": authorization.name},
+            "identifier": identifier(&authorization.name),
             "challenges": challenges,
         })
     }
@@ -310,6 +310,9 @@ impl Protocol {
         });
         for profile in &self.behaviour.profiles {
             directory["meta"]["profiles"][profile] = json!("https://ca.example/profiles");
+        }
+        if let Some(identities) = &self.behaviour.caa_identities {
+            directory["meta"]["caaIdentities"] = identities.clone();
         }
         if self.behaviour.renewal_window.is_some() {
             directory["renewalInfo"] = json!(format!("{base}/renewal-info"));
@@ -413,6 +416,12 @@ fn endpoint(path: &str) -> Option<Endpoint> {
         "renewal-info" => Endpoint::RenewalInfo,
         _ => return None,
     })
+}
+
+/// A name or an IP address (RFC 8738 §3).
+fn identifier(name: &str) -> Value {
+    let is_address = name.parse::<std::net::IpAddr>().is_ok();
+    json!({"type": if is_address { "ip" } else { "dns" }, "value": name})
 }
 
 fn names(payload: &Value) -> Vec<String> {

@@ -1,0 +1,76 @@
+//! An issuer that DNS is against for good, in a list of several.
+
+use certgate::certificate::DesiredCertificate;
+use certgate::inventory::{CertificateRecord, CertificateState};
+
+use crate::world::{DAY, World, certificate};
+
+fn wanted(name: &str, issuers: [&str; 2]) -> DesiredCertificate {
+    DesiredCertificate {
+        issuers: issuers.map(ToOwned::to_owned).into(),
+        ..certificate(name)
+    }
+}
+
+fn is_of(issuer: &str) -> impl Fn(&CertificateRecord) -> bool {
+    move |record| {
+        let current = record.current.as_ref();
+        record.state == CertificateState::Valid && current.is_some_and(|current| current.issuer == issuer)
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_that_dns_is_against_gets_no_order_and_its_turn_again_once_dns_is_right() {
+    let world = World::new(90 * DAY);
+    let second = world.second_ca("second");
+    let orders = || (world.ca.all_orders(), second.all_orders());
+    world.dns.lead_elsewhere(&["www at ca"]);
+    world.desire([wanted("www", ["ca", "second"])]);
+    let running = world.start();
+    let record = world.wait_for("www", is_of("second")).await;
+    assert_eq!(orders(), (0, 1));
+    assert!(record.failures == 0 && record.setbacks.is_empty(), "{record:?}");
+
+    // The next renewal begins with the first one again; in vain, then not.
+    world.clock.set(record.current.unwrap().renew_at.unwrap());
+    second.wait_for_orders(2).await;
+    let record = world.wait_for("www", is_of("second")).await;
+    assert_eq!(orders(), (0, 2));
+    world.dns.lead_elsewhere(&[]);
+    world.clock.set(record.current.unwrap().renew_at.unwrap());
+    let record = world.wait_for("www", is_of("ca")).await;
+    assert_eq!(orders(), (1, 2));
+
+    world.dns.lead_elsewhere(&["www"]);
+    world.clock.set(record.current.unwrap().renew_at.unwrap());
+    let is_blocked = |record: &CertificateRecord| matches!(record.state, CertificateState::Blocked { .. });
+    world.wait_for("www", is_blocked).await;
+    assert_eq!(orders(), (1, 2));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn certificates_that_pass_each_other_between_two_issuers_hold_nobody_up() {
+    let mut world = World::new(90 * DAY);
+    world.limits.in_flight = 1;
+    let second = world.second_ca("second");
+    let names: Vec<_> = (0..8).map(|n| (format!("a{n}"), format!("b{n}"))).collect();
+    let against: Vec<_> = names
+        .iter()
+        .flat_map(|(a, b)| [format!("{a} at ca"), format!("{b} at second")])
+        .collect();
+    let against: Vec<_> = against.iter().map(String::as_str).collect();
+    world.dns.lead_elsewhere(&against);
+    world.desire(
+        names
+            .iter()
+            .flat_map(|(a, b)| [wanted(a, ["ca", "second"]), wanted(b, ["second", "ca"])]),
+    );
+    let running = world.start();
+    for (a, b) in &names {
+        world.wait_for(a, is_of("second")).await;
+        world.wait_for(b, is_of("ca")).await;
+    }
+    assert_eq!((world.ca.all_orders(), second.all_orders()), (8, 8));
+    running.stop().await;
+}
