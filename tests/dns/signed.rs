@@ -155,12 +155,8 @@ fn sign(folder: &Path, zone: &str, more: &[&str]) -> String {
         "dnssec-keygen",
         &["-q", "-a", "ECDSAP256SHA256", "-f", "KSK", zone],
     );
-    let arguments = [
-        &["-S", "-z", "-o", zone, "-f", &format!("{zone}.signed")],
-        more,
-        &[zone],
-    ]
-    .concat();
+    let signed = format!("{zone}.signed");
+    let arguments = [&["-S", "-z", "-o", zone, "-f", &signed], more, &[zone]].concat();
     run("dnssec-signzone", &arguments);
     let record = fs::read_to_string(folder.join(format!("{}.key", key.trim()))).unwrap();
     let record = record.lines().find(|line| !line.starts_with(';')).unwrap();
