@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use certgate::certificate::Leaf;
+use certgate::certificate::{DesiredCertificate, Leaf};
 use certgate::config::RateLimits;
 use certgate::inventory::{CertificateRecord, Source};
 use certgate::issuer::ledger::{Ledger, OrderKind};

@@ -25,6 +25,8 @@ const BROKEN: &str = "broken.test";
 /// Its server has lost it.
 const LOST: &str = "lost.test";
 
+const PATIENCE: Duration = Duration::from_secs(20);
+
 struct Signed {
     _authority: Process,
     _resolver: Process,
@@ -47,13 +49,11 @@ impl Signed {
                 resolver,
                 &resolver_config(authority, &anchor),
             );
-            let ready = |process: &mut Process, at| {
-                let answer = || ask(at, &format!("www.{GOOD}"), RecordType::A);
-                process.is_ready(Duration::from_secs(20), || {
-                    answer().is_some_and(|answer| !answer.answers.is_empty())
-                })
-            };
-            if ready(&mut speaks, authority) && ready(&mut resolves, resolver) {
+            // Without being told to recurse, the resolver only shows that it is there.
+            let answer = |at| ask(at, &format!("www.{GOOD}"), RecordType::A);
+            let holds = || answer(authority).is_some_and(|answer| !answer.answers.is_empty());
+            if speaks.is_ready(PATIENCE, holds) && resolves.is_ready(PATIENCE, || answer(resolver).is_some())
+            {
                 return Self {
                     _authority: speaks,
                     _resolver: resolves,
@@ -155,12 +155,8 @@ fn sign(folder: &Path, zone: &str, more: &[&str]) -> String {
         "dnssec-keygen",
         &["-q", "-a", "ECDSAP256SHA256", "-f", "KSK", zone],
     );
-    let arguments = [
-        &["-S", "-z", "-o", zone, "-f", &format!("{zone}.signed")],
-        more,
-        &[zone],
-    ]
-    .concat();
+    let signed = format!("{zone}.signed");
+    let arguments = [&["-S", "-z", "-o", zone, "-f", &signed], more, &[zone]].concat();
     run("dnssec-signzone", &arguments);
     let record = fs::read_to_string(folder.join(format!("{}.key", key.trim()))).unwrap();
     let record = record.lines().find(|line| !line.starts_with(';')).unwrap();

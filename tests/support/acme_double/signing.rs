@@ -74,6 +74,7 @@ impl Authority {
 fn name(name: &rcgen::SanType) -> String {
     match name {
         rcgen::SanType::DnsName(name) => name.to_string(),
+        rcgen::SanType::IpAddress(address) => address.to_string(),
         other => panic!("the request holds {other:?}"),
     }
 }
