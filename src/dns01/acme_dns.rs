@@ -152,7 +152,11 @@ impl Provider for AcmeDns {
         }
     }
 
-    // acme-dns has no way to remove a value: the second one after it takes its place.
+    // There is no way to remove a value: the second one after it takes its place.
+    fn cleans_up_itself(&self) -> bool {
+        true
+    }
+
     async fn remove(&self, _: &PlacedRecord) -> Result<(), Dns01Error> {
         Ok(())
     }

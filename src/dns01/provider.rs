@@ -11,6 +11,11 @@ pub(super) trait Provider: Send + Sync {
     /// Adds the record beside others of the same owner. Ends in bounded time.
     async fn place(&self, record: &PlacedRecord) -> Result<(), Dns01Error>;
 
+    /// Whether records go by themselves, so that none is ever left in a zone.
+    fn cleans_up_itself(&self) -> bool {
+        false
+    }
+
     /// Takes this one record away; also one that is not there. Ends in bounded time.
     async fn remove(&self, record: &PlacedRecord) -> Result<(), Dns01Error>;
 

@@ -1,5 +1,8 @@
 //! Certificates by dns-01 from a real CA, over zones that real name servers hold.
 
+mod killed;
+mod leftovers;
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
