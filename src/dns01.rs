@@ -70,7 +70,7 @@ impl Dns01 {
         claims: Claims,
     ) -> Self {
         let provider: Box<dyn Provider> = match &config.provider {
-            DnsProvider::AcmeDns(config) => Box::new(acme_dns::AcmeDns::new(config)),
+            DnsProvider::AcmeDns(config) => Box::new(acme_dns::AcmeDns::new(config, inventory.clone())),
             DnsProvider::Exec(config) => Box::new(exec::Exec::new(config)),
             DnsProvider::Rfc2136(config) => Box::new(rfc2136::Rfc2136::new(config, clock.clone())),
         };
@@ -157,7 +157,8 @@ impl Dns01 {
         self.claims.release(value);
     }
 
-    /// What would be done for a challenge for `domain`, in a sentence; nothing is changed.
+    /// What would be done for a challenge for `domain`, in a sentence; no zone is changed. With acme-dns the first look at a
+    /// name may register its account, for without one it is not known which alias the name needs.
     ///
     /// # Errors
     /// [`Dns01Error`] that such a challenge would meet.

@@ -36,8 +36,8 @@ pub enum DnsProvider {
 pub struct AcmeDnsConfig {
     /// The URL of its API.
     pub server: String,
-    /// The JSON file with the account of each name. Secret.
-    pub accounts_file: PathBuf,
+    /// The JSON file with the account of each name, where they are not registered as they are needed. Secret.
+    pub accounts_file: Option<PathBuf>,
 }
 
 /// `provider = "exec"`.

@@ -2,6 +2,7 @@
 
 mod killed;
 mod leftovers;
+mod registration;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
