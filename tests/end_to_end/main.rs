@@ -11,6 +11,7 @@ mod ca_clock;
 mod ca_faults;
 mod ca_options;
 mod chromium;
+mod client_authority;
 mod client_ca;
 mod client_ca_bad_input;
 mod client_verdicts;
