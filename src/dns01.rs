@@ -2,7 +2,8 @@
 //!
 //! A [`Dns01`] serves one issuer. It finds out where `_acme-challenge.NAME` leads, has a provider put the record there,
 //! waits until every server of the zone gives it, and has it removed. The store knows of a record before the zone does,
-//! so what a crash leaves in a zone is removed at the next start ([`sweep`](Dns01::sweep)).
+//! so what a crash leaves in a zone is removed at the next start ([`sweep`](Dns01::sweep)), by whoever can: an issuer may
+//! have gone from the configuration meanwhile.
 
 mod acme_dns;
 mod claims;
@@ -12,6 +13,7 @@ mod exec;
 mod propagation;
 mod provider;
 mod rfc2136;
+mod sweep;
 mod update;
 
 use std::sync::Arc;
@@ -19,11 +21,11 @@ use std::time::Duration;
 
 pub use claims::Claims;
 pub use error::Dns01Error;
+pub use sweep::{Leftover, is_gone};
 
-use crate::cause::with_causes;
 use crate::clock::Clock;
 use crate::config::{Dns01Config, DnsProvider, GatewayConfig};
-use crate::dns::Authorities;
+use crate::dns::{Authorities, Place};
 use crate::dns01::claims::Claimed;
 use crate::dns01::propagation::{Progress, Round};
 use crate::dns01::provider::Provider;
@@ -34,6 +36,8 @@ use crate::name::DnsName;
 pub struct Dns01 {
     issuer: String,
     provider: Box<dyn Provider>,
+    /// The provider's words in [`PlacedRecord::provider`].
+    way: String,
     authorities: Authorities,
     propagation_timeout: Duration,
     inventory: Inventory,
@@ -66,13 +70,14 @@ impl Dns01 {
         claims: Claims,
     ) -> Self {
         let provider: Box<dyn Provider> = match &config.provider {
-            DnsProvider::AcmeDns(config) => Box::new(acme_dns::AcmeDns::new(config)),
+            DnsProvider::AcmeDns(config) => Box::new(acme_dns::AcmeDns::new(config, inventory.clone())),
             DnsProvider::Exec(config) => Box::new(exec::Exec::new(config)),
             DnsProvider::Rfc2136(config) => Box::new(rfc2136::Rfc2136::new(config, clock.clone())),
         };
         Self {
             issuer: issuer.to_owned(),
             provider,
+            way: config.provider.to_string(),
             authorities: Authorities::new(gateway),
             propagation_timeout: config.propagation_timeout,
             inventory,
@@ -88,17 +93,10 @@ impl Dns01 {
     pub async fn place(&self, answer: Answer<'_>) -> Result<(), Dns01Error> {
         self.claims.claim(answer.value).await;
         let place = self.authorities.place(&challenge_name(answer.domain)).await?;
-        let record = PlacedRecord {
-            issuer: self.issuer.clone(),
-            domain: answer.domain.clone(),
-            owner: place.owner.clone(),
-            zone: place.zone.clone(),
-            value: answer.value.to_owned(),
-            token: answer.token.to_owned(),
-            key_authorization: Secret::new(answer.key_authorization.to_owned()),
-            placed_at: self.clock.now(),
-        };
-        self.inventory.save_placed_record(&record).await?;
+        let record = self.record(answer, &place);
+        if !self.provider.cleans_up_itself() {
+            self.inventory.save_placed_record(&record).await?;
+        }
         let claimed = Claimed { record, place };
         self.claims.remember(answer.value, claimed.clone());
         self.provider.place(&claimed.record).await?;
@@ -153,49 +151,27 @@ impl Dns01 {
     /// [`sweep`](Self::sweep).
     pub async fn remove(&self, value: &str) {
         if let Some(Claimed { record, .. }) = self.claims.recall(value) {
-            self.take_away(&record).await;
+            // The next sweep tells of it if it is still there.
+            let _ = self.take_away(&record).await;
         }
         self.claims.release(value);
     }
 
-    /// Removes what earlier attempts, of this process or one before, have left in zones; gives the number of records
-    /// that could not be removed.
-    ///
-    /// # Errors
-    /// [`Dns01Error::Inventory`] when it cannot be read which there are.
-    pub async fn sweep(&self) -> Result<usize, Dns01Error> {
-        let mut left = 0;
-        for record in self.inventory.placed_records().await? {
-            if record.issuer != self.issuer {
-                continue;
-            }
-            let Some(_held) = self.claims.hold(&record.value) else {
-                continue;
-            };
-            if !self.take_away(&record).await {
-                left += 1;
-            }
-        }
-        Ok(left)
-    }
-
-    /// What would be done for a challenge for `domain`, in a sentence; nothing is changed.
+    /// What would be done for a challenge for `domain`, in a sentence; no zone is changed. With acme-dns the first look at a
+    /// name may register its account, for without one it is not known which alias the name needs.
     ///
     /// # Errors
     /// [`Dns01Error`] that such a challenge would meet.
     pub async fn rehearse(&self, domain: &DnsName) -> Result<String, Dns01Error> {
         let name = challenge_name(domain);
         let place = self.authorities.place(&name).await?;
-        let record = PlacedRecord {
-            issuer: self.issuer.clone(),
-            domain: domain.clone(),
-            owner: place.owner.clone(),
-            zone: place.zone.clone(),
-            value: REHEARSED.to_owned(),
-            token: REHEARSED.to_owned(),
-            key_authorization: Secret::new(REHEARSED.to_owned()),
-            placed_at: self.clock.now(),
+        let answer = Answer {
+            domain,
+            value: REHEARSED,
+            token: REHEARSED,
+            key_authorization: REHEARSED,
         };
+        let record = self.record(answer, &place);
         let way = self.provider.rehearse(&record).await?;
         let to = match place.aliases.is_empty() {
             true => format!("a TXT record at {}", place.owner),
@@ -204,27 +180,17 @@ impl Dns01 {
         Ok(format!("{to}, in the zone {}, {way}", place.zone))
     }
 
-    /// Whether the record is gone.
-    async fn take_away(&self, record: &PlacedRecord) -> bool {
-        let removed = match self.provider.remove(record).await {
-            Ok(()) => self
-                .inventory
-                .forget_placed_record(record)
-                .await
-                .map_err(Into::into),
-            Err(error) => Err(error),
-        };
-        match removed {
-            Ok(()) => true,
-            Err(error) => {
-                let (owner, error) = (&record.owner, with_causes(&error));
-                tracing::warn!(
-                    owner,
-                    error,
-                    "a TXT record could not be removed; it is tried again"
-                );
-                false
-            }
+    fn record(&self, answer: Answer<'_>, place: &Place) -> PlacedRecord {
+        PlacedRecord {
+            issuer: self.issuer.clone(),
+            provider: self.way.clone(),
+            domain: answer.domain.clone(),
+            owner: place.owner.clone(),
+            zone: place.zone.clone(),
+            value: answer.value.to_owned(),
+            token: answer.token.to_owned(),
+            key_authorization: Secret::new(answer.key_authorization.to_owned()),
+            placed_at: self.clock.now(),
         }
     }
 }

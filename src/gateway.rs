@@ -21,6 +21,7 @@ mod handshakes;
 mod hooks;
 mod issuers;
 mod kept_file;
+mod leftovers;
 mod look;
 mod lookout;
 mod on_demand;
@@ -185,6 +186,7 @@ impl Gateway {
             issuers,
             solver,
             claims,
+            leftovers: Default::default(),
             desired,
             events,
             steps: Default::default(),
@@ -257,7 +259,7 @@ impl Gateway {
         tasks.spawn(ca_bundles::watch(control.clone(), stop.subscribe()));
         tasks.spawn(client_ca::keep(control.clone(), stop.subscribe()));
         tasks.spawn(crl_urls::keep(control.clone(), stop.subscribe()));
-        let cleaned = zones::keep_clean(control.clone(), stop.subscribe());
+        let cleaned = leftovers::keep_clean(control.clone(), stop.subscribe());
         tasks.spawn(control.clone().alarmed("removing records from zones", cleaned));
 
         let announcing = control.clone();

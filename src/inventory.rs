@@ -28,6 +28,7 @@
 //!
 //! A record that does not parse, or that a newer certgate wrote, is reported and left as it is.
 
+mod acme_dns;
 mod audit;
 mod authority;
 mod bundle_version;
@@ -59,6 +60,7 @@ use std::time::Duration;
 use certgate_store::{Batch, Entry, Expect, Hints, Lease, Revision, Store};
 use zeroize::Zeroizing;
 
+pub use acme_dns::AcmeDnsAccount;
 pub use audit::{AUDIT_RECORDS, AuditLog, AuditOutcome, AuditRecord, Caller};
 pub use authority::{AccountRecord, CaPair, LocalCaRecord};
 pub use bundle_version::BundleVersion;

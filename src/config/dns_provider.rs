@@ -1,5 +1,6 @@
 //! `dns` of an ACME issuer: who can put records into the zones of its names.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,8 +36,8 @@ pub enum DnsProvider {
 pub struct AcmeDnsConfig {
     /// The URL of its API.
     pub server: String,
-    /// The JSON file with the account of each name. Secret.
-    pub accounts_file: PathBuf,
+    /// The JSON file with the account of each name, where they are not registered as they are needed. Secret.
+    pub accounts_file: Option<PathBuf>,
 }
 
 /// `provider = "exec"`.
@@ -103,6 +104,19 @@ impl HmacAlgorithm {
             Self::Sha256 => "hmac-sha256",
             Self::Sha384 => "hmac-sha384",
             Self::Sha512 => "hmac-sha512",
+        }
+    }
+}
+
+/// What tells one from another: who could take a record away that was put there in this way.
+impl fmt::Display for DnsProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AcmeDns(AcmeDnsConfig { server, .. }) => write!(f, "acme-dns at {server}"),
+            Self::Exec(ExecConfig { command, .. }) => write!(f, "the command {}", command.display()),
+            Self::Rfc2136(Rfc2136Config { server, tsig }) => {
+                write!(f, "updates of {server} with the key `{}`", tsig.name)
+            }
         }
     }
 }

@@ -210,7 +210,8 @@ table! {
         command: PathBuf,
         /// exec: "raw" for COMMAND present|cleanup -- DOMAIN TOKEN KEY-AUTHORIZATION. Default: "record".
         mode: ExecMode,
-        /// acme-dns: a JSON file, mode 0600, with an account for each name, as other clients of acme-dns write it.
+        /// acme-dns: a JSON file, mode 0600, with an account for each name, as other clients of acme-dns write it. Default:
+        /// accounts are registered when they are needed, and kept in the store.
         accounts_file: PathBuf,
         /// How long every server of the zone has time to give the record, before anything is asked of the CA.
         /// Default: "2m".

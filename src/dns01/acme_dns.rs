@@ -1,68 +1,44 @@
 //! acme-dns: a name server for nothing but challenges, changed over HTTP. `_acme-challenge.NAME` is an alias into its
-//! zone; for each name there is an account with a record of its own, which keeps the last two values.
+//! zone; for each name there is an account with a record of its own, which keeps the last two values. Accounts come from a
+//! file, or are registered when they are needed.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use http::{Method, Request, StatusCode, header};
-use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use crate::config::AcmeDnsConfig;
 use crate::dns01::Dns01Error;
 use crate::dns01::provider::Provider;
-use crate::inventory::{PlacedRecord, Secret};
+use crate::inventory::{AcmeDnsAccount, Inventory, PlacedRecord};
+use crate::name::DnsName;
 use crate::web::{Bounds, WebClient};
 
 /// An acme-dns server and the accounts at it.
 pub(super) struct AcmeDns {
     config: AcmeDnsConfig,
-}
-
-/// An account as acme-dns gave it out at registration.
-#[derive(Deserialize)]
-pub(super) struct Account {
-    username: Secret,
-    password: Secret,
-    fulldomain: String,
-    subdomain: String,
+    inventory: Inventory,
 }
 
 impl AcmeDns {
-    pub(super) fn new(config: &AcmeDnsConfig) -> Self {
+    pub(super) fn new(config: &AcmeDnsConfig, inventory: Inventory) -> Self {
         Self {
             config: config.clone(),
+            inventory,
         }
     }
 
     /// The account for the record's name; its alias has to be in place.
-    async fn account(&self, record: &PlacedRecord) -> Result<Account, Dns01Error> {
-        let file = &self.config.accounts_file;
-        let unusable = |reason: String| Dns01Error::Secret {
-            file: file.clone(),
-            reason,
+    async fn account(&self, record: &PlacedRecord) -> Result<AcmeDnsAccount, Dns01Error> {
+        let account = match &self.config.accounts_file {
+            Some(file) => in_file(file, &record.domain).await?,
+            None => self.registered(record).await?,
         };
-        let text = tokio::fs::read(file).await;
-        let text = text
-            .map(Zeroizing::new)
-            .map_err(|error| unusable(error.to_string()))?;
-        // The parser's own message might quote a secret.
-        let accounts: Result<BTreeMap<String, Account>, _> = serde_json::from_slice(&text);
-        let mut accounts = accounts.map_err(|error| {
-            unusable(format!(
-                "it is not as acme-dns clients write it (line {})",
-                error.line()
-            ))
-        })?;
-        let account = accounts.remove(record.domain.as_str());
-        let account = account.ok_or_else(|| {
-            unusable(format!(
-                "there is no account for {} in it; register one with acme-dns",
-                record.domain
-            ))
-        })?;
         let wanted = account.fulldomain.trim_end_matches('.');
         if !wanted.eq_ignore_ascii_case(&record.owner) {
             return Err(Dns01Error::NotDelegated {
@@ -74,21 +50,59 @@ impl AcmeDns {
         Ok(account)
     }
 
+    /// The account that is kept for the record's name; it is registered where there is none.
+    async fn registered(&self, record: &PlacedRecord) -> Result<AcmeDnsAccount, Dns01Error> {
+        let (server, domain) = (&self.config.server, &record.domain);
+        // A name and its wildcard are looked at side by side, and have one account.
+        let _turn = REGISTERING.lock().await;
+        if let Some(known) = self.inventory.acme_dns_account(server, domain).await? {
+            return Ok(known);
+        }
+        let answer = self.call("register", Method::POST, None, "{}".to_owned()).await;
+        let (status, said) = answer.map_err(|reason| self.failed(record, reason))?;
+        let said = Zeroizing::new(said);
+        if !status.is_success() {
+            let said = shown(&said);
+            return Err(self.failed(
+                record,
+                format!("asked for an account, it answered {status} {said}"),
+            ));
+        }
+        // The parser's own message might quote a secret.
+        let account: Option<AcmeDnsAccount> = serde_json::from_str(&said).ok();
+        let account =
+            account.filter(|account| DnsName::parse(account.fulldomain.trim_end_matches('.')).is_ok());
+        let account =
+            account.ok_or_else(|| self.failed(record, "asked for an account, it gave none".to_owned()))?;
+        self.inventory
+            .save_acme_dns_account(server, domain, &account)
+            .await?;
+        tracing::info!(
+            server,
+            %domain,
+            fulldomain = account.fulldomain,
+            "registered an account with acme-dns"
+        );
+        Ok(account)
+    }
+
     async fn call(
         &self,
         path: &str,
-        account: Option<&Account>,
+        method: Method,
+        account: Option<&AcmeDnsAccount>,
         body: String,
     ) -> Result<(StatusCode, String), String> {
         let url = format!("{}/{path}", self.config.server.trim_end_matches('/'));
-        let mut request = Request::builder().uri(url);
-        if let Some(Account {
+        let mut request = Request::builder().uri(url).method(method);
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        if let Some(AcmeDnsAccount {
             username, password, ..
         }) = account
         {
             request = request
-                .method(Method::POST)
-                .header(header::CONTENT_TYPE, "application/json")
                 .header("x-api-user", username.expose())
                 .header("x-api-key", password.expose());
         }
@@ -113,30 +127,65 @@ impl Provider for AcmeDns {
     async fn place(&self, record: &PlacedRecord) -> Result<(), Dns01Error> {
         let account = self.account(record).await?;
         let body = json!({"subdomain": account.subdomain, "txt": record.value}).to_string();
-        match self.call("update", Some(&account), body).await {
+        match self.call("update", Method::POST, Some(&account), body).await {
             Ok((StatusCode::OK, _)) => Ok(()),
-            Ok((status, said)) => {
-                let said: String = said.chars().filter(|c| !c.is_control()).take(200).collect();
-                Err(self.failed(record, format!("it answered {status} {said}")))
-            }
+            Ok((status, said)) => Err(self.failed(record, format!("it answered {status} {}", shown(&said)))),
             Err(reason) => Err(self.failed(record, reason)),
         }
     }
 
-    // acme-dns has no way to remove a value: the second one after it takes its place.
+    // There is no way to remove a value: the second one after it takes its place.
+    fn cleans_up_itself(&self) -> bool {
+        true
+    }
+
     async fn remove(&self, _: &PlacedRecord) -> Result<(), Dns01Error> {
         Ok(())
     }
 
     async fn rehearse(&self, record: &PlacedRecord) -> Result<String, Dns01Error> {
         self.account(record).await?;
-        match self.call("health", None, String::new()).await {
+        match self.call("health", Method::GET, None, String::new()).await {
             Ok((StatusCode::OK, _)) => Ok(format!("which acme-dns at {} serves", self.config.server)),
             Ok((status, _)) => Err(self.failed(record, format!("its health is {status}"))),
             Err(reason) => Err(self.failed(record, reason)),
         }
     }
 }
+
+/// The account for `domain` in a file as clients of acme-dns write it.
+async fn in_file(file: &Path, domain: &DnsName) -> Result<AcmeDnsAccount, Dns01Error> {
+    let unusable = |reason: String| Dns01Error::Secret {
+        file: file.to_owned(),
+        reason,
+    };
+    let text = tokio::fs::read(file).await;
+    let text = text
+        .map(Zeroizing::new)
+        .map_err(|error| unusable(error.to_string()))?;
+    // The parser's own message might quote a secret.
+    let accounts: Result<BTreeMap<String, AcmeDnsAccount>, _> = serde_json::from_slice(&text);
+    let mut accounts = accounts.map_err(|error| {
+        unusable(format!(
+            "it is not as acme-dns clients write it (line {})",
+            error.line()
+        ))
+    })?;
+    let account = accounts.remove(domain.as_str());
+    account.ok_or_else(|| {
+        unusable(format!(
+            "there is no account for {domain} in it; register one with acme-dns, or leave `accounts_file` away and \
+             certgate does it"
+        ))
+    })
+}
+
+fn shown(said: &str) -> String {
+    said.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+/// One registration at a time.
+static REGISTERING: Mutex<()> = Mutex::const_new(());
 
 const BOUNDS: Bounds = Bounds {
     time: Duration::from_secs(15),

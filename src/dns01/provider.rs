@@ -11,9 +11,14 @@ pub(super) trait Provider: Send + Sync {
     /// Adds the record beside others of the same owner. Ends in bounded time.
     async fn place(&self, record: &PlacedRecord) -> Result<(), Dns01Error>;
 
+    /// Whether records go by themselves, so that none is ever left in a zone.
+    fn cleans_up_itself(&self) -> bool {
+        false
+    }
+
     /// Takes this one record away; also one that is not there. Ends in bounded time.
     async fn remove(&self, record: &PlacedRecord) -> Result<(), Dns01Error>;
 
-    /// Finds out whether `place` would do it, and changes nothing. Says in what way, as the end of a sentence.
+    /// Finds out whether `place` would do it, and changes no zone. Says in what way, as the end of a sentence.
     async fn rehearse(&self, record: &PlacedRecord) -> Result<String, Dns01Error>;
 }

@@ -150,6 +150,7 @@ mod tests {
     fn record() -> PlacedRecord {
         PlacedRecord {
             issuer: "ca".to_owned(),
+            provider: String::new(),
             domain: DnsName::parse("example.com").unwrap(),
             owner: "_acme-challenge.example.com".to_owned(),
             zone: "example.com".to_owned(),

@@ -56,6 +56,8 @@ pub(super) struct ControlPlane {
     pub(super) solver: Arc<dyn ChallengeSolver>,
     /// Records in zones that are in use.
     pub(super) claims: Claims,
+    /// What earlier attempts have left there, in words.
+    pub(super) leftovers: Mutex<Vec<String>>,
     pub(super) desired: watch::Sender<Arc<[DesiredCertificate]>>,
     pub(super) events: broadcast::Sender<api::Event>,
     /// How far each attempt under way has come.
@@ -162,6 +164,7 @@ impl ControlPlane {
         }
         warnings.extend(self.stand_in_warnings());
         warnings.extend(self.lookout.warnings());
+        warnings.extend(self.leftovers());
         warnings.extend(self.ask_problems());
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         warnings.extend(ended.iter().map(|what| {

@@ -13,6 +13,9 @@ use crate::name::DnsName;
 pub struct PlacedRecord {
     /// The issuer whose provider has put it there, by its name in the configuration.
     pub issuer: String,
+    /// How that was done, as far as it tells one way from another. Not secret.
+    #[serde(default)]
+    pub provider: String,
     /// The name that it proves the right to.
     pub domain: DnsName,
     /// Its owner, without the closing dot.
@@ -27,6 +30,13 @@ pub struct PlacedRecord {
     pub key_authorization: Secret,
     /// When it was about to be put there.
     pub placed_at: Timestamp,
+}
+
+impl PlacedRecord {
+    /// In zone-file form.
+    pub fn written(&self) -> String {
+        format!("{}. IN TXT \"{}\"", self.owner, self.value)
+    }
 }
 
 impl Inventory {

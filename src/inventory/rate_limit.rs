@@ -48,6 +48,9 @@ impl Inventory {
                     None => batch,
                 };
             }
+            if batch.is_empty() {
+                return Ok(());
+            }
             match self.commit(batch).await {
                 Err(InventoryError::Conflict { .. }) if tries_left > 0 => {}
                 done => return Ok(done.map(drop)?),

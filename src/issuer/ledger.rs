@@ -9,19 +9,21 @@
 //! | 50 certificates for a registered domain in 7 days | takes one for each | – | – |
 //! | 5 certificates for an exact set of names in 7 days | takes one | takes one | – |
 //! | 5 failed authorizations for a name and account in an hour | needs one for each | needs one for each | – |
+//! | 1,152 of them for a name and account since the last that succeeded, and one more a day | needs one for each | needs one for each | – |
+//!
+//! A new account takes one of 10 for an address in 3 hours, and of 500 for an IPv6 /48.
 
 mod balance;
+mod bucket;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use aws_lc_rs::digest;
-
 pub use balance::Ledger;
+pub use bucket::Bucket;
 
 use crate::clock::Timestamp;
-use crate::config::RateLimits;
 use crate::inventory::CurrentCertificate;
 use crate::name::NamePattern;
 
@@ -32,19 +34,6 @@ pub struct Quota {
     pub tokens: u32,
     /// The time after which one more is allowed.
     pub refill: Duration,
-}
-
-/// What is limited.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Bucket {
-    /// Certificates for names below a registered domain, or for an IP address.
-    Domain(String),
-    /// Failed authorizations of one name by this account.
-    Failures(String),
-    /// Orders of this account.
-    Orders,
-    /// Certificates for exactly these names; holds a digest of them and the first one.
-    Set(String),
 }
 
 /// What an order is, as far as limits go.
@@ -68,10 +57,10 @@ pub struct Needs {
 }
 
 impl Quota {
-    const fn within(tokens: u32, window: Duration) -> Self {
+    fn within(tokens: u32, window: Duration) -> Self {
         Self {
             tokens,
-            refill: Duration::from_secs(window.as_secs() / tokens as u64),
+            refill: window / tokens,
         }
     }
 
@@ -103,59 +92,6 @@ impl Quota {
     }
 }
 
-impl Bucket {
-    /// What it allows by `rules`; `None` where nothing is known.
-    pub fn quota(&self, rules: RateLimits) -> Option<Quota> {
-        const HOUR: Duration = Duration::from_secs(3_600);
-        const WEEK: Duration = Duration::from_secs(7 * 86_400);
-        let (domain, failures, orders, set) = match rules {
-            RateLimits::LetsEncrypt => (50, 5, 300, 5),
-            RateLimits::LetsEncryptStaging => (30_000, 200, 1_500, 30_000),
-            RateLimits::None => return None,
-        };
-        Some(match self {
-            Self::Domain(_) => Quota::within(domain, WEEK),
-            Self::Failures(_) => Quota::within(failures, HOUR),
-            Self::Orders => Quota::within(orders, 3 * HOUR),
-            Self::Set(_) => Quota::within(set, WEEK),
-        })
-    }
-
-    /// The bucket of exactly these names.
-    pub fn set(domains: &[NamePattern]) -> Self {
-        let names: BTreeSet<_> = domains.iter().map(ToString::to_string).collect();
-        let all: Vec<_> = names.iter().map(String::as_str).collect();
-        let first = all.first().copied().unwrap_or_default();
-        Self::Set(format!("{}/{first}", short_digest(&all.join(" "))))
-    }
-
-    /// The part of the store's key that tells it from others of the same CA; `account` is the URL of the account.
-    pub fn key(&self, account: &str) -> String {
-        match self {
-            Self::Domain(domain) => format!("domain/{domain}"),
-            Self::Failures(name) => format!("failures/{}/{name}", short_digest(account)),
-            Self::Orders => format!("orders/{}", short_digest(account)),
-            Self::Set(set) => format!("set/{set}"),
-        }
-    }
-
-    /// The bucket that such a key is of; `None` for one of another account, or of another certgate.
-    pub fn of_key(key: &str, account: &str) -> Option<Self> {
-        let account = || short_digest(account);
-        let (kind, rest) = key.split_once('/')?;
-        match kind {
-            "domain" => Some(Self::Domain(rest.to_owned())),
-            "failures" => {
-                let (of, name) = rest.split_once('/')?;
-                (of == account()).then(|| Self::Failures(name.to_owned()))
-            }
-            "orders" => (rest == account()).then_some(Self::Orders),
-            "set" => Some(Self::Set(rest.to_owned())),
-            _ => None,
-        }
-    }
-}
-
 impl OrderKind {
     /// What an order for `domains` is to the CA of `issuer` where it does not say what it replaces.
     pub fn of(domains: &[NamePattern], issuer: &str, current: Option<&CurrentCertificate>) -> Self {
@@ -179,13 +115,24 @@ pub fn needs(domains: &[NamePattern], kind: OrderKind) -> Needs {
     needs.taken.push(Bucket::set(domains));
     if kind == OrderKind::New {
         needs.taken.push(Bucket::Orders);
-        let domains: BTreeSet<_> = domains.iter().map(registered_domain).collect();
-        needs.taken.extend(domains.into_iter().map(Bucket::Domain));
+        let domains: BTreeSet<_> = domains.iter().map(Bucket::domain).collect();
+        needs.taken.extend(domains);
     }
     let names: BTreeSet<_> = domains.iter().map(ToString::to_string).collect();
-    needs.present.extend(names.into_iter().map(Bucket::Failures));
+    needs.present.extend(names.iter().flat_map(|name| failures(name)));
     needs
 }
+
+/// The buckets of a failed authorization of `name`.
+pub fn failures(name: &str) -> [Bucket; 2] {
+    [
+        Bucket::Failures(name.to_owned()),
+        Bucket::FailuresInARow(name.to_owned()),
+    ]
+}
+
+/// The buckets of a new account.
+pub const REGISTRATION: [Bucket; 2] = [Bucket::Registrations, Bucket::RegistrationsNearby];
 
 /// Which limit a CA means by the words of its refusal; `None` where that is not to be seen.
 pub fn meant(detail: &str, domains: &[NamePattern]) -> Option<Bucket> {
@@ -196,30 +143,16 @@ pub fn meant(detail: &str, domains: &[NamePattern]) -> Option<Bucket> {
         quoted().map(Bucket::Failures)
     } else if detail.contains("new orders") {
         Some(Bucket::Orders)
+    } else if detail.contains("new registrations") {
+        Some(match detail.contains("IPv6") {
+            true => Bucket::RegistrationsNearby,
+            false => Bucket::Registrations,
+        })
     } else if detail.contains("certificates") && detail.contains("already issued for") {
         quoted().map(Bucket::Domain)
     } else {
         None
     }
-}
-
-/// Tells texts apart that are no part of a key.
-fn short_digest(text: &str) -> String {
-    let hash = digest::digest(&digest::SHA256, text.as_bytes());
-    hash.as_ref()
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
-/// What a name is registered under, by the public suffix list; an IP address counts as one.
-fn registered_domain(name: &NamePattern) -> String {
-    if name.address().is_some() {
-        return name.to_string();
-    }
-    let base = name.base().as_str();
-    psl::domain_str(base).unwrap_or(base).to_owned()
 }
 
 impl fmt::Display for OrderKind {
@@ -232,23 +165,10 @@ impl fmt::Display for OrderKind {
     }
 }
 
-impl fmt::Display for Bucket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Domain(domain) => write!(f, "certificates for {domain}"),
-            Self::Failures(name) => write!(f, "failed authorizations of {name}"),
-            Self::Orders => f.write_str("orders of the account"),
-            Self::Set(set) => {
-                let first = set.split_once('/').map_or("", |(_, first)| first);
-                write!(f, "certificates for exactly the names of {first}")
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::RateLimits;
 
     const RULES: RateLimits = RateLimits::LetsEncrypt;
 
@@ -265,19 +185,6 @@ mod tests {
 
     fn set() -> Quota {
         Bucket::set(&names(&["a.example"])).quota(RULES).unwrap()
-    }
-
-    #[test]
-    fn the_numbers_are_those_that_lets_encrypt_publishes() {
-        let quota = |bucket: Bucket| {
-            let quota = bucket.quota(RULES).unwrap();
-            (quota.tokens, quota.refill.as_secs())
-        };
-        assert_eq!(quota(Bucket::Orders), (300, 36));
-        assert_eq!(quota(Bucket::Domain("a.example".into())), (50, 12_096));
-        assert_eq!((set().tokens, set().refill.as_secs()), (5, 120_960));
-        assert_eq!(quota(Bucket::Failures("a.example".into())), (5, 720));
-        assert_eq!(Bucket::Orders.quota(RateLimits::None), None);
     }
 
     #[test]
@@ -322,36 +229,24 @@ mod tests {
             domain("example.com"),
         ];
         assert_eq!(new.taken[1..], expected);
-        assert_eq!(new.present.len(), 4);
+        assert_eq!(new.present.len(), 2 * 4);
         let same = needs(&domains, OrderKind::SameNames);
         assert_eq!(same.taken, [Bucket::set(&domains)]);
         assert_eq!(needs(&domains, OrderKind::Replacement), Needs::default());
     }
 
     #[test]
-    fn the_order_of_names_does_not_make_another_set() {
-        let one = Bucket::set(&names(&["a.example", "b.example"]));
-        assert_eq!(one, Bucket::set(&names(&["b.example", "a.example", "a.example"])));
-        assert_ne!(one, Bucket::set(&names(&["a.example"])));
-    }
-
-    #[test]
-    fn keys_tell_buckets_and_accounts_apart() {
-        let account = "https://ca.example/acct/1";
-        for bucket in [
-            Bucket::Orders,
-            Bucket::Domain("a.example".into()),
-            Bucket::Failures("*.a.example".into()),
-            Bucket::set(&names(&["a.example"])),
-        ] {
-            assert_eq!(Bucket::of_key(&bucket.key(account), account), Some(bucket));
+    fn a_name_that_never_succeeds_gets_one_try_a_day_in_the_end() {
+        let [_, in_a_row] = failures("a.example");
+        let (quota, mut full_at) = (in_a_row.quota(RULES).unwrap(), now());
+        for _ in 0..1_152 {
+            assert!(quota.free_at(full_at) <= now());
+            full_at = quota.take(full_at, now());
         }
-        for bucket in [Bucket::Orders, Bucket::Failures("a.example".into())] {
-            assert_eq!(
-                Bucket::of_key(&bucket.key("https://ca.example/acct/12"), account),
-                None
-            );
-        }
+        assert_eq!(quota.left(full_at, now()), 0);
+        let day = Duration::from_secs(86_400);
+        assert_eq!(quota.free_at(full_at), now() + day);
+        assert_eq!(quota.left(full_at, now() + day), 1);
     }
 
     #[test]
@@ -373,6 +268,14 @@ mod tests {
             (
                 "too many failed authorizations (5) for \"www.a.example\" in the last 1h0m0s",
                 Some(Bucket::Failures("www.a.example".into())),
+            ),
+            (
+                "too many new registrations (10) from this IP address in the last 3h0m0s",
+                Some(Bucket::Registrations),
+            ),
+            (
+                "too many new registrations (500) from this /48 subnet of IPv6 addresses in the last 3h0m0s",
+                Some(Bucket::RegistrationsNearby),
             ),
             ("Service busy; retry later.", None),
         ] {

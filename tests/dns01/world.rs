@@ -116,6 +116,12 @@ impl World {
         rehearsed.map_err(|error| with_causes(&error))
     }
 
+    /// Has removed what is known to be left; gives how many records could not be.
+    pub(crate) async fn sweep(&self) -> usize {
+        let records = self.inventory.placed_records().await.unwrap();
+        self.dns01().sweep(&records).await.len()
+    }
+
     /// How many records the store knows of.
     pub(crate) async fn known(&self) -> usize {
         self.inventory.placed_records().await.unwrap().len()

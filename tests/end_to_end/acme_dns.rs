@@ -20,6 +20,7 @@ pub(crate) struct AcmeDns {
     url: String,
     zone: Arc<NameServer>,
     updates: Arc<AtomicUsize>,
+    registrations: Arc<AtomicUsize>,
 }
 
 impl AcmeDns {
@@ -52,13 +53,25 @@ impl AcmeDns {
             counted.fetch_add(1, Ordering::SeqCst);
             (StatusCode::OK, Json(json!({"txt": text})))
         };
+        let registrations = Arc::new(AtomicUsize::new(0));
+        let counted = registrations.clone();
+        let register = move || async move {
+            counted.fetch_add(1, Ordering::SeqCst);
+            (StatusCode::CREATED, Json(account()))
+        };
         let routes = Router::new()
             .route("/update", post(update))
+            .route("/register", post(register))
             .route("/health", get(|| async { StatusCode::OK }));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        Self { url, zone, updates }
+        Self {
+            url,
+            zone,
+            updates,
+            registrations,
+        }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -79,12 +92,21 @@ impl AcmeDns {
         self.updates.load(Ordering::SeqCst)
     }
 
+    /// How often an account was asked for.
+    pub(crate) fn registrations(&self) -> usize {
+        self.registrations.load(Ordering::SeqCst)
+    }
+
     /// The file of accounts as its clients write it.
     pub(crate) fn accounts(&self, domain: &str) -> String {
-        json!({ domain: {
-            "allowfrom": [], "fulldomain": self.full_domain(), "subdomain": SUBDOMAIN, "username": USER,
-            "password": PASSWORD,
-        }})
-        .to_string()
+        json!({ domain: account() }).to_string()
     }
+}
+
+/// The account as it is given out.
+fn account() -> Value {
+    json!({
+        "allowfrom": [], "fulldomain": format!("{SUBDOMAIN}.auth.test"), "subdomain": SUBDOMAIN, "username": USER,
+        "password": PASSWORD,
+    })
 }

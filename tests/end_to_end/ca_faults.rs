@@ -47,7 +47,7 @@ impl Scene {
     }
 
     /// The same with a certificate `www`.
-    fn config_with_www(&self, home: &Home, server: SocketAddr) -> String {
+    pub(crate) fn config_with_www(&self, home: &Home, server: SocketAddr) -> String {
         let config = self.config(home, server);
         format!("{config}[certificates.www]\ndomains = [{WWW:?}]\nissuer = \"double\"\n")
     }
@@ -378,7 +378,7 @@ async fn with_the_ca_gone_the_old_certificate_is_served_and_renewed_when_the_ca_
     assert_eq!(scene.ca.count(Endpoint::NewOrder), orders + 1);
 }
 
-const WWW: &str = "www.example.test";
+pub(crate) const WWW: &str = "www.example.test";
 /// Renewed at half of it, and time for four attempts before its end.
 const LIFETIME: Duration = Duration::from_secs(60);
 

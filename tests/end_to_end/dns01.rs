@@ -1,5 +1,9 @@
 //! Certificates by dns-01 from a real CA, over zones that real name servers hold.
 
+mod killed;
+mod leftovers;
+mod registration;
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;

@@ -4,6 +4,7 @@
 mod support;
 
 mod account;
+mod account_limits;
 mod answers;
 mod challenges;
 mod clients;

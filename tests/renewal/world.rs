@@ -24,6 +24,8 @@ use tokio::task::JoinHandle;
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
+/// What spreads renewals and pauses.
+pub(crate) const SEED: u64 = 7;
 
 pub(crate) struct World {
     pub(crate) store: Arc<FlakyStore>,
@@ -97,7 +99,7 @@ impl World {
             self.issuers.clone(),
             self.dns.clone(),
             Arc::new(self.clock.clone()),
-            7,
+            SEED,
             self.limits,
         );
         let (stop, stopped) = oneshot::channel();

@@ -41,7 +41,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-pub(crate) use behaviour::{Authorizations, Behaviour, Issued, Replacing, Validation, Window};
+pub(crate) use behaviour::{Authorizations, Behaviour, Issued, Replacing, SHORTLIVED, Validation, Window};
 use protocol::Protocol;
 
 /// The server. Stops when it is dropped.
@@ -54,7 +54,7 @@ pub(crate) struct AcmeDouble {
 }
 
 /// The resources of RFC 8555 §7.1.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Endpoint {
     Account,
     Authorization,
@@ -224,6 +224,18 @@ impl AcmeDouble {
     /// Requests so far, whatever they were for.
     pub(crate) fn requests(&self) -> usize {
         self.protocol.lock().unwrap().counts.values().sum()
+    }
+
+    /// Requests so far to each endpoint that had any, sorted.
+    pub(crate) fn counts(&self) -> Vec<(Endpoint, usize)> {
+        let protocol = self.protocol.lock().unwrap();
+        let mut counts: Vec<_> = protocol
+            .counts
+            .iter()
+            .map(|(endpoint, count)| (*endpoint, *count))
+            .collect();
+        counts.sort();
+        counts
     }
 
     /// Every order so far, in the order of their making.

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test program uses its share of these parts")]
 
 pub(crate) mod acme_double;
+pub(crate) mod failures;
 pub(crate) mod mock_dns;
 pub(crate) mod name_server;
 pub(crate) mod pebble;

@@ -102,11 +102,13 @@ impl Checker<'_> {
                     &dns.server,
                     "\"https://auth.example.org\"",
                 );
-                let example = "\"/etc/certgate/acme-dns.json\"";
-                let file = self.needed(table, place, "accounts_file", &dns.accounts_file, example);
                 let server = server.and_then(|server| self.acme_dns_server(server));
+                let accounts_file = match dns.accounts_file.value() {
+                    Some(file) => Some(self.private_file(file, "accounts file")?.0),
+                    None => None,
+                };
                 Some(DnsProvider::AcmeDns(AcmeDnsConfig {
-                    accounts_file: self.private_file(file?, "accounts file")?.0,
+                    accounts_file,
                     server: server?,
                 }))
             }

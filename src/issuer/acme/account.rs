@@ -33,7 +33,7 @@ pub(super) struct Accounts {
     pub(super) issuer: String,
     pub(super) config: AcmeConfig,
     pub(super) inventory: Inventory,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     limits: Limits,
     /// Held while a session is built, never while it is used.
     state: Mutex<State>,
@@ -223,10 +223,18 @@ impl Accounts {
             only_return_existing: false,
         };
         let bound = self.external_account().await?;
-        let (account, credentials) = Account::builder_with_http(Box::new(http.clone()))
+        self.spend().await?;
+        let created = Account::builder_with_http(Box::new(http.clone()))
             .create(&wanted, self.config.directory.clone(), bound.as_ref())
             .await
-            .map_err(during("register an account"))?;
+            .map_err(during("register an account"));
+        let (account, credentials) = match created {
+            Ok(created) => created,
+            Err(error) => {
+                self.account_for(&error).await?;
+                return Err(error);
+            }
+        };
         let text = serde_json::to_string(&credentials).map_err(|error| IssueError::Garbled {
             doing: "keep the new account",
             reason: error.to_string(),

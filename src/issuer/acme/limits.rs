@@ -1,13 +1,14 @@
-//! The CA's rate limits, counted before it counts: what an order would cost is taken in the store before the order is
-//! placed, and given back where no certificate came of it. What the CA says of its limits corrects the count.
+//! The CA's rate limits, counted before it counts: what an order or a new account would cost is taken in the store before
+//! it is asked for, and given back where nothing came of it. What the CA says of its limits corrects the count.
 
 use http::Uri;
 
 use crate::clock::Timestamp;
 use crate::config::RateLimits;
 use crate::issuer::acme::AcmeIssuer;
+use crate::issuer::acme::account::Accounts;
 use crate::issuer::acme::pursuit::Pursuit;
-use crate::issuer::ledger::{self, Bucket, Ledger, Needs, OrderKind};
+use crate::issuer::ledger::{self, Bucket, Ledger, Needs, OrderKind, Quota};
 use crate::issuer::{FailureClass, IssueError, RateLimit};
 use crate::name::NamePattern;
 
@@ -58,38 +59,24 @@ impl Pursuit<'_> {
                 let failed = failures
                     .iter()
                     .filter_map(|failure| NamePattern::parse(&failure.domain).ok());
-                let failed = failed.map(|name| Bucket::Failures(name.to_string()));
+                let failed = failed.flat_map(|name| ledger::failures(&name.to_string()));
                 changes.extend(failed.map(|bucket| (bucket, Change::Take)));
             }
-            IssueError::Refused {
-                problem: Some(problem),
-                ..
-            } => {
-                let domains = &self.request.desired.domains;
-                let meant = problem
-                    .detail
-                    .as_deref()
-                    .and_then(|detail| ledger::meant(detail, domains));
-                if let (FailureClass::At(until), Some(bucket)) = (error.class(), meant) {
-                    changes.push((bucket, Change::Empty(until)));
-                }
-            }
-            _ => {}
+            error => changes.extend(used_up(error, &self.request.desired.domains)),
         }
+        let rules = self.issuer.config.rate_limits;
         let keys = self.keys(changes.iter().map(|(bucket, _)| bucket));
         self.change(&keys, |bucket, full_at| {
-            let Some(quota) = bucket.quota(self.issuer.config.rate_limits) else {
-                return Ok(None);
-            };
-            let mine = changes.iter().filter(|(changed, _)| changed == bucket);
-            let next = mine.fold(full_at.unwrap_or_default(), |full_at, (_, change)| match change {
-                Change::Take => quota.take(full_at, now),
-                Change::Empty(until) => quota.emptied(full_at, *until),
-                Change::GiveBack => quota.give_back(full_at),
-            });
-            Ok((next > now).then_some(next))
+            Ok(changed(&changes, bucket, rules, full_at, now))
         })
         .await
+    }
+
+    /// Writes down that every name of the certificate was validated: no failures of theirs stand in a row any more.
+    pub(super) async fn account_for_success(&self) -> Result<(), IssueError> {
+        let names = self.request.desired.domains.iter().map(ToString::to_string);
+        let in_a_row: Vec<_> = names.map(Bucket::FailuresInARow).collect();
+        self.change(&self.keys(in_a_row.iter()), |_, _| Ok(None)).await
     }
 
     fn keys<'b>(&self, buckets: impl Iterator<Item = &'b Bucket>) -> Vec<String> {
@@ -124,11 +111,100 @@ impl Pursuit<'_> {
     }
 }
 
+impl Accounts {
+    /// Takes what a new account costs.
+    pub(super) async fn spend(&self) -> Result<(), IssueError> {
+        let now = self.clock.now();
+        self.change(|bucket, quota, full_at| match quota.free_at(full_at) {
+            until if until > now => Err(IssueError::Limited {
+                limit: bucket.to_string(),
+                until,
+            }),
+            _ => Ok(Some(quota.take(full_at, now))),
+        })
+        .await
+    }
+
+    /// Writes down what a registration that failed says of limits.
+    pub(super) async fn account_for(&self, error: &IssueError) -> Result<(), IssueError> {
+        let now = self.clock.now();
+        let may_be_there = match error {
+            IssueError::Refused { .. } => false,
+            // Nothing but the directory was asked for.
+            IssueError::Unreachable { url, .. } => *url != self.config.directory,
+            _ => true,
+        };
+        let mut changes = Vec::new();
+        if !may_be_there {
+            changes.extend(ledger::REGISTRATION.map(|bucket| (bucket, Change::GiveBack)));
+        }
+        changes.extend(used_up(error, &[]));
+        let rules = self.config.rate_limits;
+        self.change(|bucket, _, full_at| Ok(changed(&changes, bucket, rules, Some(full_at), now)))
+            .await
+    }
+
+    async fn change(
+        &self,
+        change: impl Fn(&Bucket, Quota, Timestamp) -> Result<Option<Timestamp>, IssueError>,
+    ) -> Result<(), IssueError> {
+        let rules = self.config.rate_limits;
+        let limited = ledger::REGISTRATION
+            .into_iter()
+            .filter(|bucket| bucket.quota(rules).is_some());
+        // The same for every account.
+        let keys: Vec<_> = limited.map(|bucket| bucket.key("")).collect();
+        let by_key = |key: &str, full_at: Option<Timestamp>| match Bucket::of_key(key, "") {
+            Some(bucket) => match bucket.quota(rules) {
+                Some(quota) => change(&bucket, quota, full_at.unwrap_or_default()),
+                None => Ok(full_at),
+            },
+            None => Ok(full_at),
+        };
+        let ca = ca(&self.config.directory, &self.issuer);
+        self.inventory.change_rate_limits(&ca, &keys, by_key).await
+    }
+}
+
 /// What becomes of a bucket.
 enum Change {
     Take,
     Empty(Timestamp),
     GiveBack,
+}
+
+/// The limit that a refusal says is used up.
+fn used_up(error: &IssueError, domains: &[NamePattern]) -> Option<(Bucket, Change)> {
+    let IssueError::Refused {
+        problem: Some(problem),
+        ..
+    } = error
+    else {
+        return None;
+    };
+    let meant = ledger::meant(problem.detail.as_deref()?, domains)?;
+    match error.class() {
+        FailureClass::At(until) => Some((meant, Change::Empty(until))),
+        _ => None,
+    }
+}
+
+/// When `bucket` will be full after those of `changes` that are about it; `None` where it is.
+fn changed(
+    changes: &[(Bucket, Change)],
+    bucket: &Bucket,
+    rules: RateLimits,
+    full_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let quota = bucket.quota(rules)?;
+    let mine = changes.iter().filter(|(changed, _)| changed == bucket);
+    let next = mine.fold(full_at.unwrap_or_default(), |full_at, (_, change)| match change {
+        Change::Take => quota.take(full_at, now),
+        Change::Empty(until) => quota.emptied(full_at, *until),
+        Change::GiveBack => quota.give_back(full_at),
+    });
+    (next > now).then_some(next)
 }
 
 impl AcmeIssuer {
@@ -182,14 +258,18 @@ impl AcmeIssuer {
         Ok(Some(ledger))
     }
 
-    /// Whose limits these are: issuers at one CA share some of them.
     fn ca(&self) -> String {
-        let url: Option<Uri> = self.config.directory.parse().ok();
-        let host = url.as_ref().and_then(|url| Some((url.host()?, url.port_u16())));
-        match host {
-            Some((host, None)) => host.to_owned(),
-            Some((host, Some(port))) => format!("{host}:{port}"),
-            None => self.name.clone(),
-        }
+        ca(&self.config.directory, &self.name)
+    }
+}
+
+/// Whose limits these are: issuers at one CA share some of them.
+fn ca(directory: &str, issuer: &str) -> String {
+    let url: Option<Uri> = directory.parse().ok();
+    let host = url.as_ref().and_then(|url| Some((url.host()?, url.port_u16())));
+    match host {
+        Some((host, None)) => host.to_owned(),
+        Some((host, Some(port))) => format!("{host}:{port}"),
+        None => issuer.to_owned(),
     }
 }

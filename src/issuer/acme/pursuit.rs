@@ -48,10 +48,13 @@ impl Pursuit<'_> {
         let _claim = self.claim(order.url());
         self.course.at(order.url());
         let result = self.complete(&mut order, &key).await;
-        if let Err(error) = &result {
-            self.account_for(error, !error.leaves_order()).await?;
-            if !error.leaves_order() {
-                self.end_journal().await?;
+        match &result {
+            Ok(_) => self.account_for_success().await?,
+            Err(error) => {
+                self.account_for(error, !error.leaves_order()).await?;
+                if !error.leaves_order() {
+                    self.end_journal().await?;
+                }
             }
         }
         result

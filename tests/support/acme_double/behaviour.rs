@@ -37,13 +37,16 @@ pub(crate) struct Behaviour {
     pub ask_again: Option<String>,
     /// What is done about an order that says which certificate it replaces.
     pub replacing: Replacing,
-    /// The profiles that can be ordered.
+    /// The profiles that can be ordered. A certificate of `shortlived` is valid for [`SHORTLIVED`], whatever `lifetime` says.
     pub profiles: Vec<&'static str>,
     /// What the directory says of the names by which CAA records mean the CA.
     pub caa_identities: Option<serde_json::Value>,
     /// So many seconds the server's clock is ahead of that of the client.
     pub ahead: i64,
 }
+
+/// How long a certificate of the profile `shortlived` is valid, as that of Let's Encrypt.
+pub(crate) const SHORTLIVED: Duration = Duration::from_secs(160 * 3600);
 
 /// How the right to a name is validated.
 #[derive(Clone, Copy)]

@@ -14,7 +14,8 @@ use super::accounts::Account;
 use super::jws::Jws;
 use super::signing::Authority;
 use super::{
-    Asked, Authorizations, Behaviour, Counts, Endpoint, Fault, Faults, OrderView, Replacing, validation,
+    Asked, Authorizations, Behaviour, Counts, Endpoint, Fault, Faults, OrderView, Replacing, SHORTLIVED,
+    validation,
 };
 
 pub(super) struct Protocol {
@@ -353,7 +354,11 @@ impl Protocol {
         let csr = URL_SAFE_NO_PAD
             .decode(jws.payload["csr"].as_str().unwrap_or_default())
             .unwrap_or_default();
-        let (issued, lifetime) = (self.behaviour.certificate, self.behaviour.lifetime);
+        let issued = self.behaviour.certificate;
+        let lifetime = match order.profile.as_deref() {
+            Some("shortlived") => SHORTLIVED,
+            _ => self.behaviour.lifetime,
+        };
         let chain = self
             .authority
             .sign(&csr, &order.names, issued, self.clock.now(), lifetime);
