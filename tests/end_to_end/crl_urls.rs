@@ -132,11 +132,11 @@ async fn scene() -> (Stage, Pki, Web) {
     )
 }
 
-async fn is_let_in(stage: &Stage, client: &TlsClient) -> bool {
+pub(crate) async fn is_let_in(stage: &Stage, client: &TlsClient) -> bool {
     client.ask(stage.listen, "localhost").await.is_ok()
 }
 
-async fn comes_to(stage: &Stage, client: &TlsClient, let_in: bool) {
+pub(crate) async fn comes_to(stage: &Stage, client: &TlsClient, let_in: bool) {
     let begun = Instant::now();
     while is_let_in(stage, client).await != let_in {
         assert!(begun.elapsed() < PATIENCE, "never let in: {let_in}");
@@ -144,16 +144,17 @@ async fn comes_to(stage: &Stage, client: &TlsClient, let_in: bool) {
     }
 }
 
-async fn warns(stage: &Stage, of: &str) {
+pub(crate) async fn warns(stage: &Stage, of: &str) {
     let is_there =
         |status: &certgate::admin::api::Status| status.warnings.iter().any(|line| line.contains(of));
     stage.gateway.status_until("warns", is_there).await;
 }
 
-struct Pki(CertifiedIssuer<'static, KeyPair>);
+/// A CA for clients, with its CRLs.
+pub(crate) struct Pki(pub(crate) CertifiedIssuer<'static, KeyPair>);
 
 impl Pki {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -161,8 +162,18 @@ impl Pki {
         Self(CertifiedIssuer::self_signed(params, key).expect("a root"))
     }
 
+    pub(crate) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
     fn crl(&self, number: u64, revoked: &[u64]) -> Vec<u8> {
+        self.crl_due(number, revoked, Duration::from_secs(86_400))
+    }
+
+    /// One that is out of date after `period`, and was made a minute ago.
+    pub(crate) fn crl_due(&self, number: u64, revoked: &[u64], period: Duration) -> Vec<u8> {
         let now = SystemClock.now().unix_seconds();
+        let due = now + i64::try_from(period.as_secs()).expect("not for ever");
         let at = |seconds| OffsetDateTime::from_unix_timestamp(seconds).expect("a moment");
         let revoked = revoked.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
@@ -172,7 +183,7 @@ impl Pki {
         });
         let list = CertificateRevocationListParams {
             this_update: at(now - 60),
-            next_update: at(now + 86_400),
+            next_update: at(due),
             crl_number: SerialNumber::from(number),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),
@@ -181,9 +192,20 @@ impl Pki {
         list.signed_by(&self.0).expect("signed").der().to_vec()
     }
 
-    async fn client(&self, stage: &Stage, serial: u64) -> TlsClient {
+    pub(crate) async fn client(&self, stage: &Stage, serial: u64) -> TlsClient {
         let mut params = CertificateParams::default();
         params.serial_number = Some(SerialNumber::from(serial));
+        self.signed(stage, params).await
+    }
+
+    pub(crate) async fn client_called(&self, stage: &Stage, common_name: &str) -> TlsClient {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        self.signed(stage, params).await
+    }
+
+    async fn signed(&self, stage: &Stage, mut params: CertificateParams) -> TlsClient {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.0).expect("signed").der().clone();
