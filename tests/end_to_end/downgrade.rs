@@ -12,10 +12,22 @@ use crate::runtime::{Stage, table, verdict, web};
 
 const MUTUAL: &str = "authentication = \"mutual\"\nclient_ca = \"partners\"\n";
 
+/// A gateway with a mutual listener `web`, and another one beside it that stays.
+async fn stage() -> Stage {
+    let address = free_address();
+    let other = format!(
+        "[listeners.other]\naddress = \"{}\"\nport = {}\ncertificates = [\"localhost\"]\nserver_group = \"spare\"\n\
+         [server_groups.spare]\nservers = [\"127.0.0.1:1\"]\n",
+        address.ip(),
+        address.port()
+    );
+    Stage::new(&format!("{MUTUAL}{other}")).await
+}
+
 /// The file without its listener, and with it as `shop`, which asks for nothing.
 fn steps(stage: &Stage) -> (String, String) {
     let start = stage.config.find("[listeners.web]").expect("it is there");
-    let end = stage.config.find("[ca_bundles").expect("it is there");
+    let end = stage.config.find("[listeners.other]").expect("it is there");
     let listener = stage.config[start..end].replace(MUTUAL, "");
     let shop = listener.replace("[listeners.web]", "[listeners.shop]");
     let without = stage.config.replace(&stage.config[start..end], "");
@@ -25,7 +37,7 @@ fn steps(stage: &Stage) -> (String, String) {
 
 #[tokio::test]
 async fn two_files_do_not_open_what_one_may_not_and_a_restart_between_them_forgets_nothing() {
-    let mut stage = Stage::new(MUTUAL).await;
+    let mut stage = stage().await;
     let (without, with_shop) = steps(&stage);
     stage.home.configure(&without);
     assert_eq!(reloaded(&stage.gateway).await, None);
@@ -61,7 +73,7 @@ async fn two_files_do_not_open_what_one_may_not_and_a_restart_between_them_forge
 
 #[tokio::test]
 async fn a_listener_deleted_by_hand_leaves_its_place_to_whom_an_operator_puts_there() {
-    let stage = Stage::new(MUTUAL).await;
+    let stage = stage().await;
     let (without, with_shop) = steps(&stage);
     stage
         .gateway
@@ -96,11 +108,14 @@ async fn a_listener_deleted_by_hand_leaves_its_place_to_whom_an_operator_puts_th
 
 #[tokio::test]
 async fn renamed_and_moved_in_one_file_it_is_still_the_way_to_the_same_servers() {
-    let stage = Stage::new(MUTUAL).await;
+    let stage = stage().await;
     let (_, with_shop) = steps(&stage);
     let elsewhere = free_address();
-    let port = |address: std::net::SocketAddr| format!("port = {}\n", address.port());
-    let moved = with_shop.replace(&port(stage.listen), &port(elsewhere));
+    let place = |address: std::net::SocketAddr| {
+        format!("address = \"{}\"\nport = {}\n", address.ip(), address.port())
+    };
+    let moved = with_shop.replace(&place(stage.listen), &place(elsewhere));
+    assert_ne!(moved, with_shop);
     stage.home.configure(&moved);
     let path = stage.file().display().to_string();
     let diff = stage.done(&["diff", "--config", &path]).await;

@@ -211,10 +211,7 @@ fn a_place_is_left_by_moving_too_and_who_has_a_part_of_it_does_not_guard_the_res
     assert_eq!(gateway.refuses(&both(vec![("listeners/shop", rest)])).len(), 1);
     gateway.has(&file([("listeners/web", listener("mutual", 443))]));
     // The place that it came back from is left now.
-    assert_eq!(
-        gateway.left.keys().collect::<Vec<_>>(),
-        ["8443/::"]
-    );
+    assert_eq!(gateway.left.keys().collect::<Vec<_>>(), ["8443/::"]);
 }
 
 #[test]
