@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::crl_urls::Pki;
+use crate::client_authority::ClientAuthority;
 use crate::gateway::free_address;
 use crate::reload::reloaded;
 use crate::runtime::{Stage, table, verdict, web};
@@ -139,7 +139,7 @@ async fn a_file_leaves_no_crl_out_by_itself_and_says_whom_it_lets_in() {
     let bundle = stage.home.path("partners.pem");
     let files = format!("files = [{bundle:?}]\n");
     let crl = stage.home.path("partners.crl");
-    let other = Pki::new("other partners");
+    let other = ClientAuthority::new("other partners");
     std::fs::write(&crl, other.crl_due(1, &[], Duration::from_secs(86_400))).expect("written");
     let more = stage.home.write("more.pem", &other.pem());
     let (both, with_crl) = (

@@ -5,14 +5,15 @@ use std::time::Duration;
 use certgate::admin::api::Status;
 use serde_json::json;
 
-use crate::crl_urls::{Pki, comes_to, is_let_in, warns};
+use crate::client_authority::ClientAuthority;
+use crate::crl_urls::{comes_to, is_let_in, warns};
 use crate::gateway::PATIENCE;
 use crate::runtime::Stage;
 
 #[tokio::test]
 async fn a_crl_that_ends_is_told_ahead_then_refuses_and_where_that_is_accepted_everybody_hears_of_it() {
     let stage = Stage::new("").await;
-    let pki = Pki::new("crl authority");
+    let pki = ClientAuthority::new("crl authority");
     let root = stage.home.write("authority.pem", &pki.pem());
     let crl = stage.home.path("authority.crl");
     // Made a minute ago, it is in the last quarter of its time already.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::crl_urls::Pki;
+use crate::client_authority::ClientAuthority;
 use crate::runtime::Stage;
 
 #[tokio::test]
@@ -16,7 +16,7 @@ async fn who_would_be_refused_is_listed_by_reason_subject_and_source_before_the_
         "{said}"
     );
 
-    let foreign = Pki::new("another authority")
+    let foreign = ClientAuthority::new("another authority")
         .client_called(&stage, "a foreigner")
         .await;
     for client in [&stage.partner, &stage.stranger, &foreign, &foreign] {

@@ -5,14 +5,15 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use crate::crl_urls::{Pki, is_let_in};
+use crate::client_authority::ClientAuthority;
+use crate::crl_urls::is_let_in;
 use crate::gateway::PATIENCE;
 use crate::runtime::Stage;
 
 #[tokio::test]
 async fn duplicates_and_expired_roots_are_skipped_listed_and_logged_and_the_others_count() {
     let stage = Stage::new("").await;
-    let expired = Pki::until("expired authority", -60);
+    let expired = ClientAuthority::until("expired authority", -60);
     let text = [stage.ca.clone(), expired.pem(), stage.ca.clone()].join("\n");
     let file = stage.home.write("mixed.pem", &text).display().to_string();
     stage.done(&["ca-bundle", "add", "mixed", &file]).await;
@@ -70,7 +71,7 @@ async fn duplicates_and_expired_roots_are_skipped_listed_and_logged_and_the_othe
 #[tokio::test]
 async fn a_root_that_expires_meanwhile_counts_no_longer() {
     let stage = Stage::new("").await;
-    let ending = Pki::until("ending authority", 15);
+    let ending = ClientAuthority::until("ending authority", 15);
     let text = format!("{}{}", stage.ca, ending.pem());
     let file = stage.home.write("ending.pem", &text).display().to_string();
     stage.done(&["ca-bundle", "add", "ending", &file]).await;
@@ -87,7 +88,7 @@ async fn a_root_that_expires_meanwhile_counts_no_longer() {
     assert_eq!(stage.seen().await, "mutual");
 }
 
-impl Pki {
+impl ClientAuthority {
     /// One whose root expires in so many seconds.
     fn until(name: &str, seconds: i64) -> Self {
         let mut params = CertificateParams::default();
