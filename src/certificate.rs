@@ -18,7 +18,7 @@ mod revocation_reason;
 
 pub use ca_bundle::{
     Authority, CaBundle, CaBundleError, CaBundleProblem, CaBundleSources, CrlProblem, FileReader,
-    MAX_CRL_BYTES, Revocation, RevocationList, RevocationLists,
+    MAX_CRL_BYTES, Revocation, RevocationList, RevocationLists, SkipReason, Skipped,
 };
 pub use client::{AllowedClients, ClientIdentity, UriPattern, UriPatternError};
 pub use credential::{Credential, CredentialError};

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod applied;
+mod bundle_alarms;
 mod bundle_versions;
 mod ca_bundles;
 mod calendar;
@@ -15,6 +16,7 @@ mod control_plane;
 mod crl_urls;
 mod data_plane;
 mod dns_rounds;
+mod downgrade;
 mod error;
 mod gate;
 mod handshakes;
@@ -87,9 +89,14 @@ impl Gateway {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (store, recovery) = open_store(store).await?;
         let inventory = Inventory::new(Arc::new(store));
-        let known = inventory.resources().await?;
-        let mut wanted = Applied::default().with_known(known.clone()).with_files(files);
-        wanted.keep_authentication(&known);
+        let before = Applied {
+            known: inventory.resources().await?,
+            left: inventory.left_places().await?,
+            ..Applied::default()
+        };
+        let mut wanted = before.with_files(files);
+        wanted.keep_authentication(&before);
+        wanted.remember_places(&before, clock.now());
         // Whatever has become of their files meanwhile, a start goes on with what is known of CA bundles.
         let settled: BTreeSet<_> = wanted.ca_bundles().collect();
         let candidate = wanted.checked(&*check, &settled)?;
@@ -114,12 +121,13 @@ impl Gateway {
 
         let authorities = client_ca::authorities(&config, &inventory, &clock).await?;
         kept_file::forget_others(&config);
-        let bundles = Bundles::load(&config, authorities, &settled).await?;
+        let bundles = Bundles::load(&config, authorities, &settled, clock.now()).await?;
         let admin_tls = data_plane::admin_tls(&config, &bundles, &data_plane.published)?;
         let prepared = data_plane.prepare(&config, bundles)?;
         let files = WatchedFiles::watch(&config, &inventory, &clock);
-        inventory.save_resources(&known, &candidate.applied.known).await?;
-        warn_of(&candidate.warnings, &known, &candidate.applied.known);
+        let saved = inventory.save_resources(before.state(), candidate.applied.state());
+        saved.await?;
+        warn_of(&candidate.warnings, &before.known, &candidate.applied.known);
 
         let solver: Arc<dyn ChallengeSolver> = Arc::new(PublishedChallenges::new(
             data_plane.challenges.clone(),

@@ -25,6 +25,7 @@
 //! | `requested/NAME` | [`DesiredCertificate`](crate::certificate::DesiredCertificate), asked for at run time |
 //! | `uses/NAME` | [`UseRecord`]: when a certificate that was obtained on demand was last used |
 //! | `resources/KIND/NAME` | [`ResourceRecord`]: what is in force of a table of the configuration |
+//! | `left-places/PORT/ADDRESS` | [`LeftPlace`]: a listener with mutual authentication was there |
 //!
 //! A record that does not parse, or that a newer certgate wrote, is reported and left as it is.
 
@@ -40,6 +41,7 @@ mod error;
 mod export;
 mod format;
 mod install;
+mod left_place;
 mod names;
 mod notice;
 mod on_demand;
@@ -70,11 +72,12 @@ pub use client_certificate::{ClientCertificateRecord, CrlRecord, Revoked};
 pub use delivery::{Delivery, GivenUp, may_be_told};
 pub use error::InventoryError;
 pub use export::ExportRecord;
+pub use left_place::{LeftPlace, LeftPlaces};
 pub use notice::Notice;
 pub use on_demand::UseRecord;
 pub use order::OrderRecord;
 pub use placed::PlacedRecord;
-pub use resource::{Changed, Live, ResourceRecord, ResourceRecords};
+pub use resource::{Changed, Live, ResourceRecord, ResourceRecords, ResourceState};
 pub use secret::Secret;
 pub use stale::Stale;
 pub use told::ToldExpiring;

@@ -3,6 +3,7 @@
 //! What is counted for each connection goes through a [`ListenerMetrics`], which holds its counters: nothing is
 //! looked up by name on the data path.
 
+mod crl;
 mod listener;
 mod on_demand;
 mod telling;
@@ -19,6 +20,7 @@ use prometheus_client::registry::Registry;
 
 use crate::clock::Timestamp;
 
+use self::crl::CrlFamilies;
 use self::listener::ListenerFamilies;
 pub use self::listener::{Direction, Established, Limit, ListenerMetrics, Outcome};
 use self::on_demand::OnDemandFamilies;
@@ -39,7 +41,7 @@ pub struct Metrics {
     ca_bundle_ok: Family<CaBundleLabel, Gauge>,
     certificate_not_after: Family<CertificateLabel, Gauge<i64, AtomicI64>>,
     certificate_renewals: Family<CertificateResult, Counter>,
-    crl_next_update: Family<CrlLabels, Gauge<i64, AtomicI64>>,
+    crls: CrlFamilies,
     dns_check_ok: Family<DnsCheckLabels, Gauge>,
     domain_state: Family<DomainStateLabels, Gauge>,
     spare_active: Family<CertificateLabel, Gauge>,
@@ -85,12 +87,7 @@ impl Metrics {
             "Attempts to obtain a certificate by how they ended",
             certificate_renewals.clone(),
         );
-        let crl_next_update = Family::default();
-        registry.register(
-            "crl_next_update_timestamp_seconds",
-            "When the CRL is out of date, seconds since 1970; of several, the first",
-            crl_next_update.clone(),
-        );
+        let crls = CrlFamilies::register(&mut registry);
         let dns_check_ok = Family::default();
         registry.register(
             "dns_check_ok",
@@ -131,7 +128,7 @@ impl Metrics {
             ca_bundle_ok,
             certificate_not_after,
             certificate_renewals,
-            crl_next_update,
+            crls,
             dns_check_ok,
             domain_state,
             spare_active,
@@ -200,20 +197,6 @@ impl Metrics {
                 ca_bundle: ca_bundle.to_owned(),
             };
             self.ca_bundle_ok.get_or_create(&labels).set(ok.into());
-        }
-    }
-
-    /// The CRLs in use: CA bundle, issuer, and when the next one is due. Others are forgotten.
-    pub fn crls<'a>(&self, in_use: impl Iterator<Item = (&'a str, &'a str, Timestamp)>) {
-        self.crl_next_update.clear();
-        for (ca_bundle, issuer, next_update) in in_use {
-            let labels = CrlLabels {
-                ca_bundle: ca_bundle.to_owned(),
-                issuer: issuer.to_owned(),
-            };
-            let gauge = self.crl_next_update.get_or_create(&labels);
-            let (known, next) = (gauge.get(), next_update.unix_seconds());
-            gauge.set(if known == 0 { next } else { known.min(next) });
         }
     }
 
@@ -331,12 +314,6 @@ struct CaBundleLabel {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct CrlLabels {
-    ca_bundle: String,
-    issuer: String,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct CertificateLabel {
     certificate: String,
 }
@@ -417,9 +394,6 @@ mod tests {
         metrics.certificate_not_after("www", Timestamp::from_unix_seconds(1_700_000_000));
         metrics.certificate_renewed("www", "ok");
         metrics.dns_checked("www", "www.example.com", false);
-        let due = Timestamp::from_unix_seconds;
-        let crls = [("partners", "CN=a", due(9)), ("partners", "CN=a", due(8))];
-        metrics.crls(crls.into_iter());
         metrics.store_revision(7);
         let text = metrics.encode();
         for line in [
@@ -436,7 +410,6 @@ mod tests {
             r#"certgate_connections_total{listener="web",result="closed"} 1"#,
             "# TYPE certgate_connections gauge",
             "# TYPE certgate_connections_total counter",
-            r#"certgate_crl_next_update_timestamp_seconds{ca_bundle="partners",issuer="CN=a"} 8"#,
             r#"certgate_dns_check_ok{certificate="www",domain="www.example.com"} 0"#,
             r#"certgate_limited_connections_total{listener="web",limit="max_connections"} 1"#,
             r#"certgate_store_revision 7"#,

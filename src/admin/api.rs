@@ -38,6 +38,9 @@ pub struct CaBundleContents {
     pub version: CaBundleVersion,
     /// Its CA certificates.
     pub certificates: Vec<CaCertificate>,
+    /// The CA certificates that count for nothing.
+    #[serde(default)]
+    pub skipped: Vec<SkippedCertificate>,
     /// The CRLs that count.
     pub crls: Vec<Crl>,
     /// A CRL of its `crl_urls` could not be had yet, so that its clients are refused.
@@ -71,6 +74,19 @@ pub struct CaCertificate {
     pub not_after: Timestamp,
     /// SHA-256, in lower-case hex.
     pub fingerprint: String,
+}
+
+/// A certificate that is left out of a CA bundle.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct SkippedCertificate {
+    /// Its subject.
+    pub subject: String,
+    /// The file, or the key of the bundle, that it stands in.
+    pub file: String,
+    /// Its block there, counted from 1.
+    pub block: usize,
+    /// Why, after "it".
+    pub reason: String,
 }
 
 /// A CRL of a CA bundle.
@@ -162,6 +178,9 @@ pub struct Listener {
     /// Who would have been refused while clients are observed; the latest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub would_refuse: Vec<ObservedClient>,
+    /// CRLs that are out of date and that it lets clients in without (`expired_crl = "accept"`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fails_open: Vec<ExpiredCrl>,
     /// What it has of certificates on demand; absent where there is nothing of the kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_demand: Option<OnDemand>,
@@ -171,6 +190,17 @@ pub struct Listener {
     pub server_group: Option<String>,
     /// Connections open now.
     pub connections: usize,
+}
+
+/// A CRL that is out of date.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ExpiredCrl {
+    /// The CA bundle that it belongs to.
+    pub ca_bundle: String,
+    /// Whose it is; absent where one of `crl_urls` has never been had.
+    pub issuer: Option<String>,
+    /// Since when it is out of date.
+    pub since: Option<Timestamp>,
 }
 
 /// Handshakes for names without a certificate, since the configuration of it was last changed.

@@ -96,6 +96,10 @@ pub struct ApplyReport {
     pub changes: Vec<TableChange>,
     /// What was changed at run time and stays so.
     pub drift: Vec<Drift>,
+    /// Whom listeners with mutual authentication let in that they did not before, and what they check no longer, a line
+    /// for each.
+    #[serde(default)]
+    pub loosened: Vec<String>,
     /// Why it is refused without `allow_downgrade`, a line for each listener.
     pub downgrades: Vec<String>,
 }

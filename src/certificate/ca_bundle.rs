@@ -3,6 +3,7 @@
 mod authorities;
 mod error;
 mod revocation;
+mod skipped;
 mod stray;
 
 use std::collections::HashMap;
@@ -16,13 +17,16 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use authorities::{add, by_subject, by_trust};
+use authorities::{add, by_subject};
+use skipped::{SortedOut, sort_out};
 
 use crate::certificate::Leaf;
 use crate::certificate::leaf::hex;
+use crate::clock::Timestamp;
 
 pub use error::{CaBundleError, CaBundleProblem, CrlProblem};
 pub use revocation::{MAX_CRL_BYTES, Revocation, RevocationList, RevocationLists};
+pub use skipped::{SkipReason, Skipped};
 
 /// What a bundle is made of. PEM text that is given itself is called by its key in messages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,6 +42,8 @@ pub struct CaBundleSources<'a> {
     /// Files with CRLs that were got from elsewhere, and must be there. What is in them of CAs that have left the bundle
     /// meanwhile is passed over.
     pub fetched_crls: &'a [PathBuf],
+    /// Roots that have expired by now do not count.
+    pub now: Timestamp,
 }
 
 /// A certificate of a bundle, for people.
@@ -58,12 +64,17 @@ pub type FileReader<'r> = dyn FnMut(&Path) -> io::Result<Vec<u8>> + 'r;
 ///
 /// Roots are trusted. A certificate that another one of the bundle has issued is an intermediate: it completes what
 /// clients send, but is believed only as far as its issuer says, so that its issuer can revoke it. The order in which
-/// files and certificates were given makes no difference.
+/// files and certificates were given makes no difference. What is no CA certificate is refused; a CA certificate that
+/// counts for nothing is skipped, and listed.
 #[derive(Clone)]
 pub struct CaBundle {
     name: String,
     /// In the order of their content.
     certificates: Arc<[CertificateDer<'static>]>,
+    /// The same, and those that are skipped: no CRL is.
+    crl_issuers: Arc<[CertificateDer<'static>]>,
+    skipped: Arc<[Skipped]>,
+    first_expiry: Option<Timestamp>,
     roots: Arc<RootCertStore>,
     /// By their subjects, without tag and length.
     intermediates: Arc<HashMap<Vec<u8>, Vec<CertificateDer<'static>>>>,
@@ -75,8 +86,7 @@ impl CaBundle {
     /// Makes the bundle called `name`. Blocks on the file system.
     ///
     /// # Errors
-    /// [`CaBundleError`] names the file, and the block within it, that cannot be used. Nothing is skipped: a
-    /// bundle is taken whole or not at all.
+    /// [`CaBundleError`] names the file, and the block within it, that cannot be used.
     pub fn load(name: &str, sources: &CaBundleSources<'_>) -> Result<Self, CaBundleError> {
         Self::load_with(name, sources, &mut |file| std::fs::read(file))
     }
@@ -96,37 +106,50 @@ impl CaBundle {
             crl_files,
             crls_pem,
             fetched_crls,
+            now,
         } = *sources;
-        let mut authorities = Vec::new();
+        let mut found = Vec::new();
         for file in files {
             let text = read(name, file, reader)?;
-            add(&mut authorities, &text).map_err(|problem| CaBundleError::Unusable {
+            add(&mut found, file, &text).map_err(|problem| CaBundleError::Unusable {
                 bundle: name.to_owned(),
                 file: file.clone(),
                 problem,
             })?;
         }
         if let Some(text) = certificates_pem {
-            add(&mut authorities, text.as_bytes()).map_err(|problem| CaBundleError::Unusable {
+            let key = Path::new("certificates_pem");
+            add(&mut found, key, text.as_bytes()).map_err(|problem| CaBundleError::Unusable {
                 bundle: name.to_owned(),
-                file: "certificates_pem".into(),
+                file: key.to_owned(),
                 problem,
             })?;
         }
-        if authorities.is_empty() {
+        if found.is_empty() {
             return Err(CaBundleError::NoFiles {
                 bundle: name.to_owned(),
             });
         }
-        // In the order of their content, so that the order in which they were given makes no difference.
-        authorities.sort_by(|one, other| one.as_ref().cmp(other.as_ref()));
-        authorities.dedup();
-        let (intermediates, anchors) = by_trust(&authorities);
+        let SortedOut {
+            authorities,
+            anchors,
+            intermediates,
+            skipped,
+        } = sort_out(found, now);
+        let mut certificates = [&anchors[..], &intermediates[..]].concat();
+        certificates.sort_by(|one, other| one.as_ref().cmp(other.as_ref()));
+        let first_expiry = anchors.iter().filter_map(skipped::not_after).min();
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(anchors);
         if roots.is_empty() {
-            return Err(CaBundleError::NoRoot {
-                bundle: name.to_owned(),
+            let bundle = name.to_owned();
+            let mut useless = skipped.into_iter().rev();
+            return Err(match useless.find(|skipped| !skipped.is_duplicate()) {
+                Some(skipped) => CaBundleError::NothingUsable {
+                    bundle,
+                    skipped: Box::new(skipped),
+                },
+                None => CaBundleError::NoRoot { bundle },
             });
         }
         let mut revocation = RevocationLists::default();
@@ -155,8 +178,11 @@ impl CaBundle {
             roots: Arc::new(roots),
             intermediates: Arc::new(by_subject(intermediates)),
             revocation: Arc::new(revocation),
-            digest: digest_of(authorities.iter().map(AsRef::as_ref)),
-            certificates: authorities.into(),
+            digest: digest_of(certificates.iter().map(AsRef::as_ref)),
+            certificates: certificates.into(),
+            crl_issuers: authorities.into(),
+            skipped: skipped.into(),
+            first_expiry,
         })
     }
 
@@ -165,6 +191,9 @@ impl CaBundle {
         Self {
             name: name.to_owned(),
             certificates: Arc::default(),
+            crl_issuers: Arc::default(),
+            skipped: Arc::default(),
+            first_expiry: None,
             roots: Arc::new(RootCertStore::empty()),
             intermediates: Arc::default(),
             revocation: Arc::default(),
@@ -206,7 +235,7 @@ impl CaBundle {
         known: &[u8],
         origin: &str,
     ) -> Result<(String, RevocationLists), CaBundleError> {
-        revocation::newest(new, known, &self.certificates).map_err(|problem| CaBundleError::UnusableCrl {
+        revocation::newest(new, known, &self.crl_issuers).map_err(|problem| CaBundleError::UnusableCrl {
             bundle: self.name.clone(),
             file: origin.into(),
             problem,
@@ -226,6 +255,16 @@ impl CaBundle {
                 leaf: Leaf::parse(certificate).ok()?,
             })
         })
+    }
+
+    /// The certificates that are left out, and why.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
+    }
+
+    /// When the first of its roots expires; it counts until the bundle is made anew.
+    pub fn first_expiry(&self) -> Option<Timestamp> {
+        self.first_expiry
     }
 
     /// How many certificates it has.

@@ -124,7 +124,8 @@ fn pattern(name: &GeneralName<'_>) -> Option<NamePattern> {
     }
 }
 
-fn describe_key(certificate: &X509Certificate<'_>) -> String {
+/// A public key, for people.
+pub(super) fn describe_key(certificate: &X509Certificate<'_>) -> String {
     match certificate.public_key().parsed() {
         Ok(PublicKey::RSA(key)) => format!("RSA {}", key.key_size()),
         Ok(PublicKey::EC(point)) => format!("ECDSA P-{}", point.key_size()),

@@ -61,6 +61,9 @@ fn show(report: &api::ApplyReport, form: Form) -> Result<ExitCode, Failure> {
     for drift in &report.drift {
         Printed::text(format!("stays: {}\n", drift_text(drift)))?;
     }
+    for line in &report.loosened {
+        Printed::text(format!("note: {line}\n"))?;
+    }
     for downgrade in &report.downgrades {
         Printed::text(format!("needs --allow-downgrade: {downgrade}\n"))?;
     }

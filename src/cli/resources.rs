@@ -9,6 +9,7 @@ use super::Failure;
 use super::arguments::{Form, OutputFormat};
 use super::output::{Printed, Surplus};
 use super::resource_arguments::{CaBundleCommand, ListenerCommand};
+use super::status;
 use crate::admin::{Client, api};
 use crate::config::{ResourceId, ResourceKind, ResourceTable};
 
@@ -21,7 +22,7 @@ pub(super) async fn listener(client: &Client, command: ListenerCommand) -> Resul
                 OutputFormat::Text => listener_table(&listeners)?,
             }
         }
-        ListenerCommand::Show { name, form } => show(client, ResourceKind::Listener, &name, form).await?,
+        ListenerCommand::Show { name, form } => show_listener(client, &name, form).await?,
         ListenerCommand::Auth {
             name,
             mode,
@@ -193,12 +194,30 @@ async fn patch(client: &Client, name: &str, keys: &ResourceTable) -> Result<Reso
     Ok(client.patch_resource(&id, keys, None).await?)
 }
 
-async fn show(client: &Client, kind: ResourceKind, name: &str, form: Form) -> Result<(), Failure> {
-    let resource = found(client, kind, name).await?;
-    match form.output {
-        OutputFormat::Json => Printed::json(&resource),
-        OutputFormat::Text => shown(&resource),
+/// What it says, and how it does.
+async fn show_listener(client: &Client, name: &str, form: Form) -> Result<(), Failure> {
+    let resource = found(client, ResourceKind::Listener, name).await?;
+    let mut running = client.status().await?.listeners;
+    running.retain(|listener| listener.name == name);
+    if form.output == OutputFormat::Json {
+        let mut all = serde_json::to_value(&resource)?;
+        if let Some(fields) = all.as_object_mut() {
+            fields.insert("status".to_owned(), serde_json::to_value(running.first())?);
+        }
+        return Printed::json(&all);
     }
+    shown(&resource)?;
+    for crl in running.iter().flat_map(|listener| &listener.fails_open) {
+        let which = match (&crl.issuer, &crl.since) {
+            (Some(issuer), Some(since)) => format!("the CRL of `{issuer}` is out of date since {since}"),
+            _ => "a CRL could not be had yet".to_owned(),
+        };
+        Printed::text(format!(
+            "\nfails open: in CA bundle `{}` {which}; clients that may have been revoked are let in\n",
+            crl.ca_bundle
+        ))?;
+    }
+    status::observed(&running)
 }
 
 async fn found(client: &Client, kind: ResourceKind, name: &str) -> Result<api::Resource, Failure> {
@@ -227,14 +246,23 @@ fn contents_tables(contents: &api::CaBundleContents) -> Result<(), Failure> {
             certificate.subject.clone(),
             kind.to_owned(),
             certificate.key.clone(),
+            certificate.not_before.to_string(),
             certificate.not_after.to_string(),
             certificate.fingerprint.clone(),
         ]
     });
     let api::CaBundleVersion { version, digest } = &contents.version;
     Printed::text(format!("\nversion {version}, SHA-256 of all of it {digest}\n\n"))?;
-    let header = ["CERTIFICATE", "KIND", "KEY", "VALID UNTIL", "SHA-256"];
+    let header = ["CERTIFICATE", "KIND", "KEY", "VALID FROM", "UNTIL", "SHA-256"];
     Printed::table(&header, rows, Surplus::Wrap)?;
+    if !contents.skipped.is_empty() {
+        let rows = contents.skipped.iter().map(|skipped| {
+            let place = format!("block {} of {}", skipped.block, skipped.file);
+            vec![skipped.subject.clone(), place, format!("it {}", skipped.reason)]
+        });
+        Printed::text("\n")?;
+        Printed::table(&["SKIPPED", "WHERE", "WHY"], rows, Surplus::Wrap)?;
+    }
     if contents.awaits_crl {
         Printed::text("\na CRL could not be had yet: until then clients are refused\n")?;
     }

@@ -23,7 +23,7 @@ pub(super) async fn status(client: &Client, format: OutputFormat) -> Result<Exit
         status.version, status.pid
     ))?;
     listeners(&status)?;
-    observed(&status)?;
+    observed(&status.listeners)?;
     on_demand(&status)?;
     if !status.certificates.is_empty() {
         Printed::text("\n")?;
@@ -114,9 +114,8 @@ fn on_demand(status: &api::Status) -> Result<(), Failure> {
 }
 
 /// Who would be refused by listeners that only observe.
-fn observed(status: &api::Status) -> Result<(), Failure> {
-    let rows: Vec<_> = status
-        .listeners
+pub(super) fn observed(listeners: &[api::Listener]) -> Result<(), Failure> {
+    let rows: Vec<_> = listeners
         .iter()
         .flat_map(|listener| {
             listener.would_refuse.iter().map(|client| {
@@ -193,7 +192,10 @@ fn listeners(status: &api::Status) -> Result<(), Failure> {
                 false => format!("{} (disabled)", listener.address),
             },
             listener.protocol.clone(),
-            or_dash(&listener.authentication),
+            match listener.fails_open.is_empty() {
+                true => or_dash(&listener.authentication),
+                false => format!("{}, fails open", or_dash(&listener.authentication)),
+            },
             or_dash(&listener.policy),
             or_dash(&listener.server_group),
             listener.connections.to_string(),

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cause::with_causes;
+use crate::clock::Timestamp;
 use crate::config::{Config, Diagnostics, Files, Loaded, ResourceKind, ResourceTable, RuntimeChanges};
 use crate::gateway::control_plane::ControlPlane;
-use crate::gateway::three_way::{self, Downgrade, FileResources};
+use crate::gateway::downgrade::{self, Downgrade};
+use crate::gateway::three_way::{self, FileResources};
 use crate::gateway::{GatewayError, data_plane};
-use crate::inventory::{ResourceRecord, ResourceRecords};
+use crate::inventory::{LeftPlaces, ResourceRecord, ResourceRecords, ResourceState};
 
 /// Reads what files mean together with what was changed at run time, in the environment of this process.
 /// The CA files of the bundles with these names are not looked at.
@@ -24,6 +26,8 @@ pub(super) struct Applied {
     /// What the files say of each resource.
     pub(super) said: FileResources,
     pub(super) known: ResourceRecords,
+    /// Where listeners with mutual authentication were.
+    pub(super) left: LeftPlaces,
 }
 
 /// A configuration that has been checked and is about to come into force.
@@ -39,7 +43,13 @@ impl Applied {
     pub(super) fn with_files(&self, files: Files) -> Self {
         let said = files.resources();
         let known = three_way::apply(&self.known, &said);
-        Self { files, said, known }
+        let left = self.left.clone();
+        Self {
+            files,
+            said,
+            known,
+            left,
+        }
     }
 
     /// The same files, with something else known of resources.
@@ -50,17 +60,30 @@ impl Applied {
         }
     }
 
+    /// Everything that is known of resources.
+    pub(super) fn state(&self) -> ResourceState<'_> {
+        ResourceState {
+            records: &self.known,
+            left: &self.left,
+        }
+    }
+
     /// Has listeners go on asking what was asked in their places by `before`. For a start: there is nothing then that could
     /// be left running, and nobody to be asked.
-    pub(super) fn keep_authentication(&mut self, before: &ResourceRecords) {
-        for kept in three_way::downgrades(before, &self.known) {
-            let what = said(std::slice::from_ref(&kept));
+    pub(super) fn keep_authentication(&mut self, before: &Self) {
+        for kept in downgrade::downgrades(before.state(), &self.known) {
+            let what = kept.to_string();
             tracing::error!(
                 "{}; until then clients are asked for what they were",
                 GatewayError::Downgrade { what }
             );
         }
-        three_way::keep_authentication(before, &mut self.known);
+        downgrade::keep_authentication(before.state(), &mut self.known);
+    }
+
+    /// Remembers the places that listeners with mutual authentication have by `before` and not by this.
+    pub(super) fn remember_places(&mut self, before: &Self, now: Timestamp) {
+        self.left = downgrade::left_places(before.state(), &self.known, now);
     }
 
     /// The names of the CA bundles that are in force by it.
@@ -97,8 +120,9 @@ impl ControlPlane {
         self.fetch_crls_of(&self.applied.load().known, wanted).await?;
         let _turn = self.turn.lock().await;
         let before = self.applied.load_full();
-        let wanted = before.with_files(files);
-        let downgrades = three_way::downgrades(&before.known, &wanted.known);
+        let mut wanted = before.with_files(files);
+        let downgrades = downgrade::downgrades(before.state(), &wanted.known);
+        wanted.remember_places(&before, self.clock.now());
         let settled = three_way::unchanged_bundles(&before.known, &wanted.known);
         // First whatever else is wrong with it: that is what is being worked on.
         let candidate = wanted.checked(&*self.check, &settled)?;
@@ -116,9 +140,12 @@ impl ControlPlane {
         let prepared = self.data_plane.prepare(&candidate.config, bundles)?;
         let saved = self
             .inventory
-            .save_resources(&before.known, &candidate.applied.known);
+            .save_resources(before.state(), candidate.applied.state());
         saved.await?;
 
+        for allowed in &downgrades {
+            tracing::warn!("{allowed}; that was allowed");
+        }
         // No await between these: connections that come to a prepared socket are waiting.
         self.admission.replace(&candidate.config.admin.tokens, admin_tls);
         let changed = self.adopt(candidate.config, requested);
@@ -166,14 +193,16 @@ impl ControlPlane {
 
     async fn bring_about(&self, before: &Applied, known: ResourceRecords) -> Result<(), GatewayError> {
         let settled = three_way::unchanged_bundles(&before.known, &known);
-        let candidate = before.with_known(known).checked(&*self.check, &settled)?;
+        let mut wanted = before.with_known(known);
+        wanted.remember_places(before, self.clock.now());
+        let candidate = wanted.checked(&*self.check, &settled)?;
         let bundles = self.bundles(&candidate.config, &settled).await?;
         bundles.check_new_users(&self.config.load(), &candidate.config)?;
         let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
         let prepared = self.data_plane.prepare(&candidate.config, bundles)?;
         let saved = self
             .inventory
-            .save_resources(&before.known, &candidate.applied.known);
+            .save_resources(before.state(), candidate.applied.state());
         saved.await?;
         self.admission.replace(&candidate.config.admin.tokens, admin_tls);
         // Certificates and issuers are the files' still.
@@ -204,32 +233,21 @@ impl ControlPlane {
 /// Of the store's copies only that of a large one, made after a start, takes as long.
 const SAFEGUARD_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A line for each listener.
-pub(super) fn said(downgrades: &[Downgrade]) -> String {
-    let lines = downgrades.iter().map(|downgrade| {
-        let Downgrade {
-            listener,
-            in_force,
-            successor,
-            wanted,
-        } = downgrade;
-        let which = match successor == listener {
-            true => format!("listener `{listener}` has"),
-            false => {
-                format!("listener `{successor}` would take the place of listener `{listener}`, which has")
-            }
-        };
-        format!("{which} authentication `{in_force}` in force, and the file says `{wanted}`")
-    });
-    lines.collect::<Vec<_>>().join("; ")
+/// All of them in a line.
+fn said(downgrades: &[Downgrade]) -> String {
+    let all = downgrades.iter().map(ToString::to_string);
+    all.collect::<Vec<_>>().join("; ")
 }
 
-/// Tells what is odd about a configuration of files, and what of `before` is no more. For when it is in force: what is
+/// Tells what is odd about a configuration of files, who is let in now and was not, and what of `before` is no more. For when it is in force: what is
 /// wrong with one that is not is told by its refusal.
 pub(super) fn warn_of(warnings: &Diagnostics, before: &ResourceRecords, after: &ResourceRecords) {
     for warning in warnings {
         let position = warning.position().map(tracing::field::display);
         tracing::warn!(position, help = warning.suggestion(), "{}", warning.message());
+    }
+    for line in downgrade::loosened(before, after) {
+        tracing::warn!("{line}");
     }
     for id in three_way::forgotten(before, after) {
         tracing::warn!(

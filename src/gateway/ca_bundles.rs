@@ -1,5 +1,5 @@
 //! What client certificates are verified against: bundles of files, taken over when those change, and the gateway's own
-//! CAs; and an alarm before a CRL is out of date.
+//! CAs; and what the log has to say of them.
 
 mod sources;
 
@@ -14,9 +14,10 @@ use rustls::pki_types::pem::PemObject;
 use tokio::sync::watch;
 
 use crate::cause::with_causes;
-use crate::certificate::{CaBundle, CaBundleError, RevocationList};
+use crate::certificate::{CaBundle, CaBundleError};
 use crate::clock::Timestamp;
 use crate::config::{CaBundleConfig, Config};
+use crate::gateway::bundle_alarms::Told;
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::{GatewayError, crl_urls};
 use crate::issuer::ClientAuthority;
@@ -25,9 +26,9 @@ use sources::Sources;
 /// Looks at the bundles' files and CRLs until told to stop.
 pub(super) async fn watch(control: Arc<ControlPlane>, mut stop: watch::Receiver<bool>) {
     let mut seen = states(&control.config.load());
-    let mut told = BTreeSet::new();
+    let (mut told, mut problems_told) = (Told::default(), BTreeSet::new());
     loop {
-        tell(&control, &mut told);
+        tell(&control, &mut told, &mut problems_told);
         tokio::select! {
             // Ends by the word, or with whoever could give it.
             _ = stop.wait_for(|stop| *stop) => return,
@@ -35,7 +36,7 @@ pub(super) async fn watch(control: Arc<ControlPlane>, mut stop: watch::Receiver<
         }
         let found = states(&control.config.load());
         // A file that is being written changes again: what could not be used is looked at with its next change.
-        if found != seen {
+        if found != seen || control.data_plane.bundles().has_expired(control.clock.now()) {
             seen = found;
             take_over(&control).await;
         }
@@ -58,16 +59,18 @@ pub(super) type Authorities = BTreeMap<String, Arc<ClientAuthority>>;
 impl Bundles {
     /// Makes the bundles of `config`, of which some hold `authorities`. Of `settled` bundles, which are in force already,
     /// what their files held last goes on being used where these cannot be any more, and without that they vouch for nobody;
-    /// another one that cannot be made is an error. Elsewhere: large ones take their time.
+    /// another one that cannot be made is an error. Roots that have expired at `now` are skipped. Elsewhere: large ones take
+    /// their time.
     pub(super) async fn load(
         config: &Config,
         authorities: Authorities,
         settled: &BTreeSet<String>,
+        now: Timestamp,
     ) -> Result<Self, GatewayError> {
         let (bundles, store) = (config.ca_bundles.clone(), config.store.path.clone());
         let settled = settled.clone();
         let loading =
-            tokio::task::spawn_blocking(move || Self::read(&bundles, &store, authorities, &settled));
+            tokio::task::spawn_blocking(move || Self::read(&bundles, &store, authorities, &settled, now));
         loading
             .await
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
@@ -78,6 +81,7 @@ impl Bundles {
         store: &Path,
         authorities: Authorities,
         settled: &BTreeSet<String>,
+        now: Timestamp,
     ) -> Result<Self, GatewayError> {
         let mut all = Self::default();
         for (name, config) in bundles {
@@ -85,6 +89,7 @@ impl Bundles {
                 config,
                 store,
                 authority: config.issuer.as_ref().and_then(|issuer| authorities.get(issuer)),
+                now,
             };
             let (bundle, problem) = match sources.load() {
                 Err(error) if settled.contains(name) => sources.load_last_good(&error),
@@ -101,6 +106,12 @@ impl Bundles {
     /// Why bundles are not what their files are, by their names.
     pub(super) fn problems(&self) -> &BTreeMap<String, String> {
         &self.problems
+    }
+
+    /// Whether one of them has a root that has expired at `now` and goes on counting.
+    fn has_expired(&self, now: Timestamp) -> bool {
+        let mut expiries = self.by_name.values().filter_map(CaBundle::first_expiry);
+        expiries.any(|expiry| now > expiry)
     }
 
     /// Refuses `wanted` where a listener would come to a bundle that vouches for nobody and did not have it `before`.
@@ -159,12 +170,12 @@ async fn take_over(control: &ControlPlane) {
     let _alone = control.turn.lock().await;
     match control.renew_bundles().await {
         Ok(()) => {
-            tracing::info!("the files of the CA bundles have changed and were looked at");
+            tracing::info!("the CA bundles have changed and were looked at");
             control.bundle_problem.store(None);
         }
         Err(error) => {
             let problem = format!(
-                "the files of the CA bundles have changed and cannot be taken over; clients are verified as before: {}",
+                "the CA bundles have changed and cannot be taken over; clients are verified as before: {}",
                 with_causes(&error)
             );
             tracing::error!("{problem}");
@@ -173,54 +184,16 @@ async fn take_over(control: &ControlPlane) {
     }
 }
 
-/// Writes down each alarm once.
-fn tell(control: &ControlPlane, told: &mut BTreeSet<String>) {
-    let alarms: BTreeSet<_> = control
-        .data_plane
-        .crl_alarms(control.clock.now())
-        .into_iter()
-        .collect();
-    for alarm in alarms.difference(told) {
-        tracing::warn!("{alarm}");
+/// Writes down what an operator should know.
+fn tell(control: &ControlPlane, told: &mut Told, problems_told: &mut BTreeSet<String>) {
+    for line in told.look(&control.data_plane, control.clock.now()) {
+        tracing::warn!("{line}");
     }
     let problems: BTreeSet<_> = control.data_plane.bundle_problems().into_iter().collect();
-    for problem in problems.difference(told) {
+    for problem in problems.difference(problems_told) {
         tracing::error!("{problem}");
     }
-    *told = alarms.into_iter().chain(problems).collect();
-}
-
-/// What is to be said of the CRLs of `bundle` at `now`, a line for each.
-pub(super) fn alarms(bundle: &CaBundle, now: Timestamp) -> impl Iterator<Item = String> {
-    let awaiting = bundle.revocation().is_awaiting().then(|| {
-        format!(
-            "CA bundle `{}`: a CRL of its `crl_urls` could not be had yet; clients are refused until then, unless the \
-             listener has `expired_crl = \"accept\"`",
-            bundle.name()
-        )
-    });
-    let lists = bundle.revocation().iter();
-    lists
-        .filter_map(move |list| alarm(bundle.name(), list, now))
-        .chain(awaiting)
-}
-
-/// A CRL that is out of date refuses every client of its CA; a quarter of its time before that somebody should know.
-fn alarm(bundle: &str, list: &RevocationList, now: Timestamp) -> Option<String> {
-    let (issuer, due) = (&list.issuer, list.next_update);
-    let ahead = due.since(list.this_update) / 4;
-    if now > due {
-        Some(format!(
-            "CA bundle `{bundle}`: the CRL of `{issuer}` is out of date since {due}; clients of that CA are refused \
-             unless the listener has `expired_crl = \"accept\"`"
-        ))
-    } else if now + ahead > due {
-        Some(format!(
-            "CA bundle `{bundle}`: the CRL of `{issuer}` will be out of date at {due}; get the next one"
-        ))
-    } else {
-        None
-    }
+    *problems_told = problems;
 }
 
 /// By what a change of a file shows: when it, its rights or its name were changed, and its length.

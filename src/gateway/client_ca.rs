@@ -84,7 +84,7 @@ impl ControlPlane {
         settled: &BTreeSet<String>,
     ) -> Result<Bundles, GatewayError> {
         let authorities = authorities(config, &self.inventory, &self.clock).await?;
-        Bundles::load(config, authorities, settled).await
+        Bundles::load(config, authorities, settled, self.clock.now()).await
     }
 
     /// Has the next handshakes verified against what bundles hold now. For whoever has the turn.

@@ -11,11 +11,10 @@ use futures_util::FutureExt;
 
 use crate::admin::{self, api};
 use crate::backend::ServerGroup;
-use crate::clock::Timestamp;
 use crate::config::{AdminConfig, Config, ListenerConfig, Protocol, ServerGroupConfig};
 use crate::gateway::GatewayError;
 use crate::gateway::bundle_versions::BundleVersions;
-use crate::gateway::ca_bundles::{self, Bundles};
+use crate::gateway::ca_bundles::Bundles;
 use crate::http::{CrlTable, PublishedCrl, TokenTable};
 use crate::inventory::BundleVersion;
 use crate::listener::{BoundListener, ListenerSettings, RunningListener, Service, Workers};
@@ -187,15 +186,6 @@ impl DataPlane {
         self.versions.note(&bundles.by_name);
         running.bundles = bundles;
         running.policies = policies;
-    }
-
-    /// What is to be said of CRLs at `now`: those that are out of date or soon will be.
-    pub(super) fn crl_alarms(&self, now: Timestamp) -> Vec<String> {
-        let running = self.running();
-        let bundles = running.bundles.by_name.values();
-        bundles
-            .flat_map(|bundle| ca_bundles::alarms(bundle, now))
-            .collect()
     }
 
     /// Why CA bundles are not what their files are, a line for each.

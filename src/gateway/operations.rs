@@ -16,7 +16,7 @@ use crate::inventory::{CertificateRecord, Source, Versioned};
 use crate::listener::Service;
 use crate::name::NamePattern;
 use crate::renewal;
-use crate::tls::{Observation, Observations, ServerTls};
+use crate::tls::{Observations, ServerTls};
 
 #[async_trait]
 impl Operations for ControlPlane {
@@ -253,16 +253,6 @@ impl Operations for ControlPlane {
     }
 }
 
-fn observed_client(observed: &Observation) -> api::ObservedClient {
-    api::ObservedClient {
-        reason: observed.reason.label().to_owned(),
-        subject: observed.subject.clone(),
-        source: observed.source,
-        count: observed.count,
-        seconds_since_last: observed.last.elapsed().as_secs(),
-    }
-}
-
 impl ControlPlane {
     /// What there is and what is only wanted, with names after `after` and up to `end`.
     fn between(
@@ -293,6 +283,7 @@ impl ControlPlane {
 
     fn listeners(&self) -> Vec<api::Listener> {
         let mut all = Vec::new();
+        let fails_open = self.data_plane.fails_open(self.clock.now());
         let mut show = |config: &ListenerConfig,
                         service: Option<&ServerTls>,
                         address: SocketAddr,
@@ -309,7 +300,12 @@ impl ControlPlane {
                 on_demand: service
                     .and_then(ServerTls::desk)
                     .map(|desk| on_demand::standing(desk)),
-                would_refuse: observed.unwrap_or_default().iter().map(observed_client).collect(),
+                would_refuse: observed
+                    .unwrap_or_default()
+                    .iter()
+                    .map(views::observed_client)
+                    .collect(),
+                fails_open: views::fails_open(&fails_open, &config.name),
                 policy: tls.then(|| config.policy.clone()),
                 server_group: config.server_group.clone(),
                 connections,

@@ -11,10 +11,10 @@ use crate::admin::resources::absent;
 use crate::admin::{Conditions, Edit, Finding, Problem, ResourceOperations, api};
 use crate::cause::with_causes;
 use crate::config::{Diagnostics, Files, ResourceId, ResourceKind, ResourceTable};
-use crate::gateway::applied::{Applied, said};
+use crate::gateway::applied::Applied;
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::recheck::recheck;
-use crate::gateway::{GatewayError, data_plane, three_way, views};
+use crate::gateway::{GatewayError, data_plane, downgrade, three_way, views};
 use crate::inventory::{Changed, Live, ResourceRecord, ResourceRecords};
 
 #[async_trait]
@@ -90,15 +90,13 @@ impl ResourceOperations for ControlPlane {
             let files = Files::from_texts(texts);
             let before = self.applied.load_full();
             let after = before.with_files(files.clone());
-            let downgrades = three_way::downgrades(&before.known, &after.known);
+            let downgrades = downgrade::downgrades(before.state(), &after.known);
             let mut report = api::ApplyReport {
                 applied: !request.dry_run,
                 changes: changes(&before, &after),
                 drift: drift(&after),
-                downgrades: downgrades
-                    .iter()
-                    .map(|one| said(std::slice::from_ref(one)))
-                    .collect(),
+                loosened: downgrade::loosened(&before.known, &after.known),
+                downgrades: downgrades.iter().map(ToString::to_string).collect(),
             };
             let done = if request.dry_run {
                 let settled = three_way::unchanged_bundles(&before.known, &after.known);

@@ -3,9 +3,10 @@
 use crate::admin::api;
 use crate::certificate::{CaBundle, CertificateName, DesiredCertificate, Leaf};
 use crate::dns::DomainVerdict;
+use crate::gateway::bundle_alarms::FailsOpen;
 use crate::gateway::lookout::Sighting;
 use crate::inventory::{BundleVersion, CertificateRecord, CertificateState, Source};
-use crate::tls::CertificateTable;
+use crate::tls::{CertificateTable, Observation};
 
 /// A certificate as an operator sees it: what is wanted, what there is, and what happens next. `step` is how far the
 /// attempt under way has come, if there is one. `sighting` is the last look at its names in DNS. `published` is what the listeners serve
@@ -133,6 +134,29 @@ fn reason(state: &CertificateState, step: Option<&str>) -> Option<String> {
     }
 }
 
+/// Clients that a listener only observes.
+pub(super) fn observed_client(observed: &Observation) -> api::ObservedClient {
+    api::ObservedClient {
+        reason: observed.reason.label().to_owned(),
+        subject: observed.subject.clone(),
+        source: observed.source,
+        count: observed.count,
+        seconds_since_last: observed.last.elapsed().as_secs(),
+    }
+}
+
+/// The CRLs that `listener` lets clients in without.
+pub(super) fn fails_open(all: &[FailsOpen], listener: &str) -> Vec<api::ExpiredCrl> {
+    let of_listener = all.iter().filter(|open| open.listener == listener);
+    of_listener
+        .map(|open| api::ExpiredCrl {
+            ca_bundle: open.ca_bundle.clone(),
+            issuer: open.issuer.clone(),
+            since: open.since,
+        })
+        .collect()
+}
+
 /// What a CA bundle has in force.
 pub(super) fn ca_bundle(bundle: &CaBundle, version: BundleVersion) -> api::CaBundleContents {
     let certificates = bundle.authorities().map(|authority| api::CaCertificate {
@@ -150,10 +174,17 @@ pub(super) fn ca_bundle(bundle: &CaBundle, version: BundleVersion) -> api::CaBun
         next_update: list.next_update,
         entries: list.entries,
     });
+    let skipped = bundle.skipped().iter().map(|skipped| api::SkippedCertificate {
+        subject: skipped.subject.clone(),
+        file: skipped.file.display().to_string(),
+        block: skipped.block,
+        reason: skipped.reason.to_string(),
+    });
     let BundleVersion { version, digest } = version;
     api::CaBundleContents {
         version: api::CaBundleVersion { version, digest },
         certificates: certificates.collect(),
+        skipped: skipped.collect(),
         crls: crls.collect(),
         awaits_crl: bundle.revocation().is_awaiting(),
     }

@@ -1,13 +1,15 @@
 //! What is in force of each table of the configuration that may be changed at run time.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use certgate_store::{Batch, Expect};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::config::{ResourceId, ResourceTable};
-use crate::inventory::{Inventory, InventoryError, format, key};
+use crate::inventory::left_place::LEFT_PLACES;
+use crate::inventory::{Inventory, InventoryError, LeftPlaces, format, key};
 
 /// What is known of one resource.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -43,6 +45,15 @@ pub struct Changed {
 
 /// What is known of every resource.
 pub type ResourceRecords = BTreeMap<ResourceId, ResourceRecord>;
+
+/// Everything that is known of resources, those that have gone included.
+#[derive(Clone, Copy, Debug)]
+pub struct ResourceState<'s> {
+    /// Of each resource.
+    pub records: &'s ResourceRecords,
+    /// Where listeners with mutual authentication were.
+    pub left: &'s LeftPlaces,
+}
 
 impl ResourceRecord {
     /// The keys that are in force; nothing when there is no such resource.
@@ -80,17 +91,14 @@ impl Inventory {
     /// [`InventoryError`] when it cannot be written.
     pub async fn save_resources(
         &self,
-        before: &ResourceRecords,
-        after: &ResourceRecords,
+        before: ResourceState<'_>,
+        after: ResourceState<'_>,
     ) -> Result<(), InventoryError> {
-        let mut changes: Vec<(String, Option<Vec<u8>>)> = Vec::new();
-        for (id, record) in after {
-            if before.get(id) != Some(record) {
-                changes.push((key(RESOURCES, id), Some(format::encode(record)?)));
-            }
-        }
-        let gone = before.keys().filter(|id| !after.contains_key(*id));
-        changes.extend(gone.map(|id| (key(RESOURCES, id), None)));
+        // A place is remembered before anybody else can have it, and forgotten when somebody has.
+        let mut changes = differences(LEFT_PLACES, before.left, after.left, false)?;
+        changes.extend(differences(RESOURCES, before.records, after.records, false)?);
+        changes.extend(differences(RESOURCES, before.records, after.records, true)?);
+        changes.extend(differences(LEFT_PLACES, before.left, after.left, true)?);
         // A part of it leaves each resource as it was or as it is to be; the next start goes on from there.
         for part in changes.chunks(MOST_AT_ONCE) {
             let batch = part.iter().fold(Batch::new(), |batch, (key, value)| match value {
@@ -102,6 +110,28 @@ impl Inventory {
         Ok(())
     }
 }
+
+/// What is to be written, or what is to be removed, where `before` becomes `after`.
+fn differences<N: Ord + fmt::Display, T: PartialEq + Serialize>(
+    prefix: &str,
+    before: &BTreeMap<N, T>,
+    after: &BTreeMap<N, T>,
+    removed: bool,
+) -> Result<Vec<Change>, InventoryError> {
+    if removed {
+        let gone = before.keys().filter(|name| !after.contains_key(name));
+        return Ok(gone.map(|name| (key(prefix, name), None)).collect());
+    }
+    let differ = after
+        .iter()
+        .filter(|(name, record)| before.get(*name) != Some(*record));
+    differ
+        .map(|(name, record)| Ok((key(prefix, name), Some(format::encode(record)?))))
+        .collect()
+}
+
+/// A key, and what is written there; nothing where it is removed.
+type Change = (String, Option<Vec<u8>>);
 
 const RESOURCES: &str = "resources/";
 /// Of the changes that a batch may hold; with the largest values together they fit into one.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use certgate::clock::{Clock, SystemClock};
 use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -135,11 +136,11 @@ async fn scene() -> (Stage, ClientAuthority, Web) {
     )
 }
 
-async fn is_let_in(stage: &Stage, client: &TlsClient) -> bool {
+pub(crate) async fn is_let_in(stage: &Stage, client: &TlsClient) -> bool {
     client.ask(stage.listen, "localhost").await.is_ok()
 }
 
-async fn comes_to(stage: &Stage, client: &TlsClient, let_in: bool) {
+pub(crate) async fn comes_to(stage: &Stage, client: &TlsClient, let_in: bool) {
     let begun = Instant::now();
     while is_let_in(stage, client).await != let_in {
         assert!(begun.elapsed() < PATIENCE, "never let in: {let_in}");
@@ -147,7 +148,7 @@ async fn comes_to(stage: &Stage, client: &TlsClient, let_in: bool) {
     }
 }
 
-async fn warns(stage: &Stage, of: &str) {
+pub(crate) async fn warns(stage: &Stage, of: &str) {
     let is_there =
         |status: &certgate::admin::api::Status| status.warnings.iter().any(|line| line.contains(of));
     stage.gateway.status_until("warns", is_there).await;
@@ -155,7 +156,13 @@ async fn warns(stage: &Stage, of: &str) {
 
 impl ClientAuthority {
     fn crl(&self, number: u64, revoked: &[u64]) -> Vec<u8> {
+        self.crl_due(number, revoked, Duration::from_secs(86_400))
+    }
+
+    /// One that is out of date after `period`, and was made a minute ago.
+    pub(crate) fn crl_due(&self, number: u64, revoked: &[u64], period: Duration) -> Vec<u8> {
         let now = SystemClock.now().unix_seconds();
+        let due = now + i64::try_from(period.as_secs()).expect("not for ever");
         let at = |seconds| OffsetDateTime::from_unix_timestamp(seconds).expect("a moment");
         let revoked = revoked.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
@@ -165,7 +172,7 @@ impl ClientAuthority {
         });
         let list = CertificateRevocationListParams {
             this_update: at(now - 60),
-            next_update: at(now + 86_400),
+            next_update: at(due),
             crl_number: SerialNumber::from(number),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),
@@ -174,15 +181,13 @@ impl ClientAuthority {
         list.signed_by(&self.0).expect("signed").der().to_vec()
     }
 
-    async fn client(&self, stage: &Stage, serial: u64) -> TlsClient {
+    pub(crate) async fn client(&self, stage: &Stage, serial: u64) -> TlsClient {
         let shown = self.sign(|params| params.serial_number = Some(SerialNumber::from(serial)));
-        let root = stage
-            .gateway
-            .client()
-            .local_ca_root("internal")
-            .await
-            .expect("a root");
-        TlsClient::presenting(&root, Some(shown))
+        presenting(stage, shown).await
+    }
+
+    pub(crate) async fn client_called(&self, stage: &Stage, common_name: &str) -> TlsClient {
+        presenting(stage, self.sign_named(common_name)).await
     }
 
     /// Has the listener demand certificates of this CA, whose CRL is at `web`.
@@ -206,6 +211,11 @@ impl ClientAuthority {
             .await
             .map(drop)
     }
+}
+
+async fn presenting(stage: &Stage, shown: (CertificateDer<'static>, PrivateKeyDer<'static>)) -> TlsClient {
+    let root = stage.gateway.client().local_ca_root("internal").await;
+    TlsClient::presenting(&root.expect("a root"), Some(shown))
 }
 
 /// A web server with one file, or none.

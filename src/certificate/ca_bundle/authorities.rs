@@ -1,6 +1,7 @@
 //! The certificates of a bundle: read from PEM, and told apart by what trusts them.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -10,11 +11,16 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::CaBundleProblem;
 use super::stray::stray;
 
+/// A CA certificate, and where it was found.
+pub(super) struct Found {
+    pub(super) der: CertificateDer<'static>,
+    pub(super) file: PathBuf,
+    /// Counted from 1.
+    pub(super) block: usize,
+}
+
 /// Adds the CA certificates of a PEM text, in which nothing else may be.
-pub(super) fn add(
-    authorities: &mut Vec<CertificateDer<'static>>,
-    text: &[u8],
-) -> Result<(), CaBundleProblem> {
+pub(super) fn add(authorities: &mut Vec<Found>, file: &Path, text: &[u8]) -> Result<(), CaBundleProblem> {
     if let Some(stray) = stray(text) {
         return Err(CaBundleProblem::Syntax {
             block: stray.block,
@@ -50,7 +56,11 @@ pub(super) fn add(
         if !usable {
             return Err(CaBundleProblem::NotACertificate { block });
         }
-        authorities.push(der.clone());
+        authorities.push(Found {
+            der: der.clone(),
+            file: file.to_owned(),
+            block,
+        });
         found = block;
     }
     if found == 0 {

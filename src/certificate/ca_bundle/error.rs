@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Skipped;
+
 /// Why a CA bundle cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CaBundleError {
@@ -37,6 +39,17 @@ pub enum CaBundleError {
         /// The bundle.
         bundle: String,
     },
+    /// Every root of it is skipped.
+    #[error(
+        "CA bundle `{bundle}` has no root that counts: `{}`, block {} of {}, {}",
+        skipped.subject, skipped.block, skipped.file.display(), skipped.reason
+    )]
+    NothingUsable {
+        /// The bundle.
+        bundle: String,
+        /// One that was skipped.
+        skipped: Box<Skipped>,
+    },
     /// A CRL file of it cannot be used.
     #[error("CA bundle `{bundle}`: CRL file {} {problem}", file.display())]
     UnusableCrl {
@@ -56,7 +69,7 @@ impl CaBundleError {
             Self::Unreadable { file, .. } | Self::Unusable { file, .. } | Self::UnusableCrl { file, .. } => {
                 Some(file)
             }
-            Self::NoFiles { .. } | Self::NoRoot { .. } => None,
+            Self::NoFiles { .. } | Self::NoRoot { .. } | Self::NothingUsable { .. } => None,
         }
     }
 }

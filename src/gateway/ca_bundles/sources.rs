@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::with_crl_of;
 use crate::cause::with_causes;
 use crate::certificate::{CaBundle, CaBundleError, CaBundleSources, MAX_CRL_BYTES};
+use crate::clock::Timestamp;
 use crate::config::CaBundleConfig;
 use crate::gateway::crl_urls;
 use crate::gateway::kept_file::LastGood;
@@ -21,6 +22,7 @@ pub(super) struct Sources<'s> {
     pub(super) store: &'s Path,
     /// The CA of the gateway's own that belongs to it.
     pub(super) authority: Option<&'s Arc<ClientAuthority>>,
+    pub(super) now: Timestamp,
 }
 
 /// With what an operator should know of it.
@@ -106,6 +108,7 @@ impl Sources<'_> {
             crl_files: &config.crl_files,
             fetched_crls: &fetched,
             crls_pem: config.crls_pem.as_deref(),
+            now: self.now,
         };
         let bundle = CaBundle::load_with(&config.name, &sources, &mut |file| {
             let content = bounded(file)?;

@@ -1,5 +1,6 @@
 //! Who would have been refused, had the listener been mutual.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -27,10 +28,12 @@ pub struct Observation {
 
 impl Observations {
     /// Notes one more client. When there is no room, the kind that was not seen for the longest time is forgotten.
+    /// Of a subject's text, which the client has made up, only the beginning is kept.
     pub fn note(&self, reason: RejectionReason, subject: Option<&str>, source: IpAddr, now: Instant) {
+        let subject = subject.map(beginning);
         let mut all = self.all();
         let known = all.iter_mut().find(|known| {
-            known.reason == reason && known.source == source && known.subject.as_deref() == subject
+            known.reason == reason && known.source == source && known.subject.as_deref() == subject.as_deref()
         });
         if let Some(known) = known {
             known.count += 1;
@@ -44,7 +47,7 @@ impl Observations {
         }
         all.push(Observation {
             reason,
-            subject: subject.map(ToOwned::to_owned),
+            subject: subject.map(Cow::into_owned),
             source,
             count: 1,
             last: now,
@@ -63,6 +66,15 @@ impl Observations {
     }
 }
 
+fn beginning(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(SUBJECT) {
+        None => text.into(),
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()).into(),
+    }
+}
+
+/// Characters of a subject that are kept.
+const SUBJECT: usize = 256;
 /// Kinds that are remembered.
 const KEPT: usize = 256;
 
@@ -89,6 +101,18 @@ mod tests {
         assert_eq!(latest.first().unwrap().source, Ipv4Addr::from(256));
         assert!(latest.iter().all(|known| known.source != Ipv4Addr::from(0)));
         note(256, 300);
+        let long = "ä".repeat(100_000);
+        observations.note(
+            RejectionReason::UnknownCa,
+            Some(&long),
+            Ipv4Addr::LOCALHOST.into(),
+            start + Duration::from_secs(250),
+        );
+        let subjects = observations
+            .latest()
+            .into_iter()
+            .filter_map(|known| known.subject);
+        assert_eq!(subjects.map(|subject| subject.chars().count()).max(), Some(257));
         assert_eq!(observations.latest().first().unwrap().count, 2);
     }
 }

@@ -1,0 +1,252 @@
+//! What a file would have listeners ask less of their clients: found, said, and at a start not done.
+//!
+//! A file lowers authentication only when that is allowed. It would, where it asks for less in the place of a listener, under
+//! whatever name; where CRLs of a mutual listener are left out; and where it undoes what was changed at run time to keep
+//! clients out. That holds for listeners in force, and for those that have gone and left their place.
+
+mod admission;
+mod place;
+mod succession;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::config::{ResourceId, ResourceKind, ResourceTable};
+use crate::inventory::{Live, ResourceRecord, ResourceRecords, ResourceState};
+use admission::{Admission, demand, is_mutual, strictness};
+use succession::Succession;
+
+pub(super) use place::left_places;
+
+/// A listener whose clients would be asked for less.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Downgrade {
+    listener: String,
+    /// What it says in force, or said when it went.
+    keys: ResourceTable,
+    /// When it went, if it is no more.
+    left: Option<Timestamp>,
+    /// The listener that its clients would come to: itself, or one in its place.
+    successor: String,
+    succession: Succession,
+    loss: Loss,
+}
+
+/// What is not asked any more.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Loss {
+    /// So much is left.
+    Authentication { wanted: String },
+    /// These CRLs are left out.
+    Crls(Vec<String>),
+    /// These clients were kept out by a change at run time.
+    RuntimeChange(Vec<String>),
+}
+
+/// The listeners that ask less of their clients by `after` than by `before`. One whose place another takes, whole or in
+/// part, is found as well; one that is gone lets nobody in.
+pub(super) fn downgrades(before: ResourceState<'_>, after: &ResourceRecords) -> Vec<Downgrade> {
+    let known = listeners(before.records).flat_map(|one| {
+        listeners(after).filter_map(move |other| {
+            let succession = succession::of_known(before.records, after, one, other)?;
+            let loss = loss(before.records, after, one, other)?;
+            Some(downgrade(one, None, other, succession, loss))
+        })
+    });
+    let left = before.left.values().flat_map(|place| {
+        listeners(after).filter_map(move |other| {
+            let loss = less_asked(&place.keys, other.1)?;
+            let succession = succession::of_left(before.records, after, place, other)?;
+            let one = (place.listener.as_str(), &place.keys);
+            Some(downgrade(one, Some(place.at), other, succession, loss))
+        })
+    });
+    known.chain(left).collect()
+}
+
+/// Has every listener of `after` ask of clients what was asked in its place by `before`, and by the CA bundle that there
+/// was; its other keys stay. One that cannot ask, because it speaks plain HTTP or that bundle is no more, stays what it was, or
+/// away.
+pub(super) fn keep_authentication(before: ResourceState<'_>, after: &mut ResourceRecords) {
+    let mut downgrades = downgrades(before, after);
+    // Of several whose places one takes, the strictest holds.
+    downgrades.sort_by_key(|downgrade| strictness(&downgrade.keys));
+    for downgrade in downgrades {
+        let id = listener_id(&downgrade.successor);
+        let Some(mut keys) = after.get(&id).and_then(ResourceRecord::in_force).cloned() else {
+            continue;
+        };
+        let is_plain = keys.get("protocol").and_then(Value::as_str) == Some("http");
+        for key in AUTHENTICATION_KEYS {
+            match downgrade.keys.get(key) {
+                Some(value) => drop(keys.insert(key.to_owned(), value.clone())),
+                None => drop(keys.remove(key)),
+            }
+        }
+        let can_ask = !is_plain && keep_bundle(before.records, after, &downgrade.keys);
+        let was = before.records.get(&listener_id(&downgrade.listener));
+        let was = was.filter(|_| downgrade.left.is_none());
+        let itself = was.filter(|_| downgrade.succession == Succession::Itself);
+        let kept = ResourceRecord {
+            // Not what the file says now: it stays a difference, and is refused again, until it is allowed.
+            last_applied: itself.and_then(|record| record.last_applied.clone()),
+            live: match (can_ask, itself) {
+                (true, _) => Live::Set(keys),
+                (false, Some(record)) => record.live.clone(),
+                (false, None) => Live::Removed,
+            },
+            changed: was.and_then(|record| record.changed.clone()),
+        };
+        after.insert(id, kept);
+    }
+}
+
+/// Keeps the CA bundle of a listener as it was; false when there is none any more.
+fn keep_bundle(before: &ResourceRecords, after: &mut ResourceRecords, listener: &ResourceTable) -> bool {
+    let Some(id) = bundle_id(listener) else {
+        return true;
+    };
+    if let Some(record) = before.get(&id).filter(|record| record.in_force().is_some()) {
+        after.insert(id, record.clone());
+        return true;
+    }
+    after.get(&id).is_some_and(|record| record.in_force().is_some())
+}
+
+/// What mutual listeners that stay so ask less of from `before` to `after`, in lines: nobody is hindered from changing a
+/// file, but is to see what comes of it.
+pub(super) fn loosened(before: &ResourceRecords, after: &ResourceRecords) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, table) in listeners(before).filter(|(_, table)| is_mutual(table)) {
+        let Some(wanted) = listener(after, name).filter(|wanted| is_mutual(wanted)) else {
+            continue;
+        };
+        let (was, is) = (admission(before, table), admission(after, wanted));
+        let more = is.beyond(&was).into_iter();
+        lines.extend(more.map(|who| format!("listener `{name}`: {who} are admitted from now on")));
+        let less = is.unchecked(&was).into_iter();
+        lines.extend(less.map(|crl| format!("listener `{name}`: {crl} is no longer checked")));
+    }
+    lines
+}
+
+fn downgrade(
+    (listener, keys): (&str, &ResourceTable),
+    left: Option<Timestamp>,
+    (successor, _): (&str, &ResourceTable),
+    succession: Succession,
+    loss: Loss,
+) -> Downgrade {
+    Downgrade {
+        listener: listener.to_owned(),
+        keys: keys.clone(),
+        left,
+        successor: successor.to_owned(),
+        succession,
+        loss,
+    }
+}
+
+/// What clients of `name` would not be asked any more by the other listener.
+fn loss(
+    before: &ResourceRecords,
+    after: &ResourceRecords,
+    (name, table): (&str, &ResourceTable),
+    (_, wanted): (&str, &ResourceTable),
+) -> Option<Loss> {
+    if let Some(loss) = less_asked(table, wanted) {
+        return Some(loss);
+    }
+    if !is_mutual(table) {
+        return None;
+    }
+    let (was, is) = (admission(before, table), admission(after, wanted));
+    if is.has_fewer_crls(&was) {
+        return Some(Loss::Crls(is.unchecked(&was)));
+    }
+    let more = is.beyond(&was);
+    // Who changes a file means what it says; who has it applied again, after a change at run time, need not.
+    let keeps_out = |said: Admission| !said.beyond(&was).is_empty();
+    let is_tightened = said(before, name).is_none_or(keeps_out);
+    (is_tightened && !more.is_empty()).then_some(Loss::RuntimeChange(more))
+}
+
+fn less_asked(table: &ResourceTable, wanted: &ResourceTable) -> Option<Loss> {
+    (strictness(wanted) < strictness(table)).then(|| Loss::Authentication {
+        wanted: demand(wanted),
+    })
+}
+
+/// Whom the listener with the keys `table` lets in.
+fn admission(records: &ResourceRecords, table: &ResourceTable) -> Admission {
+    let bundle = bundle_id(table).and_then(|id| records.get(&id)?.in_force());
+    Admission::of(table, bundle)
+}
+
+/// Whom the listener `name` would let in as the file says; nothing where that is everybody.
+fn said(records: &ResourceRecords, name: &str) -> Option<Admission> {
+    let last_applied = |id: ResourceId| records.get(&id)?.last_applied.as_ref();
+    let table = last_applied(listener_id(name))?;
+    let bundle = bundle_id(table).and_then(last_applied);
+    is_mutual(table).then(|| Admission::of(table, bundle))
+}
+
+fn bundle_id(listener: &ResourceTable) -> Option<ResourceId> {
+    let name = listener.get("client_ca")?.as_str()?;
+    Some(ResourceId::new(ResourceKind::CaBundle, name))
+}
+
+fn listener_id(name: &str) -> ResourceId {
+    ResourceId::new(ResourceKind::Listener, name)
+}
+
+fn listener<'r>(records: &'r ResourceRecords, name: &str) -> Option<&'r ResourceTable> {
+    records.get(&listener_id(name))?.in_force()
+}
+
+fn listeners(records: &ResourceRecords) -> impl Iterator<Item = (&str, &ResourceTable)> {
+    records.iter().filter_map(|(id, record)| {
+        let table = record.in_force()?;
+        (id.kind == ResourceKind::Listener).then_some((id.name.as_str(), table))
+    })
+}
+
+impl fmt::Display for Downgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            listener, successor, ..
+        } = self;
+        match &self.succession {
+            Succession::Itself => write!(f, "listener `{listener}`")?,
+            Succession::Place => write!(
+                f,
+                "listener `{successor}` would take the place of listener `{listener}`, which"
+            )?,
+            Succession::ServerGroup(group) => write!(
+                f,
+                "listener `{successor}` would lead to server group `{group}` instead of listener `{listener}`, which"
+            )?,
+        }
+        let asked = demand(&self.keys);
+        match &self.left {
+            None => write!(f, " has authentication `{asked}` in force, and ")?,
+            Some(at) => write!(f, " had authentication `{asked}` when it went at {at}, and ")?,
+        }
+        match &self.loss {
+            Loss::Authentication { wanted } => write!(f, "the file says `{wanted}`"),
+            Loss::Crls(crls) => write!(f, "by the file there is no check any more of {}", crls.join(", ")),
+            Loss::RuntimeChange(admitted) => write!(
+                f,
+                "the file would undo what was changed at run time and admit {}",
+                admitted.join(", ")
+            ),
+        }
+    }
+}
+
+/// What a listener says of its clients.
+const AUTHENTICATION_KEYS: [&str; 4] = ["authentication", "client_ca", "allow_clients", "expired_crl"];

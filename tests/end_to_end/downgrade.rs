@@ -1,0 +1,230 @@
+//! No file turns mutual into one-way by itself: not in two steps, not under another name elsewhere, not by what clients
+//! are checked against.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::client_authority::ClientAuthority;
+use crate::gateway::free_address;
+use crate::reload::reloaded;
+use crate::runtime::{Stage, table, verdict, web};
+
+const MUTUAL: &str = "authentication = \"mutual\"\nclient_ca = \"partners\"\n";
+
+/// A gateway with a mutual listener `web`, and another one beside it that stays.
+async fn stage() -> Stage {
+    let address = free_address();
+    let other = format!(
+        "[listeners.other]\naddress = \"{}\"\nport = {}\ncertificates = [\"localhost\"]\nserver_group = \"spare\"\n\
+         [server_groups.spare]\nservers = [\"127.0.0.1:1\"]\n",
+        address.ip(),
+        address.port()
+    );
+    Stage::new(&format!("{MUTUAL}{other}")).await
+}
+
+/// The file without its listener, and with it as `shop`, which asks for nothing.
+fn steps(stage: &Stage) -> (String, String) {
+    let start = stage.config.find("[listeners.web]").expect("it is there");
+    let end = stage.config.find("[listeners.other]").expect("it is there");
+    let listener = stage.config[start..end].replace(MUTUAL, "");
+    let shop = listener.replace("[listeners.web]", "[listeners.shop]");
+    let without = stage.config.replace(&stage.config[start..end], "");
+    let with_shop = format!("{without}{shop}");
+    (without, with_shop)
+}
+
+#[tokio::test]
+async fn two_files_do_not_open_what_one_may_not_and_a_restart_between_them_forgets_nothing() {
+    let mut stage = stage().await;
+    let (without, with_shop) = steps(&stage);
+    stage.home.configure(&without);
+    assert_eq!(reloaded(&stage.gateway).await, None);
+    stage.home.configure(&with_shop);
+    let says = [
+        "listener `shop` would take the place of listener `web`",
+        "had authentication `mutual` when it went at ",
+        "--allow-downgrade",
+    ];
+    let error = reloaded(&stage.gateway).await.expect("refused");
+    assert!(says.iter().all(|part| error.contains(part)), "{error}");
+
+    stage.config = without;
+    stage.killed_and_started().await;
+    stage.home.configure(&with_shop);
+    let error = reloaded(&stage.gateway).await.expect("refused");
+    assert!(says.iter().all(|part| error.contains(part)), "{error}");
+    // At a start it is asked what was asked there.
+    stage.config = with_shop;
+    stage.killed_and_started().await;
+    assert_eq!(stage.seen().await, "mutual");
+    assert!(reloaded(&stage.gateway).await.is_some());
+
+    let path = stage.file().display().to_string();
+    let allowed = ["apply", "--config", &path, "--allow-downgrade"];
+    stage.done(&allowed).await;
+    assert_eq!(stage.seen().await, "one-way");
+    assert!(stage.home.log().contains("that was allowed"));
+    assert_eq!(reloaded(&stage.gateway).await, None);
+    stage.killed_and_started().await;
+    assert_eq!(stage.seen().await, "one-way");
+}
+
+#[tokio::test]
+async fn a_listener_deleted_by_hand_leaves_its_place_to_whom_an_operator_puts_there() {
+    let stage = stage().await;
+    let (without, with_shop) = steps(&stage);
+    stage
+        .gateway
+        .client()
+        .delete_resource(&web())
+        .await
+        .expect("deleted");
+    stage.home.configure(&with_shop);
+    let error = reloaded(&stage.gateway).await.expect("refused");
+    assert!(
+        error.contains("`shop` would take the place of listener `web`"),
+        "{error}"
+    );
+
+    let keys = json!({
+        "address": stage.listen.ip(), "port": stage.listen.port(), "certificates": ["localhost"], "server_group": "app",
+    });
+    let by_hand = certgate::config::ResourceId::new(web().kind, "by-hand");
+    let client = stage.gateway.client();
+    client
+        .put_resource(&by_hand, &table(keys), None)
+        .await
+        .expect("made");
+    assert_eq!(stage.seen().await, "one-way");
+    client.delete_resource(&by_hand).await.expect("deleted");
+    stage.home.configure(&without);
+    assert_eq!(reloaded(&stage.gateway).await, None);
+    stage.home.configure(&with_shop);
+    assert_eq!(reloaded(&stage.gateway).await, None);
+    assert_eq!(stage.seen().await, "one-way");
+}
+
+#[tokio::test]
+async fn renamed_and_moved_in_one_file_it_is_still_the_way_to_the_same_servers() {
+    let stage = stage().await;
+    let (_, with_shop) = steps(&stage);
+    let elsewhere = free_address();
+    let place = |address: std::net::SocketAddr| {
+        format!("address = \"{}\"\nport = {}\n", address.ip(), address.port())
+    };
+    let moved = with_shop.replace(&place(stage.listen), &place(elsewhere));
+    assert_ne!(moved, with_shop);
+    stage.home.configure(&moved);
+    let path = stage.file().display().to_string();
+    let diff = stage.done(&["diff", "--config", &path]).await;
+    let says = "listener `shop` would lead to server group `app` instead of listener `web`, which has authentication \
+                `mutual` in force";
+    assert!(diff.contains(says), "{diff}");
+    let error = reloaded(&stage.gateway).await.expect("refused");
+    assert!(error.contains(says), "{error}");
+    assert_eq!(stage.seen().await, "mutual");
+
+    stage
+        .done(&["apply", "--config", &path, "--allow-downgrade"])
+        .await;
+    let asked = stage.stranger.ask(elsewhere, "localhost").await.map(drop);
+    assert_eq!(verdict(asked), "one-way");
+}
+
+#[tokio::test]
+async fn a_file_leaves_no_crl_out_by_itself_and_says_whom_it_lets_in() {
+    let mut stage = Stage::new(MUTUAL).await;
+    let bundle = stage.home.path("partners.pem");
+    let files = format!("files = [{bundle:?}]\n");
+    let crl = stage.home.path("partners.crl");
+    let other = ClientAuthority::new("other partners");
+    std::fs::write(&crl, other.crl_due(1, &[], Duration::from_secs(86_400))).expect("written");
+    let more = stage.home.write("more.pem", &other.pem());
+    let (both, with_crl) = (
+        format!("files = [{bundle:?}, {more:?}]\n"),
+        format!("crl_files = [{crl:?}]\n"),
+    );
+
+    // A wider bundle is an edit like any other, and is told of.
+    let wider = stage.config.replace(&files, &format!("{both}{with_crl}"));
+    assert_ne!(wider, stage.config);
+    stage.home.configure(&wider);
+    let path = stage.file().display().to_string();
+    let says = format!(
+        "listener `web`: clients of CA file `{}` are admitted from now on",
+        more.display()
+    );
+    let diff = stage.done(&["diff", "--config", &path]).await;
+    assert!(diff.contains(&says), "{diff}");
+    let said = stage.done(&["apply", "--config", &path]).await;
+    assert!(said.contains(&says), "{said}");
+    assert!(stage.home.log().contains(&says));
+
+    // Without its CRL it is less than before, also by a start.
+    stage.config = stage.config.replace(&files, &both);
+    stage.home.configure(&stage.config);
+    let says = format!("there is no check any more of CRL file `{}`", crl.display());
+    let error = reloaded(&stage.gateway).await.expect("refused");
+    assert!(
+        error.contains(&says) && error.contains("--allow-downgrade"),
+        "{error}"
+    );
+    stage.killed_and_started().await;
+    let contents = stage.gateway.client().ca_bundle_contents("partners").await;
+    assert_eq!(contents.expect("a bundle").crls.len(), 1);
+    stage
+        .done(&["apply", "--config", &path, "--allow-downgrade"])
+        .await;
+    let contents = stage.gateway.client().ca_bundle_contents("partners").await;
+    assert_eq!(contents.expect("a bundle").crls.len(), 0);
+}
+
+#[tokio::test]
+async fn a_client_kept_out_at_run_time_is_not_let_in_by_a_file_that_says_something_else() {
+    let mut stage = Stage::new(&format!(
+        "{MUTUAL}allow_clients = {{ common_name = [\"a partner\", \"another\"] }}\n"
+    ))
+    .await;
+    stage
+        .patch(json!({ "allow_clients": { "common_name": ["a partner"] } }))
+        .await
+        .expect("changed");
+    stage.config = stage
+        .config
+        .replace(MUTUAL, &format!("{MUTUAL}idle_timeout = \"8s\"\n"));
+    stage.home.configure(&stage.config);
+    let error = reloaded(&stage.gateway).await.expect("refused");
+    let says = "undo what was changed at run time and admit clients with common_name `another`";
+    assert!(
+        error.contains(says) && error.contains("--allow-downgrade"),
+        "{error}"
+    );
+    stage.killed_and_started().await;
+    let keys = stage
+        .gateway
+        .client()
+        .resources(web().kind)
+        .await
+        .expect("listeners");
+    assert_eq!(
+        keys[0].keys["allow_clients"],
+        json!({ "common_name": ["a partner"] })
+    );
+
+    let path = stage.file().display().to_string();
+    stage
+        .done(&["apply", "--config", &path, "--allow-downgrade"])
+        .await;
+    let keys = stage
+        .gateway
+        .client()
+        .resources(web().kind)
+        .await
+        .expect("listeners");
+    assert_eq!(
+        keys[0].keys["allow_clients"],
+        json!({ "common_name": ["a partner", "another"] })
+    );
+}

@@ -1,0 +1,102 @@
+//! CA certificates that count for nothing: skipped, never silently, and never with what is no CA certificate.
+
+use certgate::clock::{Clock, SystemClock};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use crate::client_authority::ClientAuthority;
+use crate::crl_urls::is_let_in;
+use crate::gateway::PATIENCE;
+use crate::runtime::Stage;
+
+#[tokio::test]
+async fn duplicates_and_expired_roots_are_skipped_listed_and_logged_and_the_others_count() {
+    let stage = Stage::new("").await;
+    let expired = ClientAuthority::until("expired authority", -60);
+    let text = [stage.ca.clone(), expired.pem(), stage.ca.clone()].join("\n");
+    let file = stage.home.write("mixed.pem", &text).display().to_string();
+    stage.done(&["ca-bundle", "add", "mixed", &file]).await;
+    stage
+        .patch(json!({ "authentication": "mutual", "client_ca": "mixed" }))
+        .await
+        .expect("changed");
+    assert_eq!(stage.seen().await, "mutual");
+    let late = expired.client(&stage, 11).await;
+    assert!(!is_let_in(&stage, &late).await, "its CA has expired");
+
+    let shown = stage.done(&["ca-bundle", "show", "mixed"]).await;
+    for says in [
+        "block 2 of certificates_pem",
+        "it expired at",
+        "block 3 of certificates_pem",
+        "it is the same as block 1 of certificates_pem",
+    ] {
+        assert!(shown.contains(says), "{says} is not in\n{shown}");
+    }
+    let listed = stage
+        .done(&["ca-bundle", "show", "mixed", "--output", "json"])
+        .await;
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    let contents = &listed["contents"];
+    assert_eq!(contents["certificates"].as_array().map(Vec::len), Some(1));
+    let skipped = contents["skipped"].as_array().expect("a list");
+    assert_eq!(skipped.len(), 2, "{skipped:?}");
+    assert!(
+        skipped
+            .iter()
+            .any(|one| one["subject"] == "CN=expired authority" && one["block"] == 2)
+    );
+    let says =
+        "CA bundle `mixed`: block 2 of certificates_pem, `CN=expired authority`, is skipped: it expired at";
+    let begun = std::time::Instant::now();
+    while !stage.home.log().contains(says) {
+        assert!(begun.elapsed() < PATIENCE, "{}", stage.home.log());
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+
+    // Nothing else is skipped, and not everything.
+    let alone = stage
+        .home
+        .write("expired.pem", &expired.pem())
+        .display()
+        .to_string();
+    let (code, _, errors) = stage.command(&["ca-bundle", "add", "alone", &alone]).await;
+    assert!(
+        code == 1 && errors.contains("has no root that counts: `CN=expired authority`"),
+        "{errors}"
+    );
+}
+
+#[tokio::test]
+async fn a_root_that_expires_meanwhile_counts_no_longer() {
+    let stage = Stage::new("").await;
+    let ending = ClientAuthority::until("ending authority", 15);
+    let text = format!("{}{}", stage.ca, ending.pem());
+    let file = stage.home.write("ending.pem", &text).display().to_string();
+    stage.done(&["ca-bundle", "add", "ending", &file]).await;
+    stage
+        .patch(json!({ "authentication": "mutual", "client_ca": "ending" }))
+        .await
+        .expect("changed");
+    let client = ending.client(&stage, 11).await;
+    assert!(is_let_in(&stage, &client).await);
+    crate::crl_urls::comes_to(&stage, &client, false).await;
+    let contents = stage.gateway.client().ca_bundle_contents("ending").await;
+    let contents = contents.expect("contents");
+    assert_eq!((contents.certificates.len(), contents.skipped.len()), (1, 1));
+    assert_eq!(stage.seen().await, "mutual");
+}
+
+impl ClientAuthority {
+    /// One whose root expires in so many seconds.
+    fn until(name: &str, seconds: i64) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let until = SystemClock.now().unix_seconds() + seconds;
+        params.not_after = OffsetDateTime::from_unix_timestamp(until).expect("a moment");
+        let key = KeyPair::generate().expect("a key");
+        Self(CertifiedIssuer::self_signed(params, key).expect("a root"))
+    }
+}
