@@ -90,6 +90,15 @@ impl Applied {
     }
 }
 
+/// Where a change comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Origin {
+    /// Files are applied, which may be allowed to have listeners ask less of their clients.
+    Files { allow_downgrade: bool },
+    /// A resource is changed at run time.
+    Request,
+}
+
 impl ControlPlane {
     /// Brings the gateway to `files`. Unless it is allowed, no listener asks less of its clients afterwards.
     pub(super) async fn apply_files(&self, files: Files, allow_downgrade: bool) -> Result<(), GatewayError> {
@@ -97,39 +106,8 @@ impl ControlPlane {
         self.fetch_crls_of(&self.applied.load().known, wanted).await?;
         let _turn = self.turn.lock().await;
         let before = self.applied.load_full();
-        let wanted = before.with_files(files);
-        let downgrades = three_way::downgrades(&before.known, &wanted.known);
-        let settled = three_way::unchanged_bundles(&before.known, &wanted.known);
-        // First whatever else is wrong with it: that is what is being worked on.
-        let candidate = wanted.checked(&*self.check, &settled)?;
-        if !allow_downgrade && !downgrades.is_empty() {
-            return Err(GatewayError::Downgrade {
-                what: said(&downgrades),
-            });
-        }
-        data_plane::check_fixed_parts(&self.config.load(), &candidate.config)?;
-        let requests = self.requests.lock().await;
-        let requested = self.inventory.requested().await?;
-        let bundles = self.bundles(&candidate.config, &settled).await?;
-        bundles.check_new_users(&self.config.load(), &candidate.config)?;
-        let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
-        let prepared = self.data_plane.prepare(&candidate.config, bundles)?;
-        let saved = self
-            .inventory
-            .save_resources(&before.known, &candidate.applied.known);
-        saved.await?;
-
-        // No await between these: connections that come to a prepared socket are waiting.
-        self.admission.replace(&candidate.config.admin.tokens, admin_tls);
-        let changed = self.adopt(candidate.config, requested);
-        drop(requests);
-        self.data_plane.commit(prepared);
-        warn_of(&candidate.warnings, &before.known, &candidate.applied.known);
-        self.applied.store(Arc::new(candidate.applied));
-        self.data_plane.settled().await;
-        self.reconsider(&changed).await;
-        self.safeguard().await;
-        Ok(())
+        let origin = Origin::Files { allow_downgrade };
+        self.bring_about(&before, before.with_files(files), origin).await
     }
 
     /// Brings the gateway to what `edit` makes of what is known of resources. Durable, and in force for the next
@@ -147,7 +125,8 @@ impl ControlPlane {
         if known == before.known {
             return Ok(());
         }
-        Ok(self.bring_about(&before, known).await?)
+        let wanted = before.with_known(known);
+        Ok(self.bring_about(&before, wanted, Origin::Request).await?)
     }
 
     /// Gets what `wanted` needs to verify clients and does not have yet.
@@ -164,9 +143,35 @@ impl ControlPlane {
         }
     }
 
-    async fn bring_about(&self, before: &Applied, known: ResourceRecords) -> Result<(), GatewayError> {
-        let settled = three_way::unchanged_bundles(&before.known, &known);
-        let candidate = before.with_known(known).checked(&*self.check, &settled)?;
+    /// Has `wanted` come into force in the place of `before`. For who has the turn.
+    async fn bring_about(
+        &self,
+        before: &Applied,
+        wanted: Applied,
+        origin: Origin,
+    ) -> Result<(), GatewayError> {
+        let downgrades = three_way::downgrades(&before.known, &wanted.known);
+        let settled = three_way::unchanged_bundles(&before.known, &wanted.known);
+        // First whatever else is wrong with it: that is what is being worked on.
+        let candidate = wanted.checked(&*self.check, &settled)?;
+        if (origin
+            == Origin::Files {
+                allow_downgrade: false,
+            })
+            && !downgrades.is_empty()
+        {
+            return Err(GatewayError::Downgrade {
+                what: said(&downgrades),
+            });
+        }
+        data_plane::check_fixed_parts(&self.config.load(), &candidate.config)?;
+        let is_of_files = origin != Origin::Request;
+        // What is asked of CAs may be a million long; it is put together anew only where something of it changes.
+        let mut requests = None;
+        if is_of_files || three_way::orders_differ(&before.known, &candidate.applied.known) {
+            let turn = self.requests.lock().await;
+            requests = Some((turn, self.inventory.requested().await?));
+        }
         let bundles = self.bundles(&candidate.config, &settled).await?;
         bundles.check_new_users(&self.config.load(), &candidate.config)?;
         let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
@@ -175,12 +180,24 @@ impl ControlPlane {
             .inventory
             .save_resources(&before.known, &candidate.applied.known);
         saved.await?;
+
+        // No await between these: connections that come to a prepared socket are waiting.
         self.admission.replace(&candidate.config.admin.tokens, admin_tls);
-        // Certificates and issuers are the files' still.
-        self.config.store(Arc::new(candidate.config));
+        let mut changed = BTreeSet::new();
+        match requests {
+            Some((turn, requested)) => {
+                changed = self.adopt(candidate.config, requested);
+                drop(turn);
+            }
+            None => self.config.store(Arc::new(candidate.config)),
+        }
         self.data_plane.commit(prepared);
+        if is_of_files {
+            warn_of(&candidate.warnings, &before.known, &candidate.applied.known);
+        }
         self.applied.store(Arc::new(candidate.applied));
         self.data_plane.settled().await;
+        self.reconsider(&changed).await;
         self.safeguard().await;
         Ok(())
     }

@@ -139,6 +139,7 @@ impl Hooks {
             left,
         };
         self.inventory.tell_expiring(name, &told, &notice).await?;
+        (self.told)(&notice);
         Ok(next)
     }
 

@@ -6,7 +6,7 @@ use certgate_store::{Batch, Expect};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::config::{ResourceId, ResourceTable};
+use crate::config::{ResourceId, ResourceKind, ResourceTable};
 use crate::inventory::{Inventory, InventoryError, format, key};
 
 /// What is known of one resource.
@@ -85,12 +85,15 @@ impl Inventory {
     ) -> Result<(), InventoryError> {
         let mut changes: Vec<(String, Option<Vec<u8>>)> = Vec::new();
         for (id, record) in after {
-            if before.get(id) != Some(record) {
+            if is_kept(id, record) && before.get(id) != Some(record) {
                 changes.push((key(RESOURCES, id), Some(format::encode(record)?)));
             }
         }
-        let gone = before.keys().filter(|id| !after.contains_key(*id));
-        changes.extend(gone.map(|id| (key(RESOURCES, id), None)));
+        let stays = |id| after.get(id).is_some_and(|record| is_kept(id, record));
+        let gone = before
+            .iter()
+            .filter(|(id, record)| is_kept(id, record) && !stays(id));
+        changes.extend(gone.map(|(id, _)| (key(RESOURCES, id), None)));
         // A part of it leaves each resource as it was or as it is to be; the next start goes on from there.
         for part in changes.chunks(MOST_AT_ONCE) {
             let batch = part.iter().fold(Batch::new(), |batch, (key, value)| match value {
@@ -101,6 +104,13 @@ impl Inventory {
         }
         Ok(())
     }
+}
+
+/// What the file said of a certificate or an issuer counts only where it is not in force: of the others there may be tens of
+/// thousands, and they are in the file.
+fn is_kept(id: &ResourceId, record: &ResourceRecord) -> bool {
+    let is_weighed = !matches!(id.kind, ResourceKind::Certificate | ResourceKind::Issuer);
+    is_weighed || record.live != Live::AsApplied
 }
 
 const RESOURCES: &str = "resources/";
