@@ -71,7 +71,7 @@ async fn with_everything(home: &Home) -> (Gateway, SocketAddr) {
     home.write("partners.pem", &root);
     let more = "[ca_bundles.partners]\nfiles = [\"partners.pem\"]\n\
                 [policies.house]\nextends = \"intermediate\"\n\
-                [hooks.pager]\ncommand = [\"/bin/true\"]\n";
+                [hooks.pager]\ncommand = [\"/bin/true\"]\nevents = [\"failed\"]\n";
     let (gateway, _) = with_tokens(home, address, more).await;
     (gateway, address)
 }
