@@ -170,6 +170,8 @@ impl Prober {
                 let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
                 stream.write_all(request.as_bytes()).await?;
                 let text = read(&mut stream).await?;
+                // A server that has gone needs no word of it.
+                let _ = stream.shutdown().await;
                 if text.is_empty() {
                     return Err("the connection was closed without an answer".into());
                 }
