@@ -34,7 +34,6 @@ mod turns;
 mod versions;
 mod views;
 mod watched_files;
-mod web;
 mod zones;
 
 use std::collections::BTreeSet;
