@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cause::with_causes;
-use crate::config::{Config, Diagnostics, Files, Loaded, ResourceKind, ResourceTable, RuntimeChanges};
+use crate::config::{
+    Config, Diagnostics, Files, Loaded, ResourceId, ResourceKind, ResourceTable, RuntimeChanges,
+};
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::three_way::{self, Downgrade, FileResources};
 use crate::gateway::{GatewayError, data_plane};
@@ -168,7 +170,7 @@ impl ControlPlane {
         let is_of_files = origin != Origin::Request;
         // What is asked of CAs may be a million long; it is put together anew only where something of it changes.
         let mut requests = None;
-        if is_of_files || three_way::orders_differ(&before.known, &candidate.applied.known) {
+        if is_of_files || orders(&before.known).ne(orders(&candidate.applied.known)) {
             let turn = self.requests.lock().await;
             requests = Some((turn, self.inventory.requested().await?));
         }
@@ -216,6 +218,15 @@ impl ControlPlane {
             "the last change is in the database, and not yet in a copy beside it"
         );
     }
+}
+
+/// The certificates and issuers that are in force.
+fn orders(records: &ResourceRecords) -> impl Iterator<Item = (&ResourceId, &ResourceTable)> {
+    let is_order = |id: &ResourceId| matches!(id.kind, ResourceKind::Certificate | ResourceKind::Issuer);
+    let in_force = records
+        .iter()
+        .filter_map(|(id, record)| Some((id, record.in_force()?)));
+    in_force.filter(move |(id, _)| is_order(id))
 }
 
 /// Of the store's copies only that of a large one, made after a start, takes as long.

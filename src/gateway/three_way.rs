@@ -54,19 +54,6 @@ pub(super) fn unchanged_bundles(before: &ResourceRecords, after: &ResourceRecord
     unchanged.map(|(id, _)| id.name.clone()).collect()
 }
 
-/// Whether certificates or issuers are others by `after` than by `before`.
-pub(super) fn orders_differ(before: &ResourceRecords, after: &ResourceRecords) -> bool {
-    orders(before).ne(orders(after))
-}
-
-fn orders(records: &ResourceRecords) -> impl Iterator<Item = (&ResourceId, &ResourceTable)> {
-    let is_order = |id: &ResourceId| matches!(id.kind, ResourceKind::Certificate | ResourceKind::Issuer);
-    let in_force = records
-        .iter()
-        .filter_map(|(id, record)| Some((id, record.in_force()?)));
-    in_force.filter(move |(id, _)| is_order(id))
-}
-
 /// A listener that would ask less of its clients than it does.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Downgrade {

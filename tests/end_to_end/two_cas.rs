@@ -132,7 +132,9 @@ async fn a_spare_comes_from_the_other_ca_with_its_own_key_and_is_not_served() {
     assert_eq!(code, 1);
     assert!(errors.contains("`www.spare` is the spare of `www`"), "{errors}");
     let (_, audit, _) = command(&gateway, &["audit"]).await;
-    assert_eq!(audit.matches(" activate ").count(), 3, "{audit}");
+    // What the gateway has done by itself beside it is told by its own name.
+    let asked = |line: &&str| line.contains(" activate ") && !line.contains(" certgate ");
+    assert_eq!(audit.lines().filter(asked).count(), 3, "{audit}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
