@@ -10,8 +10,11 @@ mod accounts;
 pub mod api;
 mod audit;
 mod calendar;
+mod certificate_edits;
 mod client;
 mod endpoints;
+mod exact;
+mod exports;
 mod guard;
 pub(crate) mod handshakes;
 mod hook_client;
@@ -39,7 +42,9 @@ pub use access::Admission;
 pub use accounts::AccountOperations;
 pub use audit::AuditTrail;
 pub use calendar::CalendarOperations;
+pub use certificate_edits::CertificateOperations;
 pub use client::{Client, ClientError, Events};
+pub use exports::ExportOperations;
 pub use handshakes::HandshakeOperations;
 pub use hooks::HookOperations;
 pub use issuers::IssuerOperations;
@@ -58,6 +63,8 @@ use crate::certificate::CertificateName;
 pub trait Operations:
     AccountOperations
     + CalendarOperations
+    + CertificateOperations
+    + ExportOperations
     + HandshakeOperations
     + HookOperations
     + IssuerOperations
@@ -75,21 +82,6 @@ pub trait Operations:
 
     /// One entry of it.
     async fn certificate(&self, name: &CertificateName) -> Result<api::Certificate, Problem>;
-
-    /// Asks for a certificate to be obtained and kept renewed.
-    async fn request(
-        &self,
-        name: &CertificateName,
-        request: api::CertificateRequest,
-        even_if: Option<api::Objection>,
-    ) -> Result<api::Certificate, Problem>;
-
-    /// Takes in a chain and key that come from elsewhere.
-    async fn import(
-        &self,
-        name: &CertificateName,
-        import: api::CertificateImport,
-    ) -> Result<api::Certificate, Problem>;
 
     /// Asks for a new certificate now.
     async fn renew(&self, name: &CertificateName, even_if: Option<api::Objection>) -> Result<(), Problem>;

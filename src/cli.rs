@@ -16,12 +16,14 @@ mod log;
 mod output;
 mod plan;
 mod policy;
+mod probe;
 mod progress;
 mod quick;
 mod resource_arguments;
 mod resources;
 mod run;
 mod status;
+mod test_listener;
 mod version_arguments;
 mod versions;
 
@@ -125,6 +127,9 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Policy { command, gateway } => policy::run(command, &gateway),
         Command::Status { form, gateway } => {
             gateway.block_on(async |client| status::status(&client, form.output).await)
+        }
+        Command::Test { tested, gateway } => {
+            gateway.block_on(async |client| test_listener::test(&client, &tested).await)
         }
     }
 }

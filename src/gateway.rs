@@ -11,13 +11,16 @@ mod bundle_alarms;
 mod bundle_versions;
 mod ca_bundles;
 mod calendar;
+mod certificate_edits;
 mod client_ca;
 mod control_plane;
 mod crl_urls;
 mod data_plane;
 mod dns_rounds;
 mod downgrade;
+mod edit;
 mod error;
+mod exports;
 mod gate;
 mod handshakes;
 mod hooks;
@@ -32,6 +35,7 @@ mod recheck;
 mod resources;
 mod standby;
 mod three_way;
+mod turns;
 mod versions;
 mod views;
 mod watched_files;
@@ -64,6 +68,7 @@ use crate::gateway::data_plane::DataPlane;
 use crate::gateway::gate::Gate;
 use crate::gateway::lookout::Lookout;
 use crate::gateway::on_demand::Asker;
+use crate::gateway::turns::Turns;
 use crate::gateway::watched_files::WatchedFiles;
 use crate::hooks::{Hooks, watch_expiry};
 use crate::inventory::Inventory;
@@ -183,6 +188,7 @@ impl Gateway {
             check,
             applied: ArcSwap::from_pointee(candidate.applied),
             turn: Default::default(),
+            entries: Default::default(),
             rechecks: Default::default(),
             bundle_problem: Default::default(),
             crl_problems: Default::default(),
@@ -197,6 +203,7 @@ impl Gateway {
             leftovers: Default::default(),
             desired,
             events,
+            trail: trail.clone(),
             steps: Default::default(),
             stand_ins: Default::default(),
             ended: Default::default(),
@@ -243,6 +250,10 @@ impl Gateway {
             config: control.config.clone(),
             desired: control.desired.subscribe(),
             problems: control.hook_problems.clone(),
+            told: {
+                let control = control.clone();
+                Arc::new(move |notice| control.announce_notice(notice))
+            },
         };
         let expiry = watch_expiry(hooks.clone(), stopped());
         tasks.spawn(control.clone().alarmed("looking after what expires", expiry));
@@ -272,9 +283,13 @@ impl Gateway {
 
         let announcing = control.clone();
         tasks.spawn(async move {
+            let mut turns = Turns::default();
             loop {
                 match happened.recv().await {
-                    Ok(event) => announcing.announce(&event),
+                    Ok(event) => {
+                        announcing.announce(&event);
+                        announcing.note_turn(&mut turns, &event).await;
+                    }
                     Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "events of renewal were missed"),
                     Err(RecvError::Closed) => return,
                 }

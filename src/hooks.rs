@@ -34,7 +34,7 @@ pub use send::{DeliveryError, send_test};
 use crate::certificate::DesiredCertificate;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Notice};
 use crate::metrics::Metrics;
 
 /// What telling needs of the gateway. Cheap to clone.
@@ -52,6 +52,8 @@ pub struct Hooks {
     pub desired: watch::Receiver<Arc<[DesiredCertificate]>>,
     /// What an operator should know, by hook.
     pub problems: Problems,
+    /// Told that a certificate is expiring, once that is written.
+    pub told: Arc<dyn Fn(&Notice) + Send + Sync>,
 }
 
 /// What an operator should know, one line for each that has something. Every clone stands for the same.

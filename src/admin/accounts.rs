@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::admin::endpoints::checked;
 use crate::admin::issuers::RevocationRequest;
 use crate::admin::route::Route;
 use crate::admin::{Operations, Problem, api};
@@ -101,6 +102,8 @@ async fn revoke(
     Path(name): Path<String>,
     Json(request): Json<RevocationRequest>,
 ) -> Result<Json<api::Certificate>, Problem> {
-    let name = CertificateName::parse(&name).map_err(|error| Problem::bad_request(error.to_string()))?;
-    operations.revoke(&name, request.reason).await.map(Json)
+    operations
+        .revoke(&checked(&name)?, request.reason)
+        .await
+        .map(Json)
 }

@@ -9,10 +9,12 @@ use zeroize::Zeroizing;
 
 use crate::certificate::{CertificateName, KeyType, RenewalWindow, RevocationReason};
 use crate::clock::Timestamp;
+use crate::config::ResourceTable;
 use crate::name::NamePattern;
 
 pub use crate::admin::accounts::{IssuerAccount, RateLimit};
 pub use crate::admin::calendar::{HeldBack, IssuerPlan, Plan, PlannedDay, PlannedStep};
+pub use crate::admin::exports::Export;
 pub use crate::admin::handshakes::{
     ClientHellos, ExplainRequest, ExplainedAuthentication, ExplainedBackend, ExplainedCertificate,
     ExplainedPolicy, Explanation, Offered, OfferedTogether, PolicyPreview, PreviewReason,
@@ -235,6 +237,7 @@ pub struct ObservedClient {
 
 /// One entry of the certificate store.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[schemars(rename = "CertificateStatus")]
 pub struct Certificate {
     /// Its name.
     pub name: CertificateName,
@@ -280,6 +283,15 @@ pub struct Certificate {
     /// Its names as the last look at DNS found them; empty where there was none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dns: Vec<DomainStatus>,
+    /// Its keys, as in the file; absent in lists, and where it has none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<ResourceTable>,
+    /// Tells these keys from every other ones, or where it has none the certificate; absent in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// How its keys differ from the file, if they do; absent in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
 }
 
 /// A name of a certificate in DNS.
@@ -338,7 +350,7 @@ pub struct CertificateRequest {
     #[serde(default)]
     pub key_type: KeyType,
     /// The operator's own labels.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
 }
 
@@ -360,18 +372,6 @@ pub struct CertificateImport {
     /// The private key. Secret.
     #[schemars(with = "String")]
     pub key_pem: Zeroizing<String>,
-}
-
-/// The body of `PUT /v1/certificates/{name}`.
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-pub(super) enum CertificateBody {
-    /// Obtain one.
-    #[expect(dead_code, reason = "for its schema")]
-    Request(CertificateRequest),
-    /// Take one in.
-    #[expect(dead_code, reason = "for its schema")]
-    Import(CertificateImport),
 }
 
 /// `GET /v1/certificates/{name}/export`.
@@ -402,7 +402,7 @@ pub struct Event {
     pub at: Timestamp,
     /// The certificate it is about.
     pub certificate: CertificateName,
-    /// `step`, `obtained`, `renewed`, `failed`, `blocked`, `activated`, `drifted` or `restored`.
+    /// `step`, `obtained`, `renewed`, `failed`, `blocked`, `expiring`, `activated`, `drifted` or `restored`.
     pub kind: String,
     /// In words.
     pub detail: String,

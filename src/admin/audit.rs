@@ -13,6 +13,8 @@ use serde_json::Value;
 use tokio::sync::broadcast;
 
 use crate::admin::Problem;
+use crate::admin::client::certificate_path;
+use crate::certificate::CertificateName;
 use crate::clock::{Clock, Timestamp};
 use crate::inventory::{AuditLog, AuditOutcome, AuditRecord, Caller, Inventory, InventoryError};
 
@@ -78,6 +80,34 @@ impl AuditTrail {
                 "the audit trail cannot be written, so nothing was done: {}",
                 crate::cause::with_causes(&error)
             ))),
+        }
+    }
+
+    /// Writes what the gateway has done by itself to a certificate, and tells everybody who listens.
+    pub(crate) async fn note(&self, certificate: &CertificateName, action: &str, detail: String) {
+        let mut record = AuditRecord {
+            number: 0,
+            at: self.clock.now(),
+            caller: Caller {
+                name: "certgate".to_owned(),
+                ..Caller::default()
+            },
+            method: String::new(),
+            resource: certificate_path(certificate, ""),
+            action: action.to_owned(),
+            before: None,
+            after: None,
+            outcome: AuditOutcome::Done,
+            status: None,
+            detail: Some(shortened(&detail)),
+        };
+        match self.log.append(&mut record).await {
+            // Nobody listening is no error.
+            Ok(()) => drop(self.written.send(record)),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(%certificate, action, error, "it is not in the audit trail");
+            }
         }
     }
 

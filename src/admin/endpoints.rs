@@ -15,11 +15,12 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::admin::access::Right;
+use crate::admin::certificate_edits::OrderQuery;
 use crate::admin::page::PageQuery;
 use crate::admin::route::Route;
 use crate::admin::{
-    AuditTrail, Operations, Problem, accounts, api, calendar, handshakes, hooks, issuers, openapi, resources,
-    versions,
+    AuditTrail, Operations, Problem, accounts, api, calendar, certificate_edits, exports, handshakes, hooks,
+    issuers, openapi, resources, versions,
 };
 use crate::certificate::CertificateName;
 use crate::metrics::CONTENT_TYPE;
@@ -45,16 +46,8 @@ pub(super) fn routes() -> Vec<Route> {
             "One entry of the certificate store",
             certificate,
         )
-        .answers::<api::Certificate>(),
-        Route::put(
-            "/v1/certificates/{name}",
-            "Obtain a certificate and keep it renewed, or take in one that comes from elsewhere",
-            put_certificate,
-        )
-        .query::<OrderQuery>()
-        .takes::<api::CertificateBody>()
         .answers::<api::Certificate>()
-        .refuses(&[409]),
+        .tagged(),
         Route::post("/v1/certificates/{name}/renew", "Obtain a new one now", renew)
             .query::<OrderQuery>()
             .answers_nothing(202)
@@ -87,8 +80,8 @@ pub(super) fn routes() -> Vec<Route> {
         .answers::<Vec<api::AuditRecord>>(),
         Route::get(
             "/v1/events",
-            "Server-sent events: `step`, `obtained`, `renewed`, `failed`, `blocked`, `activated`, `drifted` and `restored` with \
-             an Event, `audit` with an AuditRecord, `missed` with the number of those that a slow reader was not sent",
+            "Server-sent events: `step`, `obtained`, `renewed`, `failed`, `blocked`, `expiring`, `activated`, `drifted` and \
+             `restored` with an Event, `audit` with an AuditRecord, `missed` with the number of those that a slow reader was not sent",
             events,
         )
         .answers_text(&["text/event-stream"]),
@@ -106,6 +99,8 @@ pub(super) fn routes() -> Vec<Route> {
         .answers_text(&[TEXT])
         .refuses(&[503]),
     ];
+    routes.extend(certificate_edits::routes());
+    routes.extend(exports::routes());
     routes.extend(hooks::routes());
     routes.extend(issuers::routes());
     routes.extend(resources::routes());
@@ -129,38 +124,17 @@ async fn certificates(
     operations.certificates(&query.try_into()?).await.map(Json)
 }
 
-async fn certificate(
-    State(operations): Shared,
-    UrlPath(name): UrlPath<String>,
-) -> Result<Json<api::Certificate>, Problem> {
-    operations.certificate(&checked(&name)?).await.map(Json)
+async fn certificate(State(operations): Shared, UrlPath(name): UrlPath<String>) -> Result<Response, Problem> {
+    operations
+        .certificate(&checked(&name)?)
+        .await
+        .map(shown_certificate)
 }
 
-async fn put_certificate(
-    State(operations): Shared,
-    UrlPath(name): UrlPath<String>,
-    Query(query): Query<OrderQuery>,
-    Json(body): Json<serde_json::Value>,
-) -> Result<Json<api::Certificate>, Problem> {
-    let name = checked(&name)?;
-    let refused = |error: serde_json::Error| {
-        let detail = format!("certificate `{name}`: {error}");
-        Problem::of(StatusCode::UNPROCESSABLE_ENTITY, detail)
-    };
-    if body.get("certificate_pem").is_some() {
-        let import = serde_json::from_value(body).map_err(refused)?;
-        operations.import(&name, import).await.map(Json)
-    } else {
-        let request = serde_json::from_value(body).map_err(refused)?;
-        operations.request(&name, request, query.even_if).await.map(Json)
-    }
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct OrderQuery {
-    /// What is not to hold the next order back; logged, and in the audit trail.
-    even_if: Option<api::Objection>,
+/// One entry, with its entity tag.
+pub(super) fn shown_certificate(certificate: api::Certificate) -> Response {
+    let etag = certificate.etag.clone().unwrap_or_default();
+    ([(header::ETAG, etag)], Json(certificate)).into_response()
 }
 
 async fn renew(
@@ -292,7 +266,7 @@ async fn readyz(State(operations): Shared) -> Result<&'static str, Problem> {
     }
 }
 
-fn checked(name: &str) -> Result<CertificateName, Problem> {
+pub(super) fn checked(name: &str) -> Result<CertificateName, Problem> {
     CertificateName::parse(name).map_err(|error| Problem::bad_request(error.to_string()))
 }
 

@@ -1,4 +1,6 @@
-//! What stands before every route: who may, and the audit trail.
+//! What stands before every route: who may, the audit trail, and that a request is what the route takes.
+
+use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, Uri};
@@ -10,6 +12,7 @@ use hyper_util::service::TowerToHyperService;
 use crate::admin::Problem;
 use crate::admin::access::{Origin, Right, identify};
 use crate::admin::audit::snapshot;
+use crate::admin::exact::{self, Taken};
 use crate::admin::problem::documented;
 use crate::admin::route::Route;
 use crate::admin::server::Api;
@@ -28,7 +31,10 @@ pub(super) fn guarded(routes: &[Route], api: &Api) -> Router {
             api: api.clone(),
             unguarded: unguarded.clone(),
         };
-        let guarded = route.handler.clone().route_layer(from_fn_with_state(guard, pass));
+        // What is refused here is in the audit as well.
+        let exact = from_fn_with_state(Arc::new(Taken::by(route)), exact::pass);
+        let handler = route.handler.clone().route_layer(exact);
+        let guarded = handler.route_layer(from_fn_with_state(guard, pass));
         router.route(&route.path, guarded)
     });
     router
@@ -40,7 +46,8 @@ pub(super) fn guarded(routes: &[Route], api: &Api) -> Router {
             Problem::of(StatusCode::METHOD_NOT_ALLOWED, detail)
         })
         .layer(map_response(documented))
-        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        // Bodies are read by then, each within the limit of its route.
+        .layer(DefaultBodyLimit::disable())
         .with_state(api.clone())
 }
 
@@ -141,5 +148,3 @@ impl Guard {
         }
     }
 }
-
-const BODY_BYTES: usize = 1 << 20;

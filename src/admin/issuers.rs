@@ -13,14 +13,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::accounts::{IssuerAccount, RateLimit};
 use crate::admin::page::PageQuery;
+use crate::admin::resources::{Drift, changes};
 use crate::admin::route::Route;
 use crate::admin::{Operations, Page, Problem};
 use crate::certificate::RevocationReason;
 use crate::clock::Timestamp;
+use crate::config::{ResourceKind, ResourceTable};
 use crate::name::NamePattern;
 
 /// Who signs.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[schemars(rename = "IssuerStatus")]
 pub struct Issuer {
     /// Its name.
     pub name: String,
@@ -37,6 +40,12 @@ pub struct Issuer {
     pub rate_limits: Vec<RateLimit>,
     /// What there is of a CA of the gateway's own.
     pub local_ca: Option<LocalCa>,
+    /// Its keys, as in the file. Secrets are in files, which only have their names here.
+    pub keys: ResourceTable,
+    /// Tells these keys from every other ones.
+    pub etag: String,
+    /// How they differ from the file, if they do.
+    pub drift: Option<Drift>,
 }
 
 /// A CA of the gateway's own.
@@ -185,14 +194,15 @@ type Shared = State<Arc<dyn Operations>>;
 /// The routes.
 pub(super) fn routes() -> Vec<Route> {
     let certificates = "/v1/issuers/{name}/certificates";
-    vec![
+    let mut routes = vec![
         Route::get("/v1/issuers", "Every issuer, sorted by name", issuers).answers::<Vec<Issuer>>(),
         Route::get(
             "/v1/issuers/{name}",
             "One issuer, with its account at a CA, or what there is of a local one",
             issuer,
         )
-        .answers::<Issuer>(),
+        .answers::<Issuer>()
+        .tagged(),
         Route::post(
             "/v1/issuers/{name}/root",
             "Make a local CA that is only configured so far",
@@ -227,15 +237,18 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/v1/issuers/{name}/crl", "The newest CRL of a local CA", crl)
             .answers_text(&[PEM])
             .refuses(&[409]),
-    ]
+    ];
+    routes.extend(changes(ResourceKind::Issuer));
+    routes
 }
 
 async fn issuers(State(operations): Shared) -> Result<Json<Vec<Issuer>>, Problem> {
     operations.issuers().await.map(Json)
 }
 
-async fn issuer(State(operations): Shared, Path(name): Path<String>) -> Result<Json<Issuer>, Problem> {
-    operations.issuer(&name).await.map(Json)
+async fn issuer(State(operations): Shared, Path(name): Path<String>) -> Result<Response, Problem> {
+    let issuer = operations.issuer(&name).await?;
+    Ok(([(header::ETAG, issuer.etag.clone())], Json(issuer)).into_response())
 }
 
 async fn create(State(operations): Shared, Path(name): Path<String>) -> Result<Json<Issuer>, Problem> {

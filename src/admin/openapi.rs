@@ -103,7 +103,7 @@ fn operation(route: &Route, generator: &mut SchemaGenerator, problem: &Value) ->
 /// What a caller can be told instead, by what the route is.
 fn refusals(route: &Route, right: Right) -> BTreeSet<u16> {
     let mut statuses: BTreeSet<u16> = route.refusals.iter().copied().collect();
-    statuses.insert(500);
+    statuses.extend([400, 500]);
     if right != Right::Open {
         statuses.extend([401, 403]);
     }
@@ -112,13 +112,10 @@ fn refusals(route: &Route, right: Right) -> BTreeSet<u16> {
         statuses.insert(503);
     }
     if route.path.contains('{') {
-        statuses.extend([400, 404]);
-    }
-    if route.query.is_some() {
-        statuses.insert(400);
+        statuses.insert(404);
     }
     if route.body.is_some() {
-        statuses.extend([400, 413, 415, 422]);
+        statuses.extend([413, 415, 422]);
     }
     statuses
 }

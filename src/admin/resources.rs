@@ -1,4 +1,4 @@
-//! Listeners, CA bundles, policies and server groups, changed at run time; and files applied.
+//! What the file has in tables, changed at run time; and files applied.
 //!
 //! A resource's body is its table of the file as JSON. Every answer has an `ETag`; `If-Match` makes a change depend on
 //! what was read, and `If-None-Match: *` on there being none yet.
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::admin::access::Right;
-use crate::admin::route::{JSON, MERGE_PATCH, Route};
+use crate::admin::route::Route;
 use crate::admin::{Operations, Problem, api};
 use crate::clock::Timestamp;
 use crate::config::{ResourceId, ResourceKind, ResourceTable};
@@ -107,7 +107,7 @@ pub struct ApplyReport {
 /// A table that changes.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct TableChange {
-    /// Which, as `listeners/web` or `certificates.www`.
+    /// Which, as `listeners/web` or `log`.
     pub table: String,
     /// `added`, `changed` or `removed`.
     pub change: String,
@@ -207,25 +207,44 @@ pub(super) fn routes() -> Vec<Route> {
     )
     .answers::<api::CaBundleContents>();
     let mut routes = vec![apply, recheck, contents];
-    routes.extend(ResourceKind::ALL.into_iter().flat_map(of_kind));
+    for kind in [
+        ResourceKind::CaBundle,
+        ResourceKind::Listener,
+        ResourceKind::Policy,
+        ResourceKind::ServerGroup,
+    ] {
+        routes.extend(looks(kind));
+        routes.extend(changes(kind));
+    }
     routes
 }
 
-fn of_kind(kind: ResourceKind) -> [Route; 5] {
+/// To look at those of one kind.
+fn looks(kind: ResourceKind) -> [Route; 2] {
     let all = format!("/v1/{}", kind.path());
     let one = format!("{all}/{{name}}");
-    let id = move |name| ResourceId::new(kind, name);
-
     let list = async move |State(operations): Shared| Json(operations.resources(kind));
     let show = async move |State(operations): Shared, Path(name): Path<String>| {
-        found(&operations, &id(name)).map(shown)
+        found(&operations, &ResourceId::new(kind, name)).map(shown)
     };
+    [
+        Route::get(all, "Those that are in force, sorted by name", list).answers::<Vec<Resource>>(),
+        Route::get(one, "One of them: its keys, as in the file", show)
+            .answers_schema(kind.schema())
+            .tagged(),
+    ]
+}
+
+/// To change one of a kind.
+pub(super) fn changes(kind: ResourceKind) -> [Route; 3] {
+    let one = format!("/v1/{}/{{name}}", kind.path());
+    let id = move |name| ResourceId::new(kind, name);
     let put = async move |State(operations): Shared,
                           Path(name): Path<String>,
                           Extension(caller): Extension<Caller>,
                           headers: HeaderMap,
                           body: Bytes| {
-        let edit = Edit::Put(table(&headers, &[JSON], &body)?);
+        let edit = Edit::Put(table(&body)?);
         change(operations, id(name), edit, &headers, caller).await
     };
     let patch = async move |State(operations): Shared,
@@ -233,7 +252,7 @@ fn of_kind(kind: ResourceKind) -> [Route; 5] {
                             Extension(caller): Extension<Caller>,
                             headers: HeaderMap,
                             body: Bytes| {
-        let edit = Edit::Patch(table(&headers, &[JSON, MERGE_PATCH], &body)?);
+        let edit = Edit::Patch(table(&body)?);
         change(operations, id(name), edit, &headers, caller).await
     };
     let delete = async move |State(operations): Shared,
@@ -243,10 +262,6 @@ fn of_kind(kind: ResourceKind) -> [Route; 5] {
         change(operations, id(name), Edit::Delete, &headers, caller).await
     };
     [
-        Route::get(all, "Those that are in force, sorted by name", list).answers::<Vec<Resource>>(),
-        Route::get(one.clone(), "One of them: its keys, as in the file", show)
-            .answers_schema(kind.schema())
-            .tagged(),
         Route::put(one.clone(), "These are its keys, for the next handshake", put)
             .takes_schema(kind.schema())
             .answers_schema(kind.schema())
@@ -271,12 +286,18 @@ async fn change(
     headers: &HeaderMap,
     caller: Caller,
 ) -> Result<Response, Problem> {
-    let conditions = Conditions {
+    let changed = operations
+        .change(id, edit, conditions(headers)?, caller.name)
+        .await?;
+    Ok(changed.map_or_else(|| StatusCode::NO_CONTENT.into_response(), shown))
+}
+
+/// What a request says must be so.
+pub(super) fn conditions(headers: &HeaderMap) -> Result<Conditions, Problem> {
+    Ok(Conditions {
         if_match: tags(headers, &header::IF_MATCH)?,
         if_none_match: tags(headers, &header::IF_NONE_MATCH)?,
-    };
-    let changed = operations.change(id, edit, conditions, caller.name).await?;
-    Ok(changed.map_or_else(|| StatusCode::NO_CONTENT.into_response(), shown))
+    })
 }
 
 fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Problem> {
@@ -357,22 +378,7 @@ fn shown(resource: Resource) -> Response {
 }
 
 /// The body as the keys of a resource.
-fn table(headers: &HeaderMap, types: &[&str], body: &[u8]) -> Result<ResourceTable, Problem> {
-    let found = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let essence = found
-        .and_then(|found| found.split(';').next())
-        .unwrap_or_default()
-        .trim();
-    if !types.iter().any(|wanted| essence.eq_ignore_ascii_case(wanted)) {
-        let found = found.unwrap_or("none");
-        let detail = format!(
-            "the body's Content-Type is {found}; {} is expected",
-            types.join(" or ")
-        );
-        return Err(Problem::of(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
-    }
+pub(super) fn table(body: &[u8]) -> Result<ResourceTable, Problem> {
     match serde_json::from_slice(body) {
         Ok(Value::Object(table)) => Ok(table),
         Ok(_) => Err(Problem::bad_request(

@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 
-use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
 use axum::http::{Method, Uri};
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -21,6 +20,8 @@ pub(super) struct Route {
     pub(super) right: fn(&Uri) -> Right,
     pub(super) query: Option<SchemaOf>,
     pub(super) body: Option<Content>,
+    /// What its body may have.
+    pub(super) octets: usize,
     /// Whether answers have an `ETag`, and `If-Match` and `If-None-Match` are heeded where something is changed.
     pub(super) tagged: bool,
     pub(super) answer: (u16, Option<Content>),
@@ -97,6 +98,7 @@ impl Route {
             right: |_| Right::Operate,
             query: None,
             body: None,
+            octets: BODY_OCTETS,
             tagged: false,
             answer: (200, None),
             refusals: Vec::new(),
@@ -157,7 +159,7 @@ impl Route {
 
     /// Its body may have so many octets.
     pub(super) fn up_to(mut self, octets: usize) -> Self {
-        self.handler = self.handler.layer(DefaultBodyLimit::max(octets));
+        self.octets = octets;
         self
     }
 
@@ -202,5 +204,8 @@ fn of_type<T: JsonSchema>(media_types: &'static [&'static str]) -> Content {
     }
 }
 
-pub(super) const JSON: &str = "application/json";
-pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
+/// Of a body, where nothing else is declared.
+const BODY_OCTETS: usize = 1 << 20;
+
+const JSON: &str = "application/json";
+const MERGE_PATCH: &str = "application/merge-patch+json";

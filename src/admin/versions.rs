@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::admin::endpoints::checked;
 use crate::admin::route::Route;
 use crate::admin::{Operations, Problem, api};
 use crate::certificate::{CertificateName, RevocationReason};
@@ -79,9 +79,6 @@ pub trait VersionOperations: Send + Sync + 'static {
 
     /// Puts the version before the present one in its place.
     async fn roll_back(&self, name: &CertificateName) -> Result<api::Certificate, Problem>;
-
-    /// Forgets a certificate, with its key.
-    async fn delete_certificate(&self, name: &CertificateName) -> Result<(), Problem>;
 }
 
 /// The routes.
@@ -107,13 +104,6 @@ pub(super) fn routes() -> Vec<Route> {
             roll_back,
         )
         .answers::<api::Certificate>()
-        .refuses(&[409]),
-        Route::delete(
-            "/v1/certificates/{name}",
-            "Forget a certificate that the configuration does not name, with its key",
-            delete,
-        )
-        .answers_nothing(204)
         .refuses(&[409]),
     ]
 }
@@ -143,13 +133,4 @@ async fn roll_back(
     Path(name): Path<String>,
 ) -> Result<Json<api::Certificate>, Problem> {
     operations.roll_back(&checked(&name)?).await.map(Json)
-}
-
-async fn delete(State(operations): Shared, Path(name): Path<String>) -> Result<StatusCode, Problem> {
-    operations.delete_certificate(&checked(&name)?).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-fn checked(name: &str) -> Result<CertificateName, Problem> {
-    CertificateName::parse(name).map_err(|error| Problem::bad_request(error.to_string()))
 }

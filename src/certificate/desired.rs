@@ -54,10 +54,7 @@ impl CertificateName {
     /// # Errors
     /// [`CertificateNameError`] when that is too long for a name.
     pub fn companion(&self, key_type: KeyType) -> Result<Self, CertificateNameError> {
-        Self::parse(&format!(
-            "{self}.{}",
-            if key_type.is_rsa() { "rsa" } else { "ecdsa" }
-        ))
+        Self::parse(&format!("{self}.{}", key_type.family()))
     }
 
     /// Every entry that may be for the same names with a key of another algorithm.

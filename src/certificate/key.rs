@@ -58,6 +58,11 @@ impl KeyType {
         matches!(self, Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096)
     }
 
+    /// The word for its kind in names of what belongs to it: `rsa` or `ecdsa`.
+    pub const fn family(self) -> &'static str {
+        if self.is_rsa() { "rsa" } else { "ecdsa" }
+    }
+
     /// The name in configuration and output.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -12,6 +12,7 @@ use super::hooks::HookCommand;
 use super::plan::PlanQuestion;
 use super::policy::PolicyCommand;
 use super::resource_arguments::{ApplyFile, CaBundleCommand, DiffFile, ListenerCommand};
+use super::test_listener::Tested;
 use super::version_arguments::VersionCommand;
 use super::{Failure, environment};
 use crate::admin::api;
@@ -109,6 +110,19 @@ pub(super) enum Command {
     Explain {
         #[command(flatten)]
         asked: Asked,
+        #[command(flatten)]
+        gateway: Connection,
+    },
+    /// Make fresh TLS connections with a listener, and tell what came of each.
+    ///
+    /// Which certificate is served and whether it can be verified, by the gateway's local CAs or those of this system; what
+    /// is agreed on; whether a certificate is asked for; which answer comes back for GET /. Exits with 1 when one fails.
+    #[command(after_help = "Example: certgate test web\n\
+                      Example: certgate test web --sni www.example.com --count 8 --output json\n\
+                      Example: certgate test web --client-cert client.pem --client-key client.key")]
+    Test {
+        #[command(flatten)]
+        tested: Tested,
         #[command(flatten)]
         gateway: Connection,
     },

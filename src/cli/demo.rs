@@ -7,13 +7,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_rustls::TlsConnector;
 use tracing::Level;
 
 use super::Failure;
@@ -22,6 +19,7 @@ use super::certificates;
 use super::environment;
 use super::log::Log;
 use super::output::{Printed, Surplus};
+use super::probe::Prober;
 use super::run::{self, control_runtime};
 use crate::admin::Client;
 use crate::certificate::CertificateName;
@@ -30,6 +28,8 @@ use crate::gateway::Gateway;
 
 const CONNECTIONS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(30);
+/// What the servers say before their names.
+const GREETING: &str = "hello from ";
 
 pub(super) fn demo(demo: &Demo) -> Result<ExitCode, Failure> {
     let directory = Directory::new()?;
@@ -130,36 +130,34 @@ async fn obtained(client: &Client) -> Result<String, Failure> {
 
 /// Opens fresh connections and prints a line for each; whether all were answered, and both servers did.
 async fn self_test(root: &str, port: u16) -> Result<bool, Failure> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(root.as_bytes())?)?;
-    let mut config = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    // A resumed session would show no certificate, so it would test nothing.
-    config.resumption = rustls::client::Resumption::disabled();
-    let connector = TlsConnector::from(Arc::new(config));
+    let prober = Prober::new(&[("internal".to_owned(), root.to_owned())], false)?;
+    let name = ServerName::try_from(localhost().as_str().to_owned())?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
     let (mut rows, mut seen) = (Vec::new(), Vec::new());
     for number in 1..=CONNECTIONS {
-        let started = Instant::now();
-        let row = match connection(&connector, port).await {
-            Ok(Answer {
-                server,
-                version,
-                group,
-            }) => {
-                let row = vec![number.to_string(), server.clone(), version, group];
-                seen.push(server);
-                row
-            }
-            Err(error) => vec![
-                number.to_string(),
-                format!("failed: {error}"),
-                String::new(),
-                String::new(),
-            ],
+        let connection = prober.connection(&address, &name).await;
+        let answer = connection
+            .answer
+            .as_ref()
+            .and_then(|answer| answer.body.as_deref());
+        let server = answer
+            .and_then(|body| body.strip_prefix(GREETING))
+            .unwrap_or_default()
+            .to_owned();
+        let told = match (&connection.error, &connection.verdict) {
+            (Some(error), _) | (None, Some(Err(error))) => format!("failed: {error}"),
+            _ => server.clone(),
         };
-        let milliseconds = format!("{:.1} ms", started.elapsed().as_secs_f64() * 1000.0);
-        rows.push([row, vec![milliseconds]].concat());
+        if connection.is_good() && !server.is_empty() {
+            seen.push(server);
+        }
+        rows.push(vec![
+            number.to_string(),
+            told,
+            connection.version.unwrap_or_default(),
+            connection.group.unwrap_or_default(),
+            format!("{:.1} ms", connection.ended_after.as_secs_f64() * 1000.0),
+        ]);
     }
     let header = ["CONNECTION", "ANSWERED BY", "VERSION", "KEY EXCHANGE", "TIME"];
     Printed::table(&header, rows, Surplus::Wrap)?;
@@ -167,48 +165,6 @@ async fn self_test(root: &str, port: u16) -> Result<bool, Failure> {
     seen.sort();
     seen.dedup();
     Ok(answered == CONNECTIONS && seen.len() == 2)
-}
-
-struct Answer {
-    server: String,
-    version: String,
-    group: String,
-}
-
-async fn connection(connector: &TlsConnector, port: u16) -> Result<Answer, Failure> {
-    let attempt = async {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-        let name = ServerName::try_from(localhost().as_str().to_owned())?;
-        let mut stream = connector.connect(name, stream).await?;
-        stream
-            .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            .await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        let server = answer
-            .rsplit("hello from ")
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_owned();
-        let (_, session) = stream.get_ref();
-        let version = session
-            .protocol_version()
-            .map(|version| format!("{version:?}"))
-            .unwrap_or_default();
-        let group = session
-            .negotiated_key_exchange_group()
-            .map(|group| format!("{:?}", group.name()));
-        Ok(Answer {
-            server,
-            version,
-            group: group.unwrap_or_default(),
-        })
-    };
-    match tokio::time::timeout(PATIENCE, attempt).await {
-        Ok(answer) => answer,
-        Err(_) => Err("no answer in time".into()),
-    }
 }
 
 /// A server that answers any HTTP request with its name.
@@ -223,7 +179,7 @@ async fn backend(name: &'static str) -> Result<SocketAddr, Failure> {
                 while stream.read_line(&mut line).await? > 2 {
                     line.clear();
                 }
-                let body = format!("hello from {name}\n");
+                let body = format!("{GREETING}{name}\n");
                 let length = body.len();
                 let head =
                     format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");

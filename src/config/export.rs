@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::certificate::KeyType;
 use crate::command::Argv;
 
 /// Where and how a certificate is written, and what is run then.
@@ -22,4 +23,14 @@ pub struct ExportConfig {
     pub command: Option<Argv>,
     /// How long that may take.
     pub timeout: Duration,
+}
+
+impl ExportConfig {
+    /// That of the certificate with the second kind of key: a directory in the directory, called after the kind.
+    pub(super) fn for_second(&self, key_type: KeyType) -> Self {
+        Self {
+            directory: self.directory.join(key_type.family()),
+            ..self.clone()
+        }
+    }
 }

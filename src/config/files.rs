@@ -102,7 +102,7 @@ impl Files {
         found
     }
 
-    /// What they say of everything that is no resource: `log`, `certificates.www`.
+    /// What they say of everything that is no resource: `log`, `certificate_directories.sites`.
     pub fn other_tables(&self) -> BTreeMap<String, Value> {
         let mut found = BTreeMap::new();
         for (section, value) in self.sections() {
@@ -163,4 +163,4 @@ fn json(value: &Spanned<DeValue<'_>>) -> Value {
 }
 
 /// The sections of named tables that are no resources.
-const NAMED: [&str; 3] = ["certificate_directories", "certificates", "issuers"];
+const NAMED: [&str; 1] = ["certificate_directories"];

@@ -15,6 +15,10 @@ use crate::config::written;
 pub enum ResourceKind {
     /// `[ca_bundles.NAME]`.
     CaBundle,
+    /// `[certificates.NAME]`.
+    Certificate,
+    /// `[issuers.NAME]`.
+    Issuer,
     /// `[listeners.NAME]`.
     Listener,
     /// `[policies.NAME]`.
@@ -46,12 +50,21 @@ pub struct NotAResource(String);
 
 impl ResourceKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::CaBundle, Self::Listener, Self::Policy, Self::ServerGroup];
+    pub const ALL: [Self; 6] = [
+        Self::CaBundle,
+        Self::Certificate,
+        Self::Issuer,
+        Self::Listener,
+        Self::Policy,
+        Self::ServerGroup,
+    ];
 
     /// Its section of the file.
     pub const fn section(self) -> &'static str {
         match self {
             Self::CaBundle => "ca_bundles",
+            Self::Certificate => "certificates",
+            Self::Issuer => "issuers",
             Self::Listener => "listeners",
             Self::Policy => "policies",
             Self::ServerGroup => "server_groups",
@@ -62,6 +75,8 @@ impl ResourceKind {
     pub const fn path(self) -> &'static str {
         match self {
             Self::CaBundle => "ca-bundles",
+            Self::Certificate => "certificates",
+            Self::Issuer => "issuers",
             Self::Listener => "listeners",
             Self::Policy => "policies",
             Self::ServerGroup => "server-groups",
@@ -72,6 +87,8 @@ impl ResourceKind {
     pub const fn schema(self) -> fn(&mut SchemaGenerator) -> Schema {
         match self {
             Self::CaBundle => SchemaGenerator::subschema_for::<written::CaBundle>,
+            Self::Certificate => SchemaGenerator::subschema_for::<written::Certificate>,
+            Self::Issuer => SchemaGenerator::subschema_for::<written::Issuer>,
             Self::Listener => SchemaGenerator::subschema_for::<written::Listener>,
             Self::Policy => SchemaGenerator::subschema_for::<written::Policy>,
             Self::ServerGroup => SchemaGenerator::subschema_for::<written::ServerGroup>,
@@ -82,6 +99,8 @@ impl ResourceKind {
     pub const fn noun(self) -> &'static str {
         match self {
             Self::CaBundle => "CA bundle",
+            Self::Certificate => "certificate",
+            Self::Issuer => "issuer",
             Self::Listener => "listener",
             Self::Policy => "TLS security policy",
             Self::ServerGroup => "server group",
@@ -208,7 +227,11 @@ mod tests {
                 Some(ResourceId::new(ResourceKind::Listener, "web")),
             ),
             ("ca-bundles/p", Some(ResourceId::new(ResourceKind::CaBundle, "p"))),
-            ("certificates/www", None),
+            (
+                "certificates/www",
+                Some(ResourceId::new(ResourceKind::Certificate, "www")),
+            ),
+            ("hooks/www", None),
             ("listeners/", None),
             ("listeners/a/b", None),
         ] {

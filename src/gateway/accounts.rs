@@ -83,8 +83,8 @@ impl ControlPlane {
         let config = self.config.load_full();
         let mut scarce = Vec::new();
         for (name, issuer) in &config.issuers {
-            if let IssuerConfig::Acme(acme) = issuer {
-                let limits = self.shown_acme(name, acme).await?.rate_limits.into_iter();
+            if let IssuerConfig::Acme(_) = issuer {
+                let limits = self.rate_limits(name).await?.into_iter();
                 scarce.extend(limits.filter(|limit| limit.left <= limit.allowed / 2));
             }
         }
@@ -92,25 +92,41 @@ impl ControlPlane {
     }
 
     /// What there is to see of an issuer of the world.
-    pub(super) async fn shown_acme(&self, name: &str, config: &AcmeConfig) -> Result<api::Issuer, Problem> {
-        let issuer = self.known_issuer(name)?;
-        let (account, limits) = match issuer.account() {
-            Some(account) => (account.info().await, account.used_limits().await),
-            None => (Ok(None), Ok(Vec::new())),
+    pub(super) async fn shown_acme(
+        &self,
+        config: &AcmeConfig,
+        known: api::Resource,
+    ) -> Result<api::Issuer, Problem> {
+        let name = known.name.as_str();
+        let account = match self.known_issuer(name)?.account() {
+            Some(account) => account.info().await,
+            None => Ok(None),
         };
         let account = account.map_err(|error| Problem::internal(&error))?;
-        let limits = limits.map_err(|error| Problem::internal(&error))?;
         Ok(api::Issuer {
-            name: name.to_owned(),
             kind: "acme".to_owned(),
             directory: Some(config.directory.clone()),
             account: account.map(|account| api::IssuerAccount {
                 url: account.url,
                 contact: account.contact,
             }),
-            rate_limits: limits.into_iter().map(|limit| shown(name, limit)).collect(),
+            rate_limits: self.rate_limits(name).await?,
             local_ca: None,
+            name: known.name,
+            keys: known.keys,
+            etag: known.etag,
+            drift: known.drift,
         })
+    }
+
+    /// What was used of the limits of a CA.
+    pub(super) async fn rate_limits(&self, name: &str) -> Result<Vec<api::RateLimit>, Problem> {
+        let limits = match self.known_issuer(name)?.account() {
+            Some(account) => account.used_limits().await,
+            None => Ok(Vec::new()),
+        };
+        let limits = limits.map_err(|error| Problem::internal(&error))?;
+        Ok(limits.into_iter().map(|limit| shown(name, limit)).collect())
     }
 
     fn known_issuer(&self, name: &str) -> Result<Arc<dyn Issuer>, Problem> {

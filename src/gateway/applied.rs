@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::cause::with_causes;
 use crate::clock::Timestamp;
-use crate::config::{Config, Diagnostics, Files, Loaded, ResourceKind, ResourceTable, RuntimeChanges};
+use crate::config::{
+    Config, Diagnostics, Files, Loaded, ResourceId, ResourceKind, ResourceTable, RuntimeChanges,
+};
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::downgrade::{self, Downgrade};
 use crate::gateway::three_way::{self, FileResources};
@@ -113,6 +115,15 @@ impl Applied {
     }
 }
 
+/// Where a change comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Origin {
+    /// Files are applied, which may be allowed to have listeners ask less of their clients.
+    Files { allow_downgrade: bool },
+    /// A resource is changed at run time.
+    Request,
+}
+
 impl ControlPlane {
     /// Brings the gateway to `files`. Unless it is allowed, no listener asks less of its clients afterwards.
     pub(super) async fn apply_files(&self, files: Files, allow_downgrade: bool) -> Result<(), GatewayError> {
@@ -120,43 +131,8 @@ impl ControlPlane {
         self.fetch_crls_of(&self.applied.load().known, wanted).await?;
         let _turn = self.turn.lock().await;
         let before = self.applied.load_full();
-        let mut wanted = before.with_files(files);
-        let downgrades = downgrade::downgrades(before.state(), &wanted.known);
-        wanted.remember_places(&before, self.clock.now());
-        let settled = three_way::unchanged_bundles(&before.known, &wanted.known);
-        // First whatever else is wrong with it: that is what is being worked on.
-        let candidate = wanted.checked(&*self.check, &settled)?;
-        if !allow_downgrade && !downgrades.is_empty() {
-            return Err(GatewayError::Downgrade {
-                what: said(&downgrades),
-            });
-        }
-        data_plane::check_fixed_parts(&self.config.load(), &candidate.config)?;
-        let requests = self.requests.lock().await;
-        let requested = self.inventory.requested().await?;
-        let bundles = self.bundles(&candidate.config, &settled).await?;
-        bundles.check_new_users(&self.config.load(), &candidate.config)?;
-        let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
-        let prepared = self.data_plane.prepare(&candidate.config, bundles)?;
-        let saved = self
-            .inventory
-            .save_resources(before.state(), candidate.applied.state());
-        saved.await?;
-
-        for allowed in &downgrades {
-            tracing::warn!("{allowed}; that was allowed");
-        }
-        // No await between these: connections that come to a prepared socket are waiting.
-        self.admission.replace(&candidate.config.admin.tokens, admin_tls);
-        let changed = self.adopt(candidate.config, requested);
-        drop(requests);
-        self.data_plane.commit(prepared);
-        warn_of(&candidate.warnings, &before.known, &candidate.applied.known);
-        self.applied.store(Arc::new(candidate.applied));
-        self.data_plane.settled().await;
-        self.reconsider(&changed).await;
-        self.safeguard().await;
-        Ok(())
+        let origin = Origin::Files { allow_downgrade };
+        self.bring_about(&before, before.with_files(files), origin).await
     }
 
     /// Brings the gateway to what `edit` makes of what is known of resources. Durable, and in force for the next
@@ -174,7 +150,8 @@ impl ControlPlane {
         if known == before.known {
             return Ok(());
         }
-        Ok(self.bring_about(&before, known).await?)
+        let wanted = before.with_known(known);
+        Ok(self.bring_about(&before, wanted, Origin::Request).await?)
     }
 
     /// Gets what `wanted` needs to verify clients and does not have yet.
@@ -191,11 +168,34 @@ impl ControlPlane {
         }
     }
 
-    async fn bring_about(&self, before: &Applied, known: ResourceRecords) -> Result<(), GatewayError> {
-        let settled = three_way::unchanged_bundles(&before.known, &known);
-        let mut wanted = before.with_known(known);
+    /// Has `wanted` come into force in the place of `before`. For who has the turn.
+    async fn bring_about(
+        &self,
+        before: &Applied,
+        mut wanted: Applied,
+        origin: Origin,
+    ) -> Result<(), GatewayError> {
+        let downgrades = downgrade::downgrades(before.state(), &wanted.known);
         wanted.remember_places(before, self.clock.now());
+        let settled = three_way::unchanged_bundles(&before.known, &wanted.known);
+        // First whatever else is wrong with it: that is what is being worked on.
         let candidate = wanted.checked(&*self.check, &settled)?;
+        let refuses = Origin::Files {
+            allow_downgrade: false,
+        };
+        if origin == refuses && !downgrades.is_empty() {
+            return Err(GatewayError::Downgrade {
+                what: said(&downgrades),
+            });
+        }
+        data_plane::check_fixed_parts(&self.config.load(), &candidate.config)?;
+        let is_of_files = origin != Origin::Request;
+        // What is asked of CAs may be a million long; it is put together anew only where something of it changes.
+        let mut requests = None;
+        if is_of_files || orders(&before.known).ne(orders(&candidate.applied.known)) {
+            let turn = self.requests.lock().await;
+            requests = Some((turn, self.inventory.requested().await?));
+        }
         let bundles = self.bundles(&candidate.config, &settled).await?;
         bundles.check_new_users(&self.config.load(), &candidate.config)?;
         let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
@@ -204,12 +204,29 @@ impl ControlPlane {
             .inventory
             .save_resources(before.state(), candidate.applied.state());
         saved.await?;
+        if is_of_files {
+            for allowed in &downgrades {
+                tracing::warn!("{allowed}; that was allowed");
+            }
+        }
+
+        // No await between these: connections that come to a prepared socket are waiting.
         self.admission.replace(&candidate.config.admin.tokens, admin_tls);
-        // Certificates and issuers are the files' still.
-        self.config.store(Arc::new(candidate.config));
+        let mut changed = BTreeSet::new();
+        match requests {
+            Some((turn, requested)) => {
+                changed = self.adopt(candidate.config, requested);
+                drop(turn);
+            }
+            None => self.config.store(Arc::new(candidate.config)),
+        }
         self.data_plane.commit(prepared);
+        if is_of_files {
+            warn_of(&candidate.warnings, &before.known, &candidate.applied.known);
+        }
         self.applied.store(Arc::new(candidate.applied));
         self.data_plane.settled().await;
+        self.reconsider(&changed).await;
         self.safeguard().await;
         Ok(())
     }
@@ -228,6 +245,15 @@ impl ControlPlane {
             "the last change is in the database, and not yet in a copy beside it"
         );
     }
+}
+
+/// The certificates and issuers that are in force.
+fn orders(records: &ResourceRecords) -> impl Iterator<Item = (&ResourceId, &ResourceTable)> {
+    let is_order = |id: &ResourceId| matches!(id.kind, ResourceKind::Certificate | ResourceKind::Issuer);
+    let in_force = records
+        .iter()
+        .filter_map(|(id, record)| Some((id, record.in_force()?)));
+    in_force.filter(move |(id, _)| is_order(id))
 }
 
 /// Of the store's copies only that of a large one, made after a start, takes as long.

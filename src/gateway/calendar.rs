@@ -99,10 +99,10 @@ impl ControlPlane {
     /// What is left of an issuer's limits; nothing where it is no longer there.
     async fn used_limits(&self, issuer: &str) -> Result<Vec<api::RateLimit>, Problem> {
         let config = self.config.load_full();
-        let Some(IssuerConfig::Acme(acme)) = config.issuers.get(issuer) else {
+        let Some(IssuerConfig::Acme(_)) = config.issuers.get(issuer) else {
             return Ok(Vec::new());
         };
-        let mut limits = self.shown_acme(issuer, acme).await?.rate_limits;
+        let mut limits = self.rate_limits(issuer).await?;
         limits.truncate(SHOWN_LIMITS);
         Ok(limits)
     }

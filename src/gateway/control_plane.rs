@@ -10,7 +10,7 @@ use certgate_store::embedded::Recovery;
 use futures_util::FutureExt;
 use tokio::sync::{broadcast, watch};
 
-use crate::admin::{Admission, api};
+use crate::admin::{Admission, AuditTrail, api};
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, IssuerConfig, Protocol};
@@ -23,7 +23,7 @@ use crate::gateway::on_demand::Asker;
 use crate::gateway::watched_files::WatchedFiles;
 use crate::gateway::zones::{self, WithZones};
 use crate::hooks;
-use crate::inventory::{Inventory, InventoryError, StandIn};
+use crate::inventory::{Inventory, InventoryError, Notice, StandIn};
 use crate::issuer::{AcmeIssuer, ChallengeSolver, Issuer, Limits, LocalCa};
 use crate::publish::Problems;
 use crate::renewal::{self, Event, EventKind, Health, Issuers};
@@ -40,6 +40,8 @@ pub(super) struct ControlPlane {
     pub(super) applied: ArcSwap<Applied>,
     /// Held by whoever changes the configuration, or has listeners prepared and swapped.
     pub(super) turn: tokio::sync::Mutex<()>,
+    /// Held by whoever changes an entry of the certificate store, from the look at its entity tag on.
+    pub(super) entries: tokio::sync::Mutex<()>,
     /// Listeners of which connections are being closed that are no longer admitted.
     pub(super) rechecks: Mutex<BTreeSet<String>>,
     /// Why the files of CA bundles are not what clients are verified against.
@@ -60,6 +62,7 @@ pub(super) struct ControlPlane {
     pub(super) leftovers: Mutex<Vec<String>>,
     pub(super) desired: watch::Sender<Arc<[DesiredCertificate]>>,
     pub(super) events: broadcast::Sender<api::Event>,
+    pub(super) trail: Arc<AuditTrail>,
     /// How far each attempt under way has come.
     pub(super) steps: Mutex<BTreeMap<CertificateName, String>>,
     /// The certificates that their spares are served in place of.
@@ -241,6 +244,17 @@ impl ControlPlane {
             certificate: event.certificate.clone(),
             kind: kind.to_owned(),
             detail,
+        });
+    }
+
+    /// Passes what hooks are told on to watchers.
+    pub(super) fn announce_notice(&self, notice: &Notice) {
+        // Nobody watching is no error.
+        let _ = self.events.send(api::Event {
+            at: notice.at,
+            certificate: notice.certificate.clone(),
+            kind: notice.event.to_string(),
+            detail: notice.detail.clone(),
         });
     }
 

@@ -7,9 +7,10 @@ use crate::admin::{IssuerOperations, Page, Problem, api};
 use crate::cause::with_causes;
 use crate::certificate::{RevocationReason, crl_to_pem};
 use crate::clock::Timestamp;
-use crate::config::{IssuerConfig, LocalCaConfig};
+use crate::config::{IssuerConfig, LocalCaConfig, ResourceId, ResourceKind};
 use crate::gateway::client_ca::crl_url;
 use crate::gateway::control_plane::ControlPlane;
+use crate::gateway::resources::resource;
 use crate::inventory::ClientCertificateRecord;
 use crate::issuer::{ClientCaError, ClientRequest, IssueError, LocalCa};
 
@@ -19,7 +20,10 @@ impl IssuerOperations for ControlPlane {
         let config = self.config.load_full();
         let mut all = Vec::new();
         for (name, issuer) in &config.issuers {
-            all.push(self.shown(name, issuer).await?);
+            match self.shown(name, issuer).await {
+                Err(problem) if problem.status == StatusCode::NOT_FOUND => {}
+                shown => all.push(shown?),
+            }
         }
         Ok(all)
     }
@@ -131,15 +135,21 @@ impl ControlPlane {
     }
 
     async fn shown(&self, name: &str, issuer: &IssuerConfig) -> Result<api::Issuer, Problem> {
+        let known = resource(&self.applied.load(), &ResourceId::new(ResourceKind::Issuer, name));
+        // A configuration that comes into force this very moment may be ahead of it.
+        let known = known.ok_or_else(|| unknown(name))?;
         match issuer {
-            IssuerConfig::Acme(acme) => self.shown_acme(name, acme).await,
+            IssuerConfig::Acme(acme) => self.shown_acme(acme, known).await,
             IssuerConfig::LocalCa(local) => Ok(api::Issuer {
-                name: name.to_owned(),
                 kind: "local-ca".to_owned(),
                 directory: None,
                 account: None,
                 rate_limits: Vec::new(),
                 local_ca: Some(self.shown_local(name, local).await?),
+                name: known.name,
+                keys: known.keys,
+                etag: known.etag,
+                drift: known.drift,
             }),
         }
     }

@@ -8,11 +8,11 @@ use tokio::sync::broadcast;
 
 use crate::admin::{Operations, Page, Problem, api};
 use crate::backend::ServerGroup;
-use crate::certificate::{CertificateName, Credential, CredentialPem, DesiredCertificate};
-use crate::config::{ChallengeType, IssuerConfig, ListenerConfig, Protocol};
+use crate::certificate::{CertificateName, DesiredCertificate};
+use crate::config::{ListenerConfig, Protocol};
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::{on_demand, resources, views};
-use crate::inventory::{CertificateRecord, Source, Versioned};
+use crate::inventory::{CertificateRecord, Versioned};
 use crate::listener::Service;
 use crate::name::NamePattern;
 use crate::renewal;
@@ -85,80 +85,9 @@ impl Operations for ControlPlane {
         let step = steps.get(name).map(String::as_str);
         let sightings = self.lookout.sightings();
         let sighting = sightings.get(name);
-        Ok(views::certificate(
+        Ok(self.with_keys(views::certificate(
             name, desired, record, &published, step, sighting,
-        ))
-    }
-
-    async fn request(
-        &self,
-        name: &CertificateName,
-        request: api::CertificateRequest,
-        even_if: Option<api::Objection>,
-    ) -> Result<api::Certificate, Problem> {
-        let stored = self
-            .inventory
-            .certificate(name)
-            .await
-            .map_err(|error| Problem::internal(&error))?;
-        let is_new = stored.is_none();
-        if stored.is_some_and(|stored| stored.value.source == Source::Imported) {
-            return Err(Problem::conflict(format!(
-                "certificate `{name}` was imported; request under another name, so that it is not replaced"
-            )));
-        }
-        let desired = self.checked(name, request)?;
-        if let Some(api::Objection::Dns) = even_if {
-            tracing::warn!(certificate = %name, "requested whatever DNS says of its names");
-            self.inventory
-                .request_renewal_despite_dns(name)
-                .await
-                .map_err(|error| Problem::internal(&error))?;
-        } else if is_new {
-            // Somebody waits: what a CA's limit has against it is said at once.
-            self.inventory
-                .request_first(name)
-                .await
-                .map_err(|error| Problem::internal(&error))?;
-        }
-        self.inventory
-            .save_requested(&desired)
-            .await
-            .map_err(|error| Problem::internal(&error))?;
-        self.refresh_desired()
-            .await
-            .map_err(|error| Problem::internal(&error))?;
-        self.certificate(name).await
-    }
-
-    async fn import(
-        &self,
-        name: &CertificateName,
-        import: api::CertificateImport,
-    ) -> Result<api::Certificate, Problem> {
-        if self.desired().iter().any(|desired| desired.name == *name) {
-            return Err(Problem::conflict(format!(
-                "certificate `{name}` is obtained from an issuer; import under another name"
-            )));
-        }
-        if self.config.load().comes_from_files(name) {
-            return Err(owned_by_files(name));
-        }
-        asked_for_by_operators(name)?;
-        let refused = |error: &dyn std::error::Error| {
-            let internal = Problem::internal(error);
-            Problem::bad_request(format!("certificate `{name}`: {}", internal.detail))
-        };
-        let pem = CredentialPem::parse_pair(import.certificate_pem.as_bytes(), import.key_pem.as_bytes())
-            .map_err(|error| refused(&error))?;
-        let credential = Credential::from_pem(&pem).map_err(|error| refused(&error))?;
-        let now = self.clock.now();
-        credential.check(&[], now).map_err(|error| refused(&error))?;
-        self.inventory
-            .import(name, Source::Imported, &pem, &credential, now)
-            .await
-            .map_err(|error| Problem::internal(&error))?;
-        self.certificate(name).await
+        )))
     }
 
     async fn renew(&self, name: &CertificateName, even_if: Option<api::Objection>) -> Result<(), Problem> {
@@ -349,72 +278,6 @@ impl ControlPlane {
             .collect()
     }
 
-    /// A request as something that can be obtained, or why it cannot.
-    fn checked(
-        &self,
-        name: &CertificateName,
-        request: api::CertificateRequest,
-    ) -> Result<DesiredCertificate, Problem> {
-        let config = self.config.load();
-        if config.certificates.iter().any(|desired| desired.name == *name) {
-            return Err(Problem::conflict(format!(
-                "certificate `{name}` is defined in the configuration file; change it there"
-            )));
-        }
-        if config.comes_from_files(name) {
-            return Err(owned_by_files(name));
-        }
-        asked_for_by_operators(name)?;
-        if request.domains.is_empty() || request.domains.len() > 100 {
-            let found = request.domains.len();
-            return Err(Problem::bad_request(format!(
-                "certificate `{name}` has {found} domains; 1 to 100 are allowed"
-            )));
-        }
-        let known = || config.issuers.keys().cloned().collect::<Vec<_>>().join(", ");
-        let issuer = match (request.issuer, config.issuers.len()) {
-            (Some(issuer), _) if config.issuers.contains_key(&issuer) => issuer,
-            (Some(issuer), _) => {
-                return Err(Problem::bad_request(format!(
-                    "there is no issuer `{issuer}`; there are: {}",
-                    known()
-                )));
-            }
-            (None, 1) => known(),
-            (None, 0) => {
-                return Err(Problem::bad_request(
-                    "the configuration has no issuer; add `[issuers.NAME]`",
-                ));
-            }
-            (None, _) => {
-                return Err(Problem::bad_request(format!(
-                    "name the issuer; there are: {}",
-                    known()
-                )));
-            }
-        };
-        if let Some(IssuerConfig::LocalCa(local)) = config.issuers.get(&issuer)
-            && let Some(outside) = local.outside(&request.domains)
-        {
-            return Err(Problem::bad_request(format!(
-                "issuer `{issuer}` may not sign for `{outside}`; its `permitted_domains` are {:?}",
-                local.permitted_domains
-            )));
-        }
-        if let Some(IssuerConfig::Acme(acme)) = config.issuers.get(&issuer) {
-            provable(&issuer, &acme.challenges, &request.domains)?;
-        }
-        Ok(DesiredCertificate {
-            name: name.clone(),
-            domains: request.domains,
-            issuers: vec![issuer],
-            key_type: request.key_type,
-            reuse_key: false,
-            tags: request.tags,
-            spare_of: None,
-        })
-    }
-
     /// Refuses a renewal while every issuer has asked to be left alone.
     async fn may_be_asked(&self, desired: &DesiredCertificate) -> Result<(), Problem> {
         let name = &desired.name;
@@ -437,28 +300,6 @@ impl ControlPlane {
     }
 }
 
-/// Refuses names to which no challenge of `issuer` can prove the right.
-fn provable(issuer: &str, challenges: &[ChallengeType], domains: &[NamePattern]) -> Result<(), Problem> {
-    let is_dns01 = |challenge: &ChallengeType| *challenge == ChallengeType::Dns01;
-    let by_dns01 = challenges.iter().any(is_dns01);
-    if let Some(wildcard) = domains.iter().find(|domain| !by_dns01 && domain.is_wildcard()) {
-        return Err(Problem::bad_request(format!(
-            "`{wildcard}` needs the dns-01 challenge, which issuer `{issuer}` cannot answer; give it `dns`, or name each host instead"
-        )));
-    }
-    let otherwise = challenges.iter().any(|challenge| !is_dns01(challenge));
-    match domains
-        .iter()
-        .find(|domain| !otherwise && domain.address().is_some())
-    {
-        Some(address) => Err(Problem::bad_request(format!(
-            "`{address}` is an IP address, to which dns-01 proves no right (RFC 8738 §7), and issuer `{issuer}` has no other \
-             challenge; add \"http-01\" or \"tls-alpn-01\" to its `challenges`"
-        ))),
-        None => Ok(()),
-    }
-}
-
 /// The servers of a group as they stand.
 pub(super) fn servers(group: &ServerGroup) -> Vec<api::Server> {
     let servers = group.servers().into_iter();
@@ -469,20 +310,4 @@ pub(super) fn servers(group: &ServerGroup) -> Vec<api::Server> {
             error: server.last_error,
         })
         .collect()
-}
-
-/// Refuses names that certificates have for which handshakes have asked: such a one is removed when it is not used.
-fn asked_for_by_operators(name: &CertificateName) -> Result<(), Problem> {
-    match name.is_on_demand() {
-        true => Err(Problem::conflict(format!(
-            "certificate `{name}`: so are those called that handshakes ask for; use another name"
-        ))),
-        false => Ok(()),
-    }
-}
-
-fn owned_by_files(name: &CertificateName) -> Problem {
-    Problem::conflict(format!(
-        "certificate `{name}` comes from files that the configuration names; change those, or use another name"
-    ))
 }

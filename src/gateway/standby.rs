@@ -120,7 +120,7 @@ impl ControlPlane {
             Some(switch) => {
                 let names = std::slice::from_ref(name);
                 self.inventory.stand_in(names, switch.stand_in.as_ref()).await?;
-                self.tell_switch(name, &switch);
+                self.tell_switch(name, &switch).await;
                 switch.stand_in
             }
         };
@@ -133,7 +133,7 @@ impl ControlPlane {
         Ok(())
     }
 
-    fn tell_switch(&self, name: &CertificateName, switch: &Switch) {
+    async fn tell_switch(&self, name: &CertificateName, switch: &Switch) {
         let reason = &switch.reason;
         let detail = match &switch.stand_in {
             Some(_) => {
@@ -145,6 +145,7 @@ impl ControlPlane {
                 format!("served again, in place of its spare: {reason}")
             }
         };
+        self.trail.note(name, "activate", detail.clone()).await;
         // Nobody watching is no error.
         let _ = self.events.send(api::Event {
             at: self.clock.now(),

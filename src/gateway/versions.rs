@@ -93,25 +93,6 @@ impl VersionOperations for ControlPlane {
         self.serves(name).await?;
         self.certificate(name).await
     }
-
-    async fn delete_certificate(&self, name: &CertificateName) -> Result<(), Problem> {
-        let config = self.config.load_full();
-        if config.certificates.iter().any(|desired| desired.name == *name) || config.comes_from_files(name) {
-            return Err(Problem::conflict(format!(
-                "certificate `{name}` is defined in the configuration file; remove it there"
-            )));
-        }
-        self.certificate(name).await?;
-        let forgotten = async {
-            self.inventory.remove_requested(name).await?;
-            // Wanted no more before it is gone: nothing obtains it again.
-            self.refresh_desired().await?;
-            self.inventory.remove_certificate(name).await
-        };
-        forgotten.await.map_err(|error| Problem::internal(&error))?;
-        tracing::warn!(certificate = %name, "deleted, with its key");
-        Ok(())
-    }
 }
 
 impl ControlPlane {

@@ -78,6 +78,9 @@ pub(super) fn certificate(
         dns: sighting
             .map(|sighting| domains_in_dns(sighting, leaf))
             .unwrap_or_default(),
+        keys: None,
+        etag: None,
+        drift: None,
     }
 }
 

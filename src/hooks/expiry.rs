@@ -105,6 +105,7 @@ impl Hooks {
             }
             if !news.is_empty() {
                 self.inventory.tell_expiring(&news).await?;
+                news.iter().for_each(|(notice, _)| (self.told)(notice));
             }
         }
         Ok(())

@@ -29,6 +29,7 @@ fn hooks(tables: &str) -> (Hooks, ManualClock) {
         config: Arc::new(ArcSwap::from_pointee(config)),
         desired: watch::Sender::new(Arc::from([])).subscribe(),
         problems: Problems::default(),
+        told: Arc::new(|_| {}),
     };
     (hooks, clock)
 }

@@ -12,7 +12,7 @@ use crate::inventory::{Inventory, InventoryError, TRIES, format, key};
 /// How many records are kept; each new one takes the place of the oldest.
 pub const AUDIT_RECORDS: u64 = 10_000;
 
-/// One request for a change.
+/// One request for a change, or what the gateway has done by itself.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct AuditRecord {
     /// Its place in the trail: 1 for the first, and one more for each.
@@ -21,11 +21,12 @@ pub struct AuditRecord {
     pub at: Timestamp,
     /// Who asked.
     pub caller: Caller,
-    /// The HTTP method.
+    /// The HTTP method; empty where nobody asked.
     pub method: String,
     /// The path of what was to be changed.
     pub resource: String,
-    /// `put`, `patch`, `delete`, or the action's name; with the query where there was one, as in `renew?even_if=dns`.
+    /// `put`, `patch`, `delete`, or the action's name; with the query where there was one, as in `renew?even_if=dns`. Of the
+    /// gateway itself: `activate`, the spare is served or no longer, and `fail-over`, another issuer is asked.
     pub action: String,
     /// What it was before, without secrets, and of long values only length and SHA-256; null where there was nothing.
     pub before: Option<Value>,
@@ -33,9 +34,9 @@ pub struct AuditRecord {
     pub after: Option<Value>,
     /// What came of it.
     pub outcome: AuditOutcome,
-    /// The HTTP status of the answer; null as long as the outcome is `begun`.
+    /// The HTTP status of the answer; null as long as the outcome is `begun`, and where nobody asked.
     pub status: Option<u16>,
-    /// Why it was refused or has failed.
+    /// Why it was refused or has failed; of the gateway itself, what it has done and why.
     pub detail: Option<String>,
 }
 
@@ -56,7 +57,7 @@ pub enum AuditOutcome {
 /// Who made a request.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Caller {
-    /// `user:NAME` on the Unix socket, `token:NAME` on TCP.
+    /// `user:NAME` on the Unix socket, `token:NAME` on TCP, `certgate` for the gateway itself.
     pub name: String,
     /// On the Unix socket: the user id of the process.
     pub uid: Option<u32>,

@@ -7,7 +7,7 @@ use certgate_store::{Batch, Expect};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::config::{ResourceId, ResourceTable};
+use crate::config::{ResourceId, ResourceKind, ResourceTable};
 use crate::inventory::left_place::LEFT_PLACES;
 use crate::inventory::{Inventory, InventoryError, LeftPlaces, format, key};
 
@@ -95,10 +95,11 @@ impl Inventory {
         after: ResourceState<'_>,
     ) -> Result<(), InventoryError> {
         // A place is remembered before anybody else can have it, and forgotten when somebody has.
-        let mut changes = differences(LEFT_PLACES, before.left, after.left, false)?;
-        changes.extend(differences(RESOURCES, before.records, after.records, false)?);
-        changes.extend(differences(RESOURCES, before.records, after.records, true)?);
-        changes.extend(differences(LEFT_PLACES, before.left, after.left, true)?);
+        let is_place = |_: &_, _: &_| true;
+        let mut changes = written(LEFT_PLACES, before.left, after.left, is_place)?;
+        changes.extend(written(RESOURCES, before.records, after.records, is_kept)?);
+        changes.extend(removed(RESOURCES, before.records, after.records, is_kept));
+        changes.extend(removed(LEFT_PLACES, before.left, after.left, is_place));
         // A part of it leaves each resource as it was or as it is to be; the next start goes on from there.
         for part in changes.chunks(MOST_AT_ONCE) {
             let batch = part.iter().fold(Batch::new(), |batch, (key, value)| match value {
@@ -111,27 +112,44 @@ impl Inventory {
     }
 }
 
-/// What is to be written, or what is to be removed, where `before` becomes `after`.
-fn differences<N: Ord + fmt::Display, T: PartialEq + Serialize>(
+/// What is to be written where `before` becomes `after`, of which only some is kept.
+fn written<N: Ord + fmt::Display, T: PartialEq + Serialize>(
     prefix: &str,
     before: &BTreeMap<N, T>,
     after: &BTreeMap<N, T>,
-    removed: bool,
+    is_kept: impl Fn(&N, &T) -> bool,
 ) -> Result<Vec<Change>, InventoryError> {
-    if removed {
-        let gone = before.keys().filter(|name| !after.contains_key(name));
-        return Ok(gone.map(|name| (key(prefix, name), None)).collect());
-    }
     let differ = after
         .iter()
-        .filter(|(name, record)| before.get(*name) != Some(*record));
+        .filter(|(name, record)| is_kept(name, record) && before.get(*name) != Some(*record));
     differ
         .map(|(name, record)| Ok((key(prefix, name), Some(format::encode(record)?))))
         .collect()
 }
 
+/// What is to be removed then.
+fn removed<N: Ord + fmt::Display, T>(
+    prefix: &str,
+    before: &BTreeMap<N, T>,
+    after: &BTreeMap<N, T>,
+    is_kept: impl Fn(&N, &T) -> bool,
+) -> Vec<Change> {
+    let stays = |name| after.get(name).is_some_and(|record| is_kept(name, record));
+    let gone = before
+        .iter()
+        .filter(|(name, record)| is_kept(name, record) && !stays(name));
+    gone.map(|(name, _)| (key(prefix, name), None)).collect()
+}
+
 /// A key, and what is written there; nothing where it is removed.
 type Change = (String, Option<Vec<u8>>);
+
+/// What the file said of a certificate or an issuer counts only where it is not in force: of the others there may be tens of
+/// thousands, and they are in the file.
+fn is_kept(id: &ResourceId, record: &ResourceRecord) -> bool {
+    let is_weighed = !matches!(id.kind, ResourceKind::Certificate | ResourceKind::Issuer);
+    is_weighed || record.live != Live::AsApplied
+}
 
 const RESOURCES: &str = "resources/";
 /// Of the changes that a batch may hold; with the largest values together they fit into one.

@@ -18,7 +18,7 @@ use crate::peer::{TlsClient, backend};
 use crate::reload::{client_of, config, reloaded};
 
 pub(crate) const OPERATE: &str = "8f1d0a3c5b7e9246d8f0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f6";
-const READ: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f908f1d0a3c5b7e9246d8f0a1b2c3d4e5f6";
+pub(crate) const READ: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f908f1d0a3c5b7e9246d8f0a1b2c3d4e5f6";
 const OTHER: &str = "c3d4e5f60718293a4b5c6d7e8f908f1d0a3c5b7e9246d8f0a1b2c3d4e5f60a1b2";
 
 fn token(home: &Home, name: &str, secret: &str) -> String {

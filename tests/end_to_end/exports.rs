@@ -280,3 +280,54 @@ pub(crate) async fn shows(client: &TlsClient, address: SocketAddr, name: &str, s
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+#[tokio::test]
+async fn a_certificate_with_keys_of_two_kinds_is_exported_with_both_and_the_api_tells_of_each() {
+    let scene = Scene::new("cat >> $0/told").await;
+    let both = "issuer = \"internal\"\nkey_type = [\"ecdsa-p256\", \"rsa-2048\"]\n";
+    let config = scene.config.replace("issuer = \"internal\"\n", both);
+    let gateway = scene.home.start(&config).await;
+    scene.told(2).await;
+    let key = |directory: &str| {
+        let pem = fs::read(scene.out(directory).join("fullchain.pem")).expect("written");
+        let key = fs::read(scene.out(directory).join("privkey.pem")).expect("written");
+        let pem = CredentialPem::parse_pair(&pem, &key).expect("a pair");
+        Credential::from_pem(&pem)
+            .expect("its own key")
+            .leaf()
+            .key
+            .clone()
+    };
+    assert_eq!(
+        (key("").as_str(), key("rsa").as_str()),
+        ("ECDSA P-256", "RSA 2048")
+    );
+    let deadline = Instant::now() + PATIENCE;
+    let exports = loop {
+        let (_, _, exports) = crate::runtime::request(gateway.socket(), "GET /v1/exports", &[], b"").await;
+        let all = exports.as_array().expect("a list").clone();
+        if all.iter().all(|export| export["done_at"].is_string()) {
+            break all;
+        }
+        assert!(Instant::now() < deadline, "{exports}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let told: Vec<_> = exports
+        .iter()
+        .map(|export| (export["certificate"].as_str(), export["directory"].as_str()))
+        .collect();
+    let (first, second) = (scene.home.path("out"), scene.out("rsa"));
+    let shown = |path: &Path| path.display().to_string();
+    assert_eq!(
+        told,
+        [
+            (Some("www"), Some(shown(&first).as_str())),
+            (Some("www.rsa"), Some(shown(&second).as_str()))
+        ]
+    );
+    assert!(
+        exports
+            .iter()
+            .all(|export| export["error"].is_null() && export["attempts"] == 1)
+    );
+}

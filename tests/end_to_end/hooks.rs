@@ -307,8 +307,20 @@ async fn a_certificate_that_expires_is_told_of_once_for_each_fraction_also_over_
     let gateway = home.start(&config).await;
     receiver.told("expiring", 2).await;
     gateway.kill().await;
-    let _gateway = home.start(&config).await;
+    let gateway = home.start(&config).await;
+    // Whoever watches sees it as well.
+    let mut events = gateway.client().events().await.expect("events");
     let all = receiver.told("expiring", 3).await;
+    let seen = async {
+        loop {
+            let event = events.next().await.expect("it goes on");
+            if event.kind == "expiring" {
+                return event.detail;
+            }
+        }
+    };
+    let seen = tokio::time::timeout(PATIENCE, seen).await.expect("it is seen");
+    assert!(seen.contains("less than 1/8"), "{seen}");
     let details: Vec<_> = all.iter().map(|post| post.fact("detail")).collect();
     assert!(
         details[1].contains("less than 1/4") && details[2].contains("less than 1/8"),

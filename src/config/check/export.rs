@@ -25,33 +25,57 @@ impl Checker<'_> {
         for (name, certificate) in document.certificates.tables() {
             sound &= !matches!(certificate.export, Key::Invalid);
             let mut exports = Vec::new();
+            let second = certificate.key_type.value();
+            let second = second
+                .and_then(|types| types.value.0.get(1))
+                .map(|item| item.value);
             for export in certificate.export.items() {
-                let directory = export.value.directory.value();
-                if let Some(directory) = directory
-                    && let Some(first) = taken.insert(self.sources.resolve(directory), &directory.place)
-                {
-                    sound = false;
-                    let shown = directory.value.display();
-                    self.report.push(
-                        Diagnostic::new(
-                            Code::ListedTwice,
-                            format!("two exports have the directory `{shown}`"),
-                        )
-                        .at(&directory.place, "the second one")
-                        .and(first, "the first one")
-                        .help("give each export a directory of its own"),
-                    );
+                if let Some(written) = export.value.directory.value() {
+                    let directory = self.sources.resolve(written);
+                    let beside = second.map(|key_type| directory.join(key_type.family()));
+                    for directory in [Some(directory), beside].into_iter().flatten() {
+                        sound &= self.takes_place(&mut taken, directory, written);
+                    }
                 }
                 match self.export(&export.value) {
                     Some(export) => exports.push(export),
                     None => sound = false,
                 }
             }
-            if !exports.is_empty() {
-                all.insert(CertificateName::parse(&name.value).ok()?, exports);
+            if exports.is_empty() {
+                continue;
             }
+            let name = CertificateName::parse(&name.value).ok()?;
+            if let Some(key_type) = second {
+                let beside = exports.iter().map(|export| export.for_second(key_type));
+                all.insert(name.companion(key_type).ok()?, beside.collect());
+            }
+            all.insert(name, exports);
         }
         sound.then_some(all)
+    }
+
+    /// Whether no other export has `directory`; reports it when one has.
+    fn takes_place<'d>(
+        &mut self,
+        taken: &mut BTreeMap<PathBuf, &'d Place>,
+        directory: PathBuf,
+        written: &'d Located<PathBuf>,
+    ) -> bool {
+        let Some(first) = taken.insert(directory, &written.place) else {
+            return true;
+        };
+        let shown = written.value.display();
+        self.report.push(
+            Diagnostic::new(
+                Code::ListedTwice,
+                format!("two exports have the directory `{shown}`"),
+            )
+            .at(&written.place, "the second one")
+            .and(first, "the first one")
+            .help("give each export a directory of its own"),
+        );
+        false
     }
 
     fn export(&mut self, export: &Export) -> Option<ExportConfig> {

@@ -47,7 +47,8 @@ table! {
     /// A certificate as files, for other programs of this machine: cert.pem, chain.pem, fullchain.pem, privkey.pem, and
     /// combined.pem with the last two. Of a certificate with two kinds of key it is the one with the first.
     Export {
-        /// The directory that they are in, for nothing else; made if it is not there.
+        /// The directory that they are in, for nothing else; made if it is not there. Where `key_type` has two kinds, the
+        /// certificate of the second one is in the directory rsa, or ecdsa, in it.
         directory: PathBuf = required("\"/etc/ssl/www\""),
         /// The user whose files they are. Default: the gateway's.
         owner: String,
