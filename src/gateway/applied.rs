@@ -169,6 +169,7 @@ impl ControlPlane {
         let candidate = before.with_known(known).checked(&*self.check, &settled)?;
         let bundles = self.bundles(&candidate.config, &settled).await?;
         bundles.check_new_users(&self.config.load(), &candidate.config)?;
+        bundles.check_new_crls(&self.data_plane.bundles(), &settled, self.clock.now())?;
         let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
         let prepared = self.data_plane.prepare(&candidate.config, bundles)?;
         let saved = self
