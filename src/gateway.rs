@@ -30,7 +30,6 @@ mod three_way;
 mod versions;
 mod views;
 mod watched_files;
-mod web;
 mod zones;
 
 use std::collections::BTreeSet;

@@ -26,3 +26,4 @@ pub mod publish;
 pub mod record;
 pub mod renewal;
 pub mod tls;
+pub mod web;

@@ -15,6 +15,7 @@ const PLAN: &str = "
     name:
     clock:
     metrics:        name clock
+    web:            cause
     certificate:    name clock
     policy:
     config:         command name clock certificate policy
@@ -28,10 +29,10 @@ const PLAN: &str = "
 
     inventory:      name clock certificate config store
     dns:            name clock metrics config inventory
-    dns01:          cause name clock config inventory dns
-    issuer:         cause name clock metrics certificate config store inventory
+    dns01:          cause name clock web config inventory dns
+    issuer:         cause name clock metrics web certificate config store inventory
     renewal:        cause name clock metrics certificate config store inventory dns issuer
-    hooks:          cause command name clock metrics certificate config store inventory
+    hooks:          cause command name clock metrics web certificate config store inventory
     export:         cause command clock metrics certificate config store inventory hooks
 
     publish:        cause name clock metrics certificate config store inventory issuer tls http

@@ -477,5 +477,5 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
 
 /// The self-test's and the examples' own name.
 pub(super) fn localhost() -> DnsName {
-    DnsName::parse("localhost").unwrap_or_else(|_| unreachable!("`localhost` is a name"))
+    DnsName::parse("localhost").expect("`localhost` is a name")
 }

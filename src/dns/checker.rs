@@ -56,9 +56,7 @@ impl DnsChecker {
     pub async fn check(&self, name: &DnsName, conditions: &Conditions, now: Timestamp) -> DomainVerdict {
         let patterns = [NamePattern::Exact(name.clone())];
         let mut verdicts = self.check_all(&patterns, conditions, now).await;
-        verdicts
-            .pop()
-            .unwrap_or_else(|| unreachable!("there is a verdict for each name"))
+        verdicts.pop().expect("there is a verdict for each name")
     }
 
     /// Checks every name, several at a time; the verdicts stand in the order of `patterns`. Takes 10 seconds at

@@ -2,28 +2,19 @@
 //! zone; for each name there is an account with a record of its own, which keeps the last two values.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
-use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use rustls::ClientConfig;
-use rustls_platform_verifier::Verifier;
 use serde::Deserialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::cause::with_causes;
 use crate::config::AcmeDnsConfig;
 use crate::dns01::Dns01Error;
 use crate::dns01::provider::Provider;
 use crate::inventory::{PlacedRecord, Secret};
+use crate::web::{Bounds, WebClient};
 
 /// An acme-dns server and the accounts at it.
 pub(super) struct AcmeDns {
@@ -101,31 +92,11 @@ impl AcmeDns {
                 .header("x-api-user", username.expose())
                 .header("x-api-key", password.expose());
         }
-        let request = request
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|error| error.to_string())?;
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls_config()?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(https);
-        let exchange = async {
-            let answer = client
-                .request(request)
-                .await
-                .map_err(|error| with_causes(&error))?;
-            let status = answer.status();
-            let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-            let body = body.map_err(|error| error.to_string())?.to_bytes();
-            Ok((status, String::from_utf8_lossy(&body).into_owned()))
-        };
-        match tokio::time::timeout(PATIENCE, exchange).await {
-            Ok(done) => done,
-            Err(_) => Err(format!("no whole answer within {} s", PATIENCE.as_secs())),
-        }
+        let client = WebClient::new(None).await.map_err(|error| error.to_string())?;
+        let answer = client.send(request, body, BOUNDS).await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        let said = answer.body.map_err(|error| error.to_string())?;
+        Ok((answer.status, String::from_utf8_lossy(&said).into_owned()))
     }
 
     fn failed(&self, record: &PlacedRecord, reason: String) -> Dns01Error {
@@ -167,16 +138,7 @@ impl Provider for AcmeDns {
     }
 }
 
-fn tls_config() -> Result<ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = Verifier::new(provider.clone()).map_err(|error| error.to_string())?;
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| error.to_string())?;
-    let builder = builder
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier));
-    Ok(builder.with_no_client_auth())
-}
-
-const PATIENCE: Duration = Duration::from_secs(15);
-const MAX_ANSWER: usize = 16 << 10;
+const BOUNDS: Bounds = Bounds {
+    time: Duration::from_secs(15),
+    octets: 16 << 10,
+};

@@ -50,7 +50,7 @@ pub(super) async fn send(
 /// # Errors
 /// [`DeliveryError`].
 pub async fn send_test(hook: &str, config: &HookConfig, now: Timestamp) -> Result<(), DeliveryError> {
-    let certificate = CertificateName::parse("test").unwrap_or_else(|_| unreachable!("`test` is a name"));
+    let certificate = CertificateName::parse("test").expect("`test` is a name");
     let detail = "somebody tries this hook; nothing has happened".to_owned();
     let delivery = Delivery {
         notice: Notice::new(HookEvent::Test, certificate, now, detail),

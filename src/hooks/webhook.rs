@@ -1,29 +1,17 @@
 //! A JSON document posted to a URL, over verified TLS and signed where there is a secret; no redirect is followed.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
-use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::Verifier;
-use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::cause::with_causes;
 use crate::clock::Timestamp;
 use crate::config::WebhookConfig;
 use crate::inventory::Notice;
+use crate::web::{Bounds, TrustError, WebClient, WebError};
 
 /// Why a URL has not taken a document.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +42,7 @@ pub enum WebhookError {
         /// What came in between.
         reason: String,
     },
-    /// A file that the configuration names is not there any more, or not what it was.
+    /// The secret that the configuration names is not there any more.
     #[error("cannot use {}", file.display())]
     Unusable {
         /// The file.
@@ -62,6 +50,9 @@ pub enum WebhookError {
         /// What is wrong with it.
         source: io::Error,
     },
+    /// No server's certificate can be verified.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
 }
 
 /// Posts `body`, which tells of `notice`. It is taken when the answer is 2xx.
@@ -77,10 +68,7 @@ pub(super) async fn post(
         Some(file) => Some(signature(&read_secret(file).await?, now, &body)),
         None => None,
     };
-    let url = || webhook.shown();
-    let unreachable = |reason: String| WebhookError::Unreachable { url: url(), reason };
     let mut request = Request::post(&webhook.url)
-        .header(header::USER_AGENT, CERTGATE)
         .header(header::CONTENT_TYPE, "application/json")
         .header("certgate-event", notice.event.word())
         .header("certgate-event-id", &notice.id)
@@ -88,38 +76,24 @@ pub(super) async fn post(
     if let Some(signed) = signed {
         request = request.header("certgate-signature", signed);
     }
-    let request = request
-        .body(Full::new(Bytes::from(body)))
-        .map_err(|error| unreachable(error.to_string()))?;
-    let root = webhook.root_ca_file.clone();
-    let tls = tokio::task::spawn_blocking(move || tls_config(root.as_deref())).await;
-    let tls = tls.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    let https = HttpsConnectorBuilder::new()
-        .with_tls_config(tls)
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(tcp);
-    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(https);
-    let exchange = async {
-        let answer = client.request(request).await;
-        let answer = answer.map_err(|error| unreachable(with_causes(&error)))?;
-        let status = answer.status();
-        if status.is_success() {
-            return Ok(());
-        }
-        let said = Limited::new(answer.into_body(), READ).collect().await;
-        let said = said.map(|said| said.to_bytes()).unwrap_or_default();
-        Err(WebhookError::Refused {
-            url: url(),
-            status,
-            said: String::from_utf8_lossy(&said).into_owned(),
-        })
+    let client = WebClient::new(webhook.root_ca_file.clone()).await?;
+    let bounds = Bounds {
+        time: allowed,
+        octets: READ,
     };
-    match timeout(allowed, exchange).await {
-        Ok(done) => done,
-        Err(_) => Err(WebhookError::TooLong { url: url(), allowed }),
+    let url = webhook.shown();
+    match client.send(request, body, bounds).await {
+        Ok(answer) if answer.status.is_success() => Ok(()),
+        Ok(answer) => Err(WebhookError::Refused {
+            url,
+            status: answer.status,
+            said: String::from_utf8_lossy(&answer.body.unwrap_or_default()).into_owned(),
+        }),
+        Err(WebError::TooLong { allowed }) => Err(WebhookError::TooLong { url, allowed }),
+        Err(error) => Err(WebhookError::Unreachable {
+            url,
+            reason: error.to_string(),
+        }),
     }
 }
 
@@ -141,32 +115,6 @@ async fn read_secret(file: PathBuf) -> Result<Zeroizing<Vec<u8>>, WebhookError> 
     }
 }
 
-fn tls_config(root_ca_file: Option<&Path>) -> Result<ClientConfig, WebhookError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let unusable = |error: rustls::Error| WebhookError::Unusable {
-        file: root_ca_file.unwrap_or(Path::new("the system's roots")).to_owned(),
-        source: io::Error::other(error),
-    };
-    let builder = ClientConfig::builder_with_provider(provider.clone());
-    let builder = builder.with_safe_default_protocol_versions().map_err(unusable)?;
-    let Some(file) = root_ca_file else {
-        let verifier = Verifier::new(provider).map_err(unusable)?;
-        let builder = builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier));
-        return Ok(builder.with_no_client_auth());
-    };
-    let pem_error = |error| WebhookError::Unusable {
-        file: file.to_owned(),
-        source: io::Error::other(error),
-    };
-    let mut roots = RootCertStore::empty();
-    for root in CertificateDer::pem_file_iter(file).map_err(pem_error)? {
-        roots.add(root.map_err(pem_error)?).map_err(unusable)?;
-    }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}
-
 fn excerpt(said: &str) -> String {
     let shown: String = said
         .trim()
@@ -180,7 +128,6 @@ fn excerpt(said: &str) -> String {
     }
 }
 
-const CERTGATE: &str = concat!("certgate/", env!("CARGO_PKG_VERSION"));
 /// Octets of an answer that are read, and characters that are shown.
 const READ: usize = 4096;
 const SHOWN: usize = 200;

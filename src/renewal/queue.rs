@@ -1,14 +1,18 @@
 //! The steps of all certificates: in the order of time until they are due, then each in its lane.
 
+mod held;
+mod lane;
+mod orders;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::Timestamp;
 use crate::inventory::CertificateState;
-use crate::issuer::ledger::{self, Bucket, Ledger, Needs, OrderKind};
-use crate::renewal::pace::Pace;
+use crate::issuer::ledger::{self, Bucket, Ledger, OrderKind};
 use crate::renewal::plan::{Action, Next};
-use crate::renewal::waiting::{AT_ALL_EVENTS, FIRST, ORDERED_FIRST, Waiting};
+use crate::renewal::queue::lane::Lane;
+use crate::renewal::waiting::Waiting;
 
 /// The next step of each certificate.
 #[derive(Debug, Default)]
@@ -30,27 +34,11 @@ struct Step {
     is_due: bool,
 }
 
-/// What is due at one issuer, in the order in which it is begun.
-#[derive(Debug, Default)]
-struct Lane {
-    pace: Pace,
-    ledger: Option<Ledger>,
-    /// By the moment at which a third of the lifetime is left.
-    renewals: BTreeSet<(Timestamp, CertificateName)>,
-    /// By the moment before which the CA wants them renewed.
-    suggested: BTreeSet<(Timestamp, CertificateName)>,
-    /// Orders of what has a certificate, by the moment at which a third of its lifetime is left.
-    changed: BTreeSet<(Timestamp, CertificateName)>,
-    missing: BTreeSet<CertificateName>,
-    /// Those among them that have been tried before.
-    again: BTreeSet<CertificateName>,
-    orders: u32,
-}
-
 impl Queue {
     /// Puts a step in, due at `at`, for a name that has none.
     pub(super) fn put(&mut self, name: CertificateName, next: Next, at: Timestamp, turn: Waiting, load: u64) {
-        self.lane(&next.issuer).pace.add(load);
+        let lane = self.lanes.entry(next.issuer.clone()).or_default();
+        lane.pace.add(load);
         self.waiting.insert((at, name.clone()));
         let step = Step {
             next,
@@ -68,10 +56,11 @@ impl Queue {
         if !step.is_due {
             self.waiting.remove(&(step.at, name.clone()));
         }
-        let lane = self.lane(&step.next.issuer);
-        lane.pace.remove(step.load);
-        if step.is_due {
-            lane.leave(&step, name);
+        if let Some(lane) = self.lanes.get_mut(&step.next.issuer) {
+            lane.pace.remove(step.load);
+            if step.is_due {
+                lane.leave(step.turn, name);
+            }
         }
         Some(step.next)
     }
@@ -89,7 +78,7 @@ impl Queue {
         if step.is_due {
             step.is_due = false;
             if let Some(lane) = self.lanes.get_mut(&step.next.issuer) {
-                lane.leave(step, name);
+                lane.leave(step.turn, name);
             }
         } else {
             self.waiting.remove(&(step.at, name.clone()));
@@ -106,14 +95,14 @@ impl Queue {
         mut ledger: Option<Ledger>,
         begun: impl Iterator<Item = &'d DesiredCertificate>,
     ) {
-        let lane = self.lane(issuer);
+        let lane = self.lanes.entry(issuer.to_owned()).or_default();
         if let (Some(known), Some(ledger)) = (&lane.ledger, &mut ledger) {
             for bucket in begun.flat_map(|desired| ledger::needs(&desired.domains, OrderKind::New).taken) {
                 let full_at = ledger.full_at(&bucket).max(known.full_at(&bucket));
                 ledger.note(bucket, full_at);
             }
         }
-        lane.ledger = ledger;
+        lane.know_limits(ledger);
     }
 
     /// Takes back what was counted for an order of which nothing came, by the `state` that its attempt has left.
@@ -146,162 +135,44 @@ impl Queue {
         desired: impl Fn(&CertificateName) -> Option<&'d DesiredCertificate>,
     ) -> (Vec<Action>, Option<Timestamp>) {
         let mut taken = Vec::new();
-        while let Some((at, name)) = self.waiting.first()
-            && *at <= now
+        while self.waiting.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, name)) = self.waiting.pop_first()
         {
-            let name = name.clone();
-            self.waiting.pop_first();
             if let Some(step) = self.steps.get_mut(&name) {
-                let lane = self.lanes.entry(step.next.issuer.clone()).or_default();
-                match lane.enter(step, &name) {
-                    true => step.is_due = true,
-                    false => taken.push(name),
+                let lane = self.lanes.get_mut(&step.next.issuer);
+                step.is_due = lane.is_some_and(|lane| lane.enter(step.turn, &name));
+                if !step.is_due {
+                    taken.push(name);
                 }
             }
         }
         let mut wake = None;
-        let mut held = Vec::new();
         for (issuer, lane) in &mut self.lanes {
             let renewals = lane.take_renewals(now, &mut taken);
             let first = taken.len();
-            let orders = lane.take_orders(now, &desired, &mut taken, &mut held);
+            let orders = lane.take_orders(now, &desired, &mut taken);
             let begun = taken.iter().skip(first);
             self.begun
                 .extend(begun.map(|name| (name.clone(), issuer.clone())));
             wake = renewals.into_iter().chain(orders).chain(wake).min();
         }
-        for (name, until) in held {
-            self.put_off(&name, until);
-        }
-        let mut actions: Vec<_> = taken.into_iter().filter_map(|name| self.take(name)).collect();
+        // Each has left the place where it stood.
+        let mut actions: Vec<_> = taken
+            .into_iter()
+            .filter_map(|name| {
+                let Step { next, load, .. } = self.steps.remove(&name)?;
+                if let Some(lane) = self.lanes.get_mut(&next.issuer) {
+                    lane.pace.remove(load);
+                }
+                Some(Action {
+                    certificate: name,
+                    next,
+                })
+            })
+            .collect();
         actions
             .sort_by(|one, other| (one.next.at, &one.certificate).cmp(&(other.next.at, &other.certificate)));
         let waiting = self.waiting.first().map(|(at, _)| *at);
         (actions, waiting.into_iter().chain(wake).min())
-    }
-
-    fn take(&mut self, name: CertificateName) -> Option<Action> {
-        // Everybody else has taken it out of where it stood.
-        let step = self.steps.remove(&name)?;
-        self.lane(&step.next.issuer).pace.remove(step.load);
-        Some(Action {
-            certificate: name,
-            next: step.next,
-        })
-    }
-
-    fn lane(&mut self, issuer: &str) -> &mut Lane {
-        if !self.lanes.contains_key(issuer) {
-            self.lanes.insert(issuer.to_owned(), Lane::default());
-        }
-        self.lanes
-            .get_mut(issuer)
-            .unwrap_or_else(|| unreachable!("it is there by now"))
-    }
-}
-
-impl Lane {
-    /// Lets a step wait for its turn; `false` where it waits for nothing.
-    fn enter(&mut self, step: &Step, name: &CertificateName) -> bool {
-        match step.turn {
-            Waiting::AtOnce => false,
-            Waiting::Order { .. } if self.ledger.is_none() => false,
-            Waiting::Order {
-                third: Some(third), ..
-            } => self.changed.insert((third, name.clone())),
-            Waiting::Order { again: true, .. } => self.again.insert(name.clone()),
-            Waiting::Order { .. } => self.missing.insert(name.clone()),
-            Waiting::Renewal {
-                suggested: Some(end), ..
-            } => self.suggested.insert((end, name.clone())),
-            Waiting::Renewal { third, .. } => self.renewals.insert((third, name.clone())),
-        }
-    }
-
-    fn leave(&mut self, step: &Step, name: &CertificateName) {
-        match step.turn {
-            Waiting::AtOnce => {}
-            Waiting::Order {
-                third: Some(third), ..
-            } => drop(self.changed.remove(&(third, name.clone()))),
-            Waiting::Order { again: true, .. } => drop(self.again.remove(name)),
-            Waiting::Order { .. } => drop(self.missing.remove(name)),
-            Waiting::Renewal {
-                suggested: Some(end), ..
-            } => drop(self.suggested.remove(&(end, name.clone()))),
-            Waiting::Renewal { third, .. } => drop(self.renewals.remove(&(third, name.clone()))),
-        }
-    }
-
-    /// Renewals at the issuer's pace; returns when the next may be begun.
-    fn take_renewals(&mut self, now: Timestamp, taken: &mut Vec<CertificateName>) -> Option<Timestamp> {
-        loop {
-            let third = self.renewals.first().map(|(third, _)| *third);
-            let within = |time| third.is_some_and(|third| third <= now + time);
-            let is_urgent = within(AT_ALL_EVENTS);
-            if !is_urgent && self.pace.free_at() > now {
-                let is_empty = self.renewals.is_empty() && self.suggested.is_empty();
-                let urgent = third.map(|third| third - AT_ALL_EVENTS);
-                return (!is_empty).then(|| urgent.into_iter().fold(self.pace.free_at(), Timestamp::min));
-            }
-            let from = match is_urgent || within(FIRST) || self.suggested.is_empty() {
-                true => &mut self.renewals,
-                false => &mut self.suggested,
-            };
-            let (_, name) = from.pop_first()?;
-            self.pace.take(now);
-            taken.push(name);
-        }
-    }
-
-    /// Orders as the CA's limits allow; returns when the next may be begun. What one name alone is `held` back by, holds
-    /// up no other.
-    fn take_orders<'d>(
-        &mut self,
-        now: Timestamp,
-        desired: impl Fn(&CertificateName) -> Option<&'d DesiredCertificate>,
-        taken: &mut Vec<CertificateName>,
-        held: &mut Vec<(CertificateName, Timestamp)>,
-    ) -> Option<Timestamp> {
-        loop {
-            let name = self.next_order(now)?.clone();
-            let needs = desired(&name).map_or_else(Needs::default, |desired| {
-                ledger::needs(&desired.domains, OrderKind::New)
-            });
-            let obstacle = self
-                .ledger
-                .as_ref()
-                .and_then(|ledger| ledger.obstacle(&needs, now));
-            match obstacle {
-                Some((Bucket::Orders, until)) => return Some(until),
-                Some((_, until)) => held.push((name.clone(), until)),
-                None => {
-                    if let Some(ledger) = &mut self.ledger {
-                        ledger.take(&needs, now);
-                    }
-                    self.pace.take(now);
-                    self.orders = self.orders.wrapping_add(1);
-                    taken.push(name.clone());
-                }
-            }
-            if !self.missing.remove(&name) && !self.again.remove(&name) {
-                self.changed.pop_first();
-            }
-        }
-    }
-
-    fn next_order(&self, now: Timestamp) -> Option<&CertificateName> {
-        let changed = self.changed.first();
-        if let Some((third, name)) = changed
-            && *third <= now + ORDERED_FIRST
-        {
-            return Some(name);
-        }
-        let (new, again) = (self.missing.first(), self.again.first());
-        let missing = match self.orders % 4 {
-            3 => again.or(new),
-            _ => new.or(again),
-        };
-        missing.or(changed.map(|(_, name)| name))
     }
 }

@@ -50,10 +50,7 @@ pub fn renewal_point(leaf: &Leaf, obtained_at: Timestamp, fraction: f64) -> Time
 /// The same, in a window that begins earlier: the more, the nearer `widened` is to 1, up to a quarter of the lifetime.
 pub fn early_point(leaf: &Leaf, obtained_at: Timestamp, fraction: f64, widened: f64) -> Timestamp {
     let lifetime = lifetime(leaf, obtained_at);
-    let latest = match lifetime < SHORT_LIFETIME {
-        true => lifetime / 2,
-        false => lifetime - lifetime / 3 - (lifetime / 15).min(LONGEST_MARGIN),
-    };
+    let latest = latest(lifetime);
     let usual = latest.saturating_sub(lifetime.mul_f64(WINDOW));
     let earliest = usual
         - usual
@@ -61,6 +58,18 @@ pub fn early_point(leaf: &Leaf, obtained_at: Timestamp, fraction: f64, widened: 
             .mul_f64(widened.clamp(0.0, 1.0));
     let elapsed = earliest + latest.saturating_sub(earliest).mul_f64(fraction.clamp(0.0, 1.0));
     obtained_at.max(leaf.not_before) + elapsed.max(SHORTEST)
+}
+
+/// The end of both windows.
+pub fn latest_point(leaf: &Leaf, obtained_at: Timestamp) -> Timestamp {
+    obtained_at.max(leaf.not_before) + latest(lifetime(leaf, obtained_at)).max(SHORTEST)
+}
+
+fn latest(lifetime: Duration) -> Duration {
+    match lifetime < SHORT_LIFETIME {
+        true => lifetime / 2,
+        false => lifetime - lifetime / 3 - (lifetime / 15).min(LONGEST_MARGIN),
+    }
 }
 
 /// When a third of the lifetime is left of a certificate installed at `obtained_at`. There should be another by then.
@@ -127,6 +136,8 @@ mod tests {
             let after = |fraction| renewal_point(&leaf, obtained_at(), fraction).since(obtained_at());
             assert!(after(0.0).abs_diff(Duration::from_secs(earliest)) < Duration::from_millis(2));
             assert!(after(1.0).abs_diff(Duration::from_secs(latest)) < Duration::from_millis(2));
+            let end = latest_point(&leaf, obtained_at()).since(obtained_at());
+            assert!(after(1.0).abs_diff(end) < Duration::from_millis(2));
         }
     }
 

@@ -1,38 +1,42 @@
 //! Which moments are taken by renewals, so that each new one finds a quiet one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::certificate::{CertificateName, Leaf};
 use crate::clock::Timestamp;
 use crate::renewal::schedule::{self, Jitter};
 
-/// The seconds that are taken by renewals, and how many of them in each hour.
+/// The seconds that are taken by renewals.
 ///
 /// No two renewals fall into the same second while there is room. Where many certificates were obtained together and
 /// the hours of the usual window fill up, some are renewed earlier, so that after one lifetime at most the load is even.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    seconds: BTreeSet<i64>,
-    hours: BTreeMap<i64, u32>,
+    /// Of each hour that has some, in order.
+    hours: BTreeMap<i64, Vec<i64>>,
+    count: usize,
 }
 
 impl Slots {
     /// Marks the second of a renewal that stands already.
     pub(super) fn take(&mut self, renew_at: Timestamp) {
         let second = renew_at.unix_seconds();
-        if self.seconds.insert(second) {
-            *self.hours.entry(hour(second)).or_default() += 1;
+        let hour = self.hours.entry(hour(second)).or_default();
+        if let Err(place) = hour.binary_search(&second) {
+            hour.insert(place, second);
+            self.count += 1;
         }
     }
 
     /// Gives up that of a renewal that will not be then.
     pub(super) fn give_back(&mut self, renew_at: Timestamp) {
         let second = renew_at.unix_seconds();
-        if self.seconds.remove(&second)
-            && let Some(count) = self.hours.get_mut(&hour(second))
+        if let Some(hour) = self.hours.get_mut(&hour(second))
+            && let Ok(place) = hour.binary_search(&second)
         {
-            *count = count.saturating_sub(1);
+            hour.remove(place);
+            self.count -= 1;
         }
     }
 
@@ -46,26 +50,27 @@ impl Slots {
         jitter: Jitter,
     ) -> Timestamp {
         self.forget(obtained_at);
-        let usual =
-            |draw| schedule::renewal_point(leaf, obtained_at, jitter.fraction(name, obtained_at, draw));
+        let fraction = |draw| jitter.fraction(name, obtained_at, draw);
         let crowded = self.crowded(leaf, obtained_at);
-        let first = usual(0);
-        let mut best = (self.count(first), first);
+        let load = |point: Timestamp| self.taken(point).len();
+        let usual = schedule::renewal_point(leaf, obtained_at, fraction(0));
+        let mut best = (load(usual), usual);
         for draw in 1..=WIDENED {
             if best.0 < crowded {
                 break;
             }
-            let fraction = jitter.fraction(name, obtained_at, draw);
-            let point =
-                schedule::early_point(leaf, obtained_at, fraction, f64::from(draw) / f64::from(WIDENED));
-            best = best.min((self.count(point), point));
+            let widened = f64::from(draw) / f64::from(WIDENED);
+            let point = schedule::early_point(leaf, obtained_at, fraction(draw), widened);
+            best = best.min((load(point), point));
         }
         let point = best.1;
-        let is_free = |point: &Timestamp| !self.seconds.contains(&point.unix_seconds());
+        let is_free = |point: &Timestamp| self.taken(*point).binary_search(&point.unix_seconds()).is_err();
         // A second nearby is as quiet, and another hour is not.
         let nearby = (0..DRAWS).map(|draw| {
-            let fraction = jitter.fraction(name, obtained_at, WIDENED + 1 + draw);
-            point - NEARBY.min(point.since(obtained_at) / 100).mul_f64(fraction)
+            point
+                - NEARBY
+                    .min(point.since(obtained_at) / 100)
+                    .mul_f64(fraction(WIDENED + 1 + draw))
         });
         let chosen = std::iter::once(point).chain(nearby).find(is_free);
         let chosen = chosen.unwrap_or(point);
@@ -74,27 +79,24 @@ impl Slots {
     }
 
     /// How many renewals are more than an hour should have: by what is marked between now and the end of the window.
-    fn crowded(&self, leaf: &Leaf, obtained_at: Timestamp) -> u32 {
-        let latest = schedule::renewal_point(leaf, obtained_at, 1.0);
+    fn crowded(&self, leaf: &Leaf, obtained_at: Timestamp) -> usize {
+        let latest = schedule::latest_point(leaf, obtained_at);
         let hours = (latest.since(obtained_at).as_secs() / HOUR).max(1);
-        let even = self.seconds.len() as f64 / hours as f64;
-        ((even * UNEVEN) as u32).max(FEW)
+        let even = self.count as f64 / hours as f64;
+        ((even * UNEVEN) as usize).max(FEW)
     }
 
-    fn count(&self, point: Timestamp) -> u32 {
+    /// The seconds that are taken in the hour of `point`.
+    fn taken(&self, point: Timestamp) -> &[i64] {
         let hour = hour(point.unix_seconds());
-        self.hours.get(&hour).copied().unwrap_or_default()
+        self.hours.get(&hour).map_or(&[], Vec::as_slice)
     }
 
+    /// Whole hours: what is left of the present one is of no account.
     fn forget(&mut self, now: Timestamp) {
-        let second = now.unix_seconds();
-        while self.seconds.first().is_some_and(|first| *first < second) {
-            self.seconds.pop_first();
-        }
-        while let Some((first, _)) = self.hours.first_key_value()
-            && *first < hour(second)
-        {
-            self.hours.pop_first();
+        let present = hour(now.unix_seconds());
+        while let Some(first) = self.hours.first_entry().filter(|first| *first.key() < present) {
+            self.count -= first.remove().len();
         }
     }
 }
@@ -105,7 +107,7 @@ fn hour(second: i64) -> i64 {
 
 const HOUR: u64 = 3_600;
 /// So many in an hour are never too many.
-const FEW: u32 = 30;
+const FEW: usize = 30;
 /// How far an hour may be above the even load.
 const UNEVEN: f64 = 1.25;
 /// Draws for a quieter hour, each from a wider window.
@@ -152,17 +154,17 @@ mod tests {
     fn a_thousand_obtained_together_stay_in_the_usual_window_each_in_a_second_of_its_own() {
         let (slots, points) = points(1_000);
         assert!(points.iter().all(|point| (24.7..=27.0).contains(point)));
-        assert_eq!(slots.seconds.len(), 1_000);
+        assert_eq!(slots.count, 1_000);
     }
 
     #[test]
     fn of_very_many_obtained_together_some_are_renewed_earlier_and_no_hour_is_crowded() {
         let (slots, points) = points(20_000);
         assert!(points.iter().all(|point| (11.0..=27.0).contains(point)));
-        let busiest = *slots.hours.values().max().unwrap();
+        let busiest = slots.hours.values().map(Vec::len).max().unwrap();
         let even = 20_000.0 / (27.0 * 24.0);
         assert!(
-            f64::from(busiest) < even * 2.0,
+            (busiest as f64) < even * 2.0,
             "{busiest} in an hour, {even} on average"
         );
     }
@@ -173,6 +175,6 @@ mod tests {
         slots.take(at);
         slots.take(at);
         slots.give_back(at);
-        assert_eq!((slots.seconds.len(), slots.count(at)), (0, 0));
+        assert_eq!((slots.count, slots.taken(at).len()), (0, 0));
     }
 }

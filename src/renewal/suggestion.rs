@@ -24,7 +24,6 @@ pub(super) fn heard(
     now: Timestamp,
     jitter: Jitter,
 ) -> CertificateRecord {
-    let fraction = jitter.fraction(&record.name, now, 0);
     let is_spare = record.spare_of.is_some();
     let Some(current) = record.current.as_mut() else {
         return record;
@@ -35,6 +34,7 @@ pub(super) fn heard(
         return record;
     };
     if answer.window != current.suggested {
+        let fraction = || jitter.fraction(&record.name, now, 0);
         let next = renewal_point(current, answer.window.as_ref(), lifetime, fraction);
         // A spare may well be renewed before the CA suggests it: it keeps apart from what it is the spare of.
         let kept = current.renew_at.filter(|_| is_spare);
@@ -49,20 +49,20 @@ fn renewal_point(
     current: &CurrentCertificate,
     suggested: Option<&RenewalWindow>,
     lifetime: Duration,
-    fraction: f64,
+    fraction: impl Fn() -> f64,
 ) -> Timestamp {
-    let own = |fraction| schedule::renewal_point(&current.leaf, current.obtained_at, fraction);
-    let latest = own(1.0);
+    let own = || schedule::renewal_point(&current.leaf, current.obtained_at, fraction());
+    let latest = schedule::latest_point(&current.leaf, current.obtained_at);
     match suggested {
         Some(window) if window.start < latest => {
             let earliest = current.obtained_at + (lifetime / 10).min(DAY);
             let end = window.end.min(latest);
-            let point = window.start + end.since(window.start).mul_f64(fraction);
+            let point = window.start + end.since(window.start).mul_f64(fraction());
             point.max(earliest)
         }
         // The point that there is was chosen among those of all others.
-        _ if current.suggested.is_none() => current.renew_at.unwrap_or_else(|| own(fraction)),
-        _ => own(fraction),
+        _ if current.suggested.is_none() => current.renew_at.unwrap_or_else(own),
+        _ => own(),
     }
 }
 

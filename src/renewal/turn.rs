@@ -52,10 +52,10 @@ pub(super) fn turn(
         };
         (turn, !is_passed_over && free_at <= latest)
     };
-    let all: Vec<_> = desired.issuers.iter().map(standing).collect();
-    let in_order = all.iter().find(|(_, may_be_waited_for)| *may_be_waited_for);
-    let soonest = || all.iter().min_by_key(|(turn, _)| turn.free_at);
-    in_order.or_else(soonest).map(|(turn, _)| turn.clone())
+    let all = desired.issuers.iter().map(standing);
+    let in_order = all.clone().find(|(_, may_be_waited_for)| *may_be_waited_for);
+    let soonest = || all.min_by_key(|(turn, _)| turn.free_at);
+    in_order.or_else(soonest).map(|(turn, _)| turn)
 }
 
 /// What follows for `setback` from one more failure at `now`, after which the issuer rests for `pause` of so many

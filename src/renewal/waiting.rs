@@ -10,8 +10,6 @@
 //! certificate, by name, then the others; of four, one is for a name that has failed before, where there is any. Of renewals, those that have a third of their lifetime left within a day
 //! come first, then those that the CA wants to have renewed already, then the others, each the nearest to its end first.
 
-use std::time::Duration;
-
 use crate::certificate::DesiredCertificate;
 use crate::clock::Timestamp;
 use crate::inventory::CertificateRecord;
@@ -25,14 +23,25 @@ use crate::renewal::schedule;
 pub(super) enum Waiting {
     /// For nothing.
     AtOnce,
-    /// For the CA's limits; with the moment at which a third of the lifetime is left of the certificate there is, and
-    /// whether it has been tried before.
-    Order { third: Option<Timestamp>, again: bool },
-    /// For the issuer's pace; with the same moment, and the end of the window in which the CA wants it renewed.
+    /// For the CA's limits.
+    Order(Rank),
+    /// For the issuer's pace; with the moment at which a third of the lifetime is left, and the end of the window in which
+    /// the CA wants it renewed.
     Renewal {
         third: Timestamp,
         suggested: Option<Timestamp>,
     },
+}
+
+/// What an order comes before or after.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Rank {
+    /// There is a certificate, with the moment at which a third of its lifetime is left.
+    Changed { third: Timestamp },
+    /// There is none.
+    Missing,
+    /// There is none, and it has been tried before.
+    Again,
 }
 
 /// What `next` waits for, and how much the certificate weighs at its issuer, as [`pace::load`] says.
@@ -64,16 +73,9 @@ pub(super) fn waiting(
                 .map(|window| window.end)
                 .filter(|end| *end < third),
         },
-        _ => Waiting::Order {
-            third,
-            again: next.again,
-        },
+        (None, Some(third)) => Waiting::Order(Rank::Changed { third }),
+        _ if next.again => Waiting::Order(Rank::Again),
+        _ => Waiting::Order(Rank::Missing),
     };
     (waiting, load)
 }
-
-/// Before a third of the lifetime is left, renewals come first, and are not held back at all.
-pub(super) const FIRST: Duration = Duration::from_secs(86_400);
-pub(super) const AT_ALL_EVENTS: Duration = Duration::from_secs(3_600);
-/// The same for orders, which may have to wait long.
-pub(super) const ORDERED_FIRST: Duration = Duration::from_secs(7 * 86_400);

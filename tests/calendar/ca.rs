@@ -94,11 +94,6 @@ impl Ca {
         }
     }
 
-    /// Signs whatever its limits say.
-    pub(crate) fn grant(&mut self, name: usize, now: Timestamp) {
-        self.known[name] = Some(now);
-    }
-
     /// Wants a certificate replaced at once.
     pub(crate) fn revoke(&mut self, name: usize) {
         self.revoked.insert(name);

@@ -34,7 +34,7 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// `count` names that are wanted, and nothing else; the limits are not known yet.
+    /// `count` names that are wanted, and nothing else.
     pub(crate) fn new(count: usize) -> Self {
         let domains = registered_domains(count);
         let desired: Vec<_> = domains
@@ -42,30 +42,15 @@ impl Fleet {
             .enumerate()
             .map(|(n, domain)| certificate(n, *domain))
             .collect();
+        let mut rehearsal = Rehearsal::new(&desired, [], Jitter::new(7), start());
+        rehearsal.know_limits("ca", Some(Ledger::new(RateLimits::LetsEncrypt)));
         Self {
-            rehearsal: Rehearsal::new(&desired, [], Jitter::new(7), start()),
+            rehearsal,
             ca: Ca::new(count, LIFETIME),
             obtained: vec![None; count],
             least_left: 1.0,
             desired,
             domains,
-        }
-    }
-
-    pub(crate) fn know_limits(&mut self) {
-        self.rehearsal
-            .know_limits("ca", Some(Ledger::new(RateLimits::LetsEncrypt)));
-    }
-
-    /// All that is due is obtained at once, from a CA that looks at no limit.
-    pub(crate) fn obtain_at_once(&mut self) {
-        let now = self.rehearsal.now();
-        while let Some(actions) = self.rehearsal.proceed(now + Duration::from_millis(1)) {
-            for action in actions {
-                let number = number(&action.certificate);
-                self.ca.grant(number, now);
-                self.obtained(number, now);
-            }
         }
     }
 
@@ -86,6 +71,11 @@ impl Fleet {
                 }
             }
         }
+    }
+
+    /// How many names have a certificate.
+    pub(crate) fn served(&self) -> usize {
+        self.obtained.iter().flatten().count()
     }
 
     /// The CA is asked about a certificate.

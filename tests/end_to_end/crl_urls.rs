@@ -5,16 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use certgate::clock::{Clock, SystemClock};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber,
-};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
 use serde_json::json;
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use crate::client_authority::ClientAuthority;
 use crate::gateway::PATIENCE;
 use crate::peer::TlsClient;
 use crate::runtime::Stage;
@@ -54,8 +51,14 @@ async fn a_change_to_a_url_without_a_crl_is_refused_and_changes_nothing() {
     for (content, says) in [
         (None, "404"),
         (Some(b"nonsense".to_vec()), "holds no CRL"),
-        (Some(Pki::new("crl authority").crl(1, &[])), "signature is not by"),
-        (Some(Pki::new("another").crl(1, &[])), "not in the bundle"),
+        (
+            Some(ClientAuthority::new("crl authority").crl(1, &[])),
+            "signature is not by",
+        ),
+        (
+            Some(ClientAuthority::new("another").crl(1, &[])),
+            "not in the bundle",
+        ),
     ] {
         *web.content.lock().expect("unpoisoned") = content;
         let refused = pki.is_required(&stage, &web).await.expect_err("refused");
@@ -87,7 +90,7 @@ async fn a_crl_that_was_had_counts_after_a_restart_and_one_that_never_was_refuse
 #[tokio::test]
 async fn what_one_ca_has_revoked_stays_so_when_its_crl_is_older_or_missing_and_goes_with_the_ca() {
     let (stage, pki, web) = scene().await;
-    let other = Pki::new("other authority");
+    let other = ClientAuthority::new("other authority");
     let file = stage
         .home
         .write("other.pem", &other.0.pem())
@@ -124,10 +127,10 @@ fn pem(der: &[u8]) -> String {
     certgate::certificate::crl_to_pem(der)
 }
 
-async fn scene() -> (Stage, Pki, Web) {
+async fn scene() -> (Stage, ClientAuthority, Web) {
     (
         Stage::new("").await,
-        Pki::new("crl authority"),
+        ClientAuthority::new("crl authority"),
         Web::start().await,
     )
 }
@@ -150,17 +153,7 @@ async fn warns(stage: &Stage, of: &str) {
     stage.gateway.status_until("warns", is_there).await;
 }
 
-struct Pki(CertifiedIssuer<'static, KeyPair>);
-
-impl Pki {
-    fn new(name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        Self(CertifiedIssuer::self_signed(params, key).expect("a root"))
-    }
-
+impl ClientAuthority {
     fn crl(&self, number: u64, revoked: &[u64]) -> Vec<u8> {
         let now = SystemClock.now().unix_seconds();
         let at = |seconds| OffsetDateTime::from_unix_timestamp(seconds).expect("a moment");
@@ -182,24 +175,19 @@ impl Pki {
     }
 
     async fn client(&self, stage: &Stage, serial: u64) -> TlsClient {
-        let mut params = CertificateParams::default();
-        params.serial_number = Some(SerialNumber::from(serial));
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.signed_by(&key, &self.0).expect("signed").der().clone();
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let shown = self.sign(|params| params.serial_number = Some(SerialNumber::from(serial)));
         let root = stage
             .gateway
             .client()
             .local_ca_root("internal")
             .await
             .expect("a root");
-        TlsClient::presenting(&root, Some((certificate, key)))
+        TlsClient::presenting(&root, Some(shown))
     }
 
     /// Has the listener demand certificates of this CA, whose CRL is at `web`.
     async fn is_required(&self, stage: &Stage, web: &Web) -> Result<(), String> {
-        let file = stage.home.write("authority.pem", &self.0.pem());
+        let file = stage.home.write("authority.pem", &self.pem());
         let file = file.display().to_string();
         let add = ["ca-bundle", "add", "urls", &file, "--crl-url", &web.url];
         let (code, _, errors) = stage.command(&add).await;

@@ -8,7 +8,7 @@ use certgate::admin::api::Status;
 
 use crate::acme_dns::AcmeDns;
 use crate::gateway::{Gateway, Home, free_address, run};
-use crate::peer::{TlsClient, backend};
+use crate::peer::{TlsClient, backend, says_hello};
 use crate::support::name_server::NameServer;
 use crate::support::pebble::{Pebble, PebbleOptions};
 use crate::support::primary::{KEY, Kind, Primary, private};
@@ -66,15 +66,36 @@ impl Scene {
     async fn serves_both(&self, gateway: &Gateway) {
         gateway.published("www").await;
         let client = TlsClient::trusting(&self.pebble.issuing_root());
-        for name in ["any.example.test", "example.test"] {
-            let (answer, _) = client.ask(self.tls, name).await.expect("served");
-            assert!(answer.ends_with("hello"), "{answer}");
-        }
+        says_hello(&client, self.tls, &["any.example.test", "example.test"]).await;
     }
 
     /// Whether the CA has been told that it may look.
     fn ca_looks(&self) -> bool {
         self.pebble.log().contains("Pulled a task from the Tasks queue")
+    }
+}
+
+/// A zone at two servers, of which one has only what it is given by hand.
+struct Pair {
+    primary: Primary,
+    lagging: NameServer,
+    scene: Scene,
+}
+
+impl Pair {
+    async fn new(host: u8) -> Self {
+        let primary = Primary::start(Kind::Bind, &[(ZONE, "", true)]);
+        Self {
+            lagging: NameServer::of(ZONE, host).await,
+            scene: Scene::new(primary.address()),
+            primary,
+        }
+    }
+
+    async fn config(&self, more: &str) -> String {
+        let servers = [self.primary.address(), self.lagging.address()];
+        let zones = [(ZONE, &servers[..])];
+        self.scene.config(&rfc2136(&self.primary, more), &zones).await
     }
 }
 
@@ -192,13 +213,13 @@ async fn a_wildcard_is_obtained_by_acme_dns() {
 
 #[tokio::test]
 async fn nothing_is_asked_of_the_ca_before_the_last_server_of_the_zone_has_both_records() {
-    let primary = Primary::start(Kind::Bind, &[(ZONE, "", true)]);
-    let lagging = NameServer::of(ZONE, 43).await;
-    let scene = Scene::new(primary.address());
-    let servers = [primary.address(), lagging.address()];
-    let config = scene
-        .config(&rfc2136(&primary, ""), &[(ZONE, &servers[..])])
-        .await;
+    let pair = Pair::new(43).await;
+    let Pair {
+        primary,
+        lagging,
+        scene,
+    } = &pair;
+    let config = pair.config("").await;
     let gateway = scene.home.start(&config).await;
     let texts = primary.texts_become(OWNER, 2).await;
     lagging.add(&format!("{OWNER} TXT {}", texts[0]));
@@ -214,15 +235,14 @@ async fn nothing_is_asked_of_the_ca_before_the_last_server_of_the_zone_has_both_
 
 #[tokio::test]
 async fn a_server_that_never_has_the_record_is_named_and_the_ca_is_not_asked() {
-    let primary = Primary::start(Kind::Bind, &[(ZONE, "", true)]);
-    let lagging = NameServer::of(ZONE, 44).await;
-    let scene = Scene::new(primary.address());
-    let servers = [primary.address(), lagging.address()];
-    let dns = rfc2136(&primary, ", propagation_timeout = \"1s\"");
-    let gateway = scene
-        .home
-        .start(&scene.config(&dns, &[(ZONE, &servers[..])]).await)
-        .await;
+    let pair = Pair::new(44).await;
+    let Pair {
+        primary,
+        lagging,
+        scene,
+    } = &pair;
+    let config = pair.config(", propagation_timeout = \"1s\"").await;
+    let gateway = scene.home.start(&config).await;
     let failed = |status: &Status| status.certificates[0].state == "backing-off";
     let status = gateway.status_until("has given up for now", failed).await;
     let reason = status.certificates[0].reason.clone().expect("a reason");
@@ -237,14 +257,10 @@ async fn a_server_that_never_has_the_record_is_named_and_the_ca_is_not_asked() {
 
 #[tokio::test]
 async fn records_that_a_sigkill_has_left_are_gone_after_the_next_start() {
-    let primary = Primary::start(Kind::Bind, &[(ZONE, "", true)]);
     // One server never has the records, so that the attempt stays in its middle.
-    let lagging = NameServer::of(ZONE, 45).await;
-    let scene = Scene::new(primary.address());
-    let servers = [primary.address(), lagging.address()];
-    let config = scene
-        .config(&rfc2136(&primary, ""), &[(ZONE, &servers[..])])
-        .await;
+    let pair = Pair::new(45).await;
+    let Pair { primary, scene, .. } = &pair;
+    let config = pair.config("").await;
     let gateway = scene.home.start(&config).await;
     primary.texts_become(OWNER, 2).await;
     gateway.kill().await;
@@ -262,7 +278,7 @@ async fn records_that_a_sigkill_has_left_are_gone_after_the_next_start() {
 
     // And the life after that obtains it.
     let alone = scene
-        .config(&rfc2136(&primary, ""), &[(ZONE, &[primary.address()][..])])
+        .config(&rfc2136(primary, ""), &[(ZONE, &[primary.address()][..])])
         .await;
     let gateway = scene.home.start(&alone).await;
     gateway
@@ -276,13 +292,9 @@ async fn records_that_a_sigkill_has_left_are_gone_after_the_next_start() {
 
 #[tokio::test]
 async fn a_gateway_that_stops_leaves_no_record() {
-    let primary = Primary::start(Kind::Bind, &[(ZONE, "", true)]);
-    let lagging = NameServer::of(ZONE, 46).await;
-    let scene = Scene::new(primary.address());
-    let servers = [primary.address(), lagging.address()];
-    let config = scene
-        .config(&rfc2136(&primary, ""), &[(ZONE, &servers[..])])
-        .await;
+    let pair = Pair::new(46).await;
+    let Pair { primary, scene, .. } = &pair;
+    let config = pair.config("").await;
     let gateway = scene.home.start(&config).await;
     primary.texts_become(OWNER, 2).await;
     assert!(gateway.terminate().await.success());

@@ -14,6 +14,7 @@ use crate::gateway::{Gateway, Home, PATIENCE, free_address, run};
 use crate::issuance::Scene;
 use crate::pair::Authority;
 use crate::peer::{TlsClient, backend};
+use crate::support::pebble::Pebble;
 
 /// A text of the documentation, and what of it a test has to do with.
 pub(crate) struct Example {
@@ -77,6 +78,13 @@ fn collect_keys(path: &str, value: &toml::Value, keys: &mut BTreeSet<String>) {
 
 pub(crate) fn document(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a file of the project")
+}
+
+/// What an example writes of Let's Encrypt, and that it is `pebble` instead; `joint` stands between two keys.
+pub(crate) fn letsencrypt_is(pebble: &Pebble, joint: &str) -> (&'static str, String) {
+    let (directory, root) = (pebble.directory(), pebble.https_ca_file());
+    let keys = format!("directory = \"{directory}\"{joint}root_ca_file = {root:?}");
+    ("directory = \"letsencrypt\"", keys)
 }
 
 pub(crate) fn at(address: SocketAddr) -> String {
@@ -305,15 +313,10 @@ async fn the_readme_s_ten_lines_and_its_commands_do_what_it_says() {
     let (_, rest) = readme.split_once("```toml\n").expect("a file in the README");
     let (text, _) = rest.split_once("```").expect("its end");
     assert_eq!(text.lines().count(), 10, "ten lines are promised");
-    let directory = format!(
-        "directory = \"{}\"\nroot_ca_file = {:?}",
-        scene.pebble.directory(),
-        scene.pebble.https_ca_file()
-    );
     let example = Example {
         text: text.to_owned(),
         replaced: vec![
-            ("directory = \"letsencrypt\"", directory),
+            letsencrypt_is(&scene.pebble, "\n"),
             ("127.0.0.1:8080", backend("one").await.to_string()),
             ("127.0.0.1:8081", backend("two").await.to_string()),
             ("port = 443", at_inline(scene.tls)),

@@ -1,6 +1,6 @@
 //! The example in which another program uses the certificate.
 
-use crate::examples::{Example, at, document};
+use crate::examples::{Example, at, document, letsencrypt_is};
 use crate::exports::{nginx, shows, start_nginx};
 use crate::gateway::{Home, free_address};
 use crate::issuance::Scene;
@@ -14,15 +14,10 @@ async fn the_export_example_brings_each_certificate_to_nginx() {
     let (home, server, receiver) = (Home::new(), free_address(), Receiver::start(&[]).await);
     let conf = home.path("nginx.conf").display().to_string();
     home.write("nginx.conf", &nginx(&home.path("ssl"), home.path(""), server));
-    let directory = format!(
-        "directory = \"{}\"\nroot_ca_file = {:?}",
-        scene.pebble.directory(),
-        scene.pebble.https_ca_file()
-    );
     let example = Example {
         text: document("examples/export.toml"),
         replaced: vec![
-            ("directory = \"letsencrypt\"", directory),
+            letsencrypt_is(&scene.pebble, "\n"),
             ("directory = \"/etc/ssl/www\"", "directory = \"ssl\"".to_owned()),
             // systemd is not everywhere.
             (

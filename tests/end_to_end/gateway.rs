@@ -1,5 +1,6 @@
 //! A running gateway in a directory of its own.
 
+use std::fmt::Debug;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use certgate::admin::{Client, api};
+use certgate::admin::{Client, ClientError, api};
 use tempfile::TempDir;
 use tokio::process::{Child, ChildStderr, Command};
 
@@ -149,18 +150,10 @@ impl Gateway {
 
     /// Waits until `name` is published, and returns it.
     pub(crate) async fn published(&self, name: &str) -> api::Certificate {
-        let found = |status: &api::Status| {
-            status
-                .certificates
-                .iter()
-                .any(|c| c.name.as_str() == name && c.published)
-        };
-        let status = self.status_until(&format!("publishes {name}"), found).await;
-        status
-            .certificates
-            .into_iter()
-            .find(|c| c.name.as_str() == name)
-            .expect("just seen")
+        let (client, name) = (self.client(), name.parse().expect("a name"));
+        let asked = async || client.certificate(&name).await;
+        let published = |certificate: &api::Certificate| certificate.published;
+        self.until(&format!("publishes {name}"), asked, published).await
     }
 
     /// Waits until the status is as `wanted` says, and returns it.
@@ -169,18 +162,30 @@ impl Gateway {
         what: &str,
         wanted: impl Fn(&api::Status) -> bool,
     ) -> api::Status {
+        let client = self.client();
+        self.until(what, async || client.status().await, wanted).await
+    }
+
+    async fn until<T: Debug>(
+        &self,
+        what: &str,
+        asked: impl AsyncFn() -> Result<T, ClientError>,
+        wanted: impl Fn(&T) -> bool,
+    ) -> T {
         let deadline = Instant::now() + PATIENCE;
-        let mut last = String::new();
-        while Instant::now() < deadline {
-            match self.client().status().await {
-                Ok(status) if wanted(&status) => return status,
-                Ok(status) => last = format!("{status:#?}"),
-                Err(error) => last = error.to_string(),
+        loop {
+            let last = match asked().await {
+                Ok(answer) if wanted(&answer) => return answer,
+                last => last,
+            };
+            if Instant::now() >= deadline {
+                let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+                panic!(
+                    "after {PATIENCE:?} it is not so that the gateway {what}\nlast: {last:#?}\nlog:\n{log}"
+                );
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        panic!("after {PATIENCE:?} it is not so that the gateway {what}\nlast: {last}\nlog:\n{log}");
     }
 
     pub(crate) fn signal(&self, signal: &str) {

@@ -10,6 +10,7 @@ mod bad_pem;
 mod bundle_versions;
 mod ca_faults;
 mod chromium;
+mod client_authority;
 mod client_ca;
 mod client_ca_bad_input;
 mod client_verdicts;

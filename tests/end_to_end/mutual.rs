@@ -4,54 +4,26 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-};
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
+use crate::client_authority::ClientAuthority;
 use crate::gateway::{Gateway, Home, run};
 use crate::issuance::Scene;
 use crate::reload::reloaded;
 
 const NAME: &str = "www.example.test";
 
-/// A CA that signs client certificates.
-struct ClientCa(CertifiedIssuer<'static, KeyPair>);
-
-impl ClientCa {
-    fn new(common_name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, common_name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        Self(CertifiedIssuer::self_signed(params, key).expect("a root"))
-    }
-
-    fn pem(&self) -> String {
-        self.0.pem()
-    }
-
-    fn client(&self) -> (CertificateDer<'static>, KeyPair) {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "a client");
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.signed_by(&key, &self.0).expect("signed");
-        (certificate.der().clone(), key)
-    }
-}
-
 /// What a client offers.
 struct Offer<'a> {
     root: &'a str,
-    certificate_of: Option<&'a ClientCa>,
+    certificate_of: Option<&'a ClientAuthority>,
     alpn: &'a [&'a str],
     version: &'static SupportedProtocolVersion,
 }
@@ -68,13 +40,10 @@ impl Offer<'_> {
             .with_protocol_versions(&[self.version])
             .expect("a version")
             .with_root_certificates(roots);
-        let mut config = match self.certificate_of.map(ClientCa::client) {
-            Some((certificate, key)) => {
-                let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-                builder
-                    .with_client_auth_cert(vec![certificate], key)
-                    .expect("a pair")
-            }
+        let mut config = match self.certificate_of.map(|ca| ca.sign_named("a client")) {
+            Some((certificate, key)) => builder
+                .with_client_auth_cert(vec![certificate], key)
+                .expect("a pair"),
             None => builder.with_no_client_auth(),
         };
         config.resumption = Resumption::disabled();
@@ -125,7 +94,7 @@ struct Partners {
     scene: Scene,
     home: Home,
     gateway: Gateway,
-    ca: ClientCa,
+    ca: ClientAuthority,
     root: String,
     config: String,
     let_in: Arc<AtomicUsize>,
@@ -133,7 +102,11 @@ struct Partners {
 
 impl Partners {
     async fn new() -> Self {
-        let (scene, home, ca) = (Scene::new(&[NAME], None), Home::new(), ClientCa::new("partners"));
+        let (scene, home, ca) = (
+            Scene::new(&[NAME], None),
+            Home::new(),
+            ClientAuthority::new("partners"),
+        );
         let (server, let_in) = counting_backend().await;
         let bundle = home.write("partners.pem", &ca.pem());
         let config = config(&scene, server, &bundle);
@@ -184,7 +157,7 @@ async fn a_mutual_listener_obtains_its_own_certificate_and_lets_in_only_whom_its
         0,
         "the CA's look at the challenge is not forwarded"
     );
-    let stranger = ClientCa::new("partners");
+    let stranger = ClientAuthority::new("partners");
     for version in [&TLS12, &TLS13] {
         let right = Offer {
             version,
@@ -306,7 +279,7 @@ async fn without_a_usable_bundle_a_first_start_is_refused_and_one_that_is_in_for
 #[tokio::test]
 async fn a_reload_with_another_bundle_counts_for_the_next_handshake() {
     let partners = Partners::new().await;
-    let successor = ClientCa::new("successors");
+    let successor = ClientAuthority::new("successors");
     let next = Offer {
         certificate_of: Some(&successor),
         ..partners.offer()

@@ -2,10 +2,10 @@
 
 use tokio::process::Command;
 
-use crate::examples::{Example, alpn, at, at_inline, document};
+use crate::examples::{Example, alpn, at, at_inline, document, letsencrypt_is};
 use crate::gateway::{Home, free_address};
 use crate::issuance::Scene;
-use crate::peer::{TlsClient, backend};
+use crate::peer::{TlsClient, backend, says_hello};
 use crate::support::pebble::{Pebble, PebbleOptions};
 use crate::support::primary::{Kind, Primary, SECRET, private};
 
@@ -13,15 +13,10 @@ use crate::support::primary::{Kind, Primary, SECRET, private};
 async fn the_http_01_example_serves_its_names_and_redirects() {
     let names = ["www.example.com", "example.com"];
     let scene = Scene::new(&names, None);
-    let directory = format!(
-        "directory = \"{}\", root_ca_file = {:?}",
-        scene.pebble.directory(),
-        scene.pebble.https_ca_file()
-    );
     let example = Example {
         text: document("examples/http-01.toml"),
         replaced: vec![
-            ("directory = \"letsencrypt\"", directory),
+            letsencrypt_is(&scene.pebble, ", "),
             ("127.0.0.1:8080", backend("hello").await.to_string()),
             ("port = 443", at_inline(scene.tls)),
             ("port = 80,", at_inline(scene.http) + ","),
@@ -48,10 +43,7 @@ async fn the_http_01_example_serves_its_names_and_redirects() {
     gateway.published("www").await;
     let root = scene.pebble.issuing_root();
     let client = TlsClient::trusting(&root);
-    for name in names {
-        let (answer, _) = client.ask(scene.tls, name).await.expect("served");
-        assert!(answer.ends_with("hello"), "{answer}");
-    }
+    says_hello(&client, scene.tls, &names).await;
     assert_eq!(alpn(&home, &root, scene.tls, names[0]).await, "http/1.1");
     let url = format!("http://{}/page", scene.http);
     let redirect = [
@@ -81,15 +73,10 @@ async fn the_http_01_example_serves_its_names_and_redirects() {
 async fn the_tls_alpn_01_example_serves_its_names_with_one_port() {
     let names = ["www.example.com", "example.com"];
     let scene = Scene::new(&names, None);
-    let directory = format!(
-        "directory = \"{}\", root_ca_file = {:?}",
-        scene.pebble.directory(),
-        scene.pebble.https_ca_file()
-    );
     let example = Example {
         text: document("examples/tls-alpn-01.toml"),
         replaced: vec![
-            ("directory = \"letsencrypt\"", directory),
+            letsencrypt_is(&scene.pebble, ", "),
             ("127.0.0.1:8080", backend("hello").await.to_string()),
             ("port = 443", at_inline(scene.tls)),
         ],
@@ -111,10 +98,7 @@ async fn the_tls_alpn_01_example_serves_its_names_with_one_port() {
     let gateway = example.start(&home);
     gateway.published("www").await;
     let client = TlsClient::trusting(&scene.pebble.issuing_root());
-    for name in names {
-        let (answer, _) = client.ask(scene.tls, name).await.expect("served");
-        assert!(answer.ends_with("hello"), "{answer}");
-    }
+    says_hello(&client, scene.tls, &names).await;
     assert!(gateway.terminate().await.success());
 }
 
@@ -126,15 +110,10 @@ async fn the_dns_01_example_serves_every_name_of_the_zone() {
         ..PebbleOptions::default()
     });
     let listen = free_address();
-    let directory = format!(
-        "directory = \"{}\"\nroot_ca_file = {:?}",
-        pebble.directory(),
-        pebble.https_ca_file()
-    );
     let mut example = Example {
         text: document("examples/dns-01.toml"),
         replaced: vec![
-            ("directory = \"letsencrypt\"", directory),
+            letsencrypt_is(&pebble, "\n"),
             ("192.0.2.53:53", primary.address().to_string()),
             ("127.0.0.1:8080", backend("hello").await.to_string()),
             ("port = 443", at(listen)),
@@ -172,10 +151,8 @@ async fn the_dns_01_example_serves_every_name_of_the_zone() {
     let gateway = example.start(&home);
     gateway.published("all").await;
     let client = TlsClient::trusting(&pebble.issuing_root());
-    for name in ["example.com", "www.example.com", "any.example.com"] {
-        let (answer, _) = client.ask(listen, name).await.expect("served");
-        assert!(answer.ends_with("hello"), "{answer}");
-    }
+    let names = ["example.com", "www.example.com", "any.example.com"];
+    says_hello(&client, listen, &names).await;
     primary.texts_become("_acme-challenge.example.com", 0).await;
     assert!(gateway.terminate().await.success());
 }

@@ -96,6 +96,14 @@ pub(crate) fn served(stream: &TlsStream<TcpStream>) -> Leaf {
     Leaf::parse(&chain[0]).expect("a certificate")
 }
 
+/// Each of `names` leads to a backend that says hello.
+pub(crate) async fn says_hello(client: &TlsClient, address: SocketAddr, names: &[&str]) {
+    for name in names {
+        let (answer, _) = client.ask(address, name).await.expect("served");
+        assert!(answer.ends_with("hello"), "{name}: {answer}");
+    }
+}
+
 /// A backend that answers any request with `name` and closes; works for HTTP clients too.
 pub(crate) async fn backend(name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");

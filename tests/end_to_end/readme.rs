@@ -5,13 +5,10 @@ use std::path::Path;
 use std::process::Stdio;
 
 use certgate::config::ResourceKind;
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
+use crate::client_authority::ClientAuthority;
 use crate::examples::document;
 use crate::gateway::{Gateway, Home, PATIENCE, certgate, free_address};
 use crate::peer::{TlsClient, backend};
@@ -116,11 +113,7 @@ struct Stage {
 impl Stage {
     async fn new() -> Self {
         let (home, listen) = (Home::new(), free_address());
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "partners");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        let ca = CertifiedIssuer::self_signed(params, key).expect("a root");
+        let ca = ClientAuthority::new("partners");
         home.write("partner-root.pem", &ca.pem());
         let staff = "[ca_bundles.staff]\nissuer = \"internal\"\n";
         home.write("certgate.toml", &config(listen, backend("served").await, staff));
@@ -128,14 +121,8 @@ impl Stage {
         gateway.published("localhost").await;
         let root = gateway.client().local_ca_root("internal").await.expect("a root");
         home.write("root.pem", &root);
-
-        let mut params = CertificateParams::default();
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.signed_by(&key, &ca).expect("signed");
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         Self {
-            partner: TlsClient::presenting(&root, Some((certificate.der().clone(), key))),
+            partner: TlsClient::presenting(&root, Some(ca.sign_named("a partner"))),
             stranger: TlsClient::trusting(&root),
             home,
             gateway,

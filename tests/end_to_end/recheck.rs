@@ -2,17 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use certgate::admin::api::Recheck;
 use certgate::clock::{Clock, SystemClock};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rcgen::DnType;
 use serde_json::json;
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::client_authority::ClientAuthority;
 use crate::gateway::PATIENCE;
 use crate::peer::TlsClient;
 use crate::runtime::{Stage, mutual, web};
@@ -37,12 +36,7 @@ async fn a_recheck_closes_whom_a_changed_allow_list_admits_no_more_and_nobody_el
 
     // What is taken back before closes nobody.
     stage.patch(allowing("a partner")).await.expect("changed");
-    let report = stage
-        .gateway
-        .client()
-        .recheck("web", false, 100)
-        .await
-        .expect("done");
+    let report = report(&stage, false, 100).await;
     assert_eq!((report.no_longer_admitted, report.closing), (0, false));
     let last = open.pop().expect("two");
     is_served(last).await;
@@ -63,12 +57,7 @@ async fn connections_without_a_certificate_leave_at_the_pace_that_was_asked_for(
     let open = opened(&stage, &stage.stranger, 6).await;
     stage.patch(mutual()).await.expect("changed");
     let begun = Instant::now();
-    let report = stage
-        .gateway
-        .client()
-        .recheck("web", false, 5)
-        .await
-        .expect("done");
+    let report = report(&stage, false, 5).await;
     assert_eq!((report.connections, report.no_longer_admitted), (6, 6));
     assert_eq!(report.reasons[0].reason, "no-certificate");
 
@@ -93,12 +82,7 @@ async fn a_change_that_is_taken_back_spares_those_that_are_still_open() {
     let stage = Stage::new("").await;
     let mut open = opened(&stage, &stage.stranger, 3).await;
     stage.patch(mutual()).await.expect("changed");
-    let report = stage
-        .gateway
-        .client()
-        .recheck("web", false, 1)
-        .await
-        .expect("done");
+    let report = report(&stage, false, 1).await;
     assert!(report.closing);
     stage
         .patch(json!({ "authentication": "one-way" }))
@@ -117,11 +101,7 @@ async fn a_change_that_is_taken_back_spares_those_that_are_still_open() {
 #[tokio::test]
 async fn a_certificate_that_expires_while_it_is_in_use_is_found() {
     let stage = Stage::new("").await;
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "briefly");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().expect("a key");
-    let ca = CertifiedIssuer::self_signed(params, key).expect("a root");
+    let ca = ClientAuthority::new("briefly");
     let file = stage.home.write("brief.pem", &ca.pem());
     stage
         .done(&["ca-bundle", "add", "brief", &file.display().to_string()])
@@ -129,31 +109,23 @@ async fn a_certificate_that_expires_while_it_is_in_use_is_found() {
     let to_it = json!({ "authentication": "mutual", "client_ca": "brief" });
     stage.patch(to_it).await.expect("changed");
 
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "a guest");
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     let soon = SystemClock.now().unix_seconds() + 4;
-    params.not_after = OffsetDateTime::from_unix_timestamp(soon).expect("a moment");
-    let key = KeyPair::generate().expect("a key");
-    let certificate = params.signed_by(&key, &ca).expect("signed").der().clone();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let shown = ca.sign(|params| {
+        params.distinguished_name.push(DnType::CommonName, "a guest");
+        params.not_after = OffsetDateTime::from_unix_timestamp(soon).expect("a moment");
+    });
     let root = stage
         .gateway
         .client()
         .local_ca_root("internal")
         .await
         .expect("a root");
-    let guest = TlsClient::presenting(&root, Some((certificate, key)));
+    let guest = TlsClient::presenting(&root, Some(shown));
     let mut open = opened(&stage, &guest, 1).await;
 
     let begun = Instant::now();
     loop {
-        let report = stage
-            .gateway
-            .client()
-            .recheck("web", true, 100)
-            .await
-            .expect("done");
+        let report = report(&stage, true, 100).await;
         match report.reasons.first() {
             Some(reason) if reason.reason == "expired" => break,
             _ => assert!(begun.elapsed() < PATIENCE, "{report:?}"),
@@ -184,10 +156,7 @@ async fn connections_of_a_listener_that_was_disabled_or_deleted_are_judged_by_it
         assert!(dry.contains("2 open connections, 0 of them"), "{dry}");
         is_served(open.pop().expect("two")).await;
 
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        let successor = CertifiedIssuer::self_signed(params, key).expect("a root");
+        let successor = ClientAuthority::new("successors");
         stage.home.write("partners.pem", &successor.pem());
         let begun = Instant::now();
         while !stage
@@ -269,18 +238,21 @@ async fn opened(stage: &Stage, client: &TlsClient, count: usize) -> Vec<Open> {
     // A client is done with its handshake before the gateway is.
     let begun = Instant::now();
     loop {
-        let report = stage
-            .gateway
-            .client()
-            .recheck("web", true, 100)
-            .await
-            .expect("a report");
+        let report = report(stage, true, 100).await;
         if report.connections == count {
             return open;
         }
         assert!(begun.elapsed() < PATIENCE, "{report:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+async fn report(stage: &Stage, dry_run: bool, per_second: u32) -> Recheck {
+    let client = stage.gateway.client();
+    client
+        .recheck("web", dry_run, per_second)
+        .await
+        .expect("a report")
 }
 
 async fn is_logged(stage: &Stage, line: &str) {

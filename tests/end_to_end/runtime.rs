@@ -5,15 +5,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use certgate::config::{ResourceId, ResourceKind, ResourceTable};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-};
 use rustls::SupportedProtocolVersion;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::client_authority::ClientAuthority;
 use crate::gateway::{Gateway, Home, free_address, run};
 use crate::peer::{Shown, TlsClient, backend};
 use crate::reload::{config, reloaded};
@@ -35,25 +32,14 @@ impl Stage {
     /// One whose listener says `keys` beside the usual.
     pub(crate) async fn new(keys: &str) -> Self {
         let (home, listen) = (Home::new(), free_address());
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "partners");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        let ca = CertifiedIssuer::self_signed(params, key).expect("a root");
+        let ca = ClientAuthority::new("partners");
         let bundle = home.write("partners.pem", &ca.pem());
         let more = format!("{keys}[ca_bundles.partners]\nfiles = [{bundle:?}]\n");
         let config = config(listen, backend("served").await, &more);
         let gateway = home.start(&config).await;
         gateway.published("localhost").await;
         let root = gateway.client().local_ca_root("internal").await.expect("a root");
-
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "a partner");
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.signed_by(&key, &ca).expect("signed");
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let shown = (certificate.der().clone(), key);
+        let shown = ca.sign_named("a partner");
         Self {
             partner: TlsClient::presenting(&root, Some((shown.0.clone(), shown.1.clone_key()))),
             stranger: TlsClient::trusting(&root),

@@ -4,47 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certgate::certificate::{CaBundle, CaBundleSources, KeyType, PrivateKey, Revocation, RevocationReason};
-use certgate::clock::{Clock, ManualClock, Timestamp};
-use certgate::config::LocalCaConfig;
-use certgate::inventory::Inventory;
+use certgate::clock::Clock;
 use certgate::issuer::{
-    ClientAuthority, ClientCaError, ClientRequest, ClientRequestProblem, IssueError, IssuedClient, LocalCa,
+    ClientAuthority, ClientCaError, ClientRequest, ClientRequestProblem, IssueError, IssuedClient,
 };
 use certgate::name::{DnsName, NamePattern};
-use certgate_store::MemoryStore;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-const DAY: Duration = Duration::from_secs(86_400);
-
-struct World {
-    clock: ManualClock,
-    inventory: Inventory,
-    config: LocalCaConfig,
-}
+use crate::local_ca::{DAY, World};
 
 impl World {
-    fn new() -> Self {
-        Self {
-            clock: ManualClock::new(Timestamp::from_unix_seconds(1_795_219_200)),
-            inventory: Inventory::new(Arc::new(MemoryStore::new())),
-            config: LocalCaConfig {
-                common_name: "Example Internal CA".to_owned(),
-                permitted_domains: Vec::new(),
-                certificate_lifetime: 30 * DAY,
-            },
-        }
-    }
-
-    fn ca(&self) -> LocalCa {
-        let clock = Arc::new(self.clock.clone());
-        LocalCa::new("internal", &self.config, self.inventory.clone(), clock)
-    }
-
-    async fn issue(&self, dns: &str, days: u32) -> Result<IssuedClient, ClientCaError> {
+    async fn issue_client(&self, dns: &str, days: u32) -> Result<IssuedClient, ClientCaError> {
         let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
         let request = ClientRequest {
             csr_pem: key.to_request_pem().unwrap(),
@@ -94,7 +68,7 @@ fn der(pem: &str) -> Vec<CertificateDer<'static>> {
 async fn a_crl_is_in_date_at_any_time_and_says_the_same_until_the_next_is_due() {
     let world = World::new();
     assert_eq!(world.ca().known_client_authority().await.unwrap(), None);
-    let client = world.issue("alice.example", 1800).await.unwrap();
+    let client = world.issue_client("alice.example", 1800).await.unwrap();
     let first = world.ca().client_authority().await.unwrap();
     assert_eq!(first.crl.number, 1);
     world.clock.advance(3 * DAY);
@@ -124,15 +98,15 @@ async fn a_crl_is_in_date_at_any_time_and_says_the_same_until_the_next_is_due() 
 #[tokio::test]
 async fn the_ca_for_clients_keeps_its_key_over_a_new_root_and_other_constraints() {
     let mut world = World::new();
-    let lasting = world.issue("alice.corp.example", 1826).await.unwrap();
-    let gone = world.issue("bob.corp.example", 1826).await.unwrap();
+    let lasting = world.issue_client("alice.corp.example", 1826).await.unwrap();
+    let gone = world.issue_client("bob.corp.example", 1826).await.unwrap();
     world.revoke(&gone).await;
     let before = world.ca().client_authority().await.unwrap();
     world.config.permitted_domains = vec![DnsName::parse("corp.example").unwrap()];
     let after = world.ca().client_authority().await.unwrap();
     assert_ne!(after.certificate_pem, before.certificate_pem);
     assert!(world.lets_in(&lasting).await && !world.lets_in(&gone).await);
-    let refused = world.issue("alice.example.com", 1).await.unwrap_err();
+    let refused = world.issue_client("alice.example.com", 1).await.unwrap_err();
     assert!(
         matches!(refused, ClientCaError::Ca(IssueError::NotPermitted { .. })),
         "{refused}"
@@ -163,7 +137,7 @@ async fn what_would_outlive_the_root_is_not_signed() {
     let world = World::new();
     world.ca().root_pem().await.unwrap();
     world.clock.advance(9 * 366 * DAY);
-    let refused = world.issue("alice.example", 1826).await.unwrap_err();
+    let refused = world.issue_client("alice.example", 1826).await.unwrap_err();
     assert!(
         matches!(
             refused,
@@ -171,7 +145,7 @@ async fn what_would_outlive_the_root_is_not_signed() {
         ),
         "{refused}"
     );
-    world.issue("alice.example", 30).await.unwrap();
+    world.issue_client("alice.example", 30).await.unwrap();
 }
 
 #[tokio::test]
@@ -179,7 +153,7 @@ async fn of_revocations_at_once_none_is_lost() {
     let world = World::new();
     let mut clients = Vec::new();
     for _ in 0..4 {
-        clients.push(world.issue("alice.example", 10).await.unwrap());
+        clients.push(world.issue_client("alice.example", 10).await.unwrap());
     }
     let revocations = clients.iter().map(|client| world.revoke(client));
     let authorities = futures_util::future::join_all(revocations).await;
@@ -196,7 +170,7 @@ async fn of_revocations_at_once_none_is_lost() {
 #[tokio::test]
 async fn a_bundle_takes_the_newer_crl_of_the_local_ca_and_no_older_one() {
     let world = World::new();
-    let client = world.issue("alice.example", 10).await.unwrap();
+    let client = world.issue_client("alice.example", 10).await.unwrap();
     let before = world.ca().client_authority().await.unwrap();
     let pem = format!("{}{}", before.root_pem, before.certificate_pem);
     let sources = CaBundleSources {

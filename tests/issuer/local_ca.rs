@@ -15,34 +15,32 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::fixture::{Steps, desired};
 
-const DAY: Duration = Duration::from_secs(86_400);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
-struct World {
-    clock: ManualClock,
+/// A CA and its time.
+pub(crate) struct World {
+    pub(crate) clock: ManualClock,
+    pub(crate) config: LocalCaConfig,
     inventory: Inventory,
-    config: LocalCaConfig,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             clock: ManualClock::new(Timestamp::from_unix_seconds(1_795_219_200)),
-            inventory: Inventory::new(Arc::new(MemoryStore::new())),
             config: LocalCaConfig {
                 common_name: "Example Internal CA".to_owned(),
                 permitted_domains: Vec::new(),
                 certificate_lifetime: 30 * DAY,
             },
+            inventory: Inventory::new(Arc::new(MemoryStore::new())),
         }
     }
 
-    fn ca(&self) -> LocalCa {
-        LocalCa::new(
-            "internal",
-            &self.config,
-            self.inventory.clone(),
-            Arc::new(self.clock.clone()),
-        )
+    /// The CA as the configuration has it now.
+    pub(crate) fn ca(&self) -> LocalCa {
+        let clock = Arc::new(self.clock.clone());
+        LocalCa::new("internal", &self.config, self.inventory.clone(), clock)
     }
 
     async fn issue(&self, wanted: &DesiredCertificate) -> Result<CredentialPem, IssueError> {

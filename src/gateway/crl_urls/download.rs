@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use http::{Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Empty, Limited};
 
-use crate::cause::with_causes;
 use crate::certificate::MAX_CRL_BYTES;
-use crate::gateway::web;
+use crate::web::{Bounds, WebClient};
 
 /// What is at `url`, an http or https URL; redirects are followed.
 ///
@@ -21,21 +19,19 @@ pub(super) async fn download(url: &str) -> Result<Vec<u8>, String> {
 }
 
 async fn follow(url: &str) -> Result<Vec<u8>, String> {
-    let client = web::client()?;
+    let client = WebClient::new(None).await.map_err(|error| error.to_string())?;
+    let bounds = Bounds {
+        time: TIME,
+        octets: usize::try_from(MAX_CRL_BYTES).unwrap_or(usize::MAX),
+    };
     let mut url: Uri = url.parse().map_err(|_| format!("`{url}` is no URL"))?;
     for _ in 0..REDIRECTS {
-        let request = Request::get(&url).header(header::USER_AGENT, web::USER_AGENT);
-        let request = request.body(Empty::new()).map_err(|error| error.to_string())?;
-        let answer = client
-            .request(request)
-            .await
-            .map_err(|error| with_causes(&error))?;
-        let status = answer.status();
+        let answer = client.send(Request::get(&url), "", bounds).await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        let status = answer.status;
         if status.is_redirection() {
-            let location = answer
-                .headers()
-                .get(header::LOCATION)
-                .and_then(|to| to.to_str().ok());
+            let location = answer.headers.get(header::LOCATION);
+            let location = location.and_then(|to| to.to_str().ok());
             let to: Option<Uri> = location.and_then(|to| to.parse().ok());
             let to = to.filter(|to| matches!(to.scheme_str(), Some("http" | "https")));
             url = to.ok_or_else(|| format!("{url} leads on ({status}) to no http or https URL"))?;
@@ -44,11 +40,9 @@ async fn follow(url: &str) -> Result<Vec<u8>, String> {
         if status != StatusCode::OK {
             return Err(format!("{url} answered {status}"));
         }
-        let limit = usize::try_from(MAX_CRL_BYTES).unwrap_or(usize::MAX);
-        let body = Limited::new(answer.into_body(), limit).collect().await;
-        return match body {
-            Ok(body) => Ok(body.to_bytes().to_vec()),
-            Err(error) => Err(format!("the answer of {url}: {}", with_causes(error.as_ref()))),
+        return match answer.body {
+            Ok(body) => Ok(body.into()),
+            Err(error) => Err(format!("the answer of {url}: {error}")),
         };
     }
     Err(format!("{url} is the end of {REDIRECTS} redirects, and leads on"))

@@ -1,20 +1,17 @@
 //! The question to an ask URL.
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use http::{Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
+use http::{Request, StatusCode, Uri};
+use tokio::sync::OnceCell;
 
-use crate::cause::with_causes;
-use crate::gateway::web::{self, WebClient};
 use crate::name::DnsName;
+use crate::web::{Bounds, WebClient};
 
 /// Asks; connections are kept between two questions.
 #[derive(Default)]
 pub(in crate::gateway) struct Asker {
-    client: OnceLock<Result<WebClient, String>>,
+    client: OnceCell<WebClient>,
 }
 
 /// What an ask URL says.
@@ -31,38 +28,29 @@ pub(in crate::gateway) enum Answer {
 impl Asker {
     /// Asks `url` whether a certificate may be obtained for `name`.
     pub(in crate::gateway) async fn ask(&self, url: &str, name: &DnsName) -> Answer {
-        let asked = tokio::time::timeout(TIME, self.status(url, name)).await;
-        match asked {
-            Ok(Ok(status)) if status.is_success() => Answer::Allowed,
+        match self.status(url, name).await {
+            Ok(status) if status.is_success() => Answer::Allowed,
             // That is no answer about the name.
-            Ok(Ok(StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)) => {
+            Ok(StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) => {
                 Answer::None(format!("{url} has no time to answer"))
             }
-            Ok(Ok(status)) if status.is_client_error() => Answer::Denied,
-            Ok(Ok(status)) => Answer::None(format!(
+            Ok(status) if status.is_client_error() => Answer::Denied,
+            Ok(status) => Answer::None(format!(
                 "{url} answered {status}; 2xx allows a name, 4xx denies it, and redirects are not followed"
             )),
-            Ok(Err(error)) => Answer::None(error),
-            Err(_) => Answer::None(format!("{url} has not answered within {} s", TIME.as_secs())),
+            Err(error) => Answer::None(error),
         }
     }
 
     async fn status(&self, url: &str, name: &DnsName) -> Result<StatusCode, String> {
-        let client = self
-            .client
-            .get_or_init(web::client)
-            .as_ref()
-            .map_err(Clone::clone)?;
-        let request = Request::get(question(url, name)?).header(header::USER_AGENT, web::USER_AGENT);
-        let request = request
-            .body(Empty::<Bytes>::new())
-            .map_err(|error| error.to_string())?;
-        let answer = client.request(request).await;
-        let answer = answer.map_err(|error| format!("{url}: {}", with_causes(&error)))?;
-        let status = answer.status();
-        // Read to its end the connection can be used again; what it says, or that it is too long, is of no interest.
-        let _ = Limited::new(answer.into_body(), LONGEST_BODY).collect().await;
-        Ok(status)
+        let client = self.client.get_or_try_init(|| WebClient::new(None)).await;
+        let client = client.map_err(|error| error.to_string())?;
+        let request = Request::get(question(url, name)?);
+        // Its status is the whole answer: what else it says is read only so that the connection can be used again.
+        match client.send(request, "", BOUNDS).await {
+            Ok(answer) => Ok(answer.status),
+            Err(error) => Err(format!("{url}: {error}")),
+        }
     }
 }
 
@@ -87,9 +75,10 @@ fn question(url: &str, name: &DnsName) -> Result<Uri, String> {
     Uri::from_parts(parts).map_err(|error| error.to_string())
 }
 
-/// For one question, to the end of its answer.
-const TIME: Duration = Duration::from_secs(5);
-const LONGEST_BODY: usize = 64 * 1024;
+const BOUNDS: Bounds = Bounds {
+    time: Duration::from_secs(5),
+    octets: 64 * 1024,
+};
 
 #[cfg(test)]
 mod tests {

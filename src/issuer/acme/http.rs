@@ -4,7 +4,7 @@
 mod header;
 
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,10 +18,6 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use instant_acme::{BodyWrapper, BytesResponse, HttpClient, Problem};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::Verifier;
 
 use self::header::page;
 pub(super) use self::header::{absolute, http_date, links, retry_after};
@@ -30,6 +26,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::issuer::IssueError;
 use crate::issuer::acme::Limits;
 use crate::issuer::acme::ca_clock::CaClock;
+use crate::web::{self, TrustError};
 
 /// The client for one CA. Cheap to clone; clones share connections.
 #[derive(Clone)]
@@ -48,12 +45,14 @@ impl AcmeHttp {
         limits: Limits,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, IssueError> {
+        let tls = web::tls_config(root_ca_file)
+            .map_err(|TrustError { file, reason }| IssueError::Trust { file, reason })?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(limits.connect));
         let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls_config(root_ca_file)?)
+            .with_tls_config(tls)
             .https_only()
             .enable_http1()
             .enable_http2()
@@ -82,7 +81,7 @@ impl AcmeHttp {
     ) -> Result<http::Response<Bytes>, RequestFailure> {
         request
             .headers_mut()
-            .insert(USER_AGENT, HeaderValue::from_static(CERTGATE));
+            .insert(USER_AGENT, HeaderValue::from_static(web::USER_AGENT));
         let (method, url) = (request.method().clone(), request.uri().to_string());
         let begun = Instant::now();
         let result = match tokio::time::timeout(self.limits.request, self.exchange(request, &url)).await {
@@ -224,38 +223,6 @@ impl RequestFailure {
     }
 }
 
-fn tls_config(root_ca_file: Option<&Path>) -> Result<ClientConfig, IssueError> {
-    let broken = |reason: String| IssueError::Trust {
-        file: root_ca_file.map(PathBuf::from),
-        reason,
-    };
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| broken(error.to_string()))?;
-    let Some(file) = root_ca_file else {
-        let verifier = Verifier::new(provider).map_err(|error| broken(error.to_string()))?;
-        let builder = builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier));
-        return Ok(builder.with_no_client_auth());
-    };
-    let mut roots = RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(file).map_err(|error| broken(error.to_string()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| broken(error.to_string()))?;
-        roots
-            .add(certificate)
-            .map_err(|error| broken(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(broken(
-            "there is no `-----BEGIN CERTIFICATE-----` block".to_owned(),
-        ));
-    }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}
-
 /// Whether this is HTML or XML, as proxies and login pages answer; JSON and PEM do not begin so.
 fn is_page(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"<")
@@ -284,7 +251,6 @@ fn reason(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
-const CERTGATE: &str = concat!("certgate/", env!("CARGO_PKG_VERSION"));
 const MAX_ANSWER: usize = 1 << 20;
 
 #[cfg(test)]

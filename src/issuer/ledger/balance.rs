@@ -44,6 +44,21 @@ impl Ledger {
             .max_by_key(|(_, free_at)| *free_at)
     }
 
+    /// When the bucket has a token; in the past where it has one now.
+    pub fn free_at(&self, bucket: &Bucket) -> Timestamp {
+        let quota = bucket.quota(self.rules);
+        quota.map_or(Timestamp::default(), |quota| quota.free_at(self.full_at(bucket)))
+    }
+
+    /// How many orders find a token at `now`, one at least, and when another one does once these have theirs; `None` where
+    /// nothing is limited.
+    pub fn room(&self, bucket: &Bucket, now: Timestamp) -> Option<(u32, Timestamp)> {
+        let quota = bucket.quota(self.rules)?;
+        let full_at = self.full_at(bucket).max(now);
+        let room = quota.left(full_at, now).max(1);
+        Some((room, quota.free_at(full_at + quota.refill * room)))
+    }
+
     /// Counts an order that is placed.
     pub fn take(&mut self, needs: &Needs, now: Timestamp) {
         for bucket in &needs.taken {

@@ -1,0 +1,64 @@
+//! Orders that a CA's limits hold back, in the order in which they are placed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::certificate::CertificateName;
+use crate::clock::Timestamp;
+use crate::renewal::waiting::Rank;
+
+/// Names that wait for an order.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    changed: BTreeSet<(Timestamp, CertificateName)>,
+    missing: BTreeSet<CertificateName>,
+    again: BTreeSet<CertificateName>,
+    popped: u32,
+}
+
+impl Orders {
+    pub(super) fn insert(&mut self, rank: Rank, name: CertificateName) {
+        match rank {
+            Rank::Changed { third } => self.changed.insert((third, name)),
+            Rank::Missing => self.missing.insert(name),
+            Rank::Again => self.again.insert(name),
+        };
+    }
+
+    pub(super) fn remove(&mut self, rank: Rank, name: &CertificateName) {
+        match rank {
+            Rank::Changed { third } => self.changed.remove(&(third, name.clone())),
+            Rank::Missing => self.missing.remove(name),
+            Rank::Again => self.again.remove(name),
+        };
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.missing.is_empty() && self.again.is_empty()
+    }
+
+    /// Takes the next one out.
+    pub(super) fn pop(&mut self, now: Timestamp) -> Option<(Rank, CertificateName)> {
+        let first = |names: &mut BTreeSet<CertificateName>, rank| Some((rank, names.pop_first()?));
+        let is_pressing = |(third, _): &(Timestamp, CertificateName)| *third <= now + PRESSING;
+        let is_turn_of_again = self.popped % 4 == 3;
+        self.popped = self.popped.wrapping_add(1);
+        if !self.changed.first().is_some_and(is_pressing) {
+            let new =
+                match is_turn_of_again {
+                    true => first(&mut self.again, Rank::Again)
+                        .or_else(|| first(&mut self.missing, Rank::Missing)),
+                    false => first(&mut self.missing, Rank::Missing)
+                        .or_else(|| first(&mut self.again, Rank::Again)),
+                };
+            if new.is_some() {
+                return new;
+            }
+        }
+        let (third, name) = self.changed.pop_first()?;
+        Some((Rank::Changed { third }, name))
+    }
+}
+
+/// So long before a third of the lifetime is left an order comes before all others: it may have to wait long.
+const PRESSING: Duration = Duration::from_secs(7 * 86_400);
