@@ -135,6 +135,30 @@ impl Bundles {
         Ok(())
     }
 
+    /// Refuses a CRL that is out of date at `now` and that a bundle, `settled` ones apart, did not have `before`: it would
+    /// lock out every client of its CA.
+    pub(super) fn check_new_crls(
+        &self,
+        before: &Self,
+        settled: &BTreeSet<String>,
+        now: Timestamp,
+    ) -> Result<(), GatewayError> {
+        for (name, bundle) in self.by_name.iter().filter(|(name, _)| !settled.contains(*name)) {
+            let known = before.by_name.get(name).map(CaBundle::revocation);
+            let is_new =
+                |list: &RevocationList| known.is_none_or(|known| known.iter().all(|other| other != list));
+            let mut lists = bundle.revocation().iter();
+            if let Some(expired) = lists.find(|list| now > list.next_update && is_new(list)) {
+                return Err(GatewayError::ExpiredCrl {
+                    bundle: name.clone(),
+                    issuer: expired.issuer.clone(),
+                    due: expired.next_update,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// The same bundles with a newer CRL of `issuer`. Reads no files: whatever has become of those, what was revoked is
     /// refused.
     pub(super) fn with_crl(

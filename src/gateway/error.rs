@@ -7,6 +7,7 @@ use certgate_store::StoreError;
 
 use crate::admin::ServerError;
 use crate::certificate::CaBundleError;
+use crate::clock::Timestamp;
 use crate::config::Diagnostics;
 use crate::gateway::crl_urls::CrlFetchError;
 use crate::inventory::InventoryError;
@@ -36,6 +37,19 @@ pub enum GatewayError {
         url: String,
         /// Why not.
         source: Box<CrlFetchError>,
+    },
+    /// A CRL was given that is out of date already.
+    #[error(
+        "CA bundle `{bundle}`: the CRL of `{issuer}` is out of date since {due}, and would have every client of that CA \
+         refused; give the one that followed it"
+    )]
+    ExpiredCrl {
+        /// The bundle.
+        bundle: String,
+        /// Who has issued it.
+        issuer: String,
+        /// When the next one was due.
+        due: Timestamp,
     },
     /// A listener's address cannot be had.
     #[error(transparent)]

@@ -220,6 +220,7 @@ fn problem(error: &GatewayError, what: &str) -> Problem {
         }
         GatewayError::CaBundle { .. }
         | GatewayError::Crl { .. }
+        | GatewayError::ExpiredCrl { .. }
         | GatewayError::Tls { .. }
         | GatewayError::UnavailableBundle { .. }
         | GatewayError::Inconsistent { .. } => Problem::invalid(detail, Vec::new()),

@@ -289,18 +289,18 @@ async fn until(output: &mut (impl tokio::io::AsyncRead + Unpin), seen: &mut Stri
     done.unwrap_or_else(|_| panic!("no `{wanted}` is seen"));
 }
 
-/// Schemathesis, made from the OpenAPI document, against the gateway itself. Where it cannot be had, that is said, and
-/// is a failure in CI.
+/// Schemathesis, made from the OpenAPI document, against the gateway itself. Left out only by somebody's own will.
 #[tokio::test]
 async fn no_request_that_schemathesis_makes_up_is_answered_in_an_undocumented_way() {
-    let Some(schemathesis) = schemathesis().await else {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "{SCHEMATHESIS} cannot be installed"
-        );
-        eprintln!("skipped: {SCHEMATHESIS} cannot be installed here");
+    if std::env::var_os(WITHOUT_SCHEMATHESIS).is_some() {
+        eprintln!("left out: {WITHOUT_SCHEMATHESIS} is set");
         return;
-    };
+    }
+    let schemathesis = schemathesis().await.unwrap_or_else(|why| {
+        panic!(
+            "{SCHEMATHESIS} cannot be installed from PyPI: {why}\nset {WITHOUT_SCHEMATHESIS}=1 to do without this test"
+        )
+    });
     let home = Home::new();
     let (gateway, address) = with_tokens(&home, free_address(), "").await;
     let output = Command::new(schemathesis)
@@ -357,32 +357,27 @@ async fn no_request_that_schemathesis_makes_up_is_answered_in_an_undocumented_wa
 }
 
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+const WITHOUT_SCHEMATHESIS: &str = "CERTGATE_WITHOUT_SCHEMATHESIS";
 
-/// The program, installed once into the target folder.
-async fn schemathesis() -> Option<PathBuf> {
+/// The program, installed once into the target folder; or why it cannot be.
+async fn schemathesis() -> Result<PathBuf, String> {
     let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join(SCHEMATHESIS);
     let program = environment.join("bin/schemathesis");
-    let works = async || {
-        Command::new(&program)
-            .arg("--version")
-            .output()
-            .await
-            .is_ok_and(|o| o.status.success())
-    };
-    if works().await {
-        return Some(program);
+    if done(Command::new(&program).arg("--version")).await.is_ok() {
+        return Ok(program);
     }
-    let python = Command::new("python3")
-        .arg("-m")
-        .arg("venv")
-        .arg(&environment)
-        .output()
-        .await;
-    python.ok().filter(|output| output.status.success())?;
-    let install = Command::new(environment.join("bin/pip"))
-        .args(["install", "--quiet", SCHEMATHESIS])
-        .output()
-        .await;
-    install.ok().filter(|output| output.status.success())?;
-    works().await.then_some(program)
+    done(Command::new("python3").args(["-m", "venv"]).arg(&environment)).await?;
+    done(Command::new(environment.join("bin/pip")).args(["install", "--quiet", SCHEMATHESIS])).await?;
+    done(Command::new(&program).arg("--version")).await?;
+    Ok(program)
+}
+
+/// Runs a program; if it fails, what it says.
+async fn done(program: &mut Command) -> Result<(), String> {
+    let output = program.stdin(Stdio::null()).output().await;
+    let output = output.map_err(|error| format!("{:?}: {error}", program.as_std().get_program()))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()),
+    }
 }

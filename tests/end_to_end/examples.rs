@@ -342,7 +342,7 @@ async fn the_readme_s_ten_lines_and_its_commands_do_what_it_says() {
         .iter()
         .map(|line| line.split(" #").next().unwrap_or_default().trim())
         .collect();
-    // Those after these are what `runtime` tests.
+    // Those after these are what `readme` and `dns` test.
     let [check, start, status, quick, ..] = told[..] else {
         panic!("the README has other commands than this test runs: {told:?}");
     };

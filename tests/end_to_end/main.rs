@@ -1,6 +1,7 @@
 //! The program as its users run it: the real binary, real sockets, real servers around it.
 
 mod accounts;
+mod acknowledged;
 mod acme_dns;
 mod admin_api;
 mod admin_tcp;
@@ -18,6 +19,7 @@ mod client_verdicts;
 mod commands;
 mod crash;
 mod crl_urls;
+mod crls_by_request;
 mod damaged_store;
 mod dns;
 mod dns01;
@@ -55,10 +57,12 @@ mod own_domain;
 mod pages;
 mod pair;
 mod peer;
+mod pending_challenge;
 mod plan;
 mod policies;
 mod policy_commands;
 mod policy_preview;
+mod readme;
 mod receiver;
 mod recheck;
 mod reload;

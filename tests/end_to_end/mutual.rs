@@ -65,7 +65,7 @@ impl Offer<'_> {
 }
 
 /// A backend that answers and counts who got through to it.
-async fn counting_backend() -> (SocketAddr, Arc<AtomicUsize>) {
+pub(crate) async fn counting_backend() -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let count = Arc::new(AtomicUsize::new(0));

@@ -23,7 +23,7 @@ pub(crate) enum Came {
 /// A gateway with two listeners for one local certificate, and client certificates in its home.
 pub(crate) struct Scene {
     pub(crate) home: Home,
-    gateway: Gateway,
+    pub(crate) gateway: Gateway,
     pub(crate) web: SocketAddr,
     pub(crate) other: SocketAddr,
     file: String,
@@ -40,14 +40,17 @@ impl Scene {
 
     /// The same, in front of `server`.
     pub(crate) async fn before(server: SocketAddr, web_is: &str, other_is: &str) -> Self {
+        Self::with("client_certificates.sh", server, web_is, other_is).await
+    }
+
+    /// The same, with what a script of the fixtures makes.
+    pub(crate) async fn with(script: &str, server: SocketAddr, web_is: &str, other_is: &str) -> Self {
         let (home, web, other) = (Home::new(), free_address(), free_address());
-        let script = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/fixtures/client_certificates.sh"
-        );
         let mut make = Script::new("sh");
-        make.arg(script).current_dir(home.path("."));
-        assert!(make.output().expect("sh is there").status.success());
+        make.arg(format!("{}/tests/fixtures/{script}", env!("CARGO_MANIFEST_DIR")))
+            .current_dir(home.path("."));
+        let made = make.output().expect("sh is there");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let second = format!(
             "[listeners.other]\naddress = \"{}\"\nport = {}\ncertificates = [\"localhost\"]\nserver_group = \"app\"\n\
              {other_is}[ca_bundles.partners]\nfiles = [\"root.pem\", \"other.pem\"]\ncrl_files = [\"listed.crl\"]\n",
@@ -305,6 +308,20 @@ async fn a_session_of_another_name_with_weaker_rules_is_worth_nothing() {
             .await;
         assert_eq!(came, Came::Full, "{version}");
     }
+}
+
+#[tokio::test]
+async fn a_session_of_tls_1_2_without_a_ticket_is_remembered_by_no_listener() {
+    let scene = Scene::new("idle_timeout = \"60s\"\n", "").await;
+    let save = ["-no_ticket", "-sess_out", "session"];
+    assert_eq!(scene.call(scene.web, "-tls1_2", None, &save).await, Came::Full);
+    let again = ["-no_ticket", "-sess_in", "session"];
+    for at in [scene.web, scene.other] {
+        assert_eq!(scene.call(at, "-tls1_2", None, &again).await, Came::Full);
+    }
+    scene.becomes("idle_timeout = \"60s\"\n", MUTUAL).await;
+    let came = scene.call(scene.web, "-tls1_2", None, &again).await;
+    assert_eq!(came, Came::Refused);
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
-//! Whatever order a gateway came to what it has in: clients meet the same.
+//! Whatever order a gateway came to what it has in, and by file or by request: clients meet the same.
 
 use std::process::Command;
 use std::sync::{LazyLock, OnceLock};
 
 use certgate::admin::api::{ApplyRequest, ExplainRequest, FileText};
+use certgate::config::{ResourceId, ResourceKind, ResourceTable};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -48,17 +49,21 @@ const TABLES: [(&str, &str); 9] = [
     ),
 ];
 
+/// A place in `TABLES`, and whether it comes by a request; otherwise by the file.
+type Addition = (usize, bool);
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(3) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(CASES) })]
     #[test]
     fn verdicts_do_not_depend_on_the_order_in_which_certificates_bundles_and_listeners_were_added(
         order in Just((0..TABLES.len()).collect::<Vec<_>>()).prop_shuffle(),
+        by_request in prop::collection::vec(any::<bool>(), TABLES.len()),
     ) {
         static REFERENCE: OnceLock<Vec<Verdict>> = OnceLock::new();
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        let in_order = || runtime.block_on(verdicts((0..TABLES.len()).collect()));
+        let in_order = || runtime.block_on(verdicts((0..TABLES.len()).map(|index| (index, false)).collect()));
         let reference = REFERENCE.get_or_init(in_order);
-        let found = runtime.block_on(verdicts(order));
+        let found = runtime.block_on(verdicts(order.into_iter().zip(by_request).collect()));
         prop_assert_eq!(&found, reference);
         for verdict in ["verified", "revoked", "unknown-ca", "not-allowed", "no-certificate"] {
             prop_assert!(found.iter().any(|found| found.verdict.as_deref() == Some(verdict)), "{}", verdict);
@@ -77,7 +82,7 @@ struct Verdict {
 
 /// What becomes of each client at each listener, once a gateway has been given the tables in `order`, each as soon as it takes
 /// it.
-async fn verdicts(order: Vec<usize>) -> Vec<Verdict> {
+async fn verdicts(order: Vec<Addition>) -> Vec<Verdict> {
     static PKI: LazyLock<TempDir> = LazyLock::new(pki);
     let pki = PKI.path().display().to_string();
     let (home, server) = (Home::new(), backend("hello").await);
@@ -87,24 +92,29 @@ async fn verdicts(order: Vec<usize>) -> Vec<Verdict> {
     );
     let gateway = home.start(&file).await;
     let client = gateway.client();
-    let mut waiting: Vec<_> = order.into_iter().map(|index| TABLES[index]).collect();
+    let mut waiting = order;
     while !waiting.is_empty() {
         let count = waiting.len();
         let mut refused = Vec::new();
-        for (name, keys) in waiting {
-            let more = format!("{file}{}", table(name, keys, &pki));
-            let store = home.path("store").display().to_string();
-            let request = ApplyRequest {
-                files: vec![FileText {
-                    path: home.path("certgate.toml").display().to_string(),
-                    text: format!("store.path = {store:?}\n{more}"),
-                }],
-                allow_downgrade: false,
-                dry_run: false,
+        for (index, by_request) in waiting {
+            let (name, keys) = TABLES[index];
+            let table = table(name, keys, &pki);
+            let taken = match (by_request, resource(name)) {
+                (true, Some(id)) => client
+                    .put_resource(&id, &keys_of(&table, &id), None)
+                    .await
+                    .is_ok(),
+                _ => {
+                    let more = format!("{file}{table}");
+                    let taken = client.apply(&request(&home, &more)).await.is_ok();
+                    if taken {
+                        file = more;
+                    }
+                    taken
+                }
             };
-            match client.apply(&request).await {
-                Ok(_) => file = more,
-                Err(_) => refused.push((name, keys)),
+            if !taken {
+                refused.push((index, by_request));
             }
         }
         assert!(refused.len() < count, "{refused:?}");
@@ -145,6 +155,38 @@ async fn verdicts(order: Vec<usize>) -> Vec<Verdict> {
     found
 }
 
+fn request(home: &Home, text: &str) -> ApplyRequest {
+    let store = home.path("store").display().to_string();
+    ApplyRequest {
+        files: vec![FileText {
+            path: home.path("certgate.toml").display().to_string(),
+            text: format!("store.path = {store:?}\n{text}"),
+        }],
+        allow_downgrade: false,
+        dry_run: false,
+    }
+}
+
+/// What requests can add; certificates only files can.
+fn resource(table: &str) -> Option<ResourceId> {
+    let (kind, name) = table.split_once('.')?;
+    let kind = match kind {
+        "ca_bundles" => ResourceKind::CaBundle,
+        "listeners" => ResourceKind::Listener,
+        _ => return None,
+    };
+    Some(ResourceId::new(kind, name))
+}
+
+fn keys_of(table: &str, id: &ResourceId) -> ResourceTable {
+    let mut document: serde_json::Value = toml::from_str(table).expect("TOML");
+    let keys = match id.kind {
+        ResourceKind::CaBundle => document["ca_bundles"][&id.name].take(),
+        _ => document["listeners"][&id.name].take(),
+    };
+    keys.as_object().cloned().expect("a table")
+}
+
 fn table(name: &str, keys: &str, pki: &str) -> String {
     let place = match name.starts_with("listeners.") {
         true => {
@@ -171,6 +213,9 @@ fn pki() -> TempDir {
     assert!(make.output().expect("sh is there").status.success());
     directory
 }
+
+/// Each is a gateway that is started, and asked 160 questions.
+const CASES: u32 = 12;
 
 const CLIENTS: [Option<&str>; 8] = [
     None,

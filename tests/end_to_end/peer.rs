@@ -7,11 +7,14 @@ use certgate::certificate::Leaf;
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+/// A client's certificate and its key.
+pub(crate) type Shown = (CertificateDer<'static>, PrivateKeyDer<'static>);
 
 /// A client that trusts one root and never resumes a session.
 #[derive(Clone)]
@@ -25,9 +28,15 @@ impl TlsClient {
     }
 
     /// One that shows a certificate when it is asked for one.
-    pub(crate) fn presenting(
+    pub(crate) fn presenting(root_pem: &str, shown: Option<Shown>) -> Self {
+        Self::speaking(ALL_VERSIONS, root_pem, shown)
+    }
+
+    /// The same with some versions of TLS only.
+    pub(crate) fn speaking(
+        versions: &[&'static SupportedProtocolVersion],
         root_pem: &str,
-        shown: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
+        shown: Option<Shown>,
     ) -> Self {
         let mut roots = RootCertStore::empty();
         for root in CertificateDer::pem_slice_iter(root_pem.as_bytes()) {
@@ -35,7 +44,7 @@ impl TlsClient {
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .expect("versions")
             .with_root_certificates(roots);
         let mut config = match shown {

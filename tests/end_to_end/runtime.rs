@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use certgate::config::{ResourceId, ResourceKind, ResourceTable};
+use rustls::SupportedProtocolVersion;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::client_authority::ClientAuthority;
 use crate::gateway::{Gateway, Home, free_address, run};
-use crate::peer::{TlsClient, backend};
+use crate::peer::{Shown, TlsClient, backend};
 use crate::reload::{config, reloaded};
 
 /// A gateway with the listener `web`, and the CA bundle `partners` for it; clients with a certificate and without.
@@ -23,6 +24,8 @@ pub(crate) struct Stage {
     pub(crate) partner: TlsClient,
     pub(crate) stranger: TlsClient,
     pub(crate) ca: String,
+    root: String,
+    shown: Shown,
 }
 
 impl Stage {
@@ -36,15 +39,28 @@ impl Stage {
         let gateway = home.start(&config).await;
         gateway.published("localhost").await;
         let root = gateway.client().local_ca_root("internal").await.expect("a root");
+        let shown = ca.sign_named("a partner");
         Self {
-            partner: TlsClient::presenting(&root, Some(ca.sign_named("a partner"))),
+            partner: TlsClient::presenting(&root, Some((shown.0.clone(), shown.1.clone_key()))),
             stranger: TlsClient::trusting(&root),
+            root,
+            shown,
             ca: ca.pem(),
             home,
             gateway,
             listen,
             config,
         }
+    }
+
+    /// The partner and the stranger, speaking one version of TLS only.
+    pub(crate) fn clients_of(&self, version: &'static SupportedProtocolVersion) -> (TlsClient, TlsClient) {
+        let (certificate, key) = &self.shown;
+        let shown = (certificate.clone(), key.clone_key());
+        (
+            TlsClient::speaking(&[version], &self.root, Some(shown)),
+            TlsClient::speaking(&[version], &self.root, None),
+        )
     }
 
     /// What happens to a client without a certificate: `one-way` or `mutual`.
@@ -245,52 +261,6 @@ async fn who_connected_before_a_listener_was_disabled_or_renamed_gets_nothing() 
         .await
         .expect_err("refused");
     assert!(refused.to_string().contains("AccessDenied"), "{refused}");
-}
-
-#[tokio::test]
-async fn what_was_acknowledged_is_in_force_again_after_sigkill() {
-    let mut stage = Stage::new("").await;
-    for round in 0..3 {
-        stage.patch(mutual()).await.expect("changed");
-        stage.killed_and_started().await;
-        assert_eq!(stage.seen().await, "mutual", "round {round}");
-        stage
-            .patch(json!({ "authentication": "one-way" }))
-            .await
-            .expect("changed");
-        stage.killed_and_started().await;
-        assert_eq!(stage.seen().await, "one-way", "round {round}");
-    }
-}
-
-#[tokio::test]
-async fn of_two_clients_that_change_one_listener_one_is_told_that_it_read_something_old() {
-    let stage = Stage::new("").await;
-    let socket = stage.gateway.socket();
-    let (status, head, _) = request(socket, "GET /v1/listeners/web", &[], b"").await;
-    assert_eq!(status, 200);
-    let etag = head
-        .lines()
-        .find_map(|line| line.strip_prefix("etag: "))
-        .expect("an entity tag")
-        .to_owned();
-    let change = async |tag: String, period: &'static str| {
-        let headers = [
-            ("if-match", tag.as_str()),
-            ("content-type", "application/merge-patch+json"),
-        ];
-        let body = json!({ "idle_timeout": period }).to_string();
-        request(socket, "PATCH /v1/listeners/web", &headers, body.as_bytes()).await
-    };
-    let (one, other) = tokio::join!(change(etag.clone(), "11s"), change(etag.clone(), "12s"));
-    let mut statuses = [one.0, other.0];
-    statuses.sort_unstable();
-    assert_eq!(statuses, [200, 412], "{one:?} {other:?}");
-    let refused = if one.0 == 412 { &one } else { &other };
-    assert!(refused.1.contains("application/problem+json"), "{refused:?}");
-    let winner = if one.0 == 200 { &one } else { &other };
-    let (_, _, now) = request(socket, "GET /v1/listeners/web", &[], b"").await;
-    assert_eq!(now, winner.2);
 }
 
 #[tokio::test]

@@ -41,6 +41,13 @@ pub struct RevocationList {
     der_digest: [u8; 32],
 }
 
+/// By their content.
+impl PartialEq for RevocationList {
+    fn eq(&self, other: &Self) -> bool {
+        self.der_digest == other.der_digest
+    }
+}
+
 /// What the CRLs of a CA say of a certificate of that CA.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Revocation {

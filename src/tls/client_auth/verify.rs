@@ -85,10 +85,24 @@ impl ClientVerifier {
         );
         match verified {
             Ok(_) if weak_key(end_entity) => Err(RejectionReason::WeakKey),
+            Ok(_) if !self.can_be_asked_of(&leaf) => Err(RejectionReason::Unsupported),
             Ok(_) if !may_sign(end_entity) => Err(RejectionReason::WrongUsage),
             Ok(_) => Ok(with_expired_crl.get()),
             Err(error) => Err(self.closer(reason(&error), &leaf, end_entity, &chain)),
         }
+    }
+
+    /// Whether the key of `leaf` makes one of the signatures that clients are asked for. Who has another one, as for
+    /// RSASSA-PSS alone or of Ed448, shows no certificate at all.
+    fn can_be_asked_of(&self, leaf: &EndEntityCert<'_>) -> bool {
+        let spki = leaf.subject_public_key_info();
+        let key = algorithm(content(&spki));
+        let mut asked = self
+            .algorithms
+            .mapping
+            .iter()
+            .flat_map(|(_, algorithms)| *algorithms);
+        asked.any(|algorithm| algorithm.public_key_alg_id().as_ref() == key)
     }
 
     /// What the client sent, and what the bundle has to complete it.
@@ -209,6 +223,14 @@ fn content(der: &[u8]) -> &[u8] {
     match der {
         [_, length, content @ ..] if *length < 0x80 => content,
         [_, length, rest @ ..] => rest.get(usize::from(length & 0x7f)..).unwrap_or_default(),
+        _ => &[],
+    }
+}
+
+/// The content of the first value in that of a SubjectPublicKeyInfo. Those that are supported are all short.
+fn algorithm(spki: &[u8]) -> &[u8] {
+    match spki {
+        [_, length, rest @ ..] if *length < 0x80 => rest.get(..usize::from(*length)).unwrap_or_default(),
         _ => &[],
     }
 }

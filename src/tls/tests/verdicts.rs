@@ -14,7 +14,7 @@ use crate::certificate::{AllowedClients, CaBundleError};
 use crate::name::NamePattern;
 use crate::tls::client_auth::ClientVerifier;
 
-/// A folder in which `tests/fixtures/client_certificates.sh` has made a CA's worth of certificates.
+/// A folder in which `tests/fixtures/unusual_client_certificates.sh` has made a CA's worth of certificates.
 struct Pki(TempDir);
 
 impl Pki {
@@ -23,7 +23,7 @@ impl Pki {
             let directory = TempDir::new().unwrap();
             let script = concat!(
                 env!("CARGO_MANIFEST_DIR"),
-                "/tests/fixtures/client_certificates.sh"
+                "/tests/fixtures/unusual_client_certificates.sh"
             );
             let output = Command::new("sh")
                 .arg(script)
@@ -81,7 +81,7 @@ fn mutual() -> ListenerConfig {
     }
 }
 
-const CASES: [(&str, &str); 22] = [
+const CASES: [(&str, &str); 30] = [
     ("valid", "verified"),
     ("over-intermediate", "verified"),
     ("ed25519", "verified"),
@@ -104,6 +104,14 @@ const CASES: [(&str, &str); 22] = [
     ("too-long", "chain-too-long"),
     ("missing-intermediate", "unknown-ca"),
     ("other-root", "verified"),
+    ("below-6", "verified"),
+    ("below-7", "chain-too-long"),
+    ("sha1-rsa", "weak-signature"),
+    ("under-sha1", "weak-signature"),
+    ("under-rsa-1024", "weak-key"),
+    ("pss-key", "unsupported"),
+    ("pss-sha256-key", "unsupported"),
+    ("ed448", "unsupported"),
 ];
 
 fn load(files: &[PathBuf], crl_files: &[PathBuf]) -> Result<CaBundle, CaBundleError> {
