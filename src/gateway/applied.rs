@@ -198,7 +198,9 @@ impl ControlPlane {
         }
         let bundles = self.bundles(&candidate.config, &settled).await?;
         bundles.check_new_users(&self.config.load(), &candidate.config)?;
-        bundles.check_new_crls(&self.data_plane.bundles(), &settled, self.clock.now())?;
+        if origin == Origin::Request {
+            bundles.check_new_crls(&self.data_plane.bundles(), &settled, self.clock.now())?;
+        }
         let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
         let prepared = self.data_plane.prepare(&candidate.config, bundles)?;
         let saved = self

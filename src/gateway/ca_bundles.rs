@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use tokio::sync::watch;
 
 use crate::cause::with_causes;
-use crate::certificate::{CaBundle, CaBundleError};
+use crate::certificate::{CaBundle, CaBundleError, RevocationList};
 use crate::clock::Timestamp;
 use crate::config::{CaBundleConfig, Config};
 use crate::gateway::bundle_alarms::Told;

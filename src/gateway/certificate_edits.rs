@@ -17,6 +17,7 @@ use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::edit::{check_conditions, etag, patched};
 use crate::gateway::resources;
 use crate::inventory::Source;
+use crate::name::NamePattern;
 
 #[async_trait]
 impl CertificateOperations for ControlPlane {
