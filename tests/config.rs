@@ -228,7 +228,7 @@ fn every_key_means_what_it_says() {
     assert_eq!(acme.external_account.as_ref().unwrap().key_id, "kid-1");
     assert_eq!(acme.challenges, [ChallengeType::Http01, ChallengeType::TlsAlpn01]);
     let letsencrypt = DnsName::parse("letsencrypt.org").unwrap();
-    assert_eq!(acme.caa_identities, [letsencrypt.clone()]);
+    assert_eq!(acme.caa_identities, std::slice::from_ref(&letsencrypt));
     assert_eq!(acme.known_caa_identity(), Some(letsencrypt));
     assert_eq!(
         acme.root_ca_file.as_deref(),
