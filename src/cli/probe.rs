@@ -297,9 +297,12 @@ impl Trust {
 struct Observer {
     trust: Arc<Trust>,
     shown: Option<Arc<CertifiedKey>>,
-    found: Mutex<Option<(Option<Leaf>, Result<String, String>)>>,
+    found: Mutex<Option<Found>>,
     is_asked: AtomicBool,
 }
+
+/// The server's certificate, if it can be read, and whose root has verified it, or why none has.
+type Found = (Option<Leaf>, Result<String, String>);
 
 impl ServerCertVerifier for Observer {
     fn verify_server_cert(
