@@ -304,6 +304,9 @@ struct Observer {
     is_asked: AtomicBool,
 }
 
+/// The server's certificate, if it can be read, and whose root has verified it, or why none has.
+type Found = (Option<Leaf>, Result<String, String>);
+
 impl ServerCertVerifier for Observer {
     fn verify_server_cert(
         &self,
