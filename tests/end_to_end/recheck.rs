@@ -247,7 +247,7 @@ async fn opened(stage: &Stage, client: &TlsClient, count: usize) -> Vec<Open> {
     }
 }
 
-async fn report(stage: &Stage, dry_run: bool, per_second: u32) -> Recheck {
+async fn report(stage: &Stage, dry_run: bool, per_second: u16) -> Recheck {
     let client = stage.gateway.client();
     client
         .recheck("web", dry_run, per_second)
