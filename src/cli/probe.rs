@@ -291,9 +291,6 @@ impl Trust {
     }
 }
 
-/// The certificate where it can be read, and who vouches for it or what is against it.
-type Found = (Option<Leaf>, Result<String, String>);
-
 /// Notes what a handshake shows, and lets it go on whatever that is: it is to be told, and nothing is entrusted to the
 /// connection.
 #[derive(Debug)]
