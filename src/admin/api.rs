@@ -345,6 +345,7 @@ pub struct CertificateRequest {
     /// The names it must be valid for.
     pub domains: Vec<NamePattern>,
     /// Who is to sign it; absent: the only issuer there is.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
     /// The kind of its key.
     #[serde(default)]

@@ -148,10 +148,16 @@ impl ControlPlane {
             )));
         }
         if let Edit::Put(body) = &edit
+            && !body.contains_key("certificate_file")
+            && self.config.load().comes_from_files(name)
+        {
+            self.owned_by_requests(name)?;
+        }
+        if let Edit::Put(body) = &edit
             && body.contains_key("certificate_pem")
         {
             return Err(Problem::conflict(format!(
-                "certificate `{name}` is obtained from an issuer, or read from files; import under another name"
+                "certificate `{name}` is obtained from an issuer; import under another name"
             )));
         }
         self.clone().change(id, edit, conditions, by).await?;

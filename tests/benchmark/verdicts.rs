@@ -51,7 +51,7 @@ fn times_its_own_needs_the_other_measure_of_the_same_run() {
     let of = |found: &[Found<'_>]| line("10,000 certificates |", &once(found));
     let met = of(&[first, one, random(105.0)]);
     assert!(
-        met.contains("random names ≤ 1.05 × one name | 90.0 ms; 105 µs = 1.05 × | met"),
+        met.contains("random names ≤ 1.05 × one certificate | 90.0 ms; 105 µs = 1.05 × | met"),
         "{met}"
     );
     assert!(of(&[first, one, random(106.0)]).ends_with("106 µs = 1.06 × | missed |"));

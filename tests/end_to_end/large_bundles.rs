@@ -98,7 +98,7 @@ async fn a_crl_of_50_mb_is_refused_however_it_comes_and_costs_no_more_than_what_
     web.serves(crl.clone());
     let error = patched(json!({ "crl_urls": [web.url] })).await;
     assert!(
-        error.contains(&web.url) && error.contains("length limit"),
+        error.contains(&web.url) && error.contains("is longer than 33554432 octets"),
         "{error}"
     );
     assert_eq!(stage.seen().await, "mutual");
