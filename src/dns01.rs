@@ -158,11 +158,12 @@ impl Dns01 {
     }
 
     /// What would be done for a challenge for `domain`, in a sentence; no zone is changed. With acme-dns the first look at a
-    /// name may register its account, for without one it is not known which alias the name needs.
+    /// name that a certificate wants may register its account, for without one it is not known which alias the name needs;
+    /// of other names anybody may ask.
     ///
     /// # Errors
     /// [`Dns01Error`] that such a challenge would meet.
-    pub async fn rehearse(&self, domain: &DnsName) -> Result<String, Dns01Error> {
+    pub async fn rehearse(&self, domain: &DnsName, is_wanted: bool) -> Result<String, Dns01Error> {
         let name = challenge_name(domain);
         let place = self.authorities.place(&name).await?;
         let answer = Answer {
@@ -172,7 +173,7 @@ impl Dns01 {
             key_authorization: REHEARSED,
         };
         let record = self.record(answer, &place);
-        let way = self.provider.rehearse(&record).await?;
+        let way = self.provider.rehearse(&record, is_wanted).await?;
         let to = match place.aliases.is_empty() {
             true => format!("a TXT record at {}", place.owner),
             false => format!("{name} leads to {}, a TXT record there", place.owner),

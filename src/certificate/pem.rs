@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rustls::pki_types::pem::{PemObject, SectionKind};
+use rustls::pki_types::pem::{self, PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
@@ -49,7 +49,7 @@ impl CredentialPem {
             for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text) {
                 let (kind, der) = section.map_err(|source| match is_encrypted(text) {
                     true => PemProblem::EncryptedKey,
-                    false => PemProblem::Syntax { source },
+                    false => PemProblem::Syntax { flaw: flaw(&source) },
                 })?;
                 match kind {
                     SectionKind::Certificate => chain.push(CertificateDer::from(der)),
@@ -153,11 +153,22 @@ pub enum PemProblem {
         found: usize,
     },
     /// A block is damaged.
-    #[error("the PEM text is damaged; it may have been cut")]
+    #[error("the PEM text is damaged: {flaw}; it may have been cut, or its lines may have been joined")]
     Syntax {
         /// What the PEM reader found.
-        source: rustls::pki_types::pem::Error,
+        flaw: &'static str,
     },
+}
+
+/// What a PEM reader found, without what stands there: that may be a key, or a part of one.
+pub(crate) fn flaw(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a block has no end",
+        pem::Error::IllegalSectionStart { .. } => "the first line of a block is none",
+        pem::Error::Base64Decode(_) => "a block is not base64",
+        pem::Error::NoItemsFound => "there is no block",
+        _ => "it cannot be read",
+    }
 }
 
 fn is_encrypted(text: &[u8]) -> bool {
@@ -228,6 +239,20 @@ mod tests {
                 problem(&format!("{chain}{encrypted}")),
                 PemProblem::EncryptedKey
             ));
+        }
+    }
+
+    #[test]
+    fn a_key_on_one_line_is_refused_without_a_word_of_it() {
+        let text = sample().to_pem();
+        let (_, key) = text.split_once("-----BEGIN PRIVATE").unwrap();
+        for joined in ["\\n", " ", "\r", ""] {
+            let line = format!("-----BEGIN PRIVATE{key}").replace('\n', joined);
+            let error = CredentialPem::parse(line.as_bytes()).unwrap_err();
+            let said = format!("{error} {error:?}");
+            // Neither as text nor as numbers of octets.
+            assert!(said.len() < 200, "{said}");
+            assert!(!said.contains("MIG"), "{said}");
         }
     }
 

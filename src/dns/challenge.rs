@@ -72,6 +72,9 @@ pub enum RemarkReason {
     /// A wildcard is proven by DNS only (RFC 8555 §8.3, RFC 8737 §3).
     #[error("a wildcard can only be proven by dns-01")]
     NotForWildcards,
+    /// A CA would connect to somebody else.
+    #[error("the name does not lead here")]
+    NotPointed,
     /// It works if the port is forwarded.
     #[error("tried last: the listener is on port {found}, so port {port} has to be forwarded to it")]
     OtherPort {
@@ -156,6 +159,18 @@ pub fn choose(
 }
 
 impl Choice {
+    /// Passes over the challenges for which a CA connects to the name, for that leads elsewhere. Gives what there is to say.
+    pub(super) fn pass_over_connections(&mut self) -> Vec<Remark> {
+        let is_dns01 = |challenge: &ChallengeType| *challenge == ChallengeType::Dns01;
+        let (usable, passed): (Vec<_>, Vec<_>) = self.usable.drain(..).partition(is_dns01);
+        self.usable = usable;
+        let remark = |challenge| Remark {
+            challenge,
+            reason: RemarkReason::NotPointed,
+        };
+        passed.into_iter().map(remark).collect()
+    }
+
     /// What stands in the way where nothing is usable.
     pub(super) fn obstacle(&self, pattern: &NamePattern) -> Obstacle {
         Obstacle::NoChallenge {

@@ -40,6 +40,8 @@ pub struct Conditions {
     pub ownership: Option<String>,
     /// Whether DNS is not to be asked at all.
     pub off: bool,
+    /// Whether orders are made whatever DNS says, so that a challenge is tried that it speaks against.
+    pub advisory: bool,
 }
 
 impl DnsChecker {

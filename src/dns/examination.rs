@@ -70,7 +70,7 @@ impl Examination<'_> {
         }
         let mut issuable = self.named(caa.verdict, name, zone.as_ref());
         notes.extend(caa.notes);
-        let choice = self.choice(pattern, caa.found.as_ref(), &mut issuable, &mut notes);
+        let mut choice = self.choice(pattern, caa.found.as_ref(), &mut issuable, &mut notes);
         steps.issuable = Some(issuable);
         if let Some(pointed) = pointed {
             gather(&mut rows, pointed.rows);
@@ -79,7 +79,12 @@ impl Examination<'_> {
             match verdict.allows_order() || !choice.usable.contains(&ChallengeType::Dns01) {
                 true => steps.pointed = Some(verdict),
                 // A record in the zone proves the right to a name wherever it leads.
-                false => drop(notes.insert(format!("needed for the service only: {}", verdict.reason()))),
+                false => {
+                    notes.insert(format!("needed for the service only: {}", verdict.reason()));
+                    if !self.conditions.advisory {
+                        notes.extend(choice.pass_over_connections().iter().map(ToString::to_string));
+                    }
+                }
             }
         }
         gather(&mut rows, caa.rows);

@@ -33,11 +33,11 @@ impl AcmeDns {
         }
     }
 
-    /// The account for the record's name; its alias has to be in place.
-    async fn account(&self, record: &PlacedRecord) -> Result<AcmeDnsAccount, Dns01Error> {
+    /// The account for the record's name, registered if there is none and the name is wanted; its alias has to be in place.
+    async fn account(&self, record: &PlacedRecord, is_wanted: bool) -> Result<AcmeDnsAccount, Dns01Error> {
         let account = match &self.config.accounts_file {
             Some(file) => in_file(file, &record.domain).await?,
-            None => self.registered(record).await?,
+            None => self.registered(record, is_wanted).await?,
         };
         let wanted = account.fulldomain.trim_end_matches('.');
         if !wanted.eq_ignore_ascii_case(&record.owner) {
@@ -51,12 +51,17 @@ impl AcmeDns {
     }
 
     /// The account that is kept for the record's name; it is registered where there is none.
-    async fn registered(&self, record: &PlacedRecord) -> Result<AcmeDnsAccount, Dns01Error> {
+    async fn registered(&self, record: &PlacedRecord, is_wanted: bool) -> Result<AcmeDnsAccount, Dns01Error> {
         let (server, domain) = (&self.config.server, &record.domain);
         // A name and its wildcard are looked at side by side, and have one account.
         let _turn = REGISTERING.lock().await;
         if let Some(known) = self.inventory.acme_dns_account(server, domain).await? {
             return Ok(known);
+        }
+        if !is_wanted {
+            let reason =
+                "it has no account for that yet; one is registered when a certificate wants the name";
+            return Err(self.failed(record, reason.to_owned()));
         }
         let answer = self.call("register", Method::POST, None, "{}".to_owned()).await;
         let (status, said) = answer.map_err(|reason| self.failed(record, reason))?;
@@ -125,7 +130,7 @@ impl AcmeDns {
 #[async_trait]
 impl Provider for AcmeDns {
     async fn place(&self, record: &PlacedRecord) -> Result<(), Dns01Error> {
-        let account = self.account(record).await?;
+        let account = self.account(record, true).await?;
         let body = json!({"subdomain": account.subdomain, "txt": record.value}).to_string();
         match self.call("update", Method::POST, Some(&account), body).await {
             Ok((StatusCode::OK, _)) => Ok(()),
@@ -143,8 +148,8 @@ impl Provider for AcmeDns {
         Ok(())
     }
 
-    async fn rehearse(&self, record: &PlacedRecord) -> Result<String, Dns01Error> {
-        self.account(record).await?;
+    async fn rehearse(&self, record: &PlacedRecord, is_wanted: bool) -> Result<String, Dns01Error> {
+        self.account(record, is_wanted).await?;
         match self.call("health", Method::GET, None, String::new()).await {
             Ok((StatusCode::OK, _)) => Ok(format!("which acme-dns at {} serves", self.config.server)),
             Ok((status, _)) => Err(self.failed(record, format!("its health is {status}"))),

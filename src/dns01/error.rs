@@ -46,9 +46,21 @@ pub enum Dns01Error {
         /// Where it should lead.
         wanted: String,
     },
+    /// A record that was put into its zone in another way is there still.
+    #[error(
+        "the TXT record at {owner} was put there by {placed_by}; {asked} says that it is removed, and it is there still"
+    )]
+    StillThere {
+        /// The record's owner.
+        owner: String,
+        /// Who had put it there.
+        placed_by: String,
+        /// Who was to remove it.
+        asked: String,
+    },
     /// Servers of the zone do not have the record.
     #[error(
-        "the TXT record at {owner} has not come to every server of its zone within {seconds} s: {}; nothing was asked of the CA",
+        "the TXT record at {owner} has not come to every server of its zone within {seconds} s: {}; the CA was not told to look",
         servers.join("; ")
     )]
     NotSeen {

@@ -92,7 +92,7 @@ impl Provider for Exec {
     }
 
     // What the command would do, only it knows.
-    async fn rehearse(&self, record: &PlacedRecord) -> Result<String, Dns01Error> {
+    async fn rehearse(&self, record: &PlacedRecord, _is_wanted: bool) -> Result<String, Dns01Error> {
         let command = &self.config.command;
         let problem = match tokio::fs::metadata(command).await {
             Ok(found) if found.is_file() && found.permissions().mode() & 0o111 != 0 => None,

@@ -19,6 +19,7 @@ pub(super) trait Provider: Send + Sync {
     /// Takes this one record away; also one that is not there. Ends in bounded time.
     async fn remove(&self, record: &PlacedRecord) -> Result<(), Dns01Error>;
 
-    /// Finds out whether `place` would do it, and changes no zone. Says in what way, as the end of a sentence.
-    async fn rehearse(&self, record: &PlacedRecord) -> Result<String, Dns01Error>;
+    /// Finds out whether `place` would do it, and changes no zone; nothing is kept of a name that no certificate wants.
+    /// Says in what way, as the end of a sentence.
+    async fn rehearse(&self, record: &PlacedRecord, is_wanted: bool) -> Result<String, Dns01Error>;
 }

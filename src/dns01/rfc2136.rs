@@ -106,7 +106,7 @@ impl Provider for Rfc2136 {
     }
 
     // To remove what is not there takes the same right, and changes nothing.
-    async fn rehearse(&self, record: &PlacedRecord) -> Result<String, Dns01Error> {
+    async fn rehearse(&self, record: &PlacedRecord, _is_wanted: bool) -> Result<String, Dns01Error> {
         self.send(record, Change::Remove).await?;
         let Rfc2136Config { server, tsig } = &self.config;
         Ok(format!(

@@ -24,7 +24,11 @@ impl Dns01 {
             let Some(_held) = self.claims.hold(&record.value) else {
                 continue;
             };
-            if let Err(error) = self.take_away(record).await {
+            let taken = match record.provider == self.way {
+                true => self.take_away(record).await,
+                false => self.take_away_of_others(record).await,
+            };
+            if let Err(error) = taken {
                 left.push(Leftover {
                     record: record.clone(),
                     reason: with_causes(&error),
@@ -32,6 +36,20 @@ impl Dns01 {
             }
         }
         left
+    }
+
+    /// Has a record taken out of its zone that was put there in another way. What removes nothing there may say that all is
+    /// well, so the zone's servers are asked.
+    async fn take_away_of_others(&self, record: &PlacedRecord) -> Result<(), Dns01Error> {
+        self.provider.remove(record).await?;
+        if !is_absent(&self.authorities, record).await {
+            return Err(Dns01Error::StillThere {
+                owner: record.owner.clone(),
+                placed_by: record.provider.clone(),
+                asked: self.way.clone(),
+            });
+        }
+        Ok(self.inventory.forget_placed_record(record).await?)
     }
 
     /// Has a record taken out of its zone, and forgets it.
@@ -60,7 +78,10 @@ pub async fn is_gone(gateway: Option<&GatewayConfig>, claims: &Claims, record: &
     let Some(_held) = claims.hold(&record.value) else {
         return false;
     };
-    let authorities = Authorities::new(gateway);
+    is_absent(&Authorities::new(gateway), record).await
+}
+
+async fn is_absent(authorities: &Authorities, record: &PlacedRecord) -> bool {
     let Ok(place) = authorities.place(&record.owner).await else {
         return false;
     };

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::config::{ResourceId, ResourceKind, ResourceTable};
-use crate::inventory::{Live, ResourceRecord, ResourceRecords, ResourceState};
+use crate::inventory::{LeftPlace, Live, ResourceRecord, ResourceRecords, ResourceState};
 use admission::{Admission, demand, is_mutual, strictness};
 use succession::Succession;
 
@@ -45,6 +45,8 @@ enum Loss {
     Crls(Vec<String>),
     /// These clients were kept out by a change at run time.
     RuntimeChange(Vec<String>),
+    /// These clients were not admitted when the listener went.
+    Admitted(Vec<String>),
 }
 
 /// The listeners that ask less of their clients by `after` than by `before`. One whose place another takes, whole or in
@@ -59,7 +61,7 @@ pub(super) fn downgrades(before: ResourceState<'_>, after: &ResourceRecords) -> 
     });
     let left = before.left.values().flat_map(|place| {
         listeners(after).filter_map(move |other| {
-            let loss = less_asked(&place.keys, other.1)?;
+            let loss = loss_of_left(place, after, other.1)?;
             let succession = succession::of_left(before.records, after, place, other)?;
             let one = (place.listener.as_str(), &place.keys);
             Some(downgrade(one, Some(place.at), other, succession, loss))
@@ -87,7 +89,9 @@ pub(super) fn keep_authentication(before: ResourceState<'_>, after: &mut Resourc
                 None => drop(keys.remove(key)),
             }
         }
-        let can_ask = !is_plain && keep_bundle(before.records, after, &downgrade.keys);
+        // The bundle that a listener had when it went is no more what it was.
+        let is_known = downgrade.left.is_none() || matches!(downgrade.loss, Loss::Authentication { .. });
+        let can_ask = !is_plain && is_known && keep_bundle(before.records, after, &downgrade.keys);
         let was = before.records.get(&listener_id(&downgrade.listener));
         let was = was.filter(|_| downgrade.left.is_none());
         let itself = was.filter(|_| downgrade.succession == Succession::Itself);
@@ -175,6 +179,20 @@ fn loss(
     (is_tightened && !more.is_empty()).then_some(Loss::RuntimeChange(more))
 }
 
+/// What clients of the listener that has left `place` would not be asked any more by one with the keys `wanted`.
+fn loss_of_left(place: &LeftPlace, after: &ResourceRecords, wanted: &ResourceTable) -> Option<Loss> {
+    if let Some(loss) = less_asked(&place.keys, wanted) {
+        return Some(loss);
+    }
+    let was = Admission::of(&place.keys, place.bundle.as_ref());
+    let is = admission(after, wanted);
+    if is.has_fewer_crls(&was) {
+        return Some(Loss::Crls(is.unchecked(&was)));
+    }
+    let more = is.beyond(&was);
+    (is_mutual(wanted) && !more.is_empty()).then_some(Loss::Admitted(more))
+}
+
 fn less_asked(table: &ResourceTable, wanted: &ResourceTable) -> Option<Loss> {
     (strictness(wanted) < strictness(table)).then(|| Loss::Authentication {
         wanted: demand(wanted),
@@ -183,8 +201,12 @@ fn less_asked(table: &ResourceTable, wanted: &ResourceTable) -> Option<Loss> {
 
 /// Whom the listener with the keys `table` lets in.
 fn admission(records: &ResourceRecords, table: &ResourceTable) -> Admission {
-    let bundle = bundle_id(table).and_then(|id| records.get(&id)?.in_force());
-    Admission::of(table, bundle)
+    Admission::of(table, bundle(records, table))
+}
+
+/// The keys of the CA bundle of a listener that are in force.
+fn bundle<'r>(records: &'r ResourceRecords, listener: &ResourceTable) -> Option<&'r ResourceTable> {
+    records.get(&bundle_id(listener)?)?.in_force()
 }
 
 /// Whom the listener `name` would let in as the file says; nothing where that is everybody.
@@ -239,6 +261,7 @@ impl fmt::Display for Downgrade {
         match &self.loss {
             Loss::Authentication { wanted } => write!(f, "the file says `{wanted}`"),
             Loss::Crls(crls) => write!(f, "by the file there is no check any more of {}", crls.join(", ")),
+            Loss::Admitted(admitted) => write!(f, "the file would admit {}", admitted.join(", ")),
             Loss::RuntimeChange(admitted) => write!(
                 f,
                 "the file would undo what was changed at run time and admit {}",

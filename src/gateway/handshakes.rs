@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::admin::{HandshakeOperations, Problem, api};
 use crate::backend::ServerGroup;
+use crate::certificate::pem_flaw;
 use crate::clock::Timestamp;
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::operations::servers;
@@ -245,7 +246,8 @@ fn chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, Problem> {
             "`client_certificate_pem` holds no certificate; PEM is expected",
         )),
         Err(error) => Err(Problem::bad_request(format!(
-            "`client_certificate_pem` is not PEM: {error}"
+            "`client_certificate_pem` is not PEM: {}",
+            pem_flaw(&error)
         ))),
     }
 }

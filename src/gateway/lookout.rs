@@ -72,6 +72,7 @@ impl Lookout {
             doors: Doors::of(&config),
             ownership: ownership.map(ToOwned::to_owned),
             off: checks == DnsChecks::Off,
+            advisory: checks == DnsChecks::Advisory,
         };
         if let Some(issuer) = issuer
             && let Some(IssuerConfig::Acme(acme)) = config.issuers.get(issuer)
@@ -128,7 +129,8 @@ impl Lookout {
         for ((certificate, issuers), group) in groups {
             let (places, patterns): (Vec<_>, Vec<_>) = group.into_iter().unzip();
             let name = certificate.map(|(name, _)| name);
-            let mut verdicts = self.find(name, &patterns, &issuers).await?.verdicts;
+            let look = self.find((name, name.is_some()), &patterns, &issuers).await?;
+            let mut verdicts = look.verdicts;
             if let Some((certificate, is_as_ordered)) = certificate {
                 verdicts = self.with_certificates(certificate, verdicts).await?;
                 if is_as_ordered {
@@ -166,7 +168,8 @@ impl Lookout {
         desired: &DesiredCertificate,
         issuers: &[String],
     ) -> Result<Look, InventoryError> {
-        let mut look = self.first_look(desired, issuers).await?;
+        let certificate = (Some(&desired.name), true);
+        let mut look = self.find(certificate, &desired.domains, issuers).await?;
         look.verdicts = self.with_certificates(&desired.name, look.verdicts).await?;
         self.note(&desired.name, &look.verdicts).await;
         Ok(look)
@@ -178,14 +181,15 @@ impl Lookout {
         desired: &DesiredCertificate,
         issuers: &[String],
     ) -> Result<Look, InventoryError> {
-        self.find(Some(&desired.name), &desired.domains, issuers).await
+        let certificate = (Some(&desired.name), false);
+        self.find(certificate, &desired.domains, issuers).await
     }
 
     /// Looks at names as the first of `issuers` would need them; where DNS is against that one for good, as the next one
     /// would. A CA of our own needs nothing of them.
     async fn find(
         &self,
-        certificate: Option<&CertificateName>,
+        (certificate, is_wanted): (Option<&CertificateName>, bool),
         names: &[NamePattern],
         issuers: &[String],
     ) -> Result<Look, InventoryError> {
@@ -203,7 +207,7 @@ impl Lookout {
                 _ => {
                     let issuer = issuer.map(String::as_str);
                     let conditions = self.conditions(certificate, issuer).await?;
-                    self.look(names, &conditions, issuer).await
+                    self.look(names, &conditions, issuer, is_wanted).await
                 }
             };
             let look = Look::new(issuer.cloned().unwrap_or_default(), verdicts);
@@ -222,6 +226,7 @@ impl Lookout {
         names: &[NamePattern],
         conditions: &Conditions,
         issuer: Option<&str>,
+        is_wanted: bool,
     ) -> Vec<DomainVerdict> {
         let config = self.config.load_full();
         let checker = DnsChecker::new(config.gateway.as_ref());
@@ -233,7 +238,7 @@ impl Lookout {
             return verdicts;
         };
         stream::iter(verdicts)
-            .map(|verdict| rehearsed(zones, verdict))
+            .map(|verdict| rehearsed(zones, verdict, is_wanted))
             .buffered(AT_A_TIME)
             .collect()
             .await
@@ -423,11 +428,11 @@ impl Lookout {
 }
 
 /// The verdict with what the provider of dns-01 would do for it.
-async fn rehearsed(zones: &Dns01, mut verdict: DomainVerdict) -> DomainVerdict {
+async fn rehearsed(zones: &Dns01, mut verdict: DomainVerdict, is_wanted: bool) -> DomainVerdict {
     if !verdict.challenges.contains(&ChallengeType::Dns01) {
         return verdict;
     }
-    match zones.rehearse(verdict.domain.base()).await {
+    match zones.rehearse(verdict.domain.base(), is_wanted).await {
         Ok(way) => {
             verdict
                 .notes

@@ -15,6 +15,9 @@ pub struct LeftPlace {
     pub listener: String,
     /// Its keys, with the address, the port and what it asked of clients.
     pub keys: ResourceTable,
+    /// Those of its CA bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<ResourceTable>,
     /// When it went.
     pub at: Timestamp,
 }

@@ -83,6 +83,7 @@ impl World {
             },
             ownership: self.ownership.map(ToOwned::to_owned),
             off: false,
+            advisory: false,
         }
     }
 
@@ -91,12 +92,17 @@ impl World {
     }
 
     pub(crate) async fn check_name(&self, name: &str) -> DomainVerdict {
-        let checker = DnsChecker::new(Some(&self.gateway()));
-        let names = [NamePattern::parse(name).unwrap()];
-        let mut verdicts = checker.check_all(&names, &self.conditions(), NOW).await;
-        let found = verdicts.pop().unwrap();
+        let found = self.examine(name, &self.conditions()).await;
         rows_agree(&found);
         found
+    }
+
+    /// The same under other conditions.
+    pub(crate) async fn examine(&self, name: &str, conditions: &Conditions) -> DomainVerdict {
+        let checker = DnsChecker::new(Some(&self.gateway()));
+        let names = [NamePattern::parse(name).unwrap()];
+        let mut verdicts = checker.check_all(&names, conditions, NOW).await;
+        verdicts.pop().unwrap()
     }
 }
 

@@ -222,6 +222,35 @@ async fn only_the_challenges_that_caa_records_allow_are_left() {
 }
 
 #[tokio::test]
+async fn a_name_that_leads_elsewhere_can_be_proven_by_dns_01_and_by_nothing_that_a_ca_connects_for() {
+    let world = World::with(&["elsewhere.example.com A 192.0.2.1"]).await;
+    let (tls_alpn_01, dns_01) = (ChallengeType::TlsAlpn01, ChallengeType::Dns01);
+    let mut conditions = world.conditions();
+    conditions.challenges = Some(vec![tls_alpn_01, dns_01]);
+    let name = "elsewhere.example.com";
+
+    let found = world.examine(name, &conditions).await;
+    assert!(found.verdict.allows_order(), "{found}");
+    assert_eq!(found.challenges, [dns_01]);
+    assert!(
+        found
+            .notes
+            .contains(&"tls-alpn-01: the name does not lead here".to_owned()),
+        "{found}"
+    );
+    let without = found.without_dns01("the server is silent", None);
+    assert!(!without.verdict.allows_order(), "{without}");
+    assert_eq!(without.challenges, []);
+
+    // Behind an address translator nobody outside sees what stands here.
+    conditions.advisory = true;
+    assert_eq!(
+        world.examine(name, &conditions).await.challenges,
+        [tls_alpn_01, dns_01]
+    );
+}
+
+#[tokio::test]
 async fn a_wildcard_obeys_issuewild_and_needs_dns_01() {
     let world = World::with(&[r#"example.com CAA 0 issuewild ";""#]).await;
     let found = world.check_name("*.example.com").await;

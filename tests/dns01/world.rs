@@ -112,7 +112,10 @@ impl World {
 
     /// What would be done for `domain`, or the error.
     pub(crate) async fn rehearse(&self, domain: &str) -> Result<String, String> {
-        let rehearsed = self.dns01().rehearse(&DnsName::parse(domain).unwrap()).await;
+        let rehearsed = self
+            .dns01()
+            .rehearse(&DnsName::parse(domain).unwrap(), true)
+            .await;
         rehearsed.map_err(|error| with_causes(&error))
     }
 

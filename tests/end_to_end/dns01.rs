@@ -251,7 +251,7 @@ async fn a_server_that_never_has_the_record_is_named_and_the_ca_is_not_asked() {
     let status = gateway.status_until("has given up for now", failed).await;
     let reason = status.certificates[0].reason.clone().expect("a reason");
     let expected = format!(
-        "{} does not have it; nothing was asked of the CA",
+        "{} does not have it; the CA was not told to look",
         lagging.address()
     );
     assert!(reason.contains(&expected), "{reason}");

@@ -10,6 +10,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::CaBundleProblem;
 use super::stray::stray;
+use crate::certificate::pem::flaw;
 
 /// A CA certificate, and where it was found.
 pub(super) struct Found {
@@ -40,7 +41,7 @@ pub(super) fn add(authorities: &mut Vec<Found>, file: &Path, text: &[u8]) -> Res
         let block = index + 1;
         let der = section.map_err(|error| CaBundleProblem::Syntax {
             block,
-            reason: error.to_string(),
+            reason: flaw(&error).to_owned(),
         })?;
         let certificate = match X509Certificate::from_der(&der) {
             Ok(([], certificate)) => certificate,
@@ -123,13 +124,31 @@ pub(super) fn signed_by(signer: &CertificateDer<'_>, message: &[u8], signature: 
         .any(|algorithm| signer.verify_signature(*algorithm, message, signature).is_ok())
 }
 
-/// The labels of the PEM blocks (RFC 7468 §2), in order.
+/// The labels of the PEM blocks (RFC 7468 §2), in order. What can be none is not told: a key may stand there, all on one line.
 pub(super) fn labels(text: &[u8]) -> impl Iterator<Item = String> {
     text.split(|byte| *byte == b'\n').filter_map(|line| {
         let label = line
             .trim_ascii()
             .strip_prefix(b"-----BEGIN ")?
             .strip_suffix(b"-----")?;
+        let is_label = |octet: &u8| octet.is_ascii_uppercase() || octet.is_ascii_digit() || *octet == b' ';
+        let is_known = label.len() <= LONGEST_LABEL && label.iter().all(is_label);
+        let label = if is_known { label } else { b"(no label)" };
         Some(String::from_utf8_lossy(label).into_owned())
     })
+}
+
+const LONGEST_LABEL: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_that_can_be_none_is_not_told() {
+        let key = "-----BEGIN PRIVATE KEY-----\rMIGHAgEAMBMG\r-----END PRIVATE KEY-----\n";
+        let text = format!("-----BEGIN CERTIFICATE-----\n{key}-----BEGIN X509 CRL-----\n");
+        let found: Vec<_> = labels(text.as_bytes()).collect();
+        assert_eq!(found, ["CERTIFICATE", "(no label)", "X509 CRL"]);
+    }
 }

@@ -13,6 +13,7 @@ use super::digest_of;
 use super::error::CrlProblem;
 use super::stray::stray;
 use crate::certificate::crl_to_pem;
+use crate::certificate::pem::flaw;
 use crate::clock::Timestamp;
 
 /// What the CAs of a bundle have revoked. A CA that has given no CRL has revoked nothing.
@@ -276,7 +277,7 @@ fn split(content: &[u8]) -> Result<Vec<Vec<u8>>, CrlProblem> {
     for (index, section) in CertificateRevocationListDer::pem_slice_iter(content).enumerate() {
         let der = section.map_err(|error| CrlProblem::Syntax {
             block: index + 1,
-            reason: error.to_string(),
+            reason: flaw(&error).to_owned(),
         })?;
         all.push(der.to_vec());
     }

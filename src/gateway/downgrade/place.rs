@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use serde_json::Value;
 
 use super::admission::{is_mutual, strictness};
-use super::{listener, listeners, succession};
+use super::{bundle, listener, listeners, succession};
 use crate::clock::Timestamp;
 use crate::config::ResourceTable;
 use crate::inventory::{LeftPlace, LeftPlaces, ResourceRecords, ResourceState};
@@ -32,6 +32,7 @@ pub(in crate::gateway) fn left_places(
         let place = LeftPlace {
             listener: name.to_owned(),
             keys: keys.clone(),
+            bundle: bundle(before.records, keys).cloned(),
             at: now,
         };
         left.insert(called(keys), place);

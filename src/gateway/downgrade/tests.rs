@@ -241,7 +241,40 @@ fn a_listener_renamed_and_moved_at_once_is_known_by_its_servers() {
 }
 
 #[test]
-fn crls_left_out_are_a_downgrade_and_others_in_their_place_or_gone_with_their_ca_are_not() {
+fn what_one_file_may_not_undo_two_may_not_either() {
+    let web = |allowed: Value| json!({ "authentication": "mutual", "client_ca": "partners", "port": 1, "allow_clients": allowed });
+    let both = |allowed: Value, bundle: Value| {
+        file([("listeners/web", web(allowed)), ("ca-bundles/partners", bundle)])
+    };
+    let (one, two) = (
+        json!({ "dns": ["a.example"] }),
+        json!({ "dns": ["a.example", "b.example"] }),
+    );
+    let with_crl = json!({ "files": ["a.pem"], "crl_files": ["a.crl"] });
+    let without = json!({ "files": ["a.pem"] });
+    for (later, says) in [
+        (both(one.clone(), without.clone()), Some("CRL file `a.crl`")),
+        (both(two, with_crl.clone()), Some("b.example")),
+        (both(one.clone(), with_crl.clone()), None),
+    ] {
+        let mut gateway = Gateway::default();
+        gateway.has(&both(one.clone(), with_crl.clone()));
+        gateway.has(&file([("ca-bundles/partners", without.clone())]));
+        let found = gateway.refuses(&later);
+        match says {
+            Some(says) => assert!(found.iter().any(|line| line.contains(says)), "{found:?}"),
+            None => assert_eq!(found, [""; 0]),
+        }
+        let mut started = Gateway::default();
+        started.has(&both(one.clone(), with_crl.clone()));
+        started.has(&file([("ca-bundles/partners", without.clone())]));
+        started.starts(&later);
+        assert_eq!(started.keys("web").is_none(), says.is_some(), "{later:?}");
+    }
+}
+
+#[test]
+fn crls_left_out_are_a_downgrade_and_others_in_their_place_are_not() {
     let scene = |authentication: &str, bundle: Value| {
         let web = json!({ "authentication": authentication, "client_ca": "partners", "port": 1 });
         known([("listeners/web", web), ("ca-bundles/partners", bundle)])
@@ -264,7 +297,11 @@ fn crls_left_out_are_a_downgrade_and_others_in_their_place_or_gone_with_their_ca
             json!({ "files": ["a.pem", "b.pem"], "crl_files": ["a.crl"], "crl_urls": ["http://b/"] }),
             None,
         ),
-        (json!({ "files": ["a.pem"], "crl_files": ["a.crl"] }), None),
+        // Whose it was is not known.
+        (
+            json!({ "files": ["a.pem"], "crl_files": ["a.crl"] }),
+            Some("CRL file `b.crl`"),
+        ),
     ] {
         let found = found(&scene("mutual", before.clone()), &scene("mutual", bundle.clone()));
         let said: Vec<_> = found.iter().map(ToString::to_string).collect();
