@@ -1,6 +1,6 @@
 //! Tells programs and webhooks what happens to certificates, at least once.
 //!
-//! What is to be told is in the store: a [`Notice`](crate::inventory::Notice) is written in the commit that makes it so,
+//! What is to be told is in the store: a [`Notice`] is written in the commit that makes it so,
 //! becomes a [`Delivery`](crate::inventory::Delivery) for each hook that wants it, and goes when it has arrived or is given
 //! up. So whatever ends the gateway, the hook itself included, loses nothing; and what arrives twice has the same id.
 //!

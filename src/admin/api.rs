@@ -31,8 +31,8 @@ pub use crate::admin::versions::{ActivateRequest, CertificateVersion, Served, St
 pub use crate::dns::{DomainState, DomainVerdict};
 pub use crate::inventory::{AuditOutcome, AuditRecord, Caller};
 
-/// `GET /v1/ca-bundles/{name}/contents`: what clients are verified against. Nothing of its files is passed over: a bundle
-/// is taken whole or not at all.
+/// `GET /v1/ca-bundles/{name}/contents`: what clients are verified against. What counts for nothing is
+/// passed over and listed in `skipped`; whatever else is wrong with a file, the bundle is refused as a whole.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct CaBundleContents {
     /// Which contents these are, and how many there have been before.

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, ChildStderr, Command};
 
 /// How long anything here may take before the test fails; nothing depends on it being short.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where one gateway lives, over as many starts as a test wants.
 pub(crate) struct Home {
