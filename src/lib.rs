@@ -21,6 +21,7 @@ pub mod listener;
 pub mod metrics;
 pub mod name;
 pub mod on_demand;
+pub mod pem;
 pub mod policy;
 pub mod publish;
 pub mod record;

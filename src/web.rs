@@ -18,6 +18,7 @@ use rustls_platform_verifier::Verifier;
 use tokio::time::{Instant, timeout_at};
 
 use crate::cause::with_causes;
+use crate::pem::flaw;
 
 /// What certgate calls itself.
 pub const USER_AGENT: &str = concat!("certgate/", env!("CARGO_PKG_VERSION"));
@@ -153,17 +154,25 @@ pub fn tls_config(root_ca_file: Option<&Path>) -> Result<ClientConfig, TrustErro
             .with_custom_certificate_verifier(Arc::new(verifier));
         return Ok(builder.with_no_client_auth());
     };
-    let mut roots = RootCertStore::empty();
-    for root in CertificateDer::pem_file_iter(file).map_err(|error| unusable(error.to_string()))? {
-        let root = root.map_err(|error| unusable(error.to_string()))?;
-        roots.add(root).map_err(|error| unusable(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(unusable(
-            "there is no `-----BEGIN CERTIFICATE-----` block".to_owned(),
-        ));
-    }
+    let roots = roots(file).map_err(unusable)?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The roots in `file`.
+///
+/// # Errors
+/// Why they cannot be had; the file is not named.
+pub fn roots(file: &Path) -> Result<RootCertStore, String> {
+    let text = std::fs::read(file).map_err(|error| error.to_string())?;
+    let mut roots = RootCertStore::empty();
+    for root in CertificateDer::pem_slice_iter(&text) {
+        let root = root.map_err(|error| flaw(&error).to_owned())?;
+        roots.add(root).map_err(|error| error.to_string())?;
+    }
+    match roots.is_empty() {
+        true => Err("there is no `-----BEGIN CERTIFICATE-----` block".to_owned()),
+        false => Ok(roots),
+    }
 }
 
 fn failure(error: &(dyn std::error::Error + 'static)) -> WebError {
@@ -184,6 +193,20 @@ mod tests {
         time: Duration::from_millis(500),
         octets: 10,
     };
+
+    #[test]
+    fn a_key_in_the_file_of_roots_is_not_quoted() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("roots.pem");
+        for text in [
+            "-----BEGIN PRIVATE KEY-----\\nMIGHAgEAMBMG\\n-----END PRIVATE KEY-----",
+            "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMG-----END PRIVATE KEY-----",
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let error = tls_config(Some(&file)).unwrap_err().to_string();
+            assert!(!error.contains("MIG") && !error.contains("77, 73, 71"), "{error}");
+        }
+    }
 
     /// What a client makes of a server that says just this, and then waits.
     async fn ask(said: &'static str) -> (Result<Answer, WebError>, String) {

@@ -14,9 +14,10 @@ const PLAN: &str = "
     command:
     name:
     clock:
+    pem:
     metrics:        name clock
-    web:            cause
-    certificate:    name clock
+    web:            cause pem
+    certificate:    name clock pem
     policy:
     config:         command name clock certificate policy
 

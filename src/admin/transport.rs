@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use axum::http::HeaderValue;
 use hyper::Uri;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use rustls_platform_verifier::Verifier;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -17,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::admin::ClientError;
 use crate::certificate::CredentialPem;
+use crate::web;
 
 /// Where a gateway is, and what it takes to be let in.
 #[derive(Clone)]
@@ -191,7 +191,11 @@ fn tls(credentials: &Credentials) -> Result<ClientConfig, String> {
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
     let builder = match &credentials.ca_file {
-        Some(file) => builder.with_root_certificates(roots(file)?),
+        Some(file) => {
+            let roots =
+                web::roots(file).map_err(|reason| format!("the CA file {}: {reason}", file.display()))?;
+            builder.with_root_certificates(roots)
+        }
         None => {
             let verifier = Verifier::new(provider).map_err(|error| format!("the system's CAs: {error}"))?;
             builder
@@ -210,19 +214,6 @@ fn tls(credentials: &Credentials) -> Result<ClientConfig, String> {
     builder
         .with_client_auth_cert(pem.chain().to_vec(), pem.key().clone_key())
         .map_err(|error| unusable(&error))
-}
-
-fn roots(file: &Path) -> Result<RootCertStore, String> {
-    let unusable = |problem: &dyn std::fmt::Display| format!("the CA file {}: {problem}", file.display());
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unusable(&error))? {
-        let certificate = certificate.map_err(|error| unusable(&error))?;
-        roots.add(certificate).map_err(|error| unusable(&error))?;
-    }
-    match roots.is_empty() {
-        true => Err(unusable(&"there is no certificate in it")),
-        false => Ok(roots),
-    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,12 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rustls::pki_types::pem::{self, PemObject, SectionKind};
+use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 use crate::certificate::PrivateKey;
+use crate::pem::flaw;
 
 /// A certificate chain, end-entity first, and the private key that is said to belong to it. Nothing is checked
 /// yet but the encoding; [`Credential::from_pem`](crate::certificate::Credential::from_pem) does the rest.
@@ -158,17 +159,6 @@ pub enum PemProblem {
         /// What the PEM reader found.
         flaw: &'static str,
     },
-}
-
-/// What a PEM reader found, without what stands there: that may be a key, or a part of one.
-pub(crate) fn flaw(error: &pem::Error) -> &'static str {
-    match error {
-        pem::Error::MissingSectionEnd { .. } => "a block has no end",
-        pem::Error::IllegalSectionStart { .. } => "the first line of a block is none",
-        pem::Error::Base64Decode(_) => "a block is not base64",
-        pem::Error::NoItemsFound => "there is no block",
-        _ => "it cannot be read",
-    }
 }
 
 fn is_encrypted(text: &[u8]) -> bool {

@@ -9,12 +9,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::admin::{HandshakeOperations, Problem, api};
 use crate::backend::ServerGroup;
-use crate::certificate::pem_flaw;
 use crate::clock::Timestamp;
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::operations::servers;
 use crate::listener::{ListenerSettings, Rehearsal, Service, rehearse};
 use crate::name::DnsName;
+use crate::pem::flaw;
 use crate::policy::{self, CertificateKey, Client, Policy, clients, cloud_policy};
 use crate::tls::{Chosen, Counts, KeyKind, MatchedBy, Offer, Preview, Reason, ServerTls, client_hello};
 
@@ -247,7 +247,7 @@ fn chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, Problem> {
         )),
         Err(error) => Err(Problem::bad_request(format!(
             "`client_certificate_pem` is not PEM: {}",
-            pem_flaw(&error)
+            flaw(&error)
         ))),
     }
 }

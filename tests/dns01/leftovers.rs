@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use certgate::config::{DnsProvider, ExecConfig};
 use certgate::dns01::{Claims, is_gone};
 use certgate::inventory::PlacedRecord;
 
@@ -60,6 +61,31 @@ async fn whoever_works_in_the_same_way_removes_what_another_issuer_has_left() {
     let left = world.dns01().sweep(&[of_another]).await;
     assert!(left.is_empty(), "{left:?}");
     assert_eq!(primary.texts(OWNER), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_another_provider_says_it_has_removed_stays_known_while_it_is_there() {
+    let primary = primary(Kind::Bind);
+    let mut world = World::of(&primary);
+    world.place(ZONE, ONE).await.unwrap();
+    world.claims = Claims::default();
+    let right = world.config.provider.clone();
+    world.config.provider = DnsProvider::Exec(ExecConfig {
+        command: "/bin/true".into(),
+        raw: false,
+    });
+    let left = world
+        .dns01()
+        .sweep(&world.inventory.placed_records().await.unwrap())
+        .await;
+    assert!(
+        left.len() == 1 && left[0].reason.contains("it is there still"),
+        "{left:?}"
+    );
+    assert_eq!((primary.texts(OWNER).len(), world.known().await), (1, 1));
+    world.config.provider = right;
+    assert_eq!(world.sweep().await, 0);
+    assert_eq!((primary.texts(OWNER).len(), world.known().await), (0, 0));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::CaBundleProblem;
 use super::stray::stray;
-use crate::certificate::pem::flaw;
+use crate::pem::flaw;
 
 /// A CA certificate, and where it was found.
 pub(super) struct Found {

@@ -13,8 +13,8 @@ use super::digest_of;
 use super::error::CrlProblem;
 use super::stray::stray;
 use crate::certificate::crl_to_pem;
-use crate::certificate::pem::flaw;
 use crate::clock::Timestamp;
+use crate::pem::flaw;
 
 /// What the CAs of a bundle have revoked. A CA that has given no CRL has revoked nothing.
 #[derive(Clone, Debug, Default)]

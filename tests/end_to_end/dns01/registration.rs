@@ -38,6 +38,11 @@ async fn an_account_of_acme_dns_is_registered_once_and_the_alias_that_it_needs_i
     );
     assert_eq!(scene.pebble.orders(), 0);
 
+    let (code, shown, _) = run(&["dns", "check", "other.example.test", "--admin", &socket]).await;
+    let says = "one is registered when a certificate wants the name";
+    assert!(code == 1 && shown.contains(says), "{shown}");
+    assert_eq!(acme_dns.registrations(), 1, "anybody may ask");
+
     for server in [&zone, &world] {
         server.add(&format!("{OWNER} CNAME {}", acme_dns.full_domain()));
     }
