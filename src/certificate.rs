@@ -26,7 +26,7 @@ pub use desired::{CertificateName, CertificateNameError, DesiredCertificate};
 pub use key::{KeyError, KeyType, PrivateKey};
 pub use leaf::{Leaf, LeafError};
 pub use on_demand::ON_DEMAND_DIRECTORY;
-pub use pem::{CredentialPem, PemProblem, crl_to_pem};
+pub use pem::{CredentialPem, PairProblem, PemProblem, crl_to_pem};
 pub use pkcs12::{Pkcs12Error, Pkcs12Salts};
 pub use renewal_window::RenewalWindow;
 pub use revocation_reason::RevocationReason;

@@ -29,6 +29,7 @@ mod kept_file;
 mod leftovers;
 mod look;
 mod lookout;
+mod named_files;
 mod on_demand;
 mod operations;
 mod recheck;
@@ -53,6 +54,7 @@ use tokio::task::JoinSet;
 
 pub use applied::Check;
 pub use error::GatewayError;
+pub use named_files::{NamedFiles, named_files};
 
 use crate::admin;
 use crate::cause::with_causes;

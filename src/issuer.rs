@@ -27,7 +27,7 @@ pub use acme::{AcmeIssuer, Limits};
 pub use challenge::{Challenge, ChallengeChoices, ChallengeSolver, SolveError};
 pub use error::{IssueError, ValidationFailure};
 pub use failure::FailureClass;
-pub use files::{FileProblem, FileSource};
+pub use files::{FileProblem, FileSource, file_problems};
 pub use local_ca::{
     ClientAuthority, ClientCaError, ClientRequest, ClientRequestProblem, IssuedClient, LocalCa,
 };

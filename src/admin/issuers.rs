@@ -51,8 +51,12 @@ pub struct Issuer {
 /// A CA of the gateway's own.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct LocalCa {
-    /// The root's common name, as the configuration says.
+    /// The root's common name; before it is made, the one that it will have.
     pub common_name: String,
+    /// The common name that the next root will have, where the configuration says another one by now: a root keeps its name
+    /// until it is replaced towards its end, for clients know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_common_name: Option<String>,
     /// SHA-256 of the root, in lower-case hex; absent before it is made.
     pub root_fingerprint: Option<String>,
     /// The root's end.

@@ -96,10 +96,14 @@ pub struct ApplyReport {
     pub changes: Vec<TableChange>,
     /// What was changed at run time and stays so.
     pub drift: Vec<Drift>,
-    /// Whom listeners with mutual authentication let in that they did not before, and what they check no longer, a line
-    /// for each.
+    /// Whom listeners with mutual authentication let in that they did not before, what they check no longer, and what was allowed
+    /// by `allow_downgrade`, a line for each.
     #[serde(default)]
     pub loosened: Vec<String>,
+    /// What an operator should look at because of it, a line for each, as in `/v1/status`: a CRL that is out of date or soon will
+    /// be, a certificate of a CA bundle that counts for nothing.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// Why it is refused without `allow_downgrade`, a line for each listener.
     pub downgrades: Vec<String>,
 }

@@ -143,13 +143,10 @@ impl CaBundle {
         roots.add_parsable_certificates(anchors);
         if roots.is_empty() {
             let bundle = name.to_owned();
-            let mut useless = skipped.into_iter().rev();
-            return Err(match useless.find(|skipped| !skipped.is_duplicate()) {
-                Some(skipped) => CaBundleError::NothingUsable {
-                    bundle,
-                    skipped: Box::new(skipped),
-                },
-                None => CaBundleError::NoRoot { bundle },
+            let is_telling = skipped.iter().any(|skipped| !skipped.is_duplicate());
+            return Err(match is_telling {
+                true => CaBundleError::NothingUsable { bundle, skipped },
+                false => CaBundleError::NoRoot { bundle },
             });
         }
         let mut revocation = RevocationLists::default();
@@ -186,13 +183,14 @@ impl CaBundle {
         })
     }
 
-    /// A bundle in the place of one that cannot be had: it vouches for nobody.
-    pub fn unavailable(name: &str) -> Self {
+    /// A bundle in the place of one that cannot be had: it vouches for nobody. `skipped` is what would be in it, and counts
+    /// for nothing.
+    pub fn unavailable(name: &str, skipped: &[Skipped]) -> Self {
         Self {
             name: name.to_owned(),
             certificates: Arc::default(),
             crl_issuers: Arc::default(),
-            skipped: Arc::default(),
+            skipped: skipped.into(),
             first_expiry: None,
             roots: Arc::new(RootCertStore::empty()),
             intermediates: Arc::default(),

@@ -32,25 +32,29 @@ impl CredentialPem {
     /// # Errors
     /// [`PemProblem`] says what is missing, too much or unreadable.
     pub fn parse(text: &[u8]) -> Result<Self, PemProblem> {
-        Self::parse_all(&[text])
+        Self::parse_all(&[text]).map_err(|(_, problem)| problem)
     }
 
     /// Reads a chain from one text and its key from another.
     ///
     /// # Errors
-    /// As [`parse`](Self::parse).
-    pub fn parse_pair(certificate: &[u8], key: &[u8]) -> Result<Self, PemProblem> {
-        Self::parse_all(&[certificate, key])
+    /// [`PairProblem`]: as [`parse`](Self::parse), and which of the two is to blame.
+    pub fn parse_pair(certificate: &[u8], key: &[u8]) -> Result<Self, PairProblem> {
+        Self::parse_all(&[certificate, key]).map_err(|(index, problem)| PairProblem {
+            is_of_key: index > 0,
+            problem,
+        })
     }
 
-    fn parse_all(texts: &[&[u8]]) -> Result<Self, PemProblem> {
+    /// With a problem, which text has it; the key is looked for in the last one.
+    fn parse_all(texts: &[&[u8]]) -> Result<Self, (usize, PemProblem)> {
         let (mut chain, mut keys) = (Vec::new(), Vec::new());
         // One by one: a block that was cut must not run on into the next text.
-        for text in texts {
+        for (index, text) in texts.iter().enumerate() {
             for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text) {
                 let (kind, der) = section.map_err(|source| match is_encrypted(text) {
-                    true => PemProblem::EncryptedKey,
-                    false => PemProblem::Syntax { flaw: flaw(&source) },
+                    true => (index, PemProblem::EncryptedKey),
+                    false => (index, PemProblem::Syntax { flaw: flaw(&source) }),
                 })?;
                 match kind {
                     SectionKind::Certificate => chain.push(CertificateDer::from(der)),
@@ -62,14 +66,16 @@ impl CredentialPem {
             }
         }
         if chain.is_empty() {
-            return Err(PemProblem::NoCertificate);
+            return Err((0, PemProblem::NoCertificate));
         }
-        let found = keys.len();
+        let (found, last) = (keys.len(), texts.len().saturating_sub(1));
         match (keys.pop(), found) {
             (Some(key), 1) => Ok(Self { chain, key }),
-            (None, _) if texts.iter().any(|text| is_encrypted(text)) => Err(PemProblem::EncryptedKey),
-            (None, _) => Err(PemProblem::NoKey),
-            (Some(_), found) => Err(PemProblem::SeveralKeys { found }),
+            (None, _) => Err(match texts.iter().position(|text| is_encrypted(text)) {
+                Some(encrypted) => (encrypted, PemProblem::EncryptedKey),
+                None => (last, PemProblem::NoKey),
+            }),
+            (Some(_), found) => Err((last, PemProblem::SeveralKeys { found })),
         }
     }
 
@@ -161,6 +167,16 @@ pub enum PemProblem {
     },
 }
 
+/// Why two texts do not hold a chain and its key.
+#[derive(Debug, thiserror::Error)]
+#[error("{problem}")]
+pub struct PairProblem {
+    /// Whether the text with the key is to blame, and not the one with the chain.
+    pub is_of_key: bool,
+    /// What is wrong with it.
+    pub problem: PemProblem,
+}
+
 fn is_encrypted(text: &[u8]) -> bool {
     let contains = |needle: &[u8]| text.windows(needle.len()).any(|window| window == needle);
     contains(b"ENCRYPTED PRIVATE KEY") || contains(b"Proc-Type: 4,ENCRYPTED")
@@ -219,7 +235,15 @@ mod tests {
         ));
         let cut =
             CredentialPem::parse_pair(&chain.as_bytes()[..chain.len() - 40], text.as_bytes()).unwrap_err();
-        assert!(matches!(cut, PemProblem::Syntax { .. }), "{cut}");
+        assert!(
+            !cut.is_of_key && matches!(cut.problem, PemProblem::Syntax { .. }),
+            "{cut}"
+        );
+        let whole = text.strip_prefix(chain).unwrap();
+        for key in ["", "no key", &whole[..whole.len() - 40], &whole.repeat(2)] {
+            let problem = CredentialPem::parse_pair(chain.as_bytes(), key.as_bytes()).unwrap_err();
+            assert!(problem.is_of_key, "{problem}");
+        }
         let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n";
         // As OpenSSL wrote it before PKCS#8: headers inside the block, which is no PEM of RFC 7468.
         let of_old = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\

@@ -64,6 +64,9 @@ fn show(report: &api::ApplyReport, form: Form) -> Result<ExitCode, Failure> {
     for line in &report.loosened {
         Printed::text(format!("note: {line}\n"))?;
     }
+    for line in &report.warnings {
+        Printed::text(format!("warning: {line}\n"))?;
+    }
     for downgrade in &report.downgrades {
         Printed::text(format!("needs --allow-downgrade: {downgrade}\n"))?;
     }

@@ -119,7 +119,7 @@ pub(super) enum Command {
     /// is agreed on; whether a certificate is asked for; which answer comes back for GET /. Exits with 1 when one fails.
     #[command(after_help = "Example: certgate test web\n\
                       Example: certgate test web --sni www.example.com --count 8 --output json\n\
-                      Example: certgate test web --client-cert client.pem --client-key client.key")]
+                      Example: certgate test web --client-certificate client.pem --client-key client.key")]
     Test {
         #[command(flatten)]
         tested: Tested,

@@ -224,6 +224,7 @@ fn show(name: &str, local_ca: &api::LocalCa, certificates: &[api::ClientCertific
     let facts = [
         ("CA", Some(name.to_owned())),
         ("common name", Some(local_ca.common_name.clone())),
+        ("of the next root", local_ca.next_common_name.clone()),
         (
             "root sha-256",
             Some(

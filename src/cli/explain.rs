@@ -25,7 +25,7 @@ pub(super) struct Asked {
     #[arg(long, value_name = "PROTOCOL")]
     alpn: Vec<String>,
     /// A PEM file with the certificate that it shows, and its intermediates. A private key in it stays here.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, alias = "client-cert", value_name = "FILE")]
     client_certificate: Option<PathBuf>,
     #[command(flatten)]
     form: Form,

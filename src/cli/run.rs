@@ -15,7 +15,7 @@ use super::log::Log;
 use super::output::Printed;
 use crate::cause::with_causes;
 use crate::config::{self, Config, Diagnostics, Files, Loaded, LogConfig, RuntimeChanges, StoreConfig};
-use crate::gateway::{Gateway, GatewayError};
+use crate::gateway::{self, Gateway, GatewayError};
 
 pub(super) fn run(path: &Path) -> Result<ExitCode, Failure> {
     // Paths in the log and in the status are read by people who stand elsewhere.
@@ -59,6 +59,15 @@ pub(super) fn meaning(
 
 pub(super) fn check(path: &Path) -> Result<ExitCode, Failure> {
     let config = load(path)?;
+    let files = control_runtime()?.block_on(gateway::named_files(&config))?;
+    let warnings = files.warnings.iter().map(|line| format!("warning: {line}\n"));
+    let errors = files.errors.iter().map(|line| format!("error: {line}\n"));
+    io::stderr().write_all(warnings.chain(errors).collect::<String>().as_bytes())?;
+    match files.errors.len() {
+        0 => {}
+        1 => return Err("the configuration names something that cannot be used".into()),
+        many => return Err(format!("the configuration names {many} things that cannot be used").into()),
+    }
     let parts = [
         (config.listeners.len(), "listener", "listeners"),
         (

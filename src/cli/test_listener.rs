@@ -30,16 +30,16 @@ pub(super) struct Tested {
     #[arg(long, value_name = "COUNT", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
     count: u16,
     /// Where to connect, as host:port [default: the listener's address]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = host_and_port)]
     connect: Option<String>,
     /// An application protocol to offer; may be given again.
     #[arg(long, value_name = "PROTOCOL", default_value = "http/1.1")]
     alpn: Vec<String>,
     /// A PEM file with the certificate to show when one is asked for, and its intermediates.
-    #[arg(long, value_name = "FILE")]
-    client_cert: Option<PathBuf>,
+    #[arg(long, alias = "client-cert", value_name = "FILE")]
+    client_certificate: Option<PathBuf>,
     /// A PEM file with its key [default: the same file]
-    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    #[arg(long, value_name = "FILE", requires = "client_certificate")]
     client_key: Option<PathBuf>,
     #[command(flatten)]
     form: Form,
@@ -112,13 +112,13 @@ pub(super) async fn test(client: &Client, tested: &Tested) -> Result<ExitCode, F
     let server_name = ServerName::try_from(name.clone())
         .map_err(|_| format!("`{name}` is no name of a server; name another one with --sni"))?;
     let mut prober = Prober::new(&roots(client).await?, true)?.offering(&tested.alpn);
-    if let Some(certificate) = &tested.client_cert {
+    if let Some(certificate) = &tested.client_certificate {
         prober = prober.presenting(&credential(certificate, tested.client_key.as_deref())?)?;
     }
     let mut connections = Vec::new();
     for _ in 0..tested.count {
         let seen = prober.connection(&address, &server_name).await;
-        connections.push(Connection::of(seen, tested.client_cert.is_some(), status.now));
+        connections.push(Connection::of(seen, tested.client_certificate.is_some(), status.now));
     }
     let report = Report {
         listener: tested.listener.clone(),
@@ -135,6 +135,15 @@ pub(super) async fn test(client: &Client, tested: &Tested) -> Result<ExitCode, F
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+/// An address as connections are made to it.
+fn host_and_port(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    match port.and_then(|(_, port)| port.parse::<u16>().ok()) {
+        Some(1..) => Ok(text.to_owned()),
+        _ => Err("write host:port, as in `127.0.0.1:8443` or `[::1]:8443`".to_owned()),
+    }
 }
 
 /// Where a client on this machine reaches the listener.
@@ -208,13 +217,16 @@ fn credential(certificate: &Path, key: Option<&Path>) -> Result<CredentialPem, F
         read.map_err(|error| format!("cannot read {}: {error}", path.display()))
     };
     let chain = text(certificate)?;
-    let parsed = match key {
-        Some(key) => CredentialPem::parse_pair(&chain, &text(key)?),
-        None => CredentialPem::parse(&chain),
+    let (parsed, file) = match key {
+        None => (CredentialPem::parse(&chain), certificate),
+        Some(key) => match CredentialPem::parse_pair(&chain, &text(key)?) {
+            Err(error) if error.is_of_key => (Err(error.problem), key),
+            parsed => (parsed.map_err(|error| error.problem), certificate),
+        },
     };
     parsed.map_err(|error| {
         let why = crate::cause::with_causes(&error);
-        format!("{}: {why}", certificate.display()).into()
+        format!("{}: {why}", file.display()).into()
     })
 }
 
@@ -229,6 +241,8 @@ impl Connection {
             None => (None, None),
         };
         let verdict = match (seen.is_asked, has_certificate, &seen.error) {
+            _ if seen.connected_after.is_none() => "not-connected",
+            (false, _, Some(_)) if seen.shaken_hands_after.is_none() => "unknown",
             (false, _, _) => "not-asked",
             (true, _, Some(_)) => "refused",
             (true, true, None) => "admitted",
@@ -278,6 +292,7 @@ fn print(report: &Report, now: Timestamp) -> Result<(), Failure> {
     let rows = report.connections.iter().enumerate().map(|(index, connection)| {
         let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         let outcome = match (&connection.error, &connection.answer) {
+            (Some(error), _) if connection.connect_ms.is_none() => format!("could not connect: {error}"),
             (Some(error), _) => format!("failed: {error}"),
             (None, Some(answer)) => answered(answer),
             (None, None) => "no request was sent".to_owned(),
@@ -370,11 +385,13 @@ fn verified(connection: &Connection) -> String {
 
 fn authentication(connection: &Connection) -> String {
     match connection.authentication.verdict {
+        "not-connected" => "unknown: there was no connection",
+        "unknown" => "unknown: the handshake ended before a certificate was asked for",
         "not-asked" => "no certificate is asked for",
         "admitted" => "a certificate is asked for; yours was shown, and let in",
         "admitted-without" => "a certificate is asked for; none was shown, and you were let in all the same",
         _ if connection.authentication.shown => "a certificate is asked for; yours was shown, and refused",
-        _ => "a certificate is asked for, and none was shown; name yours with --client-cert",
+        _ => "a certificate is asked for, and none was shown; name yours with --client-certificate",
     }
     .to_owned()
 }

@@ -33,9 +33,22 @@ impl Value for bool {
 
 impl<const MIN: u64, const MAX: u64> Value for Integer<MIN, MAX> {
     fn read(found: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
-        let DeValue::Integer(number) = found.get_ref() else {
-            reader.wrong_type(found, "a whole number, without quotes");
-            return None;
+        let number = match found.get_ref() {
+            DeValue::Integer(number) => number,
+            // JSON's numbers beyond 64 bits come as such.
+            DeValue::Float(number) if number.as_str().parse().is_ok_and(|number: f64| number.abs() >= WHOLE) => {
+                let place = reader.place(found.span());
+                let number = number.as_str();
+                let is = if number.starts_with('-') { "too small" } else { "too large" };
+                let message =
+                    format!("{} must be from {MIN} to {MAX}; found {number}, which is {is}", reader.key());
+                reader.report(Diagnostic::new(Code::OutOfRange, message).at(&place, is));
+                return None;
+            }
+            _ => {
+                reader.wrong_type(found, "a whole number, without quotes");
+                return None;
+            }
         };
         let value = i128::from_str_radix(number.as_str(), number.radix()).ok();
         match value.and_then(|value| u64::try_from(value).ok()) {
@@ -49,6 +62,9 @@ impl<const MIN: u64, const MAX: u64> Value for Integer<MIN, MAX> {
         }
     }
 }
+
+/// From here on there are no fractions among them.
+const WHOLE: f64 = 9_007_199_254_740_992.0;
 
 impl<const MIN: u64, const MAX: u64> JsonSchema for Integer<MIN, MAX> {
     fn inline_schema() -> bool {

@@ -183,7 +183,7 @@ table! {
         caa_identities: List<DnsName>,
         /// acme: who puts the TXT records of dns-01 into zones.
         dns: Dns,
-        /// local-ca: the root's common name. Default: "certgate NAME".
+        /// local-ca: the common name of a root that is made; one that is there keeps its own. Default: "certgate NAME".
         common_name: String,
         /// local-ca: the only domains, with all below them, that it may sign for. Default: any.
         permitted_domains: List<DnsName>,
@@ -234,7 +234,7 @@ table! {
     Certificate {
         /// The names, or IP addresses, it must be valid for; the first one is shown in lists.
         domains: List<NamePattern>,
-        /// The issuer that signs it, or several, tried in this order.
+        /// The issuer that signs it, or several, tried in this order. Default: the only one there is.
         issuer: OneOrMany<String>,
         /// The issuer, at another CA, of a spare: NAME.spare, with a key of its own, kept renewed and served in the place of
         /// this certificate when that itself should not be. Default: there is none.

@@ -24,7 +24,20 @@ pub(super) struct FailsOpen {
     pub(super) since: Option<Timestamp>,
 }
 
+/// What is to be said of `bundle` at `now`, a line for each: its CRLs, and what is skipped of it.
+pub(super) fn lines(bundle: &CaBundle, now: Timestamp) -> Vec<String> {
+    alarms(bundle, now).chain(skipped(bundle)).collect()
+}
+
 impl DataPlane {
+    /// What is to be said of CA bundles at `now`, a line for each.
+    pub(super) fn bundle_lines(&self, now: Timestamp) -> Vec<String> {
+        let bundles = self.bundles();
+        let of_bundles = bundles.by_name.values().flat_map(|bundle| lines(bundle, now));
+        let open = self.fails_open(now);
+        of_bundles.chain(open.iter().map(FailsOpen::alarm)).collect()
+    }
+
     /// What is to be said of CRLs at `now`: those that are out of date or soon will be, a line for each, and one for each
     /// listener that lets clients in all the same.
     pub(super) fn crl_alarms(&self, now: Timestamp) -> Vec<String> {

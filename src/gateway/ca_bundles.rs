@@ -103,6 +103,38 @@ impl Bundles {
         Ok(all)
     }
 
+    /// What each bundle of `config` would be, but for `settled` ones, and those of a local CA that is not among `authorities`.
+    /// Nothing is kept of it. Elsewhere: large ones take their time.
+    pub(super) async fn rehearse(
+        config: &Config,
+        authorities: Authorities,
+        settled: &BTreeSet<String>,
+        now: Timestamp,
+    ) -> Vec<Result<CaBundle, CaBundleError>> {
+        let (bundles, store) = (config.ca_bundles.clone(), config.store.path.clone());
+        let settled = settled.clone();
+        let rehearsing = tokio::task::spawn_blocking(move || {
+            let is_new = |bundle: &&Arc<CaBundleConfig>| !settled.contains(&bundle.name);
+            let rehearsed = bundles.values().filter(is_new).filter_map(|config| {
+                let authority = match &config.issuer {
+                    Some(issuer) => Some(authorities.get(issuer)?),
+                    None => None,
+                };
+                let sources = Sources {
+                    config,
+                    store: &store,
+                    authority,
+                    now,
+                };
+                Some(sources.rehearse())
+            });
+            rehearsed.collect()
+        });
+        rehearsing
+            .await
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
     /// Why bundles are not what their files are, by their names.
     pub(super) fn problems(&self) -> &BTreeMap<String, String> {
         &self.problems

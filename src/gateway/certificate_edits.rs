@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use serde_json::Value;
 
 use crate::admin::{CertificateOperations, Conditions, Edit, Operations, Problem, ResourceOperations, api};
+use crate::cause::with_causes;
 use crate::certificate::{CertificateName, Credential, CredentialPem, DesiredCertificate};
 use crate::config::{ChallengeType, IssuerConfig, ResourceId, ResourceKind, ResourceTable};
 use crate::gateway::control_plane::ControlPlane;
@@ -262,8 +263,11 @@ impl ControlPlane {
             let internal = Problem::internal(error);
             Problem::bad_request(format!("certificate `{name}`: {}", internal.detail))
         };
-        let pem = CredentialPem::parse_pair(import.certificate_pem.as_bytes(), import.key_pem.as_bytes())
-            .map_err(|error| refused(&error))?;
+        let pem = CredentialPem::parse_pair(import.certificate_pem.as_bytes(), import.key_pem.as_bytes());
+        let pem = pem.map_err(|error| {
+            let key = if error.is_of_key { "key_pem" } else { "certificate_pem" };
+            Problem::bad_request(format!("certificate `{name}`: `{key}`: {}", with_causes(&error)))
+        })?;
         let credential = Credential::from_pem(&pem).map_err(|error| refused(&error))?;
         let now = self.clock.now();
         credential.check(&[], now).map_err(|error| refused(&error))?;

@@ -1,14 +1,19 @@
 //! What a file would have listeners ask less of their clients: found, said, and at a start not done.
 //!
 //! A file lowers authentication only when that is allowed. It would, where it asks for less in the place of a listener, under
-//! whatever name; where CRLs of a mutual listener are left out; and where it undoes what was changed at run time to keep
-//! clients out. That holds for listeners in force, and for those that have gone and left their place.
+//! whatever name; where it leads to servers without a client certificate that were reached with one only; where CRLs of a mutual
+//! listener are left out; and where it undoes what was changed at run time to keep clients out. That holds for listeners in
+//! force, and for those that have gone and left their place.
 
 mod admission;
+mod loosened;
 mod place;
 mod succession;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod way_tests;
+mod ways;
 
 use std::fmt;
 
@@ -18,8 +23,10 @@ use crate::clock::Timestamp;
 use crate::config::{ResourceId, ResourceKind, ResourceTable};
 use crate::inventory::{LeftPlace, Live, ResourceRecord, ResourceRecords, ResourceState};
 use admission::{Admission, demand, is_mutual, strictness};
-use succession::Succession;
+use succession::{Comparison, Succession};
+use ways::{group_id, listed};
 
+pub(super) use loosened::loosened;
 pub(super) use place::left_places;
 
 /// A listener whose clients would be asked for less.
@@ -50,11 +57,12 @@ enum Loss {
 }
 
 /// The listeners that ask less of their clients by `after` than by `before`. One whose place another takes, whole or in
-/// part, is found as well; one that is gone lets nobody in.
+/// part, or to whose servers another one leads, is found as well; one that is gone lets nobody in.
 pub(super) fn downgrades(before: ResourceState<'_>, after: &ResourceRecords) -> Vec<Downgrade> {
+    let comparison = &Comparison::new(before.records, after);
     let known = listeners(before.records).flat_map(|one| {
         listeners(after).filter_map(move |other| {
-            let succession = succession::of_known(before.records, after, one, other)?;
+            let succession = comparison.of_known(one, other)?;
             let loss = loss(before.records, after, one, other)?;
             Some(downgrade(one, None, other, succession, loss))
         })
@@ -62,7 +70,7 @@ pub(super) fn downgrades(before: ResourceState<'_>, after: &ResourceRecords) -> 
     let left = before.left.values().flat_map(|place| {
         listeners(after).filter_map(move |other| {
             let loss = loss_of_left(place, after, other.1)?;
-            let succession = succession::of_left(before.records, after, place, other)?;
+            let succession = comparison.of_left(place, other)?;
             let one = (place.listener.as_str(), &place.keys);
             Some(downgrade(one, Some(place.at), other, succession, loss))
         })
@@ -72,23 +80,27 @@ pub(super) fn downgrades(before: ResourceState<'_>, after: &ResourceRecords) -> 
 
 /// Has every listener of `after` ask of clients what was asked in its place by `before`, and by the CA bundle that there
 /// was; its other keys stay. One that cannot ask, because it speaks plain HTTP or that bundle is no more, stays what it was, or
-/// away.
+/// away. One that was there, and would lead to servers that others guard, leads where it led.
 pub(super) fn keep_authentication(before: ResourceState<'_>, after: &mut ResourceRecords) {
     let mut downgrades = downgrades(before, after);
-    // Of several whose places one takes, the strictest holds.
-    downgrades.sort_by_key(|downgrade| strictness(&downgrade.keys));
+    let known = |downgrade: &Downgrade| {
+        let leads_there = matches!(downgrade.succession, Succession::Servers { .. });
+        let record = before.records.get(&listener_id(&downgrade.successor));
+        record.filter(|record| leads_there && record.in_force().is_some())
+    };
+    // Of several whose places one takes, the strictest holds; and who asks then is no way around.
+    downgrades.sort_by_key(|downgrade| (known(downgrade).is_some(), strictness(&downgrade.keys)));
     for downgrade in downgrades {
+        if let Some(known) = known(&downgrade) {
+            keep_way(before.records, after, &downgrade.successor, known);
+            continue;
+        }
         let id = listener_id(&downgrade.successor);
         let Some(mut keys) = after.get(&id).and_then(ResourceRecord::in_force).cloned() else {
             continue;
         };
         let is_plain = keys.get("protocol").and_then(Value::as_str) == Some("http");
-        for key in AUTHENTICATION_KEYS {
-            match downgrade.keys.get(key) {
-                Some(value) => drop(keys.insert(key.to_owned(), value.clone())),
-                None => drop(keys.remove(key)),
-            }
-        }
+        copy(&downgrade.keys, &mut keys, &AUTHENTICATION_KEYS);
         // The bundle that a listener had when it went is no more what it was.
         let is_known = downgrade.left.is_none() || matches!(downgrade.loss, Loss::Authentication { .. });
         let can_ask = !is_plain && is_known && keep_bundle(before.records, after, &downgrade.keys);
@@ -109,6 +121,23 @@ pub(super) fn keep_authentication(before: ResourceState<'_>, after: &mut Resourc
     }
 }
 
+/// Has the listener `name` lead where it led by `known`, if it led anywhere, unless it asks for client certificates.
+fn keep_way(before: &ResourceRecords, after: &mut ResourceRecords, name: &str, known: &ResourceRecord) {
+    let id = listener_id(name);
+    let keys = after.get(&id).and_then(ResourceRecord::in_force);
+    let (Some(mut keys), Some(was)) = (keys.filter(|keys| !is_mutual(keys)).cloned(), known.in_force()) else {
+        return;
+    };
+    copy(was, &mut keys, &["enabled", "server_group"]);
+    let group = group_id(was).and_then(|group| before.get_key_value(&group));
+    let kept = ResourceRecord {
+        live: group.map_or(Live::Removed, |_| Live::Set(keys)),
+        ..known.clone()
+    };
+    after.insert(id, kept);
+    after.extend(group.map(|(group, record)| (group.clone(), record.clone())));
+}
+
 /// Keeps the CA bundle of a listener as it was; false when there is none any more.
 fn keep_bundle(before: &ResourceRecords, after: &mut ResourceRecords, listener: &ResourceTable) -> bool {
     let Some(id) = bundle_id(listener) else {
@@ -121,21 +150,14 @@ fn keep_bundle(before: &ResourceRecords, after: &mut ResourceRecords, listener: 
     after.get(&id).is_some_and(|record| record.in_force().is_some())
 }
 
-/// What mutual listeners that stay so ask less of from `before` to `after`, in lines: nobody is hindered from changing a
-/// file, but is to see what comes of it.
-pub(super) fn loosened(before: &ResourceRecords, after: &ResourceRecords) -> Vec<String> {
-    let mut lines = Vec::new();
-    for (name, table) in listeners(before).filter(|(_, table)| is_mutual(table)) {
-        let Some(wanted) = listener(after, name).filter(|wanted| is_mutual(wanted)) else {
-            continue;
-        };
-        let (was, is) = (admission(before, table), admission(after, wanted));
-        let more = is.beyond(&was).into_iter();
-        lines.extend(more.map(|who| format!("listener `{name}`: {who} are admitted from now on")));
-        let less = is.unchecked(&was).into_iter();
-        lines.extend(less.map(|crl| format!("listener `{name}`: {crl} is no longer checked")));
+/// Makes these keys of `to` what they are in `from`, absent ones included.
+fn copy(from: &ResourceTable, to: &mut ResourceTable, keys: &[&str]) {
+    for key in keys {
+        match from.get(*key) {
+            Some(value) => drop(to.insert((*key).to_owned(), value.clone())),
+            None => drop(to.remove(*key)),
+        }
     }
-    lines
 }
 
 fn downgrade(
@@ -248,9 +270,11 @@ impl fmt::Display for Downgrade {
                 f,
                 "listener `{successor}` would take the place of listener `{listener}`, which"
             )?,
-            Succession::ServerGroup(group) => write!(
+            Succession::Servers { of, beside } => write!(
                 f,
-                "listener `{successor}` would lead to server group `{group}` instead of listener `{listener}`, which"
+                "listener `{successor}` would lead to {} {} listener `{listener}`, which",
+                listed(of),
+                if *beside { "beside" } else { "instead of" }
             )?,
         }
         let asked = demand(&self.keys);

@@ -176,8 +176,12 @@ impl ControlPlane {
                 })
             }
         };
+        // The root has no other attribute.
+        let made = root.as_ref().and_then(|root| root.issuer.strip_prefix("CN="));
+        let wanted = config.common_name.clone();
         Ok(api::LocalCa {
-            common_name: config.common_name.clone(),
+            next_common_name: made.filter(|made| *made != wanted).map(|_| wanted.clone()),
+            common_name: made.map_or(wanted, str::to_owned),
             root_fingerprint: root.as_ref().map(|root| root.fingerprint.clone()),
             root_not_after: root.map(|root| root.not_after),
             clients,

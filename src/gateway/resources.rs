@@ -11,10 +11,11 @@ use crate::admin::{Conditions, Edit, Finding, Problem, ResourceOperations, api};
 use crate::cause::with_causes;
 use crate::config::{Diagnostics, Files, ResourceId, ResourceKind};
 use crate::gateway::applied::Applied;
+use crate::gateway::ca_bundles::Bundles;
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::edit::{Refusal, edited, etag};
 use crate::gateway::recheck::recheck;
-use crate::gateway::{GatewayError, data_plane, downgrade, three_way, views};
+use crate::gateway::{GatewayError, bundle_alarms, data_plane, downgrade, three_way, views};
 use crate::inventory::Changed;
 
 #[async_trait]
@@ -100,23 +101,46 @@ impl ResourceOperations for ControlPlane {
                 drift: drift(&after),
                 loosened: downgrade::loosened(&before.known, &after.known),
                 downgrades: downgrades.iter().map(ToString::to_string).collect(),
+                warnings: Vec::new(),
             };
+            let known = self.data_plane.bundle_lines(self.clock.now());
             let done = if request.dry_run {
-                let settled = three_way::unchanged_bundles(&before.known, &after.known);
-                let candidate = after.checked(&*self.check, &settled);
-                candidate.and_then(|found| data_plane::check_fixed_parts(&self.config.load(), &found.config))
+                self.rehearse(&before, after).await
             } else {
-                report.downgrades.clear();
+                let allowed = report.downgrades.drain(..);
+                report
+                    .loosened
+                    .extend(allowed.map(|line| format!("{line}; that was allowed")));
                 let done = self.apply_files(files, request.allow_downgrade).await;
                 self.note_reload(done.as_ref().err().map(|error| with_causes(error)));
-                done
+                done.map(|()| self.data_plane.bundle_lines(self.clock.now()))
             };
             match done {
-                Ok(()) => Ok(report),
+                Ok(lines) => {
+                    let is_new = |line: &String| !known.contains(line);
+                    report.warnings = lines.into_iter().filter(is_new).collect();
+                    Ok(report)
+                }
                 Err(error) => Err(problem(&error, "nothing was changed")),
             }
         });
         finished(work).await
+    }
+}
+
+impl ControlPlane {
+    /// Goes the way of a change up to where something would come of it; gives what would be said of CA bundles then.
+    async fn rehearse(&self, before: &Applied, after: Applied) -> Result<Vec<String>, GatewayError> {
+        let settled = three_way::unchanged_bundles(&before.known, &after.known);
+        let config = after.checked(&*self.check, &settled)?.config;
+        data_plane::check_fixed_parts(&self.config.load(), &config)?;
+        let (authorities, now) = (self.data_plane.bundles().authorities, self.clock.now());
+        let mut lines = Vec::new();
+        for bundle in Bundles::rehearse(&config, authorities, &settled, now).await {
+            let bundle = bundle.map_err(|source| GatewayError::CaBundle { source })?;
+            lines.extend(bundle_alarms::lines(&bundle, now));
+        }
+        Ok(lines)
     }
 }
 

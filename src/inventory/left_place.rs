@@ -1,6 +1,6 @@
 //! Places that listeners with mutual authentication have left: whoever listens there next must not ask for less by accident.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,9 @@ pub struct LeftPlace {
     /// Those of its CA bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bundle: Option<ResourceTable>,
+    /// The servers that it led to, as `host:port`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub servers: BTreeSet<String>,
     /// When it went.
     pub at: Timestamp,
 }

@@ -25,10 +25,10 @@ use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::{Notify, watch};
 
 use self::listing::{Candidate, Listing};
-use self::pair::{Checked, Found};
+use self::pair::{Checked, Flaw, Found};
 use crate::cause::with_causes;
 use crate::certificate::{CertificateName, Credential, CredentialPem};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::CertificateFiles;
 use crate::inventory::{CertificateRecord, Inventory, InventoryError, Source};
 
@@ -64,7 +64,33 @@ struct Seen {
     digest: [u8; 32],
     /// Whether this content, or one before it, was imported.
     imported: bool,
-    problem: Option<String>,
+    problem: Option<Flaw>,
+}
+
+/// What is wrong at `now` with the files of a configuration, by the same looks as a [`FileSource`] takes; nothing is imported.
+/// Blocks on the file system.
+pub fn file_problems(
+    files: &[CertificateFiles],
+    directories: &BTreeMap<String, PathBuf>,
+    now: Timestamp,
+) -> Vec<FileProblem> {
+    let Listing {
+        candidates,
+        mut problems,
+        ..
+    } = Listing::read(files, directories);
+    problems.extend(candidates.into_iter().filter_map(|candidate| {
+        let flaw = match pair::find(&candidate, None, now) {
+            Found::Unreadable(flaw) => flaw,
+            Found::New {
+                checked: Checked::Broken(flaw) | Checked::NotYet(flaw),
+                ..
+            } => flaw,
+            Found::New { .. } | Found::Unchanged => return None,
+        };
+        Some(FileProblem::new(candidate.name, flaw))
+    }));
+    problems
 }
 
 impl FileSource {
@@ -122,12 +148,8 @@ impl FileSource {
         };
         let mut problems = listing.problems.clone();
         for (candidate, found) in found {
-            if let Some(reason) = self.take(&candidate, found).await {
-                problems.push(FileProblem {
-                    certificate: Some(candidate.name),
-                    file: candidate.certificate_file,
-                    reason,
-                });
+            if let Some(flaw) = self.take(&candidate, found).await {
+                problems.push(FileProblem::new(candidate.name, flaw));
             }
         }
         let withdrawn = match self.withdraws {
@@ -181,24 +203,27 @@ impl FileSource {
     }
 
     /// Imports one candidate if it is new and fits; gives what is wrong with it.
-    async fn take(&mut self, candidate: &Candidate, found: Found) -> Option<String> {
+    async fn take(&mut self, candidate: &Candidate, found: Found) -> Option<Flaw> {
         let before = self.seen.get(&candidate.name);
         let imported = before.is_some_and(|seen| seen.imported);
         let (digest, checked) = match found {
             Found::Unchanged => return before.and_then(|seen| seen.problem.clone()),
-            Found::Unreadable(reason) => return Some(reason),
+            Found::Unreadable(flaw) => return Some(flaw),
             Found::New { digest, checked } => (digest, checked),
         };
         let (imported, problem) = match checked {
             Checked::Fits { pem, credential } => {
                 if let Err(error) = self.import(candidate, &pem, &credential).await {
-                    return Some(format!("it could not be stored: {}", with_causes(&error)));
+                    return Some(Flaw {
+                        file: candidate.certificate_file.clone(),
+                        reason: format!("it could not be stored: {}", with_causes(&error)),
+                    });
                 }
                 (true, None)
             }
             // Not remembered, so the next look checks it again.
-            Checked::NotYet(reason) => return Some(reason),
-            Checked::Broken(reason) => (imported, Some(reason)),
+            Checked::NotYet(flaw) => return Some(flaw),
+            Checked::Broken(flaw) => (imported, Some(flaw)),
         };
         let seen = Seen {
             file: candidate.certificate_file.clone(),
@@ -329,6 +354,16 @@ async fn imported(inventory: &Inventory) -> Result<BTreeSet<CertificateName>, In
     };
     inventory.visit_certificates(visit).await?;
     Ok(imported)
+}
+
+impl FileProblem {
+    fn new(certificate: CertificateName, Flaw { file, reason }: Flaw) -> Self {
+        Self {
+            certificate: Some(certificate),
+            file,
+            reason,
+        }
+    }
 }
 
 impl fmt::Display for FileProblem {

@@ -119,11 +119,19 @@ async fn renamed_and_moved_in_one_file_it_is_still_the_way_to_the_same_servers()
     stage.home.configure(&moved);
     let path = stage.file().display().to_string();
     let diff = stage.done(&["diff", "--config", &path]).await;
-    let says = "listener `shop` would lead to server group `app` instead of listener `web`, which has authentication \
-                `mutual` in force";
-    assert!(diff.contains(says), "{diff}");
+    let says = format!(
+        "listener `shop` would lead to {} instead of listener `web`, which has authentication `mutual` in force",
+        server(&stage)
+    );
+    assert!(diff.contains(&says), "{diff}");
     let error = reloaded(&stage.gateway).await.expect("refused");
-    assert!(error.contains(says), "{error}");
+    assert!(error.contains(&says), "{error}");
+    // Another name for the server group makes it no other server.
+    let renamed = moved.replace("[server_groups.app]", "[server_groups.house]");
+    let renamed = renamed.replace("server_group = \"app\"", "server_group = \"house\"");
+    stage.home.configure(&renamed);
+    let error = reloaded(&stage.gateway).await.expect("refused");
+    assert!(error.contains(&says), "{error}");
     assert_eq!(stage.seen().await, "mutual");
 
     stage
@@ -131,6 +139,69 @@ async fn renamed_and_moved_in_one_file_it_is_still_the_way_to_the_same_servers()
         .await;
     let asked = stage.stranger.ask(elsewhere, "localhost").await.map(drop);
     assert_eq!(verdict(asked), "one-way");
+}
+
+/// The server behind `web`, as messages call it.
+fn server(stage: &Stage) -> String {
+    let start = stage.config.find("servers = [\"127.0.0.1:").expect("it is there");
+    let port = stage.config[start..].split([':', '"']).nth(2).expect("a port");
+    format!("localhost:{port}")
+}
+
+#[tokio::test]
+async fn a_second_listener_to_the_same_servers_is_no_way_around_and_the_end_of_the_first_is_told() {
+    let mut stage = stage().await;
+    let (without, with_shop) = steps(&stage);
+    let elsewhere = free_address();
+    let start = with_shop.find("[listeners.shop]").expect("it is there");
+    let shop = with_shop[start..].replace(
+        &format!("port = {}\n", stage.listen.port()),
+        &format!("port = {}\n", elsewhere.port()),
+    );
+    let shop = shop.replace(
+        &format!("address = \"{}\"", stage.listen.ip()),
+        &format!("address = \"{}\"", elsewhere.ip()),
+    );
+    let (both, last) = (format!("{}{shop}", stage.config), format!("{without}{shop}"));
+    stage.home.configure(&both);
+    let says = format!(
+        "listener `shop` would lead to {} beside listener `web`, which has authentication `mutual` in force",
+        server(&stage)
+    );
+    let error = reloaded(&stage.gateway).await.expect("refused");
+    assert!(
+        error.contains(&says) && error.contains("--allow-downgrade"),
+        "{error}"
+    );
+    assert!(stage.stranger.connect(elsewhere, "localhost").await.is_err());
+    // At a start it asks what is asked beside it.
+    stage.config = both;
+    stage.killed_and_started().await;
+    let asked = stage.stranger.ask(elsewhere, "localhost").await.map(drop);
+    assert_eq!(verdict(asked), "mutual");
+
+    let path = stage.file().display().to_string();
+    let said = stage
+        .done(&["apply", "--config", &path, "--allow-downgrade"])
+        .await;
+    assert!(
+        said.contains(&format!("note: {says}")) && said.contains("that was allowed"),
+        "{said}"
+    );
+    let asked = stage.stranger.ask(elsewhere, "localhost").await.map(drop);
+    assert_eq!(verdict(asked), "one-way");
+    assert_eq!(reloaded(&stage.gateway).await, None, "two that were there together");
+
+    stage.home.configure(&last);
+    let says = format!(
+        "note: listener `web`, which has authentication `mutual`, leads to {} no more; without a client certificate listener \
+         `shop` goes on leading there",
+        server(&stage)
+    );
+    for command in ["diff", "apply"] {
+        let said = stage.done(&[command, "--config", &path]).await;
+        assert!(said.contains(&says), "{command}: {said}");
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod bundle_versions;
 mod ca_clock;
 mod ca_faults;
 mod ca_options;
+mod check_files;
 mod chromium;
 mod client_authority;
 mod client_ca;

@@ -232,6 +232,28 @@ async fn what_cannot_become_of_a_certificate_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_local_ca_is_shown_with_the_name_of_its_root_and_with_that_of_the_next_one() {
+    let stage = Stage::new("").await;
+    let one = "/v1/issuers/internal";
+    let renamed = json!({ "common_name": "Other CA" });
+    let (status, _, keys) = stage.asked(&format!("PATCH {one}"), None, &renamed).await;
+    assert_eq!((status, &keys["common_name"]), (200, &json!("Other CA")));
+    let (_, _, shown) = stage.asked(&format!("GET {one}"), None, &Value::Null).await;
+    let local_ca = &shown["local_ca"];
+    assert_eq!(
+        (&local_ca["common_name"], &local_ca["next_common_name"]),
+        (&json!("Test CA"), &json!("Other CA"))
+    );
+    // One that is not made yet will be called as is written by then.
+    let keys = json!({ "kind": "local-ca", "common_name": "Early CA" });
+    assert_eq!(stage.asked("PUT /v1/issuers/early", None, &keys).await.0, 200);
+    assert_eq!(stage.asked("PATCH /v1/issuers/early", None, &renamed).await.0, 200);
+    let (_, _, shown) = stage.asked("GET /v1/issuers/early", None, &Value::Null).await;
+    assert_eq!(shown["local_ca"]["common_name"], "Other CA");
+    assert_eq!(shown["local_ca"].get("next_common_name"), None);
+}
+
+#[tokio::test]
 async fn an_issuer_is_made_used_changed_and_deleted_only_when_nobody_needs_it() {
     let mut stage = Stage::new("").await;
     let one = "/v1/issuers/second";

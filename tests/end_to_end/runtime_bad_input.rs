@@ -27,7 +27,12 @@ async fn a_body_that_cannot_be_used_is_refused_with_the_reason_and_changes_nothi
         ("PATCH", large.as_str(), 413, ""),
         ("PATCH", nested.as_str(), 422, ""),
         ("PATCH", "{\"portt\": 1}", 422, "unknown key `portt`"),
-        ("PATCH", "{\"port\": 99999999999999999999}", 422, "`port`"),
+        (
+            "PATCH",
+            "{\"port\": 99999999999999999999}",
+            422,
+            "must be from 1 to 65535; found 1e20, which is too large",
+        ),
         (
             "PATCH",
             "{\"port\": 18446744073709551615}",

@@ -88,9 +88,41 @@ async fn a_root_that_expires_meanwhile_counts_no_longer() {
     assert_eq!(stage.seen().await, "mutual");
 }
 
+#[tokio::test]
+async fn a_bundle_whose_last_root_has_expired_refuses_everybody_and_shows_what_it_would_have() {
+    let stage = Stage::new("").await;
+    let (ending, expired) = (
+        ClientAuthority::until("ending authority", 12),
+        ClientAuthority::until("expired authority", -60),
+    );
+    let text = [ending.pem(), expired.pem(), ending.pem()].join("\n");
+    let file = stage.home.write("ending.pem", &text).display().to_string();
+    stage.done(&["ca-bundle", "add", "ending", &file]).await;
+    stage
+        .patch(json!({ "authentication": "mutual", "client_ca": "ending" }))
+        .await
+        .expect("changed");
+    let client = ending.client(&stage, 11).await;
+    assert!(is_let_in(&stage, &client).await);
+    crate::crl_urls::comes_to(&stage, &client, false).await;
+    crate::crl_urls::warns(&stage, "has no root that counts").await;
+    let contents = stage.gateway.client().ca_bundle_contents("ending").await;
+    let contents = contents.expect("contents");
+    assert_eq!((contents.certificates.len(), contents.skipped.len()), (0, 3));
+    let shown = stage.done(&["ca-bundle", "show", "ending"]).await;
+    for says in [
+        "CN=ending authority",
+        "CN=expired authority",
+        "it expired at",
+        "it is the same as block 1",
+    ] {
+        assert!(shown.contains(says), "{says} is not in\n{shown}");
+    }
+}
+
 impl ClientAuthority {
     /// One whose root expires in so many seconds.
-    fn until(name: &str, seconds: i64) -> Self {
+    pub(crate) fn until(name: &str, seconds: i64) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

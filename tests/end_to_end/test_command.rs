@@ -4,6 +4,7 @@ use certgate::config::{ResourceId, ResourceKind};
 use serde_json::{Value, json};
 
 use crate::commands::self_signed;
+use crate::peer::backend;
 use crate::runtime::{Stage, table};
 
 /// What it says as JSON, and whether it passed.
@@ -62,8 +63,25 @@ async fn what_cannot_be_verified_or_reached_fails_and_is_told_why() {
     let why = first["not_verified_because"].as_str().expect("a reason");
     assert!(why.contains("not valid for name"), "{why}");
     let (code, report) = tested(&stage, &["--connect", "127.0.0.1:1"]).await;
-    let error = report["connections"][0]["error"].as_str().expect("an error");
+    let first = &report["connections"][0];
+    let error = first["error"].as_str().expect("an error");
     assert!(code == 1 && error.contains("refused"), "{error}");
+    assert_eq!(first["authentication"]["verdict"], "not-connected");
+    let (code, shown, _) = stage.command(&["test", "web", "--connect", "127.0.0.1:1"]).await;
+    assert!(
+        code == 1 && shown.contains("could not connect: ") && shown.contains("there was no connection"),
+        "{shown}"
+    );
+    assert!(!shown.contains("no certificate is asked for"), "{shown}");
+    // Somebody who speaks no TLS has asked for nothing either.
+    let plain = backend("no TLS").await.to_string();
+    let (code, report) = tested(&stage, &["--connect", &plain]).await;
+    let verdict = &report["connections"][0]["authentication"]["verdict"];
+    assert_eq!((code, verdict), (1, &json!("unknown")), "{report:#}");
+    for address in ["foo", ":8443", "localhost:", "localhost:0", "localhost:65536"] {
+        let (code, _, errors) = stage.command(&["test", "web", "--connect", address]).await;
+        assert!(code == 2 && errors.contains("write host:port"), "{errors}");
+    }
     for (arguments, says) in [
         (
             &["test", "nowhere"][..],
@@ -71,7 +89,7 @@ async fn what_cannot_be_verified_or_reached_fails_and_is_told_why() {
         ),
         (&["test", "web", "--sni", "a b"], "no name of a server"),
         (
-            &["test", "web", "--client-cert", "nowhere.pem"],
+            &["test", "web", "--client-certificate", "nowhere.pem"],
             "cannot read nowhere.pem",
         ),
     ] {
@@ -118,7 +136,7 @@ async fn a_mutual_listener_is_passed_with_a_certificate_of_its_ca_and_with_no_ot
             .is_some_and(|error| error.contains("CertificateRequired"))
     );
 
-    let (code, report) = tested(&stage, &["--client-cert", &alice]).await;
+    let (code, report) = tested(&stage, &["--client-certificate", &alice]).await;
     assert_eq!(code, 0, "{report:#}");
     let admitted = json!({ "asked_for": true, "shown": true, "verdict": "admitted" });
     assert_eq!(verdict(&report["connections"][0]), admitted);

@@ -40,15 +40,12 @@ pub enum CaBundleError {
         bundle: String,
     },
     /// Every root of it is skipped.
-    #[error(
-        "CA bundle `{bundle}` has no root that counts: `{}`, block {} of {}, {}",
-        skipped.subject, skipped.block, skipped.file.display(), skipped.reason
-    )]
+    #[error("CA bundle `{bundle}` has no root that counts: {}", one_of(skipped))]
     NothingUsable {
         /// The bundle.
         bundle: String,
-        /// One that was skipped.
-        skipped: Box<Skipped>,
+        /// Everything that is skipped, one at least that is no duplicate.
+        skipped: Vec<Skipped>,
     },
     /// A CRL file of it cannot be used.
     #[error("CA bundle `{bundle}`: CRL file {} {problem}", file.display())]
@@ -72,6 +69,24 @@ impl CaBundleError {
             Self::NoFiles { .. } | Self::NoRoot { .. } | Self::NothingUsable { .. } => None,
         }
     }
+
+    /// The certificates that count for nothing, where that is why.
+    pub fn skipped(&self) -> &[Skipped] {
+        match self {
+            Self::NothingUsable { skipped, .. } => skipped,
+            _ => &[],
+        }
+    }
+}
+
+/// One that shows why, for people.
+fn one_of(skipped: &[Skipped]) -> String {
+    let mut useless = skipped.iter().rev().filter(|skipped| !skipped.is_duplicate());
+    let one = useless.next().map(|one| {
+        let (file, block) = (one.file.display(), one.block);
+        format!("`{}`, block {block} of {file}, {}", one.subject, one.reason)
+    });
+    one.unwrap_or_default()
 }
 
 /// What is wrong with a file of CRLs. They are counted from 1.

@@ -250,6 +250,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let expired = root("expired", NOW - 1).pem();
         let error = load(&[&[expired.clone(), expired].concat()], directory.path()).unwrap_err();
+        assert_eq!(error.skipped().len(), 2, "the same one twice");
+        let unavailable = CaBundle::unavailable("partners", error.skipped());
+        assert_eq!(unavailable.skipped(), error.skipped());
         let text = error.to_string();
         let says = "has no root that counts: `CN=expired`, block 1 of ";
         assert!(

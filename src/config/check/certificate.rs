@@ -12,7 +12,7 @@ use crate::config::settings::{CertificateDns, CertificateFiles, ChallengeType};
 use crate::config::source::{Located, Place};
 use crate::config::suggestion;
 use crate::config::word::IssuerKind;
-use crate::config::written::{Certificate, Issuer};
+use crate::config::written::{Certificate, Document, Issuer};
 use crate::name::{DnsName, NamePattern};
 
 /// What the tables of `[certificates]` come to; nothing for a kind of which one failed.
@@ -139,7 +139,8 @@ impl Checker<'_> {
             self.missing("domains", &table, &name.place, help);
         }
         let document = self.document;
-        if certificate.issuer.is_absent() {
+        let issuers = issuers_of(document, certificate);
+        if certificate.issuer.is_absent() && issuers.is_empty() {
             let help = if document.issuers.is_empty() {
                 "add `issuer`, and the issuer itself as [issuers.NAME]".to_owned()
             } else {
@@ -150,10 +151,6 @@ impl Checker<'_> {
             };
             self.missing("issuer", &table, &name.place, help);
         }
-        let issuers = certificate
-            .issuer
-            .value()
-            .map_or(&[][..], |issuers| &issuers.value.0);
         let domains = certificate.domains.items();
         self.no_repetition("`issuer`", issuers.iter().map(|item| (&item.value, &item.place)));
         self.no_repetition("`domains`", domains.iter().map(|item| (&item.value, &item.place)));
@@ -170,7 +167,7 @@ impl Checker<'_> {
                     .help("divide them between several certificates; a listener serves each by its names"),
             );
         }
-        for Located { value: issuer, place } in issuers {
+        for Located { value: issuer, place } in issuers.iter().copied() {
             if !self.refers(&document.issuers, "issuers", "issuer", issuer, place) {
                 continue;
             }
@@ -345,6 +342,19 @@ impl Checker<'_> {
                 .and(reference, "from this issuer")
                 .help("use a local-ca issuer for internal names"),
         );
+    }
+}
+
+/// Who is to sign a certificate: whom it names, or the only issuer there is.
+pub(super) fn issuers_of<'d>(document: &'d Document, certificate: &'d Certificate) -> Vec<&'d Located<String>> {
+    if !certificate.issuer.is_absent() {
+        let written = certificate.issuer.value();
+        return written.into_iter().flat_map(|list| &list.value.0).collect();
+    }
+    let mut all = document.issuers.entries().map(|entry| &entry.name);
+    match (all.next(), all.next()) {
+        (Some(only), None) => vec![only],
+        _ => Vec::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `spare_issuer` of `[certificates.NAME]`: a second certificate, from another CA.
 
 use super::Checker;
+use super::certificate::issuers_of;
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::reader::Key;
@@ -30,12 +31,12 @@ impl Checker<'_> {
         if let Some(table) = table {
             self.signs(issuer, place, table, certificate.domains.items());
         }
-        let issuers = certificate.issuer.value().map_or(&[][..], |list| &list.value.0);
+        let issuers = issuers_of(document, certificate);
         let directory = |name: &str| {
             let table = document.issuers.entry(name)?.table.as_ref()?;
             Some(&table.directory.value()?.value)
         };
-        let is_same = |other: &&Located<String>| {
+        let is_same = |other: &&&Located<String>| {
             other.value == *issuer
                 || directory(issuer).is_some_and(|url| directory(&other.value) == Some(url))
         };

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Checker;
+use super::certificate::issuers_of;
 use super::issuer::challenges_of;
 use crate::config::collection::Named;
 use crate::config::diagnostic::{Code, Diagnostic};
@@ -32,8 +33,8 @@ impl Checker<'_> {
         let Some(listeners) = listeners else { return };
         let certificates = document.certificates.tables();
         let references = certificates.flat_map(|(_, certificate)| {
-            let issuers = certificate.issuer.value().into_iter();
-            let issuers = issuers.flat_map(|issuers| &issuers.value.0);
+            let issued = (!certificate.domains.is_absent()).then(|| issuers_of(document, certificate));
+            let issuers = issued.into_iter().flatten();
             issuers.chain(certificate.spare_issuer.value())
         });
         let on_demand = document

@@ -44,6 +44,15 @@ impl Sources<'_> {
         Ok((bundle, problem))
     }
 
+    /// The bundle as its files are, of which nothing is kept; what comes from URLs is not there yet.
+    pub(super) fn rehearse(&self) -> Result<CaBundle, CaBundleError> {
+        let files_only = CaBundleConfig {
+            crl_urls: Vec::new(),
+            ..self.config.clone()
+        };
+        self.made_of(&files_only, &mut |_, _| ())
+    }
+
     /// The bundle with what its files held last, after `error`; where there is none of that, one that vouches for nobody.
     pub(super) fn load_last_good(&self, error: &CaBundleError) -> Loaded {
         let name = &self.config.name;
@@ -56,7 +65,7 @@ impl Sources<'_> {
                 )),
             ),
             None => (
-                CaBundle::unavailable(name),
+                CaBundle::unavailable(name, error.skipped()),
                 Some(format!(
                     "{cause}; nothing good is known of CA bundle `{name}`, so listeners that need it refuse every client"
                 )),

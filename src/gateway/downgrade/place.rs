@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use serde_json::Value;
 
 use super::admission::{is_mutual, strictness};
-use super::{bundle, listener, listeners, succession};
+use super::succession::{Comparison, Succession};
+use super::ways::Servers;
+use super::{bundle, listener, listeners};
 use crate::clock::Timestamp;
 use crate::config::ResourceTable;
 use crate::inventory::{LeftPlace, LeftPlaces, ResourceRecords, ResourceState};
@@ -18,12 +20,14 @@ pub(super) fn share_a_place(one: &ResourceTable, other: &ResourceTable) -> bool 
 }
 
 /// What is to be remembered of places once `after` follows `before`. A place is forgotten when a listener has it that asks
-/// for no less, or when one that asks for less was let into it: nothing here does that by itself.
+/// for no less, or when one that asks for less was let into it, or to all of its servers: nothing here does that by itself. Of
+/// more than [`MOST`] those that were left first are forgotten.
 pub(in crate::gateway) fn left_places(
     before: ResourceState<'_>,
     after: &ResourceRecords,
     now: Timestamp,
 ) -> LeftPlaces {
+    let comparison = Comparison::new(before.records, after);
     let mut left = before.left.clone();
     for (name, keys) in listeners(before.records).filter(|(_, keys)| is_mutual(keys)) {
         if listener(after, name).is_some_and(|same| guards(same, keys)) {
@@ -33,18 +37,44 @@ pub(in crate::gateway) fn left_places(
             listener: name.to_owned(),
             keys: keys.clone(),
             bundle: bundle(before.records, keys).cloned(),
+            servers: comparison.was.through(name).clone(),
             at: now,
         };
         left.insert(called(keys), place);
     }
-    left.retain(|_, place| {
-        let is_settled = |other: (&str, &ResourceTable)| {
-            strictness(other.1) < strictness(&place.keys)
-                && succession::of_left(before.records, after, place, other).is_some()
-        };
-        !listeners(after).any(|other| guards(other.1, &place.keys) || is_settled(other))
-    });
+    left.retain(|_, place| !is_settled(&comparison, place));
+    while left.len() > MOST
+        && let Some(first) = first(&left)
+    {
+        left.remove(&first);
+    }
     left
+}
+
+/// Whether nothing is left to be remembered of `place`. Of its servers those are forgotten that one was let to who asks for less.
+fn is_settled(comparison: &Comparison<'_>, place: &mut LeftPlace) -> bool {
+    let mut opened = Servers::new();
+    for other in listeners(comparison.after) {
+        if guards(other.1, &place.keys) {
+            return true;
+        }
+        if strictness(other.1) >= strictness(&place.keys) {
+            continue;
+        }
+        match comparison.of_left(place, other) {
+            Some(Succession::Servers { of, .. }) => opened.extend(of),
+            Some(_) => return true,
+            None => {}
+        }
+    }
+    place.servers.retain(|server| !opened.contains(server));
+    !opened.is_empty() && place.servers.is_empty()
+}
+
+/// The one that was left first.
+fn first(left: &LeftPlaces) -> Option<String> {
+    let first = left.iter().min_by_key(|(_, place)| place.at);
+    first.map(|(name, _)| name.clone())
 }
 
 /// Whether whoever could come to `place` comes to `listener` then, and is asked for no less.
@@ -69,6 +99,10 @@ fn ip(keys: &ResourceTable) -> IpAddr {
     let ip: Option<IpAddr> = address.trim_matches(['[', ']']).parse().ok();
     ip.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |ip| ip.to_canonical())
 }
+
+/// Whoever has more, as with ports that are always new, has forgotten the first ones as well; and each holds what its CA bundle
+/// was, which may be a megabyte.
+pub(super) const MOST: usize = 128;
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,9 @@
 //! Which listener the clients of another one come to when a file is applied.
 
-use serde_json::Value;
-
-use super::admission::strictness;
+use super::admission::{is_mutual, strictness};
 use super::listener;
 use super::place::share_a_place;
+use super::ways::{Servers, Ways, is_enabled};
 use crate::config::ResourceTable;
 use crate::inventory::{LeftPlace, ResourceRecords};
 
@@ -15,71 +14,98 @@ pub(super) enum Succession {
     Itself,
     /// It has its address and port, or a part of them.
     Place,
-    /// It is new, and leads to this server group as the one did that has gone.
-    ServerGroup(String),
+    /// It leads to its servers: in its stead, or beside it without a client certificate, which nobody could do before.
+    Servers {
+        /// These.
+        of: Servers,
+        /// Whether the other one stays.
+        beside: bool,
+    },
 }
 
 type Listener<'l> = (&'l str, &'l ResourceTable);
 
-/// How clients of `one`, which is in force by `before`, come to `other`, which is by `after`. While `one` stays where it is, a
-/// listener that was beside it before and asks for no less than it did is none that they come to.
-pub(super) fn of_known(
-    before: &ResourceRecords,
-    after: &ResourceRecords,
-    one: Listener<'_>,
-    other: Listener<'_>,
-) -> Option<Succession> {
-    let ((name, table), (successor, wanted)) = (one, other);
-    let same_place = |known: &ResourceTable| {
-        let keys = ["address", "port", "enabled"];
-        keys.iter().all(|key| known.get(*key) == table.get(*key))
-    };
-    let was_beside = || {
-        listener(after, name).is_some_and(same_place)
-            && listener(before, successor)
-                .is_some_and(|known| share_a_place(table, known) && strictness(known) <= strictness(wanted))
-    };
-    if successor == name {
-        Some(Succession::Itself)
-    } else if share_a_place(table, wanted) && !was_beside() {
-        Some(Succession::Place)
-    } else {
-        leads_to_the_same(before, after, one, other)
+/// What is in force before and after a change, and which ways lead where.
+pub(super) struct Comparison<'r> {
+    pub(super) before: &'r ResourceRecords,
+    pub(super) after: &'r ResourceRecords,
+    pub(super) was: Ways<'r>,
+    pub(super) is: Ways<'r>,
+}
+
+impl<'r> Comparison<'r> {
+    pub(super) fn new(before: &'r ResourceRecords, after: &'r ResourceRecords) -> Self {
+        Self {
+            before,
+            after,
+            was: Ways::of(before),
+            is: Ways::of(after),
+        }
     }
-}
 
-/// The same for a listener that went before.
-pub(super) fn of_left(
-    before: &ResourceRecords,
-    after: &ResourceRecords,
-    left: &LeftPlace,
-    other: Listener<'_>,
-) -> Option<Succession> {
-    let (successor, wanted) = other;
-    if successor == left.listener && is_new(before, successor) {
-        Some(Succession::Itself)
-    } else if share_a_place(&left.keys, wanted) {
-        Some(Succession::Place)
-    } else {
-        leads_to_the_same(before, after, (&left.listener, &left.keys), other)
+    /// How clients of `one`, which is in force before, come to `other`, which is after. While `one` stays where it is, a listener
+    /// that was beside it before and asks for no less than it did is none that they come to.
+    pub(super) fn of_known(&self, one: Listener<'_>, other: Listener<'_>) -> Option<Succession> {
+        let ((name, table), (successor, wanted)) = (one, other);
+        let same_place = |known: &ResourceTable| {
+            let keys = ["address", "port", "enabled"];
+            keys.iter().all(|key| known.get(*key) == table.get(*key))
+        };
+        let was_beside = || {
+            listener(self.after, name).is_some_and(same_place)
+                && listener(self.before, successor)
+                    .is_some_and(|known| share_a_place(table, known) && strictness(known) <= strictness(wanted))
+        };
+        if successor == name {
+            Some(Succession::Itself)
+        } else if share_a_place(table, wanted) && !was_beside() {
+            Some(Succession::Place)
+        } else {
+            self.leads_to_the_same(one, self.was.through(name), other)
+        }
     }
-}
 
-/// Renamed and moved at once, a listener still has its servers.
-fn leads_to_the_same(
-    before: &ResourceRecords,
-    after: &ResourceRecords,
-    (name, table): Listener<'_>,
-    (successor, wanted): Listener<'_>,
-) -> Option<Succession> {
-    let group = |table: &ResourceTable| Some(table.get("server_group")?.as_str()?.to_owned());
-    let is_enabled = |table: &ResourceTable| table.get("enabled").and_then(Value::as_bool) != Some(false);
-    let is_gone = || !listener(after, name).is_some_and(is_enabled);
-    let same = group(table).filter(|one| group(wanted).as_ref() == Some(one));
-    same.filter(|_| is_new(before, successor) && is_gone())
-        .map(Succession::ServerGroup)
-}
+    /// The same for a listener that went before.
+    pub(super) fn of_left(&self, left: &LeftPlace, other: Listener<'_>) -> Option<Succession> {
+        let (successor, wanted) = other;
+        if successor == left.listener && self.is_new(successor) {
+            Some(Succession::Itself)
+        } else if share_a_place(&left.keys, wanted) {
+            Some(Succession::Place)
+        } else if self.is_gone(&left.listener) {
+            self.leads_to_the_same((&left.listener, &left.keys), &left.servers, other)
+        } else {
+            None
+        }
+    }
 
-fn is_new(before: &ResourceRecords, name: &str) -> bool {
-    listener(before, name).is_none()
+    /// Renamed and moved at once, a listener still has its servers; and where these were reached with a client certificate only,
+    /// whoever asks for none is a way around it, be that beside it.
+    fn leads_to_the_same(
+        &self,
+        (name, table): Listener<'_>,
+        servers: &Servers,
+        (successor, wanted): Listener<'_>,
+    ) -> Option<Succession> {
+        let through = self.is.through(successor);
+        if servers.is_disjoint(through) {
+            return None;
+        }
+        let is_renamed = self.is_new(successor) && self.is_gone(name);
+        let lets_around = is_mutual(table) && is_enabled(wanted) && !is_mutual(wanted);
+        let opens = |server: &&String| is_renamed || lets_around && !self.was.is_open(server);
+        let found: Servers = servers.intersection(through).filter(opens).cloned().collect();
+        (!found.is_empty()).then(|| Succession::Servers {
+            of: found,
+            beside: !self.is_gone(name),
+        })
+    }
+
+    fn is_new(&self, name: &str) -> bool {
+        listener(self.before, name).is_none()
+    }
+
+    fn is_gone(&self, name: &str) -> bool {
+        !listener(self.after, name).is_some_and(is_enabled)
+    }
 }

@@ -19,46 +19,57 @@ pub(super) enum Found {
     /// The content of the last look.
     Unchanged,
     /// No content, and why.
-    Unreadable(String),
+    Unreadable(Flaw),
+}
+
+/// What is wrong with a file.
+#[derive(Clone, Debug)]
+pub(super) struct Flaw {
+    /// The certificate's, or that of its key.
+    pub(super) file: PathBuf,
+    /// What it is, and what to do.
+    pub(super) reason: String,
 }
 
 /// Whether a content is to be imported.
 pub(super) enum Checked {
     /// Not before it is changed.
-    Broken(String),
+    Broken(Flaw),
     /// Now.
     Fits {
         pem: CredentialPem,
         credential: Credential,
     },
     /// When its time has come.
-    NotYet(String),
+    NotYet(Flaw),
 }
 
 /// Reads the files of an entry, and checks them unless they were `known` by the last look.
 pub(super) fn find(candidate: &Candidate, known: Option<&[u8; 32]>, now: Timestamp) -> Found {
     let content = match read(candidate) {
         Ok(content) => content,
-        Err(reason) => return Found::Unreadable(reason),
+        Err(flaw) => return Found::Unreadable(flaw),
     };
     let digest = content.digest();
     match known == Some(&digest) {
         true => Found::Unchanged,
         false => Found::New {
-            checked: content.check(now),
+            checked: content.check(candidate, now),
             digest,
         },
     }
 }
 
-fn read(candidate: &Candidate) -> Result<Content, String> {
-    let read_key = |path: &PathBuf| {
-        // The problem is shown with the certificate's file.
-        read_file(path).map_err(|reason| format!("its key {}: {reason}", path.display()))
+fn read(candidate: &Candidate) -> Result<Content, Flaw> {
+    let read = |path: &PathBuf| {
+        read_file(path).map_err(|reason| Flaw {
+            file: path.clone(),
+            reason,
+        })
     };
     Ok(Content {
-        certificate: read_file(&candidate.certificate_file)?,
-        key: candidate.key_file.as_ref().map(read_key).transpose()?,
+        certificate: read(&candidate.certificate_file)?,
+        key: candidate.key_file.as_ref().map(read).transpose()?,
     })
 }
 
@@ -81,14 +92,25 @@ impl Content {
     }
 
     /// Whether it is a chain and its key, valid now.
-    fn check(&self, now: Timestamp) -> Checked {
+    fn check(&self, candidate: &Candidate, now: Timestamp) -> Checked {
+        let of_certificate = |reason| Flaw {
+            file: candidate.certificate_file.clone(),
+            reason,
+        };
+        let of_key = |reason| Flaw {
+            file: candidate.key_file.as_ref().unwrap_or(&candidate.certificate_file).clone(),
+            reason,
+        };
         let parsed = match &self.key {
-            Some(key) => CredentialPem::parse_pair(&self.certificate, key),
-            None => CredentialPem::parse(&self.certificate),
+            Some(key) => CredentialPem::parse_pair(&self.certificate, key).map_err(|error| {
+                let reason = with_causes(&error);
+                if error.is_of_key { of_key(reason) } else { of_certificate(reason) }
+            }),
+            None => CredentialPem::parse(&self.certificate).map_err(|error| of_certificate(with_causes(&error))),
         };
         let pem = match parsed {
             Ok(pem) => pem,
-            Err(error) => return Checked::Broken(with_causes(&error)),
+            Err(flaw) => return Checked::Broken(flaw),
         };
         let checked = Credential::from_pem(&pem).and_then(|credential| {
             credential.check(&[], now)?;
@@ -96,8 +118,13 @@ impl Content {
         });
         match checked {
             Ok(credential) => Checked::Fits { pem, credential },
-            Err(error @ CredentialError::NotYetValid { .. }) => Checked::NotYet(error.to_string()),
-            Err(error) => Checked::Broken(with_causes(&error)),
+            Err(error @ CredentialError::NotYetValid { .. }) => Checked::NotYet(of_certificate(error.to_string())),
+            Err(error @ CredentialError::UnusableKey { .. }) => Checked::Broken(of_key(with_causes(&error))),
+            Err(error @ CredentialError::WrongKey { .. }) if self.key.is_some() => {
+                let certificate = candidate.certificate_file.display();
+                Checked::Broken(of_key(format!("{error}; the certificate is in {certificate}")))
+            }
+            Err(error) => Checked::Broken(of_certificate(with_causes(&error))),
         }
     }
 }

@@ -1,0 +1,53 @@
+//! What a file may do without being asked, and whoever applies it should see.
+
+use super::admission::is_mutual;
+use super::succession::Comparison;
+use super::ways::{Servers, is_enabled, listed};
+use super::{admission, listener, listeners};
+use crate::inventory::ResourceRecords;
+
+/// What mutual listeners ask less of from `before` to `after`, in lines: nobody is hindered from changing a file, but is to
+/// see what comes of it.
+pub(in crate::gateway) fn loosened(before: &ResourceRecords, after: &ResourceRecords) -> Vec<String> {
+    let mut lines = Vec::new();
+    let comparison = Comparison::new(before, after);
+    for (name, table) in listeners(before).filter(|(_, table)| is_mutual(table)) {
+        let wanted = listener(after, name);
+        if wanted.is_none_or(|wanted| is_mutual(wanted)) && is_enabled(table) {
+            lines.extend(around(&comparison, name));
+        }
+        let Some(wanted) = wanted.filter(|wanted| is_mutual(wanted)) else {
+            continue;
+        };
+        let (was, is) = (admission(before, table), admission(after, wanted));
+        let more = is.beyond(&was).into_iter();
+        lines.extend(more.map(|who| format!("listener `{name}`: {who} are admitted from now on")));
+        let less = is.unchecked(&was).into_iter();
+        lines.extend(less.map(|crl| format!("listener `{name}`: {crl} is no longer checked")));
+    }
+    lines
+}
+
+/// Who goes on leading, without a client certificate, to servers that the mutual listener `name` leads to no more.
+fn around(comparison: &Comparison<'_>, name: &str) -> Vec<String> {
+    let mut lost = comparison.was.through(name).clone();
+    if listener(comparison.after, name).is_some_and(is_enabled) {
+        let stay = comparison.is.through(name);
+        lost.retain(|server| !stay.contains(server));
+    }
+    // One that leads there only from now on is a downgrade, and told as that.
+    lost.retain(|server| comparison.was.is_open(server));
+    let others = listeners(comparison.after);
+    let open = others.filter(|(other, table)| *other != name && is_enabled(table) && !is_mutual(table));
+    let lines = open.filter_map(|(other, _)| {
+        let shared: Servers = comparison.is.through(other).intersection(&lost).cloned().collect();
+        (!shared.is_empty()).then(|| {
+            format!(
+                "listener `{name}`, which has authentication `mutual`, leads to {} no more; without a client certificate \
+                 listener `{other}` goes on leading there",
+                listed(&shared)
+            )
+        })
+    });
+    lines.collect()
+}
