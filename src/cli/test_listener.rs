@@ -118,7 +118,11 @@ pub(super) async fn test(client: &Client, tested: &Tested) -> Result<ExitCode, F
     let mut connections = Vec::new();
     for _ in 0..tested.count {
         let seen = prober.connection(&address, &server_name).await;
-        connections.push(Connection::of(seen, tested.client_certificate.is_some(), status.now));
+        connections.push(Connection::of(
+            seen,
+            tested.client_certificate.is_some(),
+            status.now,
+        ));
     }
     let report = Report {
         listener: tested.listener.clone(),

@@ -36,12 +36,23 @@ impl<const MIN: u64, const MAX: u64> Value for Integer<MIN, MAX> {
         let number = match found.get_ref() {
             DeValue::Integer(number) => number,
             // JSON's numbers beyond 64 bits come as such.
-            DeValue::Float(number) if number.as_str().parse().is_ok_and(|number: f64| number.abs() >= WHOLE) => {
+            DeValue::Float(number)
+                if number
+                    .as_str()
+                    .parse()
+                    .is_ok_and(|number: f64| number.abs() >= WHOLE) =>
+            {
                 let place = reader.place(found.span());
                 let number = number.as_str();
-                let is = if number.starts_with('-') { "too small" } else { "too large" };
-                let message =
-                    format!("{} must be from {MIN} to {MAX}; found {number}, which is {is}", reader.key());
+                let is = if number.starts_with('-') {
+                    "too small"
+                } else {
+                    "too large"
+                };
+                let message = format!(
+                    "{} must be from {MIN} to {MAX}; found {number}, which is {is}",
+                    reader.key()
+                );
                 reader.report(Diagnostic::new(Code::OutOfRange, message).at(&place, is));
                 return None;
             }

@@ -265,7 +265,11 @@ impl ControlPlane {
         };
         let pem = CredentialPem::parse_pair(import.certificate_pem.as_bytes(), import.key_pem.as_bytes());
         let pem = pem.map_err(|error| {
-            let key = if error.is_of_key { "key_pem" } else { "certificate_pem" };
+            let key = if error.is_of_key {
+                "key_pem"
+            } else {
+                "certificate_pem"
+            };
             Problem::bad_request(format!("certificate `{name}`: `{key}`: {}", with_causes(&error)))
         })?;
         let credential = Credential::from_pem(&pem).map_err(|error| refused(&error))?;

@@ -125,7 +125,8 @@ pub(super) fn keep_authentication(before: ResourceState<'_>, after: &mut Resourc
 fn keep_way(before: &ResourceRecords, after: &mut ResourceRecords, name: &str, known: &ResourceRecord) {
     let id = listener_id(name);
     let keys = after.get(&id).and_then(ResourceRecord::in_force);
-    let (Some(mut keys), Some(was)) = (keys.filter(|keys| !is_mutual(keys)).cloned(), known.in_force()) else {
+    let (Some(mut keys), Some(was)) = (keys.filter(|keys| !is_mutual(keys)).cloned(), known.in_force())
+    else {
         return;
     };
     copy(was, &mut keys, &["enabled", "server_group"]);

@@ -39,7 +39,10 @@ pub async fn named_files(config: &Config) -> Result<NamedFiles, GatewayError> {
             Err(error) => found.errors.push(with_causes(&error)),
         }
     }
-    let (files, directories) = (config.certificate_files.clone(), config.certificate_directories.clone());
+    let (files, directories) = (
+        config.certificate_files.clone(),
+        config.certificate_directories.clone(),
+    );
     let looking = tokio::task::spawn_blocking(move || file_problems(&files, &directories, now));
     let problems = looking
         .await

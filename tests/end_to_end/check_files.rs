@@ -54,11 +54,16 @@ async fn a_ca_bundle_that_would_be_refused_is_refused_beforehand_in_the_same_wor
         let path = stage.file().display().to_string();
         let (code, checked) = check(&path).await;
         let line = checked.lines().find(|line| line.contains(says));
-        let told = line.and_then(|line| line.strip_prefix("error: ")).unwrap_or_default();
+        let told = line
+            .and_then(|line| line.strip_prefix("error: "))
+            .unwrap_or_default();
         assert!(code == 1 && told.starts_with("CA bundle `new`"), "{checked}");
         for command in ["diff", "apply"] {
             let (code, _, errors) = stage.command(&[command, "--config", &path]).await;
-            assert!(code == 1 && errors.contains(told), "{command}: {errors}\n{checked}");
+            assert!(
+                code == 1 && errors.contains(told),
+                "{command}: {errors}\n{checked}"
+            );
         }
     }
 }
@@ -75,7 +80,10 @@ async fn a_bundle_of_a_local_ca_is_looked_at_without_the_store() {
     assert_eq!(code, 0, "{errors}");
     stage.home.configure(&format!("{own}files = [{bad:?}]\n"));
     let (code, errors) = check(&path).await;
-    assert!(code == 1 && errors.contains("is not a CA certificate"), "{errors}");
+    assert!(
+        code == 1 && errors.contains("is not a CA certificate"),
+        "{errors}"
+    );
 }
 
 #[tokio::test]
@@ -121,10 +129,7 @@ async fn a_crl_that_is_out_of_date_or_soon_will_be_is_told_before_and_when_it_is
     stage.home.configure(&(stage.config.clone() + &new));
     let path = stage.file().display().to_string();
     // Made a minute ago, each is in the last quarter of its time or beyond.
-    for (number, seconds, says) in [
-        (1, 0, "is out of date since"),
-        (2, 18, "will be out of date at"),
-    ] {
+    for (number, seconds, says) in [(1, 0, "is out of date since"), (2, 18, "will be out of date at")] {
         std::fs::write(&crl, pki.crl_due(number, &[], Duration::from_secs(seconds))).expect("written");
         let warning = format!("warning: CA bundle `new`: the CRL of `CN=crl authority` {says}");
         let (code, errors) = check(&path).await;

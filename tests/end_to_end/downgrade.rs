@@ -190,7 +190,11 @@ async fn a_second_listener_to_the_same_servers_is_no_way_around_and_the_end_of_t
     );
     let asked = stage.stranger.ask(elsewhere, "localhost").await.map(drop);
     assert_eq!(verdict(asked), "one-way");
-    assert_eq!(reloaded(&stage.gateway).await, None, "two that were there together");
+    assert_eq!(
+        reloaded(&stage.gateway).await,
+        None,
+        "two that were there together"
+    );
 
     stage.home.configure(&last);
     let says = format!(

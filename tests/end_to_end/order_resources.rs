@@ -247,7 +247,10 @@ async fn a_local_ca_is_shown_with_the_name_of_its_root_and_with_that_of_the_next
     // One that is not made yet will be called as is written by then.
     let keys = json!({ "kind": "local-ca", "common_name": "Early CA" });
     assert_eq!(stage.asked("PUT /v1/issuers/early", None, &keys).await.0, 200);
-    assert_eq!(stage.asked("PATCH /v1/issuers/early", None, &renamed).await.0, 200);
+    assert_eq!(
+        stage.asked("PATCH /v1/issuers/early", None, &renamed).await.0,
+        200
+    );
     let (_, _, shown) = stage.asked("GET /v1/issuers/early", None, &Value::Null).await;
     assert_eq!(shown["local_ca"]["common_name"], "Other CA");
     assert_eq!(shown["local_ca"].get("next_common_name"), None);

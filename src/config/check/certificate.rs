@@ -346,7 +346,10 @@ impl Checker<'_> {
 }
 
 /// Who is to sign a certificate: whom it names, or the only issuer there is.
-pub(super) fn issuers_of<'d>(document: &'d Document, certificate: &'d Certificate) -> Vec<&'d Located<String>> {
+pub(super) fn issuers_of<'d>(
+    document: &'d Document,
+    certificate: &'d Certificate,
+) -> Vec<&'d Located<String>> {
     if !certificate.issuer.is_absent() {
         let written = certificate.issuer.value();
         return written.into_iter().flat_map(|list| &list.value.0).collect();

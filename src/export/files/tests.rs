@@ -84,10 +84,10 @@ fn a_reader_never_sees_a_certificate_with_the_key_of_another() {
                 };
                 let combined = fs::read(reader.directory.join("combined.pem")).expect("always there");
                 for pem in [
-                    CredentialPem::parse_pair(&chain, &key),
-                    CredentialPem::parse(&combined),
+                    CredentialPem::parse_pair(&chain, &key).expect("whole"),
+                    CredentialPem::parse(&combined).expect("whole"),
                 ] {
-                    Credential::from_pem(&pem.expect("whole")).expect("the key of the certificate");
+                    Credential::from_pem(&pem).expect("the key of the certificate");
                 }
                 pairs += 1;
             }

@@ -13,7 +13,7 @@ pub(in crate::gateway) fn loosened(before: &ResourceRecords, after: &ResourceRec
     let comparison = Comparison::new(before, after);
     for (name, table) in listeners(before).filter(|(_, table)| is_mutual(table)) {
         let wanted = listener(after, name);
-        if wanted.is_none_or(|wanted| is_mutual(wanted)) && is_enabled(table) {
+        if wanted.is_none_or(is_mutual) && is_enabled(table) {
             lines.extend(around(&comparison, name));
         }
         let Some(wanted) = wanted.filter(|wanted| is_mutual(wanted)) else {

@@ -53,8 +53,9 @@ impl<'r> Comparison<'r> {
         };
         let was_beside = || {
             listener(self.after, name).is_some_and(same_place)
-                && listener(self.before, successor)
-                    .is_some_and(|known| share_a_place(table, known) && strictness(known) <= strictness(wanted))
+                && listener(self.before, successor).is_some_and(|known| {
+                    share_a_place(table, known) && strictness(known) <= strictness(wanted)
+                })
         };
         if successor == name {
             Some(Succession::Itself)

@@ -107,7 +107,10 @@ fn a_way_is_opened_by_another_group_by_another_server_in_it_and_by_a_listener_sw
             all(&public, open("public", true)),
             all(&both, open("public", true)),
         ),
-        (all(&both, open("public", false)), all(&both, open("public", true))),
+        (
+            all(&both, open("public", false)),
+            all(&both, open("public", true)),
+        ),
     ] {
         let mut gateway = Gateway::default();
         gateway.has(&before);

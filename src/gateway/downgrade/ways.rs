@@ -94,7 +94,9 @@ fn canonical(address: &str) -> String {
     let port = port.parse().unwrap_or(0_u16);
     match host.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
         // A connection to no address in particular is one to this machine, and its name leads to both of its addresses.
-        Ok(ip) if ip.is_unspecified() || ip == LOOPBACK_V4 || ip == LOOPBACK_V6 => format!("localhost:{port}"),
+        Ok(ip) if ip.is_unspecified() || ip == LOOPBACK_V4 || ip == LOOPBACK_V6 => {
+            format!("localhost:{port}")
+        }
         Ok(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
         Ok(ip) => format!("{ip}:{port}"),
         Err(_) => format!("{host}:{port}"),

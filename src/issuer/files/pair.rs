@@ -98,15 +98,25 @@ impl Content {
             reason,
         };
         let of_key = |reason| Flaw {
-            file: candidate.key_file.as_ref().unwrap_or(&candidate.certificate_file).clone(),
+            file: candidate
+                .key_file
+                .as_ref()
+                .unwrap_or(&candidate.certificate_file)
+                .clone(),
             reason,
         };
         let parsed = match &self.key {
             Some(key) => CredentialPem::parse_pair(&self.certificate, key).map_err(|error| {
                 let reason = with_causes(&error);
-                if error.is_of_key { of_key(reason) } else { of_certificate(reason) }
+                if error.is_of_key {
+                    of_key(reason)
+                } else {
+                    of_certificate(reason)
+                }
             }),
-            None => CredentialPem::parse(&self.certificate).map_err(|error| of_certificate(with_causes(&error))),
+            None => {
+                CredentialPem::parse(&self.certificate).map_err(|error| of_certificate(with_causes(&error)))
+            }
         };
         let pem = match parsed {
             Ok(pem) => pem,
@@ -118,7 +128,9 @@ impl Content {
         });
         match checked {
             Ok(credential) => Checked::Fits { pem, credential },
-            Err(error @ CredentialError::NotYetValid { .. }) => Checked::NotYet(of_certificate(error.to_string())),
+            Err(error @ CredentialError::NotYetValid { .. }) => {
+                Checked::NotYet(of_certificate(error.to_string()))
+            }
             Err(error @ CredentialError::UnusableKey { .. }) => Checked::Broken(of_key(with_causes(&error))),
             Err(error @ CredentialError::WrongKey { .. }) if self.key.is_some() => {
                 let certificate = candidate.certificate_file.display();
