@@ -65,11 +65,6 @@ impl Queue {
         Some(step.next)
     }
 
-    /// The names in here.
-    pub(super) fn names(&self) -> impl Iterator<Item = &CertificateName> {
-        self.steps.keys()
-    }
-
     /// Does not look at `name` before `until`.
     pub(super) fn put_off(&mut self, name: &CertificateName, until: Timestamp) {
         let Some(step) = self.steps.get_mut(name) else {
