@@ -104,8 +104,12 @@ impl Gateway {
         let mut wanted = before.with_files(files);
         wanted.keep_authentication(&before);
         wanted.remember_places(&before, clock.now());
-        // Whatever has become of their files meanwhile, a start goes on with what is known of CA bundles.
-        let settled: BTreeSet<_> = wanted.ca_bundles().collect();
+        // Whatever has become of their files meanwhile, a start goes on with what is known of CA bundles; at the first one
+        // that is nothing.
+        let settled: BTreeSet<_> = match before.known.is_empty() {
+            true => BTreeSet::new(),
+            false => wanted.ca_bundles().collect(),
+        };
         let candidate = wanted.checked(&*check, &settled)?;
         let config = candidate.config;
         let versions = inventory.bundle_versions().await.unwrap_or_else(|error| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rcgen::{CertificateParams, KeyPair};
 
 use crate::client_authority::ClientAuthority;
-use crate::gateway::run;
+use crate::gateway::{Home, run};
 use crate::runtime::Stage;
 
 const MUTUAL: &str = "authentication = \"mutual\"\nclient_ca = \"partners\"\n";
@@ -64,6 +64,13 @@ async fn a_ca_bundle_that_would_be_refused_is_refused_beforehand_in_the_same_wor
                 code == 1 && errors.contains(told),
                 "{command}: {errors}\n{checked}"
             );
+        }
+        // A gateway that knows nothing yet does not start with it.
+        if more.is_empty() {
+            let elsewhere = Home::new();
+            let mut fresh = elsewhere.launch(&stage.config.replace("partners.pem", "new.pem"));
+            assert_eq!(fresh.ended().await.code(), Some(1), "{says}");
+            assert!(elsewhere.log().contains(says), "{}", elsewhere.log());
         }
     }
 }

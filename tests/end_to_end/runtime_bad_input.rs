@@ -31,7 +31,7 @@ async fn a_body_that_cannot_be_used_is_refused_with_the_reason_and_changes_nothi
             "PATCH",
             "{\"port\": 99999999999999999999}",
             422,
-            "must be from 1 to 65535; found 1e20, which is too large",
+            "must be from 1 to 65535; found 1e+20, which is too large",
         ),
         (
             "PATCH",
