@@ -162,7 +162,8 @@ async fn a_bad_file_is_told_with_its_name_and_what_to_do_and_what_was_served_goe
         }
     }
     let told = |status: &api::Status, certificate: &str, bad: &Bad| {
-        let file = format!("{}.crt", bad.name);
+        let is_of_key = ["encrypted", "key", "keyless"].contains(&bad.name);
+        let file = format!("/{}.{}: ", bad.name, if is_of_key { "key" } else { "crt" });
         status.warnings.iter().any(|warning| {
             warning.starts_with(&format!("certificate {certificate}: "))
                 && warning.contains(&file)

@@ -112,6 +112,12 @@ impl Admission {
         more
     }
 
+    /// Whether somebody can have a certificate that counts for both.
+    pub(super) fn shares_an_authority_with(&self, other: &Self) -> bool {
+        let mut all = self.authorities.keys();
+        all.any(|authority| other.authorities.contains_key(authority))
+    }
+
     /// The CRLs that `other` goes by and this does not.
     pub(super) fn unchecked(&self, other: &Self) -> Vec<String> {
         beyond(&other.crls, &self.crls).map(str::to_owned).collect()

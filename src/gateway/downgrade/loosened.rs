@@ -1,9 +1,12 @@
 //! What a file may do without being asked, and whoever applies it should see.
 
+use std::collections::BTreeSet;
+
 use super::admission::is_mutual;
 use super::succession::Comparison;
 use super::ways::{Servers, is_enabled, listed};
 use super::{admission, listener, listeners};
+use crate::config::ResourceTable;
 use crate::inventory::ResourceRecords;
 
 /// What mutual listeners ask less of from `before` to `after`, in lines: nobody is hindered from changing a file, but is to
@@ -25,7 +28,41 @@ pub(in crate::gateway) fn loosened(before: &ResourceRecords, after: &ResourceRec
         let less = is.unchecked(&was).into_iter();
         lines.extend(less.map(|crl| format!("listener `{name}`: {crl} is no longer checked")));
     }
+    for other in listeners(after).filter(|(_, table)| is_mutual(table) && is_enabled(table)) {
+        lines.extend(wider(&comparison, other));
+    }
     lines
+}
+
+/// Who comes by the mutual listener `other` to servers that it did not lead to, and was let in by none of the mutual ones that did.
+fn wider(comparison: &Comparison<'_>, (other, wanted): (&str, &ResourceTable)) -> Vec<String> {
+    let led = comparison.was.through(other);
+    let through = comparison.is.through(other).difference(led);
+    let new: Servers = through
+        .filter(|server| !comparison.was.is_open(server))
+        .cloned()
+        .collect();
+    let is = admission(comparison.after, wanted);
+    let guards = listeners(comparison.before)
+        .filter(|(name, table)| is_mutual(table) && !comparison.was.through(name).is_disjoint(&new));
+    let beyond = guards.map(|(_, table)| {
+        let was = admission(comparison.before, table);
+        let more = is.beyond(&was).into_iter().map(|who| format!("{who} come"));
+        let less = match is.shares_an_authority_with(&was) {
+            true => is.unchecked(&was),
+            false => Vec::new(),
+        };
+        let less = less
+            .iter()
+            .map(|crl| format!("clients come without a look at {crl}"));
+        more.chain(less).collect::<BTreeSet<_>>()
+    });
+    let beyond = beyond.reduce(|one, two| &one & &two).unwrap_or_default();
+    let new = listed(&new);
+    beyond
+        .into_iter()
+        .map(|who| format!("listener `{other}`: {who} to {new} from now on"))
+        .collect()
 }
 
 /// Who goes on leading, without a client certificate, to servers that the mutual listener `name` leads to no more.

@@ -62,6 +62,44 @@ fn a_listener_without_client_certificates_beside_a_mutual_one_is_a_downgrade_onc
 }
 
 #[test]
+fn who_comes_by_another_mutual_listener_is_told_unless_one_of_them_let_it_in() {
+    let mutual = |name: &'static str, bundle: &str, port: u16| {
+        let mut keys = to("app", "mutual", port);
+        keys["client_ca"] = json!(bundle);
+        (name, keys)
+    };
+    let one = mutual("listeners/web", "one", 1);
+    let bundles = [
+        (
+            "ca-bundles/one",
+            json!({ "files": ["a.pem"], "crl_files": ["a.crl"] }),
+        ),
+        ("ca-bundles/two", json!({ "files": ["b.pem"] })),
+        ("ca-bundles/both", json!({ "files": ["a.pem", "b.pem"] })),
+    ];
+    let all = |listeners: Vec<(&'static str, Value)>| known(listeners.into_iter().chain(bundles.clone()));
+    let two = mutual("listeners/web2", "two", 2);
+    let says = "listener `web2`: clients of CA file `b.pem` come to app.example:80 from now on";
+    let (first, both) = (all(vec![one.clone()]), all(vec![one.clone(), two.clone()]));
+    assert_eq!(loosened(&first, &both), [says], "beside it");
+    assert_eq!(loosened(&first, &all(vec![two.clone()])), [says], "renamed");
+    assert_eq!(loosened(&both, &both), [""; 0]);
+    let unchecked = mutual("listeners/web2", "both", 2);
+    let without =
+        "listener `web2`: clients come without a look at CRL file `a.crl` to app.example:80 from now on";
+    assert_eq!(
+        loosened(&first, &all(vec![one.clone(), unchecked])),
+        [without, says]
+    );
+    let three = mutual("listeners/web3", "two", 3);
+    assert_eq!(
+        loosened(&both, &all(vec![one, two, three])),
+        [""; 0],
+        "nobody new"
+    );
+}
+
+#[test]
 fn servers_are_known_by_their_addresses_whatever_everything_is_called() {
     let app = ("server-groups/app", servers(&["10.0.0.1:80", "10.0.0.2:80"]));
     let before = known([web(), app.clone()]);
