@@ -58,7 +58,7 @@ pub(super) enum Command {
                       Example: certgate quick --listen 443 --domain www.example.com --to 127.0.0.1:8080 --acme"
     )]
     Quick(Quick),
-    /// Validate a configuration and report every problem in it.
+    /// Validate a configuration and report every problem in it, and in the files that it names.
     #[command(after_help = "Example: certgate check --config certgate.toml")]
     Check(ConfigFile),
     /// Bring a running gateway to a file.
