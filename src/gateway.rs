@@ -31,6 +31,7 @@ mod look;
 mod lookout;
 mod on_demand;
 mod operations;
+mod passed_over;
 mod recheck;
 mod resources;
 mod standby;
