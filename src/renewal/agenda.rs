@@ -92,8 +92,7 @@ impl Agenda {
             .map(|current| current.obtained_at);
         self.last_obtained_at = self.last_obtained_at.max(obtained_at);
         let desired = self.desired.get(name);
-        let next = desired
-            .and_then(|desired| next(&desired.certificate, &desired.digest, record, now));
+        let next = desired.and_then(|desired| next(&desired.certificate, &desired.digest, record, now));
         let (Some(desired), Some(next)) = (desired, next) else {
             self.queue.remove(name);
             return None;

@@ -56,7 +56,14 @@ struct Step {
 
 impl Queue {
     /// Puts a step in, due at `at`, in the place of the one that `name` may have.
-    pub(super) fn put(&mut self, name: &CertificateName, next: Next, at: Timestamp, turn: Waiting, load: u64) {
+    pub(super) fn put(
+        &mut self,
+        name: &CertificateName,
+        next: Next,
+        at: Timestamp,
+        turn: Waiting,
+        load: u64,
+    ) {
         if !self.lanes.contains_key(&next.issuer) {
             self.lanes.insert(next.issuer.clone(), Lane::default());
         }

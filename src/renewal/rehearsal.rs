@@ -163,12 +163,7 @@ fn taken(record: &mut CertificateRecord) -> CertificateRecord {
     std::mem::replace(record, wanted)
 }
 
-fn told(
-    record: CertificateRecord,
-    said: &RenewalInfo,
-    now: Timestamp,
-    jitter: Jitter,
-) -> CertificateRecord {
+fn told(record: CertificateRecord, said: &RenewalInfo, now: Timestamp, jitter: Jitter) -> CertificateRecord {
     let mut record = suggestion::heard(record, Some(said), now, jitter);
     if let Some(current) = &mut record.current {
         current.ask_at = None;

@@ -65,9 +65,7 @@ pub(super) fn candidates(
     let first = first.map_or(issuer.to_owned(), |turn| turn.issuer);
     let is_free = |other: &&String| {
         let setback = setback(record, digest, other, now);
-        **other != first
-            && free_at(Some(record), setback, other, now) <= now
-            && !was_just_seen(record, other)
+        **other != first && free_at(Some(record), setback, other, now) <= now && !was_just_seen(record, other)
     };
     let others: Vec<_> = desired.issuers.iter().filter(is_free).cloned().collect();
     std::iter::once(first).chain(others).collect()

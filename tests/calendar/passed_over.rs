@@ -48,7 +48,10 @@ fn an_order_is_planned_where_it_is_placed() {
     assert_eq!(at, [start(); 4]);
     for step in &forecast.steps {
         assert_eq!((step.issuer.as_str(), step.order), ("second", OrderKind::New));
-        assert!(step.limit.as_ref().is_some_and(|limit| limit.left > 0), "{step:?}");
+        assert!(
+            step.limit.as_ref().is_some_and(|limit| limit.left > 0),
+            "{step:?}"
+        );
     }
 
     // Without that, it is the first that is asked, when it may be.
@@ -78,7 +81,8 @@ fn a_renewal_that_the_ca_suggests_is_one_of_the_issuer_that_has_signed() {
             digest: desired.digest(),
             ..looked_at(desired)
         };
-        let imported = CertificateRecord::imported(desired.name.clone(), Source::Issued, leaf, start() - DAY * 20);
+        let imported =
+            CertificateRecord::imported(desired.name.clone(), Source::Issued, leaf, start() - DAY * 20);
         (record.current, record.state) = (imported.current, imported.state);
         let current = record.current.as_mut().expect("a certificate");
         current.issuer = "second".into();

@@ -171,7 +171,10 @@ mod tests {
         assert_eq!(ledger.account_free_at(), until);
         for kind in [OrderKind::New, OrderKind::SameNames, OrderKind::Replacement] {
             let needs = ledger.needs(&domains, kind);
-            assert_eq!(ledger.obstacle(&needs, now), Some((&Bucket::Registrations, until)));
+            assert_eq!(
+                ledger.obstacle(&needs, now),
+                Some((&Bucket::Registrations, until))
+            );
         }
 
         let needs = ledger.needs(&domains, OrderKind::New);

@@ -123,11 +123,27 @@ mod tests {
             (vec![Step::PlacingOrder], Some(unreachable()), Cost::All),
             (vec![Step::PlacingOrder, waiting()], Some(invalid()), Cost::Order),
             (vec![Step::PlacingOrder, waiting()], Some(unfinished()), Cost::All),
-            (vec![Step::PlacingOrder, waiting(), Step::WaitingForCertificate], None, Cost::All),
+            (
+                vec![Step::PlacingOrder, waiting(), Step::WaitingForCertificate],
+                None,
+                Cost::All,
+            ),
             // What was placed by the attempt before has been paid by it.
-            (vec![Step::ResumingOrder, waiting(), Step::WaitingForCertificate], None, Cost::Nothing),
-            (vec![Step::ResumingOrder, waiting()], Some(invalid()), Cost::Nothing),
-            (vec![Step::ResumingOrder, Step::PlacingOrder, waiting()], None, Cost::All),
+            (
+                vec![Step::ResumingOrder, waiting(), Step::WaitingForCertificate],
+                None,
+                Cost::Nothing,
+            ),
+            (
+                vec![Step::ResumingOrder, waiting()],
+                Some(invalid()),
+                Cost::Nothing,
+            ),
+            (
+                vec![Step::ResumingOrder, Step::PlacingOrder, waiting()],
+                None,
+                Cost::All,
+            ),
         ] {
             let reached = steps.iter().fold(Reached::Nothing, Reached::after);
             assert_eq!(reached.cost(error.as_ref()), expected, "{steps:?} {error:?}");

@@ -94,7 +94,8 @@ impl Scene {
     }
 
     fn account_for(&mut self, name: &str, cost: Cost) {
-        self.queue.account_for(&CertificateName::parse(name).unwrap(), cost);
+        self.queue
+            .account_for(&CertificateName::parse(name).unwrap(), cost);
     }
 }
 
@@ -239,7 +240,10 @@ fn an_issuer_or_a_domain_that_is_to_be_left_alone_holds_up_no_other() {
         (vec!["b".into(), "c".into()], Some(now() + HOUR))
     );
     assert_eq!(scene.begin(now() + HOUR), (vec!["later".into()], Some(until)));
-    assert_eq!(scene.begin(until), (vec!["a-of-shop".into(), "held".into()], None));
+    assert_eq!(
+        scene.begin(until),
+        (vec!["a-of-shop".into(), "held".into()], None)
+    );
 }
 
 #[test]
@@ -248,7 +252,13 @@ fn of_a_crowd_at_one_limit_as_many_are_begun_as_it_has_room_for() {
     scene.limit("ca", &Bucket::Domain("shop.example".into()), 2);
     for n in 0..5 {
         let domain = format!("n{n}.shop.example");
-        scene.put("ca", &format!("n{n}"), &domain, now(), Waiting::Order(Rank::Missing));
+        scene.put(
+            "ca",
+            &format!("n{n}"),
+            &domain,
+            now(),
+            Waiting::Order(Rank::Missing),
+        );
     }
     let next = now() + NEXT_OF_DOMAIN;
     assert_eq!(scene.begin(now()), (numbered("n", 0..2), Some(next)));
@@ -287,7 +297,11 @@ fn what_an_attempt_did_not_cost_is_there_for_others_at_once() {
         scene.account_for("a", Cost::Nothing);
         scene.order("ca", "c", Rank::Missing);
         let is_of_account = *bucket == Bucket::Orders;
-        assert_eq!(scene.begin(later).0 == ["c"], !is_of_account, "{bucket}, {cost:?}");
+        assert_eq!(
+            scene.begin(later).0 == ["c"],
+            !is_of_account,
+            "{bucket}, {cost:?}"
+        );
     }
 }
 
