@@ -44,6 +44,7 @@ pub async fn watch_expiry(mut hooks: Hooks, stop: impl Future<Output = ()>) {
     let mut stop = pin!(stop);
     let mut hints = hooks.inventory.hints();
     let (mut stale, mut next) = (Stale::Everything, None);
+    let (mut wanted, mut fractions) = hooks.demands();
     loop {
         let begun = Instant::now();
         let looked = hooks.look(std::mem::take(&mut stale), &mut next).await;
@@ -60,7 +61,14 @@ pub async fn watch_expiry(mut hooks: Hooks, stop: impl Future<Output = ()>) {
         tokio::select! {
             () = &mut stop => return,
             hint = hints.changed() => stale.add_hint(&hint),
-            Ok(()) = hooks.desired.changed() => stale = Stale::Everything,
+            Ok(()) = hooks.desired.changed() => {
+                let (wanted_now, fractions_now) = hooks.demands();
+                match fractions_now == fractions {
+                    true => stale.add(newly_wanted(&wanted, &wanted_now).cloned()),
+                    false => stale = Stale::Everything,
+                }
+                (wanted, fractions) = (wanted_now, fractions_now);
+            }
             () = hooks.clock.sleep_until(again) => stale = Stale::Everything,
         }
     }
@@ -151,6 +159,25 @@ impl Hooks {
     fn wanted(&self) -> Arc<[DesiredCertificate]> {
         self.desired.borrow().clone()
     }
+
+    /// What is wanted, and at which fractions something is told of it.
+    fn demands(&mut self) -> (Arc<[DesiredCertificate]>, Vec<Fraction>) {
+        let wanted = self.desired.borrow_and_update().clone();
+        (wanted, self.config.load().expiring.clone())
+    }
+}
+
+/// What `now` has and `before` had not, both sorted by name: the configuration is often replaced, by hardly another one.
+fn newly_wanted<'n>(
+    before: &[DesiredCertificate],
+    now: &'n [DesiredCertificate],
+) -> impl Iterator<Item = &'n CertificateName> {
+    let mut before = before.iter().map(|desired| &desired.name).peekable();
+    let names = now.iter().map(|desired| &desired.name);
+    names.filter(move |name| {
+        while before.next_if(|known| known < name).is_some() {}
+        before.next_if_eq(name).is_none()
+    })
 }
 
 /// What is stored of a certificate that nobody wants any more may expire in peace.
@@ -232,5 +259,32 @@ mod tests {
         };
         let found = expiry(&leaf, &Fraction::USUAL_EXPIRING, None, leaf.not_before);
         assert_eq!(found.next, Some(leaf.not_after - Duration::from_secs(40)));
+    }
+
+    #[test]
+    fn another_configuration_has_only_what_it_wants_anew_looked_at() {
+        let wanted = |names: &[&str]| {
+            let names = names.iter().map(|name| DesiredCertificate {
+                name: CertificateName::parse(name).unwrap(),
+                domains: Vec::new(),
+                issuers: Vec::new(),
+                key_type: crate::certificate::KeyType::EcdsaP256,
+                reuse_key: false,
+                tags: Default::default(),
+                spare_of: None,
+            });
+            names.collect::<Vec<_>>()
+        };
+        for (before, now, anew) in [
+            (&[][..], &["a", "b"][..], &["a", "b"][..]),
+            (&["a", "b"], &["a", "b"], &[]),
+            (&["b", "d"], &["a", "b", "c", "d", "e"], &["a", "c", "e"]),
+            (&["a", "b", "c"], &["b"], &[]),
+            (&["a", "b"], &["c"], &["c"]),
+        ] {
+            let (before_wanted, now_wanted) = (wanted(before), wanted(now));
+            let found = newly_wanted(&before_wanted, &now_wanted).map(CertificateName::as_str);
+            assert_eq!(found.collect::<Vec<_>>(), anew, "{before:?} to {now:?}");
+        }
     }
 }

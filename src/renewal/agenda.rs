@@ -34,29 +34,30 @@ impl Agenda {
         Self::default()
     }
 
-    /// Replaces what is desired. What no longer is leaves the agenda; the others keep their steps until they are
-    /// updated.
-    pub(super) fn desire(&mut self, desired: &[DesiredCertificate]) {
-        self.desired = desired
-            .iter()
-            .map(|certificate| {
-                let desired = Desired {
+    /// Replaces what is desired, and tells what of it is new, or another than before: that is to be updated. What is no
+    /// longer desired leaves the agenda; the others keep their steps.
+    pub(super) fn desire(&mut self, desired: &[DesiredCertificate]) -> Vec<CertificateName> {
+        let mut before = std::mem::take(&mut self.desired);
+        let mut others = Vec::new();
+        for certificate in desired {
+            let name = &certificate.name;
+            let same = before
+                .remove(name)
+                .filter(|known| known.certificate == *certificate);
+            let desired = same.unwrap_or_else(|| {
+                others.push(name.clone());
+                Arc::new(Desired {
                     certificate: certificate.clone(),
                     digest: certificate.digest(),
-                };
-                (certificate.name.clone(), Arc::new(desired))
-            })
-            .collect();
-        let gone: Vec<_> = self
-            .queue
-            .names()
-            .filter(|name| !self.desired.contains_key(*name))
-            .cloned()
-            .collect();
-        for name in gone {
-            self.remove(&name);
+                })
+            });
+            self.desired.insert(name.clone(), desired);
         }
-        self.put_off.retain(|name, _| self.desired.contains_key(name));
+        for name in before.into_keys() {
+            self.remove(&name);
+            self.put_off.remove(&name);
+        }
+        others
     }
 
     /// What is desired under `name`.
@@ -144,3 +145,34 @@ impl Agenda {
 const EARLIEST: Timestamp = Timestamp::from_unix_seconds(1_767_225_600);
 /// Nodes of a fleet and corrections of the clock differ by less.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(3_600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certificate::KeyType;
+    use crate::name::NamePattern;
+
+    #[test]
+    fn only_what_is_desired_otherwise_than_before_is_to_be_updated() {
+        let desired = |name: &str, domain: &str| DesiredCertificate {
+            name: CertificateName::parse(name).unwrap(),
+            domains: vec![NamePattern::parse(domain).unwrap()],
+            issuers: vec!["ca".to_owned()],
+            key_type: KeyType::EcdsaP256,
+            reuse_key: false,
+            tags: Default::default(),
+            spare_of: None,
+        };
+        let mut agenda = Agenda::new();
+        let mut desire = |all: &[DesiredCertificate]| {
+            let others = agenda.desire(all).into_iter();
+            others.map(|name| name.to_string()).collect::<Vec<_>>()
+        };
+        let (api, www) = (desired("api", "api.example"), desired("www", "www.example"));
+        assert_eq!(desire(&[api.clone(), www.clone()]), ["api", "www"]);
+        assert!(desire(&[api.clone(), www.clone()]).is_empty());
+        assert_eq!(desire(&[api.clone(), desired("www", "www.example.org")]), ["www"]);
+        assert!(desire(std::slice::from_ref(&api)).is_empty());
+        assert_eq!(desire(&[api, www]), ["www"], "it was gone");
+    }
+}

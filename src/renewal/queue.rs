@@ -102,11 +102,6 @@ impl Queue {
         unlink(&mut self.waiting, &mut self.lanes, key, &mut step)
     }
 
-    /// The names in here.
-    pub(super) fn names(&self) -> impl Iterator<Item = &CertificateName> {
-        self.keys.keys()
-    }
-
     /// Does not look at `name` before `until`.
     pub(super) fn put_off(&mut self, name: &CertificateName, until: Timestamp) {
         let key = self.keys.get(name).copied();

@@ -35,8 +35,9 @@ impl Renewal {
         loop {
             // Whatever woke the loop: nothing is begun by what was wanted before.
             if std::mem::take(&mut changed) || self.desired.has_changed().unwrap_or(false) {
-                work.agenda.desire(&self.desired.borrow_and_update());
-                stale = Stale::Everything;
+                stale.add(work.agenda.desire(&self.desired.borrow_and_update()));
+                // Its issuer may have other limits now.
+                self.look_at_limits(&mut work).await;
             }
             let (mut wake, mut retry) = (None, None);
             match self.look(&mut work, &stale).await {

@@ -35,6 +35,7 @@ use pace::Pace;
 use peers::{ALIKE, Peer};
 use results::{Entry, Results, Run};
 use scenario::Scenario;
+use scenarios::Running;
 use targets::Lines;
 use testbed::Testbed;
 
@@ -85,13 +86,16 @@ fn run(options: &Options) -> Result<(), String> {
     heading(&run, &peers, &missing, &scenarios, &testbed);
     let (mut results, mut pace) = (Results::default(), Pace::new(run.rounds));
     for round in 1..=run.rounds {
-        // Peer after peer in each round: whatever the machine does meanwhile, it does to all.
-        for peer in &peers {
-            pace.announce(&peer.name);
-            scenarios::run(&scenarios, peer, &mut testbed, (&run, &mut results, &mut pace));
+        let mut running = Running::default();
+        for scenario in &scenarios {
+            pace.announce(&scenario.name());
+            for peer in in_turn(&peers, round).filter(|peer| scenario.suits(peer.kind)) {
+                let on = (&mut testbed, &mut running);
+                scenarios::run(*scenario, peer, on, (&run, &mut results, &mut pace));
+            }
         }
+        drop(running);
         if scenarios.contains(&Scenario::Primitives) {
-            pace.announce(primitives::NAME);
             let found = pace.during(Scenario::Primitives, primitives::run);
             let new = || Entry::new(run.clone(), primitives::subject());
             results
@@ -115,6 +119,13 @@ fn run(options: &Options) -> Result<(), String> {
         println!("written: {directory}/peers.json, {directory}/report.md");
     }
     conclusion(results.failed(), &missing)
+}
+
+/// All of them right after one another, so that whatever the machine does meanwhile, it does to all; and in each round another
+/// is the first.
+fn in_turn(peers: &[Peer], round: usize) -> impl Iterator<Item = &Peer> {
+    let others = peers.iter().cycle().skip(round - 1);
+    others.take(peers.len())
 }
 
 /// What is measured, how it is configured, and what is left out.

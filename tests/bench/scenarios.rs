@@ -7,6 +7,9 @@ mod load;
 mod many;
 mod open;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry::{Occupied, Vacant};
+
 use crate::measure::Measure;
 use crate::pace::Pace;
 use crate::peers::Peer;
@@ -18,27 +21,26 @@ use crate::testbed::Testbed;
 /// What a scenario has found.
 type Found = Result<Vec<(Measure, f64)>, String>;
 
-/// Runs `scenarios` on one peer.
+/// The proxies that one scenario has started and the next goes on with, by the name of the peer. Who is not measured rests.
+pub(crate) type Running = BTreeMap<String, Proxy>;
+
+/// Runs `scenario` on one peer.
 pub(crate) fn run(
-    scenarios: &[Scenario],
+    scenario: Scenario,
     peer: &Peer,
-    testbed: &mut Testbed,
+    (testbed, running): (&mut Testbed, &mut Running),
     (run, results, pace): (&Run, &mut Results, &mut Pace),
 ) {
-    let mut shared = None;
-    for scenario in scenarios.iter().filter(|scenario| scenario.suits(peer.kind)) {
-        let found = pace.during(*scenario, || on(*scenario, peer, &mut shared, testbed));
-        let new = || Entry::new(run.clone(), peer.subject());
-        let entry = results.entry(*scenario, &peer.name, new);
-        if found.is_err() {
-            testbed.generator.reset();
-            shared = None;
-        }
-        entry.take(found);
+    let found = pace.during(scenario, || on(scenario, peer, running, testbed));
+    if found.is_err() {
+        testbed.generator.reset();
+        running.remove(&peer.name);
     }
+    let new = || Entry::new(run.clone(), peer.subject());
+    results.entry(scenario, &peer.name, new).take(found);
 }
 
-fn on(scenario: Scenario, peer: &Peer, shared: &mut Option<Proxy>, testbed: &mut Testbed) -> Found {
+fn on(scenario: Scenario, peer: &Peer, running: &mut Running, testbed: &mut Testbed) -> Found {
     let on_shared = match scenario {
         Scenario::FullEcdsa => handshake::full_ecdsa,
         Scenario::FullRsa => handshake::full_rsa,
@@ -53,7 +55,7 @@ fn on(scenario: Scenario, peer: &Peer, shared: &mut Option<Proxy>, testbed: &mut
         Scenario::UnreadUpload => load::unread_upload,
         _ => {
             // It starts its own, and nothing else is to run beside that.
-            *shared = None;
+            running.clear();
             return match scenario {
                 Scenario::TwoWorkers => load::two_workers(peer, testbed),
                 Scenario::Certs10k => many::ten_thousand(peer, testbed),
@@ -65,15 +67,15 @@ fn on(scenario: Scenario, peer: &Peer, shared: &mut Option<Proxy>, testbed: &mut
     };
     if matches!(scenario, Scenario::BackPressure | Scenario::UnreadUpload) {
         // Its memory is not to come from what others have left.
-        *shared = None;
+        running.remove(&peer.name);
     }
-    if shared.is_none() {
-        let proxy = testbed.start(peer)?;
-        handshake::warm_up(&proxy, testbed)?;
-        *shared = Some(proxy);
-    }
-    match shared {
-        Some(proxy) => on_shared(proxy, testbed),
-        None => Err("it is not running".to_owned()),
-    }
+    let proxy = match running.entry(peer.name.clone()) {
+        Occupied(running) => running.into_mut(),
+        Vacant(place) => {
+            let proxy = testbed.start(peer)?;
+            handshake::warm_up(&proxy, testbed)?;
+            place.insert(proxy)
+        }
+    };
+    on_shared(proxy, testbed)
 }

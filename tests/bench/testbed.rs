@@ -167,8 +167,14 @@ impl Testbed {
 
     /// Waits until `proxy` has nothing to do for a while, at most half a minute.
     pub(crate) fn settle(&mut self, proxy: &Proxy) -> Result<(), String> {
+        self.settle_within(Duration::from_secs(30), proxy)
+    }
+
+    /// Waits until `proxy` has nothing to do for a while, at most as long as `patience`.
+    pub(crate) fn settle_within(&mut self, patience: Duration, proxy: &Proxy) -> Result<(), String> {
+        let deadline = Instant::now() + patience;
         let (mut quiet, mut before) = (0, proxy.cpu());
-        for _ in 0..300 {
+        while Instant::now() < deadline {
             self.generator.idle(Duration::from_millis(100))?;
             let now = proxy.cpu();
             quiet = if now.since(&before) < Duration::from_millis(1) {
