@@ -131,6 +131,9 @@ impl Queue {
             return;
         };
         if let Some(lane) = self.lanes.get_mut(&issuer) {
+            if cost != Cost::Nothing {
+                lane.note_account();
+            }
             for bucket in buckets.iter().filter(|bucket| !cost.includes(bucket)) {
                 lane.give_back(bucket);
             }

@@ -13,8 +13,18 @@ use crate::name::NamePattern;
 pub struct Ledger {
     rules: RateLimits,
     full_at: HashMap<Bucket, Timestamp>,
-    /// Otherwise the next order registers one.
-    has_account: bool,
+    account: Account,
+}
+
+/// What is known of the account that orders are placed with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Account {
+    /// There is none; the next order registers one.
+    Absent,
+    /// An order that has been counted registers it, if nothing comes between.
+    Coming,
+    /// There is one.
+    Present,
 }
 
 impl Ledger {
@@ -23,14 +33,14 @@ impl Ledger {
         Self {
             rules,
             full_at: HashMap::new(),
-            has_account: true,
+            account: Account::Present,
         }
     }
 
     /// The same where there is no account yet: the next order registers one, and costs that as well.
     pub fn without_account(self) -> Self {
         Self {
-            has_account: false,
+            account: Account::Absent,
             ..self
         }
     }
@@ -44,7 +54,7 @@ impl Ledger {
 
     /// The buckets of the account, where it has yet to be registered.
     pub fn registration(&self) -> impl Iterator<Item = Bucket> + use<> {
-        let buckets = (!self.has_account).then_some(ledger::REGISTRATION);
+        let buckets = (self.account == Account::Absent).then_some(ledger::REGISTRATION);
         buckets.into_iter().flatten()
     }
 
@@ -67,7 +77,7 @@ impl Ledger {
     /// Takes note of what was taken of a bucket by another count, where this one may not have seen it yet.
     pub fn keep_taken(&mut self, bucket: &Bucket, other: &Self) {
         let full_at = self.full_at(bucket).max(other.full_at(bucket));
-        self.has_account |= *bucket == Bucket::Registrations;
+        self.expect_account(bucket);
         self.note(bucket.clone(), full_at);
     }
 
@@ -105,7 +115,7 @@ impl Ledger {
     /// Counts an order that is placed.
     pub fn take(&mut self, needs: &Needs, now: Timestamp) {
         for bucket in &needs.taken {
-            self.has_account |= *bucket == Bucket::Registrations;
+            self.expect_account(bucket);
             if let Some(quota) = bucket.quota(self.rules) {
                 let full_at = quota.take(self.full_at(bucket), now);
                 self.note(bucket.clone(), full_at);
@@ -113,9 +123,22 @@ impl Ledger {
         }
     }
 
+    /// Takes note that an order was placed, so that there is an account.
+    pub fn note_account(&mut self) {
+        self.account = Account::Present;
+    }
+
+    fn expect_account(&mut self, taken: &Bucket) {
+        if *taken == Bucket::Registrations && self.account == Account::Absent {
+            self.account = Account::Coming;
+        }
+    }
+
     /// Takes back what was counted for nothing; an account, too, is yet to be registered then.
     pub fn give_back(&mut self, bucket: &Bucket) {
-        self.has_account &= *bucket != Bucket::Registrations;
+        if *bucket == Bucket::Registrations && self.account == Account::Coming {
+            self.account = Account::Absent;
+        }
         if let Some(quota) = bucket.quota(self.rules) {
             let full_at = quota.give_back(self.full_at(bucket));
             self.note(bucket.clone(), full_at);
@@ -188,5 +211,10 @@ mod tests {
         }
         assert_eq!(ledger.left(&Bucket::Registrations, until), Some((1, 10)));
         assert_eq!(ledger.needs(&domains, OrderKind::New), needs);
+
+        ledger.take(&needs, until);
+        ledger.note_account();
+        ledger.give_back(&Bucket::Registrations);
+        assert_eq!(ledger.registration().count(), 0);
     }
 }

@@ -49,6 +49,13 @@ impl Lane {
         self.held.release_all(&mut self.orders);
     }
 
+    /// An order was placed: there is an account for the others.
+    pub(super) fn note_account(&mut self) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.note_account();
+        }
+    }
+
     /// Gives back what was taken for nothing, and looks at those at once who wait for it.
     pub(super) fn give_back(&mut self, bucket: &Bucket) {
         if let Some(ledger) = &mut self.ledger {
