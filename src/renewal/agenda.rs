@@ -88,17 +88,33 @@ impl Agenda {
         record: Option<&CertificateRecord>,
         now: Timestamp,
     ) -> Option<Timestamp> {
+        match self.desired.get(name).cloned() {
+            Some(desired) => self.follow(&desired, record, now),
+            None => {
+                self.queue.remove(name);
+                None
+            }
+        }
+    }
+
+    /// The same for what is `desired` here.
+    pub(super) fn follow(
+        &mut self,
+        desired: &Desired,
+        record: Option<&CertificateRecord>,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let Desired { certificate, digest } = desired;
+        let name = &certificate.name;
         let obtained_at = record
             .and_then(|record| record.current.as_ref())
             .map(|current| current.obtained_at);
         self.last_obtained_at = self.last_obtained_at.max(obtained_at);
-        let desired = self.desired.get(name);
-        let next = desired.and_then(|desired| next(&desired.certificate, &desired.digest, record, now));
-        let (Some(desired), Some(next)) = (desired, next) else {
+        let Some(next) = next(certificate, digest, record, now) else {
             self.queue.remove(name);
             return None;
         };
-        let (turn, load) = waiting(&desired.certificate, &desired.digest, record, &next);
+        let (turn, load) = waiting(certificate, digest, record, &next);
         let put_off = self.put_off.get(name).copied();
         let at = put_off.map_or(next.at, |until| next.at.max(until));
         self.queue.put(name, next, at, turn, load);

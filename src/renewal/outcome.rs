@@ -68,9 +68,10 @@ pub(super) fn obtained(
 ) -> CertificateRecord {
     record.held_until.retain(|_, until| *until > now);
     turn::succeeded(&mut record, issuer);
+    digest.clone_into(&mut record.digest);
+    digest.clone_into(&mut record.pursued);
     CertificateRecord {
         source: Source::Issued,
-        digest: digest.to_owned(),
         current: Some(CurrentCertificate {
             leaf,
             issuer: issuer.to_owned(),
@@ -81,7 +82,6 @@ pub(super) fn obtained(
             revoked: None,
         }),
         state: CertificateState::Valid,
-        pursued: digest.to_owned(),
         failures: 0,
         failing_since: None,
         renew_requested: false,

@@ -108,7 +108,7 @@ impl Rehearsal {
             Some(said) => told(record, said, self.now, self.jitter),
             None => record,
         };
-        let due = self.agenda.update(name, Some(&*known), self.now);
+        let due = self.agenda.follow(&desired, Some(&*known), self.now);
         self.wake = self.wake.into_iter().chain(due).min();
     }
 
@@ -126,7 +126,7 @@ impl Rehearsal {
         };
         let known = known(&mut self.records, name);
         *known = outcome::failed(taken(known), &desired, &failure, self.now, self.jitter);
-        self.agenda.update(name, Some(&*known), self.now);
+        self.agenda.follow(&desired, Some(&*known), self.now);
         // Somebody may have waited for what was given back.
         self.wake = Some(self.now);
     }
