@@ -32,6 +32,7 @@ mod lookout;
 mod named_files;
 mod on_demand;
 mod operations;
+mod passed_over;
 mod recheck;
 mod resources;
 mod standby;

@@ -55,6 +55,7 @@ mod stale;
 mod told;
 mod versions;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -193,6 +194,8 @@ impl Inventory {
             let record = CertificateRecord {
                 renew_requested: true,
                 despite_dns: despite_dns || known.despite_dns,
+                // What DNS said may have been put right.
+                passed_over: BTreeMap::new(),
                 ..known
             };
             match self.save_certificate(&record, expect, None).await {

@@ -60,8 +60,8 @@ impl ControlPlane {
         Ok(Present {
             now: self.clock.now(),
             hindrances: self.hindrances(&desired, &records),
+            records: self.lookout.as_found(&desired, records),
             desired,
-            records,
             ledgers,
             lifetimes: lifetimes(&config),
         })

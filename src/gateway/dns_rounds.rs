@@ -93,7 +93,8 @@ impl Rounds {
         };
         let config = lookout.config.load_full();
         let listed = desired.issuers.iter().filter(|issuer| config.is_acme(issuer));
-        let mut issuers: Vec<_> = listed.cloned().collect();
+        // The first is the one that a renewal begins with, whoever has signed last.
+        let issuers: Vec<_> = listed.cloned().collect();
         if issuers.is_empty() {
             return again(true, None);
         }
@@ -111,8 +112,6 @@ impl Rounds {
         let Some(current) = record else {
             return again(false, None);
         };
-        // The CA that it came from is the one that is asked again first, if it is still wanted.
-        issuers.sort_by_key(|issuer| *issuer != current.issuer);
         match lookout.check(desired, &issuers).await {
             Ok(_) => {
                 let good = lookout

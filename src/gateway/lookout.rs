@@ -39,6 +39,8 @@ pub(super) struct Lookout {
 pub(super) struct Sighting {
     pub(super) at: Timestamp,
     pub(super) verdicts: Vec<DomainVerdict>,
+    /// Of the issuers that were looked at for, whether they may sign.
+    pub(super) issuers: BTreeMap<String, bool>,
 }
 
 impl Sighting {
@@ -129,13 +131,17 @@ impl Lookout {
         for ((certificate, issuers), group) in groups {
             let (places, patterns): (Vec<_>, Vec<_>) = group.into_iter().unzip();
             let name = certificate.map(|(name, _)| name);
-            let look = self.find((name, name.is_some()), &patterns, &issuers).await?;
-            let mut verdicts = look.verdicts;
+            let mut look = self.find((name, name.is_some()), &patterns, &issuers).await?;
+            let mut verdicts = std::mem::take(&mut look.verdicts);
             if let Some((certificate, is_as_ordered)) = certificate {
                 verdicts = self.with_certificates(certificate, verdicts).await?;
                 if is_as_ordered {
                     // What an operator has put right is right at once, and not with the next round.
                     self.note(certificate, &verdicts).await;
+                    let of = desired.iter().find(|desired| desired.name == *certificate);
+                    if of.is_some_and(|of| of.domains.iter().all(|domain| patterns.contains(domain))) {
+                        self.note_issuers(certificate, &look);
+                    }
                 }
             }
             found.extend(places.into_iter().zip(verdicts));
@@ -172,6 +178,7 @@ impl Lookout {
         let mut look = self.find(certificate, &desired.domains, issuers).await?;
         look.verdicts = self.with_certificates(&desired.name, look.verdicts).await?;
         self.note(&desired.name, &look.verdicts).await;
+        self.note_issuers(&desired.name, &look);
         Ok(look)
     }
 
@@ -351,8 +358,12 @@ impl Lookout {
         let at = self.clock.now();
         let mut sightings = self.sightings();
         let Some(known) = sightings.get_mut(certificate) else {
-            let verdicts = verdicts.to_vec();
-            sightings.insert(certificate.clone(), Sighting { at, verdicts });
+            let sighting = Sighting {
+                at,
+                verdicts: verdicts.to_vec(),
+                issuers: BTreeMap::new(),
+            };
+            sightings.insert(certificate.clone(), sighting);
             return;
         };
         for verdict in verdicts {

@@ -35,6 +35,10 @@ pub struct CertificateRecord {
     /// Issuers that have failed, each since it last signed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub setbacks: BTreeMap<String, Setback>,
+    /// Issuers that DNS was against when it was last looked at before an order, each with when; another is asked for as long
+    /// as they are here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub passed_over: BTreeMap<String, Timestamp>,
     /// An operator wants a new one at once. Cleared by the attempt that this causes.
     pub renew_requested: bool,
     /// That one is to be ordered whatever DNS says. Cleared by the attempt that this causes.
@@ -161,6 +165,7 @@ impl CertificateRecord {
             failing_since: None,
             held_until: BTreeMap::new(),
             setbacks: BTreeMap::new(),
+            passed_over: BTreeMap::new(),
             renew_requested: false,
             despite_dns: false,
             spare_of: None,

@@ -233,7 +233,7 @@ impl IssueError {
 
     /// Whether the order, if there is one, is worth taking up again at the next attempt. Where this is in doubt it
     /// is: an order taken up in vain costs a request, one forgotten costs another order.
-    pub(super) fn leaves_order(&self) -> bool {
+    pub fn leaves_order(&self) -> bool {
         match self {
             Self::Unfit { .. } | Self::OrderInvalid { .. } | Self::NoUsableChallenge { .. } => false,
             Self::Refused {
@@ -246,7 +246,7 @@ impl IssueError {
     }
 
     /// Whether nothing was done for good: the CA itself has refused, or was not asked.
-    pub(super) fn is_clear_no(&self) -> bool {
+    pub fn is_clear_no(&self) -> bool {
         match self {
             Self::Limited { .. } | Self::NoSuchProfile { .. } => true,
             Self::Refused {

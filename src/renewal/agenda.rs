@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::inventory::CertificateRecord;
 use crate::issuer::ledger::Ledger;
 use crate::renewal::plan::{ClockAlarm, Next, Plan, next};
-use crate::renewal::queue::Queue;
+use crate::renewal::queue::{Cost, Queue};
 use crate::renewal::waiting::waiting;
 
 /// What is desired, and the next step of each certificate, in the order of time.
@@ -70,16 +70,15 @@ impl Agenda {
         self.desired.keys()
     }
 
-    /// What is left of an issuer's limits, by what was counted; `begun` may not have been counted yet. Without it,
-    /// orders are begun at once.
-    pub(super) fn know_limits<'n>(
-        &mut self,
-        issuer: &str,
-        ledger: Option<Ledger>,
-        begun: impl Iterator<Item = &'n CertificateName>,
-    ) {
-        let begun = begun.filter_map(|name| Some(&self.desired.get(name)?.certificate));
-        self.queue.know_limits(issuer, ledger, begun);
+    /// What is left of an issuer's limits, by what was counted; what was begun may not have been yet. Without it, orders
+    /// are begun at once.
+    pub(super) fn know_limits(&mut self, issuer: &str, ledger: Option<Ledger>) {
+        self.queue.know_limits(issuer, ledger);
+    }
+
+    /// Takes note of what the attempt that was begun at `name` has cost.
+    pub(super) fn account_for(&mut self, name: &CertificateName, cost: Cost) {
+        self.queue.account_for(name, cost);
     }
 
     /// Works out the next step of `name` anew from what the store says; returns when it is due, if there is one.
@@ -89,19 +88,36 @@ impl Agenda {
         record: Option<&CertificateRecord>,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        self.remove(name);
+        match self.desired.get(name).cloned() {
+            Some(desired) => self.follow(&desired, record, now),
+            None => {
+                self.queue.remove(name);
+                None
+            }
+        }
+    }
+
+    /// The same for what is `desired` here.
+    pub(super) fn follow(
+        &mut self,
+        desired: &Desired,
+        record: Option<&CertificateRecord>,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let Desired { certificate, digest } = desired;
+        let name = &certificate.name;
         let obtained_at = record
             .and_then(|record| record.current.as_ref())
             .map(|current| current.obtained_at);
         self.last_obtained_at = self.last_obtained_at.max(obtained_at);
-        let desired = self.desired.get(name)?;
-        self.queue
-            .account_for(&desired.certificate, record.map(|record| &record.state));
-        let next = next(&desired.certificate, &desired.digest, record, now)?;
-        let (turn, load) = waiting(&desired.certificate, &desired.digest, record, &next);
+        let Some(next) = next(certificate, digest, record, now) else {
+            self.queue.remove(name);
+            return None;
+        };
+        let (turn, load) = waiting(certificate, digest, record, &next);
         let put_off = self.put_off.get(name).copied();
         let at = put_off.map_or(next.at, |until| next.at.max(until));
-        self.queue.put(name.clone(), next, at, turn, load);
+        self.queue.put(name, next, at, turn, load);
         Some(at)
     }
 
@@ -127,8 +143,10 @@ impl Agenda {
         }
         let desired = |name: &CertificateName| Some(&self.desired.get(name)?.certificate);
         let (actions, wake) = self.queue.take_due(now, desired);
-        for action in &actions {
-            self.put_off.remove(&action.certificate);
+        if !self.put_off.is_empty() {
+            for action in &actions {
+                self.put_off.remove(&action.certificate);
+            }
         }
         let behind = self.last_obtained_at.filter(|at| at.since(now) > CLOCK_TOLERANCE);
         Plan {

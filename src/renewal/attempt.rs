@@ -1,6 +1,7 @@
 //! One attempt at one certificate, under its lease.
 
 mod asking;
+mod cost;
 mod settle;
 
 use std::panic::AssertUnwindSafe;
@@ -16,17 +17,19 @@ use crate::cause::with_causes;
 use crate::certificate::{CertificateName, CredentialPem, DesiredCertificate};
 use crate::clock::Clock;
 use crate::inventory::{CertificateRecord, Inventory, InventoryError, Versioned};
-use crate::issuer::{ChallengeChoices, FailureClass, IssueError, IssueRequest, Progress, Step};
+use crate::issuer::{ChallengeChoices, FailureClass, IssueError, IssueRequest};
 use crate::renewal::agenda::Desired;
+use crate::renewal::attempt::cost::Course;
 use crate::renewal::event::{Event, EventKind};
 use crate::renewal::gate::{DnsGate, DnsVerdict};
 use crate::renewal::lane::{Lanes, Place};
 use crate::renewal::notice::notice;
 use crate::renewal::outcome::{self, Failure};
 use crate::renewal::plan::{ClockAlarm, Next, Reason, next};
+use crate::renewal::queue::Cost;
 use crate::renewal::schedule::Jitter;
 use crate::renewal::slots::Slots;
-use crate::renewal::turn::others;
+use crate::renewal::turn::candidates;
 use crate::renewal::{Issuers, Limits};
 
 /// What every attempt needs.
@@ -50,8 +53,8 @@ pub(super) struct Attempts {
 pub(super) enum Finished {
     /// Somebody else has the lease, or has got it in the meantime.
     Elsewhere,
-    /// As the record now says.
-    Recorded,
+    /// As the record now says, at that cost.
+    Recorded(Cost),
     /// What happened could not be written.
     Unrecorded(InventoryError),
 }
@@ -61,7 +64,7 @@ impl Attempts {
     pub(super) async fn make(&self, desired: &Desired, next: &Next) -> Finished {
         let place = tokio::select! {
             biased;
-            () = self.stopped() => return Finished::Recorded,
+            () = self.stopped() => return Finished::Recorded(Cost::Nothing),
             place = self.lanes.enter(&next.issuer, next.again) => place,
         };
         let name = lease_name(&desired.certificate.name);
@@ -75,7 +78,7 @@ impl Attempts {
     async fn hold(&self, lease: Lease, place: Place, desired: &Desired, next: &Next) -> Finished {
         let result = tokio::select! {
             biased;
-            () = self.stopped() => Ok(()),
+            () = self.stopped() => Ok(Cost::All),
             lost = self.keep(&lease) => Err(lost),
             result = self.proceed(&lease, place, desired, next) => result,
         };
@@ -83,9 +86,9 @@ impl Attempts {
             tracing::debug!(certificate = %desired.certificate.name, %error, "the lease ends by its time to live");
         }
         match result {
-            Ok(()) => Finished::Recorded,
+            Ok(cost) => Finished::Recorded(cost),
             // Somebody, an operator perhaps, changed the record before anything was asked for: look again.
-            Err(InventoryError::Conflict { .. }) => Finished::Recorded,
+            Err(InventoryError::Conflict { .. }) => Finished::Recorded(Cost::Nothing),
             Err(error @ InventoryError::LeaseLost { .. }) => {
                 let certificate = &desired.certificate.name;
                 tracing::warn!(%certificate, %error, "the attempt is given up to whoever has the lease now");
@@ -117,14 +120,14 @@ impl Attempts {
     async fn proceed(
         &self,
         lease: &Lease,
-        mut place: Place,
+        place: Place,
         desired: &Desired,
         next: &Next,
-    ) -> Result<(), InventoryError> {
+    ) -> Result<Cost, InventoryError> {
         let (certificate, digest) = (&desired.certificate, desired.digest.as_str());
         let known = self.inventory.certificate(&certificate.name).await?;
         let Some(reason) = self.still_due(desired, next, known.as_ref()) else {
-            return Ok(());
+            return Ok(Cost::Nothing);
         };
         let (record, expect) = match known {
             Some(Versioned { value, revision }) => (value, Expect::Revision(revision)),
@@ -138,21 +141,16 @@ impl Attempts {
         };
         if reason == Reason::Settled {
             let settled = outcome::settled(record);
-            return self
-                .inventory
+            self.inventory
                 .save_certificate(&settled, expect, Some(lease))
-                .await
-                .map(drop);
+                .await?;
+            return Ok(Cost::Nothing);
         }
         if reason == Reason::Asking {
-            return self.ask(lease, record, expect).await;
+            self.ask(lease, record, expect).await?;
+            return Ok(Cost::Nothing);
         }
-        let mut issuers = vec![next.issuer.clone()];
-        // An operator who orders in spite of DNS means the issuer whose turn it is.
-        if !record.despite_dns {
-            let now = self.clock.now();
-            issuers.extend(others(certificate, digest, &record, &next.issuer, now));
-        }
+        let issuers = candidates(certificate, digest, &record, &next.issuer, self.clock.now());
         let (issuer, challenges) = match self.ask_dns(certificate, &issuers).await {
             DnsVerdict::Go { issuer, challenges } => (issuer, challenges),
             DnsVerdict::No { reason, .. } if record.despite_dns => {
@@ -173,17 +171,23 @@ impl Attempts {
                     self.clock.now(),
                     self.jitter,
                 );
-                return self
-                    .save_end(lease, &record, &blocked, expect, &next.issuer)
-                    .await;
+                self.save_end(lease, &record, &blocked, expect, &next.issuer)
+                    .await?;
+                return Ok(Cost::Nothing);
             }
         };
+        let now = self.clock.now();
+        let against = issuers.iter().position(|candidate| *candidate == issuer);
+        let (against, _) = issuers.split_at(against.unwrap_or_default());
+        let record = outcome::passed_over(record, digest, against, &issuer, now);
         if issuer != next.issuer {
-            // First out of the one lane: others may wait for it in the other.
-            drop(place);
-            place = self.lanes.enter(&issuer, next.again).await;
+            // It is begun again as that one's limits allow it.
+            self.inventory
+                .save_certificate(&record, expect, Some(lease))
+                .await?;
+            return Ok(Cost::Nothing);
         }
-        let obtaining = outcome::obtaining(record, digest, self.clock.now());
+        let obtaining = outcome::obtaining(record, digest, now);
         self.inventory
             .save_certificate(&obtaining, expect, Some(lease))
             .await?;
@@ -195,14 +199,16 @@ impl Attempts {
             },
         );
         let replaced = self.replaced(&certificate.name, &obtaining, &issuer).await;
-        let issued = self.issue(lease, desired, &issuer, replaced.as_ref(), &challenges);
+        let course = Course::new(self);
+        let issued = self.issue(lease, desired, &issuer, replaced.as_ref(), &challenges, &course);
         let issued = issued.await;
         // The CA has answered: another certificate may be asked for.
         drop(place);
         match issued {
-            Ok(pem) => self.install(lease, desired, &issuer, &pem).await,
-            Err(failure) => self.record_failure(lease, desired, &failure).await,
+            Ok(pem) => self.install(lease, desired, &issuer, &pem).await?,
+            Err(failure) => self.record_failure(lease, desired, &failure).await?,
         }
+        Ok(course.cost())
     }
 
     /// Raises the alarm where a CA's clock is another, and ends it when that CA has nothing against ours.
@@ -277,6 +283,7 @@ impl Attempts {
         issuer: &str,
         replaces: Option<&CertificateDer<'static>>,
         challenges: &ChallengeChoices,
+        course: &Course<'_>,
     ) -> Result<CredentialPem, Failure> {
         let failure = |error: String, class| Failure {
             issuer: issuer.to_owned(),
@@ -293,12 +300,13 @@ impl Attempts {
             lease,
             replaces,
             challenges,
-            progress: self,
+            progress: course,
         };
         // A panic in there is a failed attempt like another: the state is written, and the next one waits.
         let issuing = async {
             let issued = signer.issue(&request).await;
             self.note_clock(issuer, &issued);
+            course.end(issued.as_ref().err());
             issued
         };
         let issuing = AssertUnwindSafe(issuing).catch_unwind();
@@ -360,12 +368,6 @@ impl Attempts {
             certificate,
             kind,
         });
-    }
-}
-
-impl Progress for Attempts {
-    fn step(&self, certificate: &CertificateName, step: Step) {
-        self.tell(certificate, EventKind::Step(step));
     }
 }
 

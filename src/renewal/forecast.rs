@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::certificate::{CertificateName, DesiredCertificate, Leaf};
 use crate::clock::Timestamp;
 use crate::inventory::CertificateRecord;
-use crate::issuer::ledger::{self, Ledger, Needs, OrderKind};
+use crate::issuer::ledger::{Ledger, Needs, OrderKind};
 use crate::renewal::plan::{Action, Reason, next};
 use crate::renewal::rehearsal::Rehearsal;
 use crate::renewal::schedule::{self, Jitter};
@@ -152,10 +152,10 @@ pub fn forecast(present: Present, end: Timestamp, jitter: Jitter) -> Forecast {
                 .map(|current| schedule::lifetime(&current.leaf, current.obtained_at))
                 .or_else(|| lifetimes.get(&next.issuer).copied())
                 .unwrap_or(USUAL_LIFETIME);
-            let needs = ledger::needs(&desired.domains, order);
-            let limit = ledgers
-                .get_mut(&next.issuer)
-                .and_then(|ledger| spend(ledger, &needs, at));
+            let limit = ledgers.get_mut(&next.issuer).and_then(|ledger| {
+                let needs = ledger.needs(&desired.domains, order);
+                spend(ledger, &needs, at)
+            });
             let due_at = next.at.max(now);
             forecast.steps.push(Step {
                 at,

@@ -33,6 +33,30 @@ pub(super) fn obtaining(record: CertificateRecord, digest: &str, now: Timestamp)
     record
 }
 
+/// The record after DNS was looked at for an order: it was against the issuers `passed_over`, and not against `issuer`. The
+/// state stays: what was due is due, at the issuer whose turn it is now.
+pub(super) fn passed_over(
+    record: CertificateRecord,
+    digest: &str,
+    passed_over: &[String],
+    issuer: &str,
+    now: Timestamp,
+) -> CertificateRecord {
+    let is_new = record.pursued != digest;
+    let mut record = pursuing(record, digest);
+    if is_new {
+        // A pause was one for what was wanted before.
+        record.state = match record.current {
+            Some(_) => CertificateState::Valid,
+            None => CertificateState::Wanted,
+        };
+    }
+    record.passed_over.remove(issuer);
+    let seen = passed_over.iter().map(|issuer| (issuer.clone(), now));
+    record.passed_over.extend(seen);
+    record
+}
+
 /// The record of a certificate that was obtained for `digest`.
 pub(super) fn obtained(
     mut record: CertificateRecord,
@@ -44,9 +68,10 @@ pub(super) fn obtained(
 ) -> CertificateRecord {
     record.held_until.retain(|_, until| *until > now);
     turn::succeeded(&mut record, issuer);
+    digest.clone_into(&mut record.digest);
+    digest.clone_into(&mut record.pursued);
     CertificateRecord {
         source: Source::Issued,
-        digest: digest.to_owned(),
         current: Some(CurrentCertificate {
             leaf,
             issuer: issuer.to_owned(),
@@ -57,7 +82,6 @@ pub(super) fn obtained(
             revoked: None,
         }),
         state: CertificateState::Valid,
-        pursued: digest.to_owned(),
         failures: 0,
         failing_since: None,
         renew_requested: false,
@@ -152,6 +176,8 @@ pub(super) fn blocked(
     };
     CertificateRecord {
         renew_requested: false,
+        // The next look begins with the first issuer again.
+        passed_over: BTreeMap::new(),
         ..pursuing(record, digest)
     }
 }
@@ -179,6 +205,7 @@ pub(super) fn untimely(
 fn pursuing(mut record: CertificateRecord, digest: &str) -> CertificateRecord {
     if record.pursued != digest {
         record.setbacks.clear();
+        record.passed_over.clear();
         digest.clone_into(&mut record.pursued);
     }
     record

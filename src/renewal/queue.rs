@@ -1,32 +1,52 @@
 //! The steps of all certificates: in the order of time until they are due, then each in its lane.
 
+mod cost;
 mod held;
 mod lane;
 mod orders;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use slab::Slab;
+
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::Timestamp;
-use crate::inventory::CertificateState;
-use crate::issuer::ledger::{self, Bucket, Ledger, OrderKind};
+use crate::issuer::ledger::{Bucket, Ledger};
 use crate::renewal::plan::{Action, Next};
-use crate::renewal::queue::lane::Lane;
+use crate::renewal::queue::lane::{Lane, Taken};
 use crate::renewal::waiting::Waiting;
+
+pub(super) use crate::renewal::queue::cost::Cost;
 
 /// The next step of each certificate.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    steps: HashMap<CertificateName, Step>,
-    waiting: BTreeSet<(Timestamp, CertificateName)>,
+    /// Names are looked up once for a change: all else goes by their keys.
+    keys: HashMap<CertificateName, Key>,
+    steps: Slab<Step>,
+    waiting: BTreeSet<(Timestamp, Key)>,
     lanes: BTreeMap<String, Lane>,
-    /// Orders that were begun, each with its issuer, until it is known what came of them.
-    begun: HashMap<CertificateName, String>,
+    /// Orders that were begun, until it is known what came of them.
+    begun: HashMap<CertificateName, Begun>,
 }
+
+/// What was taken of the limits of an issuer.
+#[derive(Debug)]
+struct Begun {
+    issuer: String,
+    buckets: Vec<Bucket>,
+}
+
+/// The place of a step among the others.
+type Key = usize;
 
 #[derive(Debug)]
 struct Step {
-    next: Next,
+    name: CertificateName,
+    /// What is due; `None` once it was begun, until the name is put in again.
+    next: Option<Next>,
     turn: Waiting,
     load: u64,
     /// When it is looked at; it stands in its lane once it was.
@@ -35,90 +55,87 @@ struct Step {
 }
 
 impl Queue {
-    /// Puts a step in, due at `at`, for a name that has none.
-    pub(super) fn put(&mut self, name: CertificateName, next: Next, at: Timestamp, turn: Waiting, load: u64) {
-        let lane = self.lanes.entry(next.issuer.clone()).or_default();
-        lane.pace.add(load);
-        self.waiting.insert((at, name.clone()));
-        let step = Step {
-            next,
+    /// Puts a step in, due at `at`, in the place of the one that `name` may have.
+    pub(super) fn put(
+        &mut self,
+        name: &CertificateName,
+        next: Next,
+        at: Timestamp,
+        turn: Waiting,
+        load: u64,
+    ) {
+        if !self.lanes.contains_key(&next.issuer) {
+            self.lanes.insert(next.issuer.clone(), Lane::default());
+        }
+        if let Some(lane) = self.lanes.get_mut(&next.issuer) {
+            lane.pace.add(load);
+        }
+        let step = |name| Step {
+            name,
+            next: Some(next),
             turn,
             load,
             at,
             is_due: false,
         };
-        self.steps.insert(name, step);
+        let key = match self.keys.get(name).copied() {
+            Some(key) => {
+                if let Some(known) = self.steps.get_mut(key) {
+                    unlink(&mut self.waiting, &mut self.lanes, key, known);
+                    *known = step(known.name.clone());
+                }
+                key
+            }
+            None => {
+                let key = self.steps.insert(step(name.clone()));
+                self.keys.insert(name.clone(), key);
+                key
+            }
+        };
+        self.waiting.insert((at, key));
     }
 
     /// Takes the step of `name` out.
     pub(super) fn remove(&mut self, name: &CertificateName) -> Option<Next> {
-        let step = self.steps.remove(name)?;
-        if !step.is_due {
-            self.waiting.remove(&(step.at, name.clone()));
-        }
-        if let Some(lane) = self.lanes.get_mut(&step.next.issuer) {
-            lane.pace.remove(step.load);
-            if step.is_due {
-                lane.leave(step.turn, name);
-            }
-        }
-        Some(step.next)
+        let key = self.keys.remove(name)?;
+        let mut step = self.steps.try_remove(key)?;
+        unlink(&mut self.waiting, &mut self.lanes, key, &mut step)
     }
 
     /// Does not look at `name` before `until`.
     pub(super) fn put_off(&mut self, name: &CertificateName, until: Timestamp) {
-        let Some(step) = self.steps.get_mut(name) else {
+        let key = self.keys.get(name).copied();
+        let Some((key, step)) = key.and_then(|key| Some((key, self.steps.get_mut(key)?))) else {
             return;
         };
-        if step.is_due {
-            step.is_due = false;
-            if let Some(lane) = self.lanes.get_mut(&step.next.issuer) {
-                lane.leave(step.turn, name);
-            }
-        } else {
-            self.waiting.remove(&(step.at, name.clone()));
-        }
-        step.at = step.at.max(until);
-        self.waiting.insert((step.at, name.clone()));
+        let Some(next) = unlink(&mut self.waiting, &mut self.lanes, key, step) else {
+            return;
+        };
+        let (at, turn, load) = (step.at.max(until), step.turn, step.load);
+        self.put(name, next, at, turn, load);
     }
 
-    /// What is left of an issuer's limits; `None` where none are known. Of what `begun` need, which may not have been
-    /// counted yet, the lesser part of both counts holds.
-    pub(super) fn know_limits<'d>(
-        &mut self,
-        issuer: &str,
-        mut ledger: Option<Ledger>,
-        begun: impl Iterator<Item = &'d DesiredCertificate>,
-    ) {
+    /// What is left of an issuer's limits, by what was counted; `None` where none are known.
+    pub(super) fn know_limits(&mut self, issuer: &str, ledger: Option<Ledger>) {
+        let begun = self.begun.values().filter(|begun| begun.issuer == issuer);
         let lane = self.lanes.entry(issuer.to_owned()).or_default();
-        if let (Some(known), Some(ledger)) = (&lane.ledger, &mut ledger) {
-            for bucket in begun.flat_map(|desired| ledger::needs(&desired.domains, OrderKind::New).taken) {
-                let full_at = ledger.full_at(&bucket).max(known.full_at(&bucket));
-                ledger.note(bucket, full_at);
-            }
-        }
-        lane.know_limits(ledger);
+        lane.know_limits(ledger, begun.flat_map(|begun| &begun.buckets));
     }
 
-    /// Takes back what was counted for an order of which nothing came, by the `state` that its attempt has left.
-    pub(super) fn account_for(&mut self, desired: &DesiredCertificate, state: Option<&CertificateState>) {
-        let Some(issuer) = self.begun.remove(&desired.name) else {
+    /// Takes note of what the attempt that was begun at `name` has cost, and gives back what was taken beyond that.
+    pub(super) fn account_for(&mut self, name: &CertificateName, cost: Cost) {
+        if self.begun.is_empty() {
+            return;
+        }
+        let Some(Begun { issuer, buckets }) = self.begun.remove(name) else {
             return;
         };
-        let lane = self.lanes.get_mut(&issuer);
-        let Some(ledger) = lane.and_then(|lane| lane.ledger.as_mut()) else {
-            return;
-        };
-        let is_placed = match state {
-            // DNS, or the clock: nothing was asked for.
-            Some(CertificateState::Blocked { .. }) => false,
-            Some(CertificateState::BackingOff { .. } | CertificateState::Stopped { .. }) => true,
-            _ => return,
-        };
-        for bucket in ledger::needs(&desired.domains, OrderKind::New).taken {
-            // An order counts from when it is placed, whatever comes of it.
-            if !is_placed || bucket != Bucket::Orders {
-                ledger.give_back(&bucket);
+        if let Some(lane) = self.lanes.get_mut(&issuer) {
+            if cost != Cost::Nothing {
+                lane.note_account();
+            }
+            for bucket in buckets.iter().filter(|bucket| !cost.includes(bucket)) {
+                lane.give_back(bucket);
             }
         }
     }
@@ -131,38 +148,40 @@ impl Queue {
     ) -> (Vec<Action>, Option<Timestamp>) {
         let mut taken = Vec::new();
         while self.waiting.first().is_some_and(|(at, _)| *at <= now)
-            && let Some((_, name)) = self.waiting.pop_first()
+            && let Some((_, key)) = self.waiting.pop_first()
         {
-            if let Some(step) = self.steps.get_mut(&name) {
-                let lane = self.lanes.get_mut(&step.next.issuer);
-                step.is_due = lane.is_some_and(|lane| lane.enter(step.turn, &name));
+            if let Some(step) = self.steps.get_mut(key)
+                && let Some(next) = &step.next
+            {
+                let lane = self.lanes.get_mut(&next.issuer);
+                step.is_due = lane.is_some_and(|lane| lane.enter(step.turn, &step.name, key));
                 if !step.is_due {
-                    taken.push(name);
+                    let buckets = Vec::new();
+                    taken.push(Taken { key, buckets });
                 }
             }
         }
         let mut wake = None;
-        for (issuer, lane) in &mut self.lanes {
+        for lane in self.lanes.values_mut() {
             let renewals = lane.take_renewals(now, &mut taken);
-            let first = taken.len();
             let orders = lane.take_orders(now, &desired, &mut taken);
-            let begun = taken.iter().skip(first);
-            self.begun
-                .extend(begun.map(|name| (name.clone(), issuer.clone())));
             wake = renewals.into_iter().chain(orders).chain(wake).min();
         }
         // Each has left the place where it stood.
         let mut actions: Vec<_> = taken
             .into_iter()
-            .filter_map(|name| {
-                let Step { next, load, .. } = self.steps.remove(&name)?;
+            .filter_map(|Taken { key, buckets }| {
+                let step = self.steps.get_mut(key)?;
+                let next = step.next.take()?;
                 if let Some(lane) = self.lanes.get_mut(&next.issuer) {
-                    lane.pace.remove(load);
+                    lane.pace.remove(step.load);
                 }
-                Some(Action {
-                    certificate: name,
-                    next,
-                })
+                let certificate = step.name.clone();
+                if !buckets.is_empty() {
+                    let issuer = next.issuer.clone();
+                    self.begun.insert(certificate.clone(), Begun { issuer, buckets });
+                }
+                Some(Action { certificate, next })
             })
             .collect();
         actions
@@ -170,4 +189,24 @@ impl Queue {
         let waiting = self.waiting.first().map(|(at, _)| *at);
         (actions, waiting.into_iter().chain(wake).min())
     }
+}
+
+/// Takes `step` out of wherever it stands; `None` where it was begun already.
+fn unlink(
+    waiting: &mut BTreeSet<(Timestamp, Key)>,
+    lanes: &mut BTreeMap<String, Lane>,
+    key: Key,
+    step: &mut Step,
+) -> Option<Next> {
+    let next = step.next.take()?;
+    if !step.is_due {
+        waiting.remove(&(step.at, key));
+    }
+    if let Some(lane) = lanes.get_mut(&next.issuer) {
+        lane.pace.remove(step.load);
+        if step.is_due {
+            lane.leave(step.turn, &step.name, key);
+        }
+    }
+    Some(next)
 }

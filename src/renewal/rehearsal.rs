@@ -11,6 +11,7 @@ use crate::issuer::{FailureClass, RenewalInfo};
 use crate::renewal::agenda::Agenda;
 use crate::renewal::outcome::{self, Failure};
 use crate::renewal::plan::Action;
+use crate::renewal::queue::Cost;
 use crate::renewal::schedule::Jitter;
 use crate::renewal::slots::Slots;
 use crate::renewal::suggestion;
@@ -63,7 +64,7 @@ impl Rehearsal {
 
     /// What is left of an issuer's limits; `None` where none are known, as without this.
     pub fn know_limits(&mut self, issuer: &str, ledger: Option<Ledger>) {
-        self.agenda.know_limits(issuer, ledger, std::iter::empty());
+        self.agenda.know_limits(issuer, ledger);
         self.wake = Some(self.now);
     }
 
@@ -96,62 +97,76 @@ impl Rehearsal {
         let Some(desired) = self.agenda.desired(name).cloned() else {
             return;
         };
-        let record = self.taken(name);
-        if let Some(before) = record.current.as_ref().and_then(|current| current.renew_at) {
+        self.agenda.account_for(name, Cost::All);
+        let known = known(&mut self.records, name);
+        if let Some(before) = known.current.as_ref().and_then(|current| current.renew_at) {
             self.slots.give_back(before);
         }
         let renew_at = self.slots.choose(name, &leaf, self.now, self.jitter);
-        let record = outcome::obtained(record, &desired.digest, leaf, issuer, self.now, renew_at);
-        match said {
-            Some(said) => self.put(self.told(record, said)),
-            None => self.put(record),
-        }
+        let record = outcome::obtained(taken(known), &desired.digest, leaf, issuer, self.now, renew_at);
+        *known = match said {
+            Some(said) => told(record, said, self.now, self.jitter),
+            None => record,
+        };
+        let due = self.agenda.follow(&desired, Some(&*known), self.now);
+        self.wake = self.wake.into_iter().chain(due).min();
     }
 
-    /// The attempt failed.
+    /// The attempt failed, after an order was placed.
     pub fn failed(&mut self, name: &CertificateName, issuer: &str, error: &str, class: FailureClass) {
         let Some(desired) = self.agenda.desired(name).cloned() else {
             return;
         };
+        self.agenda.account_for(name, Cost::Order);
         let failure = Failure {
             issuer: issuer.to_owned(),
             error: error.to_owned(),
             class,
             ca_time: None,
         };
-        let record = self.taken(name);
-        self.put(outcome::failed(record, &desired, &failure, self.now, self.jitter));
+        let known = known(&mut self.records, name);
+        *known = outcome::failed(taken(known), &desired, &failure, self.now, self.jitter);
+        self.agenda.follow(&desired, Some(&*known), self.now);
+        // Somebody may have waited for what was given back.
+        self.wake = Some(self.now);
     }
 
     /// Nothing was to be done.
     pub fn settled(&mut self, name: &CertificateName) {
-        let record = self.taken(name);
-        self.put(outcome::settled(record));
+        let known = known(&mut self.records, name);
+        *known = outcome::settled(taken(known));
+        let due = self.agenda.update(name, Some(&*known), self.now);
+        self.wake = self.wake.into_iter().chain(due).min();
     }
 
     /// The CA has said when it wants the certificate renewed.
     pub fn heard(&mut self, name: &CertificateName, said: &RenewalInfo) {
-        let record = self.taken(name);
-        self.put(self.told(record, said));
-    }
-
-    fn told(&self, record: CertificateRecord, said: &RenewalInfo) -> CertificateRecord {
-        let mut record = suggestion::heard(record, Some(said), self.now, self.jitter);
-        if let Some(current) = &mut record.current {
-            current.ask_at = None;
-        }
-        record
-    }
-
-    fn taken(&mut self, name: &CertificateName) -> CertificateRecord {
-        let known = self.records.remove(name);
-        known.unwrap_or_else(|| CertificateRecord::wanted(name.clone()))
-    }
-
-    fn put(&mut self, record: CertificateRecord) {
-        let name = record.name.clone();
-        let due = self.agenda.update(&name, Some(&record), self.now);
-        self.records.insert(name, record);
+        let known = known(&mut self.records, name);
+        *known = told(taken(known), said, self.now, self.jitter);
+        let due = self.agenda.update(name, Some(&*known), self.now);
         self.wake = self.wake.into_iter().chain(due).min();
     }
+}
+
+fn known<'r>(
+    records: &'r mut HashMap<CertificateName, CertificateRecord>,
+    name: &CertificateName,
+) -> &'r mut CertificateRecord {
+    records
+        .entry(name.clone())
+        .or_insert_with(|| CertificateRecord::wanted(name.clone()))
+}
+
+/// The record as a value; what is left in its place is to be overwritten.
+fn taken(record: &mut CertificateRecord) -> CertificateRecord {
+    let wanted = CertificateRecord::wanted(record.name.clone());
+    std::mem::replace(record, wanted)
+}
+
+fn told(record: CertificateRecord, said: &RenewalInfo, now: Timestamp, jitter: Jitter) -> CertificateRecord {
+    let mut record = suggestion::heard(record, Some(said), now, jitter);
+    if let Some(current) = &mut record.current {
+        current.ask_at = None;
+    }
+    record
 }

@@ -16,6 +16,7 @@ use crate::inventory::{CertificateRecord, InventoryError, Stale};
 use crate::renewal::agenda::Agenda;
 use crate::renewal::attempt::Finished;
 use crate::renewal::plan::{Action, ClockAlarm};
+use crate::renewal::queue::Cost;
 use crate::renewal::{Renewal, back_off};
 
 impl Renewal {
@@ -110,7 +111,7 @@ impl Renewal {
     async fn look_at_limits(&self, work: &mut Work) {
         for (name, issuer) in self.attempts.issuers.load_full().iter() {
             match issuer.ledger().await {
-                Ok(ledger) => work.agenda.know_limits(name, ledger, work.busy.iter()),
+                Ok(ledger) => work.agenda.know_limits(name, ledger),
                 Err(error) => {
                     tracing::warn!(issuer = %name, error = with_causes(&error), "the CA's rate limits cannot be read")
                 }
@@ -176,8 +177,14 @@ impl Renewal {
         };
         let name = work.running.remove(&id)?;
         work.busy.remove(&name);
+        let cost = match &finished {
+            Ok(Finished::Recorded(cost)) => *cost,
+            // Whoever has it orders it by the same limits; and of what was not written nobody knows.
+            _ => Cost::All,
+        };
+        work.agenda.account_for(&name, cost);
         let error: Box<dyn std::error::Error> = match finished {
-            Ok(Finished::Recorded) => {
+            Ok(Finished::Recorded(_)) => {
                 work.setbacks.remove(&name);
                 return Some(name);
             }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest;
-
 use crate::certificate::{CertificateName, Leaf};
 use crate::clock::Timestamp;
 
@@ -20,15 +18,22 @@ impl Jitter {
     /// A number from 0 up to but not including 1, for what happens to a certificate at a moment. Further draws
     /// for the same moment differ.
     pub fn fraction(self, name: &CertificateName, at: Timestamp, draw: u32) -> f64 {
-        let text = format!("{}\n{name}\n{}\n{draw}", self.0, at.unix_milliseconds());
-        let hash = digest::digest(&digest::SHA256, text.as_bytes());
-        let bits = hash
-            .as_ref()
-            .iter()
-            .take(4)
-            .fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
-        f64::from(bits) / (f64::from(u32::MAX) + 1.0)
+        let moment = at.unix_milliseconds().cast_unsigned();
+        let bytes = name.as_str().bytes();
+        let of_name = bytes.fold(mixed(self.0), |sum, byte| {
+            (sum ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
+        });
+        let bits = mixed(mixed(of_name ^ moment) ^ u64::from(draw));
+        (bits >> 32) as f64 / (1_u64 << 32) as f64
     }
+}
+
+/// The output function of SplitMix64: numbers that differ in one bit differ in half of them afterwards.
+fn mixed(number: u64) -> u64 {
+    let mut bits = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
 }
 
 /// How long a certificate is of use: from when it was installed, for CAs write a beginning that has passed
@@ -51,13 +56,15 @@ pub fn renewal_point(leaf: &Leaf, obtained_at: Timestamp, fraction: f64) -> Time
 pub fn early_point(leaf: &Leaf, obtained_at: Timestamp, fraction: f64, widened: f64) -> Timestamp {
     let lifetime = lifetime(leaf, obtained_at);
     let latest = latest(lifetime);
-    let usual = latest.saturating_sub(lifetime.mul_f64(WINDOW));
-    let earliest = usual
-        - usual
-            .saturating_sub(lifetime / 4)
-            .mul_f64(widened.clamp(0.0, 1.0));
-    let elapsed = earliest + latest.saturating_sub(earliest).mul_f64(fraction.clamp(0.0, 1.0));
+    let usual = latest.saturating_sub(part(lifetime, WINDOW));
+    let earliest = usual - part(usual.saturating_sub(lifetime / 4), widened);
+    let elapsed = earliest + part(latest.saturating_sub(earliest), fraction);
     obtained_at.max(leaf.not_before) + elapsed.max(SHORTEST)
+}
+
+/// This part of `whole`, from 0 to 1, to the millisecond.
+fn part(whole: Duration, fraction: f64) -> Duration {
+    Duration::from_millis((whole.as_secs_f64() * 1_000.0 * fraction.clamp(0.0, 1.0)) as u64)
 }
 
 /// The end of both windows.
@@ -87,6 +94,8 @@ pub fn after_rollback(leaf: &Leaf, obtained_at: Timestamp, now: Timestamp) -> Ti
     }
 }
 
+/// The prime of FNV-1a for 64 bits.
+const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 /// Below this, Let's Encrypt's integration guide asks for renewal at half of the lifetime.
 const SHORT_LIFETIME: Duration = Duration::from_secs(10 * 86_400);
 /// The renewal window's share of the lifetime.

@@ -13,29 +13,41 @@ use crate::renewal::schedule::{self, Jitter};
 /// the hours of the usual window fill up, some are renewed earlier, so that after one lifetime at most the load is even.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    /// Of each hour that has some, in order.
-    hours: BTreeMap<i64, Vec<i64>>,
+    /// Those that have some.
+    hours: BTreeMap<i64, Hour>,
+    count: usize,
+}
+
+/// The seconds of an hour: a bit for each that is taken.
+#[derive(Debug)]
+struct Hour {
+    seconds: [u64; (HOUR / 64 + 1) as usize],
     count: usize,
 }
 
 impl Slots {
-    /// Marks the second of a renewal that stands already.
-    pub(super) fn take(&mut self, renew_at: Timestamp) {
-        let second = renew_at.unix_seconds();
-        let hour = self.hours.entry(hour(second)).or_default();
-        if let Err(place) = hour.binary_search(&second) {
-            hour.insert(place, second);
-            self.count += 1;
-        }
+    /// Marks the second of a renewal that stands already; `false` where it was marked.
+    pub(super) fn take(&mut self, renew_at: Timestamp) -> bool {
+        let (hour, word, bit) = place(renew_at);
+        let hour = self.hours.entry(hour).or_default();
+        let Some(word) = hour.seconds.get_mut(word).filter(|word| **word & bit == 0) else {
+            return false;
+        };
+        *word |= bit;
+        hour.count += 1;
+        self.count += 1;
+        true
     }
 
     /// Gives up that of a renewal that will not be then.
     pub(super) fn give_back(&mut self, renew_at: Timestamp) {
-        let second = renew_at.unix_seconds();
-        if let Some(hour) = self.hours.get_mut(&hour(second))
-            && let Ok(place) = hour.binary_search(&second)
+        let (hour, word, bit) = place(renew_at);
+        if let Some(hour) = self.hours.get_mut(&hour)
+            && let Some(word) = hour.seconds.get_mut(word)
+            && *word & bit != 0
         {
-            hour.remove(place);
+            *word &= !bit;
+            hour.count -= 1;
             self.count -= 1;
         }
     }
@@ -52,7 +64,7 @@ impl Slots {
         self.forget(obtained_at);
         let fraction = |draw| jitter.fraction(name, obtained_at, draw);
         let crowded = self.crowded(leaf, obtained_at);
-        let load = |point: Timestamp| self.taken(point).len();
+        let load = |point: Timestamp| self.load(point);
         let usual = schedule::renewal_point(leaf, obtained_at, fraction(0));
         let mut best = (load(usual), usual);
         for draw in 1..=WIDENED {
@@ -64,18 +76,19 @@ impl Slots {
             best = best.min((load(point), point));
         }
         let point = best.1;
-        let is_free = |point: &Timestamp| self.taken(*point).binary_search(&point.unix_seconds()).is_err();
         // A second nearby is as quiet, and another hour is not.
-        let nearby = (0..DRAWS).map(|draw| {
-            point
-                - NEARBY
-                    .min(point.since(obtained_at) / 100)
-                    .mul_f64(fraction(WIDENED + 1 + draw))
-        });
-        let chosen = std::iter::once(point).chain(nearby).find(is_free);
-        let chosen = chosen.unwrap_or(point);
-        self.take(chosen);
-        chosen
+        let nearby = |draw| {
+            let span = NEARBY.min(point.since(obtained_at) / 100);
+            point - span.mul_f64(fraction(WIDENED + draw))
+        };
+        let mut chosen = point;
+        for draw in 1..=DRAWS {
+            if self.take(chosen) {
+                return chosen;
+            }
+            chosen = nearby(draw);
+        }
+        point
     }
 
     /// How many renewals are more than an hour should have: by what is marked between now and the end of the window.
@@ -86,23 +99,39 @@ impl Slots {
         ((even * UNEVEN) as usize).max(FEW)
     }
 
-    /// The seconds that are taken in the hour of `point`.
-    fn taken(&self, point: Timestamp) -> &[i64] {
-        let hour = hour(point.unix_seconds());
-        self.hours.get(&hour).map_or(&[], Vec::as_slice)
+    /// How many are taken in the hour of `point`.
+    fn load(&self, point: Timestamp) -> usize {
+        let (hour, ..) = place(point);
+        self.hours.get(&hour).map_or(0, |hour| hour.count)
     }
 
     /// Whole hours: what is left of the present one is of no account.
     fn forget(&mut self, now: Timestamp) {
-        let present = hour(now.unix_seconds());
+        let (present, ..) = place(now);
         while let Some(first) = self.hours.first_entry().filter(|first| *first.key() < present) {
-            self.count -= first.remove().len();
+            self.count -= first.remove().count;
         }
     }
 }
 
-fn hour(second: i64) -> i64 {
-    second.div_euclid(HOUR as i64)
+impl Default for Hour {
+    fn default() -> Self {
+        Self {
+            seconds: [0; (HOUR / 64 + 1) as usize],
+            count: 0,
+        }
+    }
+}
+
+/// The hour of a moment, and the word and bit of its second in there.
+fn place(at: Timestamp) -> (i64, usize, u64) {
+    let second = at.unix_seconds();
+    let within = second.rem_euclid(HOUR as i64);
+    (
+        second.div_euclid(HOUR as i64),
+        (within / 64) as usize,
+        1 << (within % 64),
+    )
 }
 
 const HOUR: u64 = 3_600;
@@ -161,7 +190,7 @@ mod tests {
     fn of_very_many_obtained_together_some_are_renewed_earlier_and_no_hour_is_crowded() {
         let (slots, points) = points(20_000);
         assert!(points.iter().all(|point| (11.0..=27.0).contains(point)));
-        let busiest = slots.hours.values().map(Vec::len).max().unwrap();
+        let busiest = slots.hours.values().map(|hour| hour.count).max().unwrap();
         let even = 20_000.0 / (27.0 * 24.0);
         assert!(
             (busiest as f64) < even * 2.0,
@@ -172,9 +201,11 @@ mod tests {
     #[test]
     fn what_is_given_back_is_free_again() {
         let (mut slots, at) = (Slots::default(), start() + Duration::from_secs(DAY));
-        slots.take(at);
-        slots.take(at);
+        assert!(slots.take(at) && !slots.take(at));
+        assert_eq!((slots.count, slots.load(at)), (1, 1));
         slots.give_back(at);
-        assert_eq!((slots.count, slots.taken(at).len()), (0, 0));
+        slots.give_back(at);
+        assert_eq!((slots.count, slots.load(at)), (0, 0));
+        assert!(slots.take(at));
     }
 }

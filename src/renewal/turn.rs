@@ -7,7 +7,7 @@
 //! | has failed three times, or for a reason that waiting does not mend | the next one is asked at once |
 //! | asked not to be asked for longer than the certificate can wait | the next one is asked at once |
 //! | has failed before the last renewal, which another one did | it is asked first again, and once only |
-//! | may not sign, or cannot be answered, by what DNS says until somebody changes it | the next one that may be asked is, within the same attempt: [`others`] |
+//! | may not sign, or cannot be answered, by what DNS says until somebody changes it | the next one that may be asked is, and DNS is looked at for the first again before each order: [`candidates`] |
 //!
 //! A certificate can wait for a quarter of the time it has left; one that is missing, expired or revoked, and one that an
 //! operator asks for, cannot. When none of them may be asked, the one that may soonest is.
@@ -37,38 +37,74 @@ pub(super) fn turn(
     record: Option<&CertificateRecord>,
     due: Timestamp,
 ) -> Option<Turn> {
-    let latest = due + record.map_or(Duration::ZERO, |record| patience(record, due));
-    let standing = |issuer: &String| {
-        let setback = record.and_then(|record| setback(record, digest, issuer, due));
-        let free_at = free_at(record, setback, issuer, due);
-        let is_passed_over =
-            setback.is_some_and(|setback| setback.is_hopeless || setback.failures >= STRIKES);
-        let turn = Turn {
-            issuer: issuer.clone(),
-            free_at,
-            is_hopeless: setback.is_some_and(|setback| setback.is_hopeless),
-        };
-        (turn, !is_passed_over && free_at <= latest)
-    };
-    let all = desired.issuers.iter().map(standing);
-    let in_order = all.clone().find(|(_, may_be_waited_for)| *may_be_waited_for);
-    let soonest = || all.min_by_key(|(turn, _)| turn.free_at);
-    in_order.or_else(soonest).map(|(turn, _)| turn)
+    turn_but_for(desired, digest, record, due, |record, issuer| {
+        is_passed_over(record, digest, issuer)
+    })
 }
 
-/// The issuers beside `issuer` that may be asked at `now`, in the order of the list.
-pub(super) fn others(
+/// The issuers for which DNS is looked at before an order at `now`, where it is the turn of `issuer`, in the order in
+/// which they are asked. One that DNS was against is the first again, unless that was seen just now.
+pub(super) fn candidates(
     desired: &DesiredCertificate,
     digest: &str,
     record: &CertificateRecord,
     issuer: &str,
     now: Timestamp,
 ) -> Vec<String> {
+    // An operator who orders in spite of DNS means the issuer whose turn it is.
+    if record.despite_dns {
+        return vec![issuer.to_owned()];
+    }
+    let was_just_seen = |record: &CertificateRecord, issuer: &str| {
+        let seen_at = record.passed_over.get(issuer).copied();
+        seen_at.is_some_and(|at| at <= now && now.since(at) < JUST_SEEN)
+            && is_passed_over(record, digest, issuer)
+    };
+    let first = turn_but_for(desired, digest, Some(record), now, was_just_seen);
+    let first = first.filter(|turn| turn.free_at <= now);
+    let first = first.map_or(issuer.to_owned(), |turn| turn.issuer);
     let is_free = |other: &&String| {
         let setback = setback(record, digest, other, now);
-        *other != issuer && free_at(Some(record), setback, other, now) <= now
+        **other != first && free_at(Some(record), setback, other, now) <= now && !was_just_seen(record, other)
     };
-    desired.issuers.iter().filter(is_free).cloned().collect()
+    let others: Vec<_> = desired.issuers.iter().filter(is_free).cloned().collect();
+    std::iter::once(first).chain(others).collect()
+}
+
+/// The same as [`turn`], where the issuers of which that is said are asked after all others only.
+fn turn_but_for(
+    desired: &DesiredCertificate,
+    digest: &str,
+    record: Option<&CertificateRecord>,
+    due: Timestamp,
+    is_last: impl Fn(&CertificateRecord, &str) -> bool,
+) -> Option<Turn> {
+    let latest = due + record.map_or(Duration::ZERO, |record| patience(record, due));
+    let mut soonest: Option<(Timestamp, bool, &String, Option<Setback>)> = None;
+    for issuer in &desired.issuers {
+        let setback = record.and_then(|record| setback(record, digest, issuer, due));
+        let free_at = free_at(record, setback, issuer, due);
+        let is_last = record.is_some_and(|record| is_last(record, issuer));
+        let has_struck = setback.is_some_and(|setback| setback.is_hopeless || setback.failures >= STRIKES);
+        let may_be_waited_for = !is_last && !has_struck && free_at <= latest;
+        if may_be_waited_for || soonest.is_none_or(|best| (free_at, is_last) < (best.0, best.1)) {
+            soonest = Some((free_at, is_last, issuer, setback));
+        }
+        if may_be_waited_for {
+            break;
+        }
+    }
+    soonest.map(|(free_at, _, issuer, setback)| Turn {
+        issuer: issuer.clone(),
+        free_at,
+        is_hopeless: setback.is_some_and(|setback| setback.is_hopeless),
+    })
+}
+
+/// Whether DNS was against `issuer` when it was last looked at before an order. What was wanted otherwise says nothing of
+/// what is wanted now.
+fn is_passed_over(record: &CertificateRecord, digest: &str, issuer: &str) -> bool {
+    !record.despite_dns && record.pursued == digest && record.passed_over.contains_key(issuer)
 }
 
 /// The first moment from `due` on at which `issuer`, which has this setback, may be asked.
@@ -130,6 +166,8 @@ fn patience(record: &CertificateRecord, due: Timestamp) -> Duration {
     good.map_or(Duration::ZERO, |current| current.leaf.not_after.since(due) / 4)
 }
 
+/// So long what DNS was seen to say is not asked again: whoever gave its turn on gets it back by a later look only.
+const JUST_SEEN: Duration = Duration::from_secs(60);
 /// As many failures of one issuer pass its turn on.
 const STRIKES: u32 = 3;
 /// Nobody is blamed for longer.

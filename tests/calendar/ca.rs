@@ -61,7 +61,9 @@ pub(crate) enum Answer {
 /// Certificates are known by the number of their only name.
 #[derive(Default)]
 pub(crate) struct Ca {
-    lifetime: Duration,
+    /// Where in a lifetime it suggests to renew, and how far around that.
+    ideal: Duration,
+    margin: Duration,
     pub(crate) outage: Option<Range<Timestamp>>,
     /// How many of a thousand orders fail, half of them before they are placed.
     pub(crate) failing: u64,
@@ -85,7 +87,8 @@ impl Ca {
     /// One that is asked for `count` names at most, and whose certificates are valid for `lifetime`.
     pub(crate) fn new(count: usize, lifetime: Duration) -> Self {
         Self {
-            lifetime,
+            ideal: lifetime.mul_f64(2.0 / 3.0),
+            margin: lifetime.mul_f64(0.02),
             domains: vec![0; count],
             sets: vec![0; count],
             failures: vec![0; count],
@@ -103,9 +106,8 @@ impl Ca {
     pub(crate) fn window(&self, name: usize, now: Timestamp) -> RenewalWindow {
         let (start, end) = match self.known[name] {
             Some(signed_at) if !self.revoked.contains(&name) => {
-                let ideal = signed_at + self.lifetime.mul_f64(2.0 / 3.0);
-                let margin = self.lifetime.mul_f64(0.02);
-                (ideal - margin, ideal + margin)
+                let ideal = signed_at + self.ideal;
+                (ideal - self.margin, ideal + self.margin)
             }
             _ => (now - Duration::from_secs(3_600), now - Duration::from_secs(1_800)),
         };

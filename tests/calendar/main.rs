@@ -3,5 +3,6 @@
 mod ca;
 mod first_issue;
 mod fleet;
+mod passed_over;
 mod two_years;
 mod warned;

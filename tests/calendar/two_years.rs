@@ -1,7 +1,7 @@
 //! 100,000 certificates of 45 days, from the first order to two years after the last name has one: with failures, outages of
 //! 36 hours, and one of ten of them to be replaced at once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -11,7 +11,7 @@ const COUNT: usize = 100_000;
 
 #[test]
 fn a_hundred_thousand_certificates_live_two_years_without_a_limit_hit_or_a_third_undershot() {
-    let began = processor_time();
+    let (began, began_at) = (processor_time(), Instant::now());
     let mut fleet = Fleet::new(COUNT);
     fleet.ca.failing = 20;
     let outage = start() + DAY * 20;
@@ -64,20 +64,21 @@ fn a_hundred_thousand_certificates_live_two_years_without_a_limit_hit_or_a_third
          \x20 {least:.1} % of the lifetime was left at least\n\
          \x20 {mean:.0} orders in an hour on average, {busiest} in the busiest: {ratio:.2} times as many\n\
          \x20 one of ten to be replaced at once: the last one after {hours} hours\n\
-         \x20 simulated in {elapsed:.1} s of a processor",
+         \x20 simulated in {spent:.1} s of a processor, {elapsed:.1} s by the clock on the wall",
         signed = fleet.ca.signed,
         failed = fleet.ca.failed,
         refused = fleet.ca.refused.len(),
         least = least_left * 100.0,
         ratio = f64::from(busiest) / mean,
-        elapsed = spent.as_secs_f64(),
+        spent = spent.as_secs_f64(),
+        elapsed = began_at.elapsed().as_secs_f64(),
     );
     assert_eq!(fleet.ca.refused.first(), None);
     assert!(least_left >= 1.0 / 3.0, "{least_left}");
     assert!(f64::from(busiest) <= 2.0 * mean, "{busiest}");
     // Without optimization, and on a machine that is busy, it may be a little more.
-    let minutes = if cfg!(debug_assertions) { 2 } else { 1 };
-    assert!(spent < Duration::from_secs(60 * minutes), "{spent:?}");
+    let longest = if cfg!(debug_assertions) { 90 } else { 60 };
+    assert!(spent < Duration::from_secs(longest), "{spent:?}");
 }
 
 /// What this thread has spent: the machine may have other things to do.

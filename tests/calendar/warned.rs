@@ -6,7 +6,7 @@ use std::time::Duration;
 use certgate::certificate::{DesiredCertificate, Leaf};
 use certgate::config::RateLimits;
 use certgate::inventory::{CertificateRecord, Source};
-use certgate::issuer::ledger::{Ledger, OrderKind};
+use certgate::issuer::ledger::{Bucket, Ledger, OrderKind};
 use certgate::renewal::{Hindrance, Jitter, Left, Present, forecast};
 
 use crate::fleet::{DAY, Fleet, HOUR, LIFETIME, start};
@@ -121,4 +121,31 @@ fn what_is_held_back_is_told_with_its_reason_and_counted_nowhere() {
         planned.unserved.is_empty() && planned.late.is_empty(),
         "{planned:?}"
     );
+}
+
+#[test]
+fn the_first_order_of_an_account_is_planned_for_when_it_may_be_registered() {
+    let fleet = Fleet::new(3);
+    let rules = RateLimits::LetsEncrypt;
+    let quota = Bucket::Registrations.quota(rules).expect("a limit");
+    let mut ledger = Ledger::new(rules).without_account();
+    ledger.note(Bucket::Registrations, quota.emptied(start(), start() + HOUR));
+    let present = Present {
+        now: start(),
+        desired: fleet.desired.clone(),
+        records: Vec::new(),
+        ledgers: BTreeMap::from([("ca".to_owned(), ledger)]),
+        lifetimes: BTreeMap::new(),
+        hindrances: BTreeMap::new(),
+    };
+    let planned = forecast(present, start() + DAY, Jitter::new(3));
+    let at: Vec<_> = planned.steps.iter().map(|step| (step.at, step.due_at)).collect();
+    assert_eq!(at, [(start() + HOUR, Some(start())); 3]);
+    let registration = Left {
+        limit: "new accounts from one address".to_owned(),
+        left: 1,
+        allowed: 10,
+    };
+    assert_eq!(planned.steps[0].limit, Some(registration.clone()));
+    assert!(planned.steps[1].limit.is_some() && planned.steps[1].limit != Some(registration));
 }

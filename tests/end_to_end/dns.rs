@@ -1,5 +1,7 @@
 //! A name that DNS sends elsewhere is not ordered, and everybody is told which record to change.
 
+use std::time::Duration;
+
 use certgate::admin::api;
 use hickory_resolver::proto::rr::RecordType;
 
@@ -9,6 +11,7 @@ use crate::peer::{TlsClient, backend};
 use crate::support::name_server::NameServer;
 
 const NAME: &str = "www.example.test";
+const VALIDITY: Duration = Duration::from_secs(90 * 86_400);
 
 #[tokio::test]
 async fn a_name_that_leads_elsewhere_is_ordered_once_its_record_is_right_and_not_before() {
@@ -97,7 +100,7 @@ pub(crate) struct Zones {
 impl Zones {
     pub(crate) async fn new() -> Self {
         Self {
-            scene: Scene::new(&["www.example.com", "shop.example.com"], None),
+            scene: Scene::new(&["www.example.com", "shop.example.com"], Some(VALIDITY)),
             home: Home::new(),
             example: NameServer::authority(21).await,
             lame: NameServer::of("lame.test", 22).await,

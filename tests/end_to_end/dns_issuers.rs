@@ -56,6 +56,12 @@ async fn an_issuer_that_caa_records_do_not_name_gets_no_order_until_they_do() {
     );
 
     let socket = gateway.socket().display().to_string();
+    let planned = async || {
+        let plan = gateway.client().plan(120, None).await.expect("a plan");
+        let first = plan.steps.first().expect("a renewal");
+        (first.issuer.clone(), first.order == "new")
+    };
+    assert_eq!(planned().await, ("pebble".to_owned(), false));
     let (code, output, errors) = run(&["dns", "check", WWW, "--admin", &socket]).await;
     assert_eq!(code, 0, "{output}{errors}");
     assert!(
@@ -68,6 +74,9 @@ async fn an_issuer_that_caa_records_do_not_name_gets_no_order_until_they_do() {
     assert!(output.contains(remedy), "{output}");
 
     zones.add(&["www.example.com CAA 0 issue \"ca2.example\""]);
+    let (code, output, _) = run(&["dns", "check", WWW, "--admin", &socket]).await;
+    assert_eq!((code, output.contains("passed over")), (0, false), "{output}");
+    assert_eq!(planned().await, ("double".to_owned(), true));
     let www = CertificateName::parse("www").expect("a name");
     gateway.client().renew(&www).await.expect("asked for");
     gateway

@@ -1,6 +1,9 @@
 //! An issuer that DNS is against for good, in a list of several.
 
+use std::time::Duration;
+
 use certgate::certificate::DesiredCertificate;
+use certgate::config::RateLimits;
 use certgate::inventory::{CertificateRecord, CertificateState};
 
 use crate::world::{DAY, World, certificate};
@@ -72,5 +75,67 @@ async fn certificates_that_pass_each_other_between_two_issuers_hold_nobody_up() 
         world.wait_for(b, is_of("ca")).await;
     }
     assert_eq!((world.ca.all_orders(), second.all_orders()), (8, 8));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_dns_has_asked_of_the_second_issuer_costs_the_second_and_not_the_first() {
+    let world = World::new(90 * DAY);
+    let second = world.second_ca("second");
+    world.ca.limit(RateLimits::LetsEncrypt);
+    second.limit(RateLimits::LetsEncrypt);
+    let names: Vec<_> = (10..70).map(|n| format!("n{n}.shop")).collect();
+    let against: Vec<_> = names.iter().map(|name| format!("{name} at ca")).collect();
+    world
+        .dns
+        .lead_elsewhere(&against.iter().map(String::as_str).collect::<Vec<_>>());
+    world.desire(names.iter().map(|name| wanted(name, ["ca", "second"])));
+    let running = world.start();
+    // As many as the limit of the registered domain allows.
+    second.wait_for_orders(50).await;
+    // Of the first one's limit nothing was used.
+    let others: Vec<_> = (10..60).map(|n| format!("o{n}.shop")).collect();
+    world.desire(others.iter().map(|name| certificate(name)));
+    world.ca.wait_for_orders(50).await;
+    for name in &others {
+        world.wait_until_valid(name).await;
+    }
+    world.wait_until_looked("probe").await;
+    assert_eq!((world.ca.all_orders(), second.all_orders()), (51, 50));
+    let mut obtained = 0;
+    for name in &names {
+        let record = world.record(name).await.expect("it was looked at");
+        assert_eq!(record.failures, 0, "{record:?}");
+        obtained += usize::from(record.current.is_some_and(|current| current.issuer == "second"));
+    }
+    assert_eq!(obtained, 50);
+
+    // One more certificate for a registered domain every 12,096 seconds.
+    world.clock.advance(Duration::from_secs(12_096));
+    second.wait_for_orders(51).await;
+    world.wait_until_looked("another").await;
+    assert_eq!(second.all_orders(), 51);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_renewal_of_what_the_second_issuer_has_signed_is_one_there_while_dns_is_against_the_first() {
+    let world = World::new(90 * DAY);
+    let second = world.second_ca("second");
+    world.ca.limit(RateLimits::LetsEncrypt);
+    world.dns.lead_elsewhere(&["www at ca"]);
+    world.desire([wanted("www", ["ca", "second"])]);
+    let running = world.start();
+    let record = world.wait_for("www", is_of("second")).await;
+    assert!(record.passed_over.contains_key("ca"), "{record:?}");
+    world.clock.set(record.current.unwrap().renew_at.unwrap());
+    second.wait_for_orders(2).await;
+    let record = world.wait_for("www", is_of("second")).await;
+
+    // Once DNS is right, the renewal is an order of the first.
+    world.dns.lead_elsewhere(&[]);
+    world.clock.set(record.current.unwrap().renew_at.unwrap());
+    let record = world.wait_for("www", is_of("ca")).await;
+    assert!(record.passed_over.is_empty(), "{record:?}");
     running.stop().await;
 }

@@ -141,7 +141,7 @@ async fn what_is_of_no_use_leaves_the_fraction_of_the_lifetime() {
         arrange(&scene);
         let (running, current) = obtained(&scene).await;
         assert!(
-            (55.0..=60.0).contains(&days(&current)),
+            (52.5..=57.0).contains(&days(&current)),
             "{what}: {}",
             days(&current)
         );
@@ -166,7 +166,7 @@ async fn a_suggestion_that_is_withdrawn_gives_way_to_the_fraction_of_the_lifetim
         .ca
         .always(Endpoint::RenewalInfo, Fault::problem(404, "malformed"));
     let without = asked_again(&scene).await;
-    assert!((55.0..=60.0).contains(&days(&without)), "{}", days(&without));
+    assert!((52.5..=57.0).contains(&days(&without)), "{}", days(&without));
     running.stop().await;
 }
 

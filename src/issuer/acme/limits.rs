@@ -248,8 +248,11 @@ impl AcmeIssuer {
         }
         let now = self.clock.now();
         let info = self.accounts.info().await?;
-        let account = info.map_or_else(String::new, |info| info.url);
         let mut ledger = Ledger::new(rules);
+        if info.is_none() {
+            ledger = ledger.without_account();
+        }
+        let account = info.map_or_else(String::new, |info| info.url);
         for (key, full_at) in self.inventory.rate_limits(&self.ca()).await? {
             if let Some(bucket) = Bucket::of_key(&key, &account).filter(|_| full_at > now) {
                 ledger.note(bucket, full_at);

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::clock::Timestamp;
 use crate::config::RateLimits;
-use crate::issuer::ledger::{Bucket, Needs};
+use crate::issuer::ledger::{self, Bucket, Needs, OrderKind};
+use crate::name::NamePattern;
 
 /// What is left of a CA's limits, as a value. What decides at the moment of an order is the store; this is what plans
 /// are made by.
@@ -12,20 +13,72 @@ use crate::issuer::ledger::{Bucket, Needs};
 pub struct Ledger {
     rules: RateLimits,
     full_at: HashMap<Bucket, Timestamp>,
+    account: Account,
+}
+
+/// What is known of the account that orders are placed with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Account {
+    /// There is none; the next order registers one.
+    Absent,
+    /// An order that has been counted registers it, if nothing comes between.
+    Coming,
+    /// There is one.
+    Present,
 }
 
 impl Ledger {
-    /// The limits of `rules`, of which nothing is used.
+    /// The limits of `rules`, of which nothing is used, for an account that there is.
     pub fn new(rules: RateLimits) -> Self {
         Self {
             rules,
             full_at: HashMap::new(),
+            account: Account::Present,
         }
+    }
+
+    /// The same where there is no account yet: the next order registers one, and costs that as well.
+    pub fn without_account(self) -> Self {
+        Self {
+            account: Account::Absent,
+            ..self
+        }
+    }
+
+    /// The buckets of an order for `domains`, and of the account that it may have to register.
+    pub fn needs(&self, domains: &[NamePattern], kind: OrderKind) -> Needs {
+        let mut needs = ledger::needs(domains, kind);
+        needs.taken.extend(self.registration());
+        needs
+    }
+
+    /// The buckets of the account, where it has yet to be registered.
+    pub fn registration(&self) -> impl Iterator<Item = Bucket> + use<> {
+        let buckets = (self.account == Account::Absent).then_some(ledger::REGISTRATION);
+        buckets.into_iter().flatten()
+    }
+
+    /// When the account can be registered, if it has yet to be; in the past where it can be now, or is.
+    pub fn registration_free_at(&self) -> Timestamp {
+        let buckets = self.registration().map(|bucket| self.free_at(&bucket));
+        buckets.max().unwrap_or_default()
+    }
+
+    /// When the account may place an order for new names, whatever they are; in the past where it may now.
+    pub fn account_free_at(&self) -> Timestamp {
+        self.free_at(&Bucket::Orders).max(self.registration_free_at())
     }
 
     /// Takes note of a bucket that will be full at `full_at`.
     pub fn note(&mut self, bucket: Bucket, full_at: Timestamp) {
         self.full_at.insert(bucket, full_at);
+    }
+
+    /// Takes note of what was taken of a bucket by another count, where this one may not have seen it yet.
+    pub fn keep_taken(&mut self, bucket: &Bucket, other: &Self) {
+        let full_at = self.full_at(bucket).max(other.full_at(bucket));
+        self.expect_account(bucket);
+        self.note(bucket.clone(), full_at);
     }
 
     /// When the bucket will be full again; in the past where it is.
@@ -62,6 +115,7 @@ impl Ledger {
     /// Counts an order that is placed.
     pub fn take(&mut self, needs: &Needs, now: Timestamp) {
         for bucket in &needs.taken {
+            self.expect_account(bucket);
             if let Some(quota) = bucket.quota(self.rules) {
                 let full_at = quota.take(self.full_at(bucket), now);
                 self.note(bucket.clone(), full_at);
@@ -69,8 +123,22 @@ impl Ledger {
         }
     }
 
-    /// Takes back what was counted for nothing.
+    /// Takes note that an order was placed, so that there is an account.
+    pub fn note_account(&mut self) {
+        self.account = Account::Present;
+    }
+
+    fn expect_account(&mut self, taken: &Bucket) {
+        if *taken == Bucket::Registrations && self.account == Account::Absent {
+            self.account = Account::Coming;
+        }
+    }
+
+    /// Takes back what was counted for nothing; an account, too, is yet to be registered then.
     pub fn give_back(&mut self, bucket: &Bucket) {
+        if *bucket == Bucket::Registrations && self.account == Account::Coming {
+            self.account = Account::Absent;
+        }
         if let Some(quota) = bucket.quota(self.rules) {
             let full_at = quota.give_back(self.full_at(bucket));
             self.note(bucket.clone(), full_at);
@@ -89,8 +157,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::issuer::ledger::{OrderKind, needs};
-    use crate::name::NamePattern;
+    use crate::issuer::ledger::needs;
 
     #[test]
     fn an_order_waits_for_the_limit_that_is_free_last() {
@@ -113,5 +180,41 @@ mod tests {
         ledger.give_back(&domain);
         assert_eq!(ledger.obstacle(&held, now), None);
         assert_eq!(ledger.left(&domain, now), Some((1, 50)));
+    }
+
+    #[test]
+    fn the_first_order_waits_until_an_account_can_be_registered_and_pays_for_it() {
+        let now = Timestamp::from_unix_seconds(1_795_219_200);
+        let domains = [NamePattern::parse("a.example").unwrap()];
+        let mut ledger = Ledger::new(RateLimits::LetsEncrypt).without_account();
+        assert!(ledger.account_free_at() <= now);
+        let until = now + Duration::from_secs(600);
+        let quota = Bucket::Registrations.quota(RateLimits::LetsEncrypt).unwrap();
+        ledger.note(Bucket::Registrations, quota.emptied(now, until));
+        assert_eq!(ledger.account_free_at(), until);
+        for kind in [OrderKind::New, OrderKind::SameNames, OrderKind::Replacement] {
+            let needs = ledger.needs(&domains, kind);
+            assert_eq!(
+                ledger.obstacle(&needs, now),
+                Some((&Bucket::Registrations, until))
+            );
+        }
+
+        let needs = ledger.needs(&domains, OrderKind::New);
+        ledger.take(&needs, until);
+        assert_eq!(ledger.left(&Bucket::Registrations, until), Some((0, 10)));
+        assert!(ledger.account_free_at() <= until);
+        assert_eq!(ledger.needs(&domains, OrderKind::Replacement), Needs::default());
+
+        for bucket in &needs.taken {
+            ledger.give_back(bucket);
+        }
+        assert_eq!(ledger.left(&Bucket::Registrations, until), Some((1, 10)));
+        assert_eq!(ledger.needs(&domains, OrderKind::New), needs);
+
+        ledger.take(&needs, until);
+        ledger.note_account();
+        ledger.give_back(&Bucket::Registrations);
+        assert_eq!(ledger.registration().count(), 0);
     }
 }

@@ -1,5 +1,7 @@
 //! Asking the CA when to renew, and writing down what it says.
 
+use std::sync::PoisonError;
+
 use certgate_store::{Expect, Lease};
 
 use crate::cause::with_causes;
@@ -27,9 +29,14 @@ impl Attempts {
         self.inventory
             .save_certificate(&heard, expect, Some(lease))
             .await?;
-        if let Some(current) = heard.current.filter(|current| current.renew_at != before)
-            && let (Some(window), Some(renew_at)) = (current.suggested, current.renew_at)
-        {
+        let Some(current) = heard.current.filter(|current| current.renew_at != before) else {
+            return Ok(());
+        };
+        if let Some(before) = before {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.give_back(before);
+        }
+        if let (Some(window), Some(renew_at)) = (current.suggested, current.renew_at) {
             tracing::info!(
                 certificate = %name, issuer = current.issuer, %renew_at,
                 explanation = window.explanation.unwrap_or_default(),

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::certificate::CertificateName;
 use crate::clock::Timestamp;
 use crate::issuer::ledger::{Bucket, Ledger};
-use crate::renewal::queue::orders::Orders;
+use crate::renewal::queue::Key;
+use crate::renewal::queue::orders::{Orders, Ticket};
 use crate::renewal::waiting::Rank;
 
 /// Who waits at which bucket, and when that is looked at.
@@ -14,7 +14,7 @@ use crate::renewal::waiting::Rank;
 pub(super) struct Held {
     crowds: HashMap<Bucket, Crowd>,
     looks: BTreeSet<(Timestamp, Bucket)>,
-    at: HashMap<CertificateName, Bucket>,
+    at: HashMap<Key, Bucket>,
 }
 
 #[derive(Debug)]
@@ -24,8 +24,8 @@ struct Crowd {
 }
 
 impl Held {
-    /// Lets `name` wait at `bucket`, which has no token before `until`.
-    pub(super) fn hold(&mut self, bucket: &Bucket, until: Timestamp, rank: Rank, name: CertificateName) {
+    /// Lets an order wait at `bucket`, which has no token before `until`.
+    pub(super) fn hold(&mut self, bucket: &Bucket, until: Timestamp, rank: Rank, ticket: Ticket) {
         let crowd = self.crowds.entry(bucket.clone()).or_insert_with(|| {
             self.looks.insert((until, bucket.clone()));
             Crowd {
@@ -33,8 +33,8 @@ impl Held {
                 orders: Orders::default(),
             }
         });
-        crowd.orders.insert(rank, name.clone());
-        self.at.insert(name, bucket.clone());
+        self.at.insert(ticket.1, bucket.clone());
+        crowd.orders.insert(rank, ticket);
     }
 
     /// Puts those back into `orders` whose limit has room for them by now.
@@ -46,9 +46,9 @@ impl Held {
                 continue;
             };
             let (room, next) = ledger.room(&bucket, now).unwrap_or((u32::MAX, now));
-            for (rank, name) in std::iter::from_fn(|| crowd.orders.pop(now)).take(room as usize) {
-                self.at.remove(&name);
-                orders.insert(rank, name);
+            for (rank, ticket) in std::iter::from_fn(|| crowd.orders.pop(now)).take(room as usize) {
+                self.at.remove(&ticket.1);
+                orders.insert(rank, ticket);
             }
             if crowd.orders.is_empty() {
                 self.crowds.remove(&bucket);
@@ -59,24 +59,33 @@ impl Held {
         }
     }
 
+    /// Looks at `bucket` at once: there may be a token that nobody counted on.
+    pub(super) fn look_at_once(&mut self, bucket: &Bucket) {
+        if let Some(crowd) = self.crowds.get_mut(bucket) {
+            self.looks.remove(&(crowd.look, bucket.clone()));
+            crowd.look = Timestamp::default();
+            self.looks.insert((crowd.look, bucket.clone()));
+        }
+    }
+
     /// Puts all of them back.
     pub(super) fn release_all(&mut self, orders: &mut Orders) {
         let Self { crowds, .. } = std::mem::take(self);
         for mut crowd in crowds.into_values() {
             // Whichever is first: they are put in order again.
-            while let Some((rank, name)) = crowd.orders.pop(Timestamp::default()) {
-                orders.insert(rank, name);
+            while let Some((rank, ticket)) = crowd.orders.pop(Timestamp::default()) {
+                orders.insert(rank, ticket);
             }
         }
     }
 
-    /// Takes `name` out; `false` where it does not wait here.
-    pub(super) fn remove(&mut self, rank: Rank, name: &CertificateName) -> bool {
-        let Some(bucket) = self.at.remove(name) else {
+    /// Takes an order out; `false` where it does not wait here.
+    pub(super) fn remove(&mut self, rank: Rank, ticket: &Ticket) -> bool {
+        let Some(bucket) = self.at.remove(&ticket.1) else {
             return false;
         };
         if let Some(crowd) = self.crowds.get_mut(&bucket) {
-            crowd.orders.remove(rank, name);
+            crowd.orders.remove(rank, ticket);
             if crowd.orders.is_empty() {
                 self.looks.remove(&(crowd.look, bucket.clone()));
                 self.crowds.remove(&bucket);

@@ -1,12 +1,13 @@
 //! What is due at one issuer, in the order in which it is begun: orders as its limits allow, renewals at its pace.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::Timestamp;
-use crate::issuer::ledger::{self, Bucket, Ledger, Needs, OrderKind};
+use crate::issuer::ledger::{Bucket, Ledger, Needs, OrderKind};
 use crate::renewal::pace::Pace;
+use crate::renewal::queue::Key;
 use crate::renewal::queue::held::Held;
 use crate::renewal::queue::orders::Orders;
 use crate::renewal::waiting::Waiting;
@@ -15,76 +16,126 @@ use crate::renewal::waiting::Waiting;
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     pub(super) pace: Pace,
-    pub(super) ledger: Option<Ledger>,
-    /// By the moment at which a third of the lifetime is left.
-    renewals: BTreeSet<(Timestamp, CertificateName)>,
-    /// By the moment before which the CA wants them renewed.
-    suggested: BTreeSet<(Timestamp, CertificateName)>,
+    ledger: Option<Ledger>,
+    /// By the moment at which a third of the lifetime is left, with the one before which the CA wants them renewed.
+    renewals: BTreeMap<(Timestamp, Key), Option<Timestamp>>,
+    /// Those of which it does by that, with the former.
+    suggested: BTreeMap<(Timestamp, Key), Timestamp>,
     orders: Orders,
     held: Held,
 }
 
+/// What is begun, and what was taken of the limits for it.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) key: Key,
+    pub(super) buckets: Vec<Bucket>,
+}
+
 impl Lane {
-    /// What is left of the limits by another count; `None` where none are known.
-    pub(super) fn know_limits(&mut self, ledger: Option<Ledger>) {
+    /// What is left of the limits by another count; `None` where none are known. Of what was taken for orders that are
+    /// `begun`, which may not have been counted yet, the lesser part of both counts holds.
+    pub(super) fn know_limits<'b>(
+        &mut self,
+        mut ledger: Option<Ledger>,
+        begun: impl Iterator<Item = &'b Bucket>,
+    ) {
+        if let (Some(known), Some(ledger)) = (&self.ledger, &mut ledger) {
+            for bucket in begun {
+                ledger.keep_taken(bucket, known);
+            }
+        }
         self.ledger = ledger;
         self.held.release_all(&mut self.orders);
     }
 
+    /// An order was placed: there is an account for the others.
+    pub(super) fn note_account(&mut self) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.note_account();
+        }
+    }
+
+    /// Gives back what was taken for nothing, and looks at those at once who wait for it.
+    pub(super) fn give_back(&mut self, bucket: &Bucket) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.give_back(bucket);
+            self.held.look_at_once(bucket);
+        }
+    }
+
     /// Lets a step wait for its turn; `false` where it waits for nothing.
-    pub(super) fn enter(&mut self, turn: Waiting, name: &CertificateName) -> bool {
+    pub(super) fn enter(&mut self, turn: Waiting, name: &CertificateName, key: Key) -> bool {
         match turn {
             Waiting::AtOnce => return false,
             Waiting::Order(_) if self.ledger.is_none() => return false,
-            Waiting::Order(rank) => self.orders.insert(rank, name.clone()),
-            Waiting::Renewal {
-                suggested: Some(end), ..
-            } => drop(self.suggested.insert((end, name.clone()))),
-            Waiting::Renewal { third, .. } => drop(self.renewals.insert((third, name.clone()))),
+            Waiting::Order(rank) => self.orders.insert(rank, (name.clone(), key)),
+            Waiting::Renewal { third, suggested } => {
+                if let Some(end) = suggested {
+                    self.suggested.insert((end, key), third);
+                }
+                self.renewals.insert((third, key), suggested);
+            }
         }
         true
     }
 
     /// Takes a step out that waits.
-    pub(super) fn leave(&mut self, turn: Waiting, name: &CertificateName) {
+    pub(super) fn leave(&mut self, turn: Waiting, name: &CertificateName, key: Key) {
         match turn {
             Waiting::AtOnce => {}
             Waiting::Order(rank) => {
-                if !self.held.remove(rank, name) {
-                    self.orders.remove(rank, name);
+                let ticket = (name.clone(), key);
+                if !self.held.remove(rank, &ticket) {
+                    self.orders.remove(rank, &ticket);
                 }
             }
-            Waiting::Renewal {
-                suggested: Some(end), ..
-            } => drop(self.suggested.remove(&(end, name.clone()))),
-            Waiting::Renewal { third, .. } => drop(self.renewals.remove(&(third, name.clone()))),
+            Waiting::Renewal { third, suggested } => {
+                if let Some(end) = suggested {
+                    self.suggested.remove(&(end, key));
+                }
+                self.renewals.remove(&(third, key));
+            }
         }
     }
 
     /// Renewals at the issuer's pace; returns when the next may be begun.
-    pub(super) fn take_renewals(
-        &mut self,
-        now: Timestamp,
-        taken: &mut Vec<CertificateName>,
-    ) -> Option<Timestamp> {
-        while !self.renewals.is_empty() || !self.suggested.is_empty() {
-            let third = self.renewals.first().map(|(third, _)| *third);
-            let within = |time| third.is_some_and(|third| third <= now + time);
+    pub(super) fn take_renewals(&mut self, now: Timestamp, taken: &mut Vec<Taken>) -> Option<Timestamp> {
+        while let Some(((third, _), _)) = self.renewals.first_key_value() {
+            let third = *third;
+            let within = |time| third <= now + time;
             let is_urgent = within(AT_ALL_EVENTS);
-            let free_at = self.pace.free_at();
+            let registration = self.ledger.as_ref().map(Ledger::registration_free_at);
+            let registration = registration.unwrap_or_default();
+            let free_at = self.pace.free_at().max(registration);
             if !is_urgent && free_at > now {
-                let urgent = third.map(|third| third - AT_ALL_EVENTS);
-                return Some(urgent.map_or(free_at, |urgent| urgent.min(free_at)));
+                return Some(free_at.min(third - AT_ALL_EVENTS));
             }
-            let from = match is_urgent || within(FIRST) || self.suggested.is_empty() {
-                true => &mut self.renewals,
-                false => &mut self.suggested,
-            };
-            let (_, name) = from.pop_first()?;
+            let key = self.next_renewal(within(FIRST))?;
             self.pace.take(now);
-            taken.push(name);
+            // What the order itself costs, if anything, holds up nobody but this name.
+            let mut needs = Needs::default();
+            if let Some(ledger) = self.ledger.as_mut().filter(|_| registration <= now) {
+                needs.taken.extend(ledger.registration());
+                ledger.take(&needs, now);
+            }
+            let buckets = needs.taken;
+            taken.push(Taken { key, buckets });
         }
         None
+    }
+
+    /// Takes the next renewal out: the nearest to its third, where that is near, or else what the CA wants first.
+    fn next_renewal(&mut self, is_near: bool) -> Option<Key> {
+        if !is_near && let Some(((_, key), third)) = self.suggested.pop_first() {
+            self.renewals.remove(&(third, key));
+            return Some(key);
+        }
+        let ((_, key), suggested) = self.renewals.pop_first()?;
+        if let Some(end) = suggested {
+            self.suggested.remove(&(end, key));
+        }
+        Some(key)
     }
 
     /// Orders as the CA's limits allow; returns when the next may be begun.
@@ -92,30 +143,31 @@ impl Lane {
         &mut self,
         now: Timestamp,
         desired: impl Fn(&CertificateName) -> Option<&'d DesiredCertificate>,
-        taken: &mut Vec<CertificateName>,
+        taken: &mut Vec<Taken>,
     ) -> Option<Timestamp> {
         if let Some(ledger) = &self.ledger {
             self.held.release(now, ledger, &mut self.orders);
         }
         let mut free_at = None;
         while !self.orders.is_empty() {
-            free_at = self.ledger.as_ref().map(|ledger| ledger.free_at(&Bucket::Orders));
+            free_at = self.ledger.as_ref().map(Ledger::account_free_at);
             if free_at > Some(now) {
                 break;
             }
-            let (rank, name) = self.orders.pop(now)?;
-            let needs = desired(&name).map_or_else(Needs::default, |desired| {
-                ledger::needs(&desired.domains, OrderKind::New)
-            });
-            if let Some(ledger) = &mut self.ledger {
+            let (rank, ticket) = self.orders.pop(now)?;
+            let mut buckets = Vec::new();
+            if let (Some(ledger), Some(desired)) = (&mut self.ledger, desired(&ticket.0)) {
+                let needs = ledger.needs(&desired.domains, OrderKind::New);
                 if let Some((bucket, until)) = ledger.obstacle(&needs, now) {
-                    self.held.hold(bucket, until, rank, name);
+                    self.held.hold(bucket, until, rank, ticket);
                     continue;
                 }
                 ledger.take(&needs, now);
+                buckets = needs.taken;
             }
             self.pace.take(now);
-            taken.push(name);
+            let (_, key) = ticket;
+            taken.push(Taken { key, buckets });
         }
         let next_order = free_at.filter(|_| !self.orders.is_empty());
         next_order.into_iter().chain(self.held.next_look()).min()

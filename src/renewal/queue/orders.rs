@@ -5,31 +5,35 @@ use std::time::Duration;
 
 use crate::certificate::CertificateName;
 use crate::clock::Timestamp;
+use crate::renewal::queue::Key;
 use crate::renewal::waiting::Rank;
+
+/// A name that waits, and the place of its step.
+pub(super) type Ticket = (CertificateName, Key);
 
 /// Names that wait for an order.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
-    changed: BTreeSet<(Timestamp, CertificateName)>,
-    missing: BTreeSet<CertificateName>,
-    again: BTreeSet<CertificateName>,
+    changed: BTreeSet<(Timestamp, Ticket)>,
+    missing: BTreeSet<Ticket>,
+    again: BTreeSet<Ticket>,
     popped: u32,
 }
 
 impl Orders {
-    pub(super) fn insert(&mut self, rank: Rank, name: CertificateName) {
+    pub(super) fn insert(&mut self, rank: Rank, ticket: Ticket) {
         match rank {
-            Rank::Changed { third } => self.changed.insert((third, name)),
-            Rank::Missing => self.missing.insert(name),
-            Rank::Again => self.again.insert(name),
+            Rank::Changed { third } => self.changed.insert((third, ticket)),
+            Rank::Missing => self.missing.insert(ticket),
+            Rank::Again => self.again.insert(ticket),
         };
     }
 
-    pub(super) fn remove(&mut self, rank: Rank, name: &CertificateName) {
+    pub(super) fn remove(&mut self, rank: Rank, ticket: &Ticket) {
         match rank {
-            Rank::Changed { third } => self.changed.remove(&(third, name.clone())),
-            Rank::Missing => self.missing.remove(name),
-            Rank::Again => self.again.remove(name),
+            Rank::Changed { third } => self.changed.remove(&(third, ticket.clone())),
+            Rank::Missing => self.missing.remove(ticket),
+            Rank::Again => self.again.remove(ticket),
         };
     }
 
@@ -38,9 +42,9 @@ impl Orders {
     }
 
     /// Takes the next one out.
-    pub(super) fn pop(&mut self, now: Timestamp) -> Option<(Rank, CertificateName)> {
-        let first = |names: &mut BTreeSet<CertificateName>, rank| Some((rank, names.pop_first()?));
-        let is_pressing = |(third, _): &(Timestamp, CertificateName)| *third <= now + PRESSING;
+    pub(super) fn pop(&mut self, now: Timestamp) -> Option<(Rank, Ticket)> {
+        let first = |names: &mut BTreeSet<Ticket>, rank| Some((rank, names.pop_first()?));
+        let is_pressing = |(third, _): &(Timestamp, Ticket)| *third <= now + PRESSING;
         let is_turn_of_again = self.popped % 4 == 3;
         self.popped = self.popped.wrapping_add(1);
         if !self.changed.first().is_some_and(is_pressing) {
@@ -55,8 +59,8 @@ impl Orders {
                 return new;
             }
         }
-        let (third, name) = self.changed.pop_first()?;
-        Some((Rank::Changed { third }, name))
+        let (third, ticket) = self.changed.pop_first()?;
+        Some((Rank::Changed { third }, ticket))
     }
 }
 

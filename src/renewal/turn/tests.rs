@@ -294,18 +294,86 @@ fn while_the_first_fails_each_renewal_tries_it_once_and_then_the_second() {
 #[test]
 fn where_dns_is_against_one_the_others_that_do_not_rest_may_be_asked() {
     let month = Some(30 * DAY);
-    let of = |against: &[(&str, Against)], issuer| {
-        others(&desired(), DIGEST, &record(month, against), issuer, now())
+    let of = |against: &[(&str, Against)]| {
+        let record = record(month, against);
+        candidates(&desired(), DIGEST, &record, &turn_of(&record).0, now())
     };
-    assert_eq!(of(&[], "one"), ["two", "three"]);
-    assert_eq!(of(&[], "two"), ["one", "three"]);
-    assert_eq!(of(&[("two", Against::Failures(1, MINUTE))], "one"), ["three"]);
+    assert_eq!(of(&[]), ["one", "two", "three"]);
+    assert_eq!(of(&[("two", Against::Failures(1, MINUTE))]), ["one", "three"]);
     assert_eq!(
-        of(
-            &[("two", Against::Hopeless), ("three", Against::Held(HOUR))],
-            "one"
-        ),
-        [""; 0]
+        of(&[("two", Against::Hopeless), ("three", Against::Held(HOUR))]),
+        ["one"]
     );
-    assert_eq!(of(&[("two", Against::Before(3, HOUR))], "one"), ["two", "three"]);
+    assert_eq!(of(&[("two", Against::Before(3, HOUR))]), ["one", "two", "three"]);
+    assert_eq!(of(&[("one", Against::Hopeless)]), ["two", "three"]);
+}
+
+/// A certificate of a month that `issuers` were passed over for, so long ago.
+fn passed_over(issuers: &[&str], before: Duration, against: &[(&str, Against)]) -> CertificateRecord {
+    let mut record = record(Some(30 * DAY), against);
+    let seen = issuers
+        .iter()
+        .map(|issuer| ((*issuer).to_owned(), now() - before));
+    record.passed_over = seen.collect();
+    record
+}
+
+#[test]
+fn an_issuer_that_dns_was_against_has_its_turn_after_those_that_may_sign() {
+    for (issuers, against, expected, after) in [
+        (&["one"][..], &[][..], "two", Duration::ZERO),
+        (&["one", "two"], &[], "three", Duration::ZERO),
+        // One that has failed often, and may be asked, comes before one that may not sign.
+        (
+            &["one", "three"],
+            &[("two", Against::Before(3, HOUR))],
+            "two",
+            Duration::ZERO,
+        ),
+        // With nobody else to ask DNS is looked at again, as it may be right by now.
+        (
+            &["one"],
+            &[("two", Against::Hopeless), ("three", Against::Held(8 * DAY))],
+            "one",
+            Duration::ZERO,
+        ),
+        (&["one", "two", "three"], &[], "one", Duration::ZERO),
+    ] {
+        let record = passed_over(issuers, 20 * DAY, against);
+        assert_eq!(turn_of(&record), (expected.into(), after), "{issuers:?}");
+    }
+    let mut despite = passed_over(&["one"], 20 * DAY, &[]);
+    despite.despite_dns = true;
+    assert_eq!(turn_of(&despite).0, "one");
+    let mut other = passed_over(&["one"], 20 * DAY, &[]);
+    other.pursued = "something else".into();
+    assert_eq!(turn_of(&other).0, "one");
+}
+
+#[test]
+fn dns_is_looked_at_again_for_an_issuer_that_was_passed_over_unless_that_was_just_now() {
+    for (before, expected) in [
+        (20 * DAY, &["one", "two", "three"][..]),
+        (MINUTE, &["one", "two", "three"]),
+        (MINUTE / 2, &["two", "three"]),
+    ] {
+        let record = passed_over(&["one"], before, &[]);
+        assert_eq!(
+            candidates(&desired(), DIGEST, &record, "two", now()),
+            expected,
+            "{before:?}"
+        );
+    }
+    // Seen under a clock that has been set back since.
+    let mut record = passed_over(&["one"], Duration::ZERO, &[]);
+    record.passed_over.insert("one".into(), now() + DAY);
+    assert_eq!(candidates(&desired(), DIGEST, &record, "two", now())[0], "one");
+    // It rests for another reason: whose turn it is now goes first.
+    let resting = passed_over(&["one"], DAY, &[("one", Against::Failures(1, MINUTE))]);
+    assert_eq!(
+        candidates(&desired(), DIGEST, &resting, "two", now()),
+        ["two", "three"]
+    );
+    record.despite_dns = true;
+    assert_eq!(candidates(&desired(), DIGEST, &record, "two", now()), ["two"]);
 }
