@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
 use hickory_resolver::config::ResolverConfig;
-use hickory_resolver::proto::ProtoError;
 use hickory_resolver::proto::dnssec::rdata::DNSSECRData;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
@@ -14,7 +13,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::evidence::{AUTHORITATIVE, LookupFailure};
-use super::question::{Manner, Reply, ask};
+use super::presentation::{absolute, fully_qualified, written};
+use super::question::{Manner, Reply, ask, is_out_of_reach};
 use super::zone::{NameServer, Zone};
 use crate::config::GatewayConfig;
 use crate::name::DnsName;
@@ -27,7 +27,7 @@ pub(super) struct Questions {
     zones: Mutex<HashMap<Name, Option<Zone>>>,
     /// The last failure of each server of a zone. One that has not answered is not waited for again.
     troubles: Mutex<HashMap<SocketAddr, LookupFailure>>,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
 }
 
 /// Who is asked.
@@ -80,8 +80,14 @@ impl Questions {
             deadline,
             zones: Mutex::default(),
             troubles: Mutex::default(),
-            turns: Semaphore::new(QUESTIONS_AT_A_TIME),
+            turns: Arc::new(Semaphore::new(QUESTIONS_AT_A_TIME)),
         })
+    }
+
+    /// The same, with as many questions at a time as `turns` has, together with others who take them.
+    pub(super) fn taking_turns(mut self, turns: Arc<Semaphore>) -> Self {
+        self.turns = turns;
+        self
     }
 
     pub(super) fn zones(&self) -> MutexGuard<'_, HashMap<Name, Option<Zone>>> {
@@ -146,9 +152,14 @@ impl Questions {
         let mut said = ask(resolver, name, record, Manner::Recursive, self.deadline).await;
         if let Err(LookupFailure::ResponseCode { code, explanation }) = &said
             && code == "SERVFAIL"
+            && !explanation.as_deref().is_some_and(is_out_of_reach)
             && let Some(bogus) = self.bogus(resolver, name, record, explanation.clone()).await
         {
-            said = Err(bogus);
+            // What has come in meanwhile was late, and not wrong.
+            said = match ask(resolver, name, record, Manner::Recursive, self.deadline).await {
+                Err(LookupFailure::ResponseCode { .. }) => Err(bogus),
+                said => said,
+            };
         }
         Voice {
             by: resolver.to_string(),
@@ -181,7 +192,7 @@ impl Questions {
                 .iter()
                 .flat_map(|reply| &reply.records)
                 .filter_map(delegation_signer)
-                .map(|data| format!("{}. IN DS {data}", written(&zone)))
+                .map(|data| format!("{} IN DS {data}", absolute(&written(&zone))))
                 .collect(),
             explanation,
         })
@@ -203,15 +214,10 @@ pub(super) fn telling(failures: Vec<LookupFailure>) -> LookupFailure {
         LookupFailure::ResponseCode { .. } => 1,
         LookupFailure::TimedOut | LookupFailure::Unreachable { .. } => 2,
         // Only where it is the same with all of them.
-        LookupFailure::Referral | LookupFailure::Lame { .. } => 3,
+        LookupFailure::Endless | LookupFailure::Referral | LookupFailure::Lame { .. } => 3,
     };
     let first = failures.into_iter().min_by_key(weight);
     first.unwrap_or(LookupFailure::TimedOut)
-}
-
-/// `name` as the library has it.
-pub(super) fn fully_qualified(name: &str) -> Result<Name, ProtoError> {
-    Name::from_ascii(format!("{name}."))
 }
 
 /// The name of a configured zone or of a certificate as the library has it.
@@ -219,11 +225,6 @@ pub(super) fn name_of(name: &DnsName) -> Result<Name, LookupFailure> {
     fully_qualified(name.as_str()).map_err(|error| LookupFailure::Unreachable {
         cause: error.to_string(),
     })
-}
-
-/// A name in lower case, without the closing dot.
-pub(super) fn written(name: &Name) -> String {
-    name.to_lowercase().to_ascii().trim_end_matches('.').to_owned()
 }
 
 /// The data of a DS record in zone-file form (RFC 4034 §5.3).
@@ -252,4 +253,4 @@ fn system_resolvers(config: &ResolverConfig) -> Vec<SocketAddr> {
 }
 
 /// For one check, whatever it is about.
-const QUESTIONS_AT_A_TIME: usize = 64;
+pub(super) const QUESTIONS_AT_A_TIME: usize = 64;

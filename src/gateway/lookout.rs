@@ -105,46 +105,8 @@ impl Lookout {
         said.iter().map(ToString::to_string).collect()
     }
 
-    /// Looks at names that an operator asks about, each as the certificate that holds it has it.
-    pub(super) async fn check_names(
-        &self,
-        names: &[NamePattern],
-        issuer: Option<&str>,
-        desired: &[DesiredCertificate],
-    ) -> Result<Vec<DomainVerdict>, InventoryError> {
-        let mut groups = BTreeMap::<_, Vec<_>>::new();
-        for (place, name) in names.iter().enumerate() {
-            let of = desired.iter().find(|desired| desired.domains.contains(name));
-            let usual = self.issuers_of(of);
-            let named = issuer.map(|issuer| self.of_the_world([issuer]));
-            let issuers = named.unwrap_or_else(|| usual.clone());
-            // One of several says little of whether there will be a certificate.
-            let certificate = of.map(|of| (&of.name, issuers == usual));
-            groups
-                .entry((certificate, issuers))
-                .or_default()
-                .push((place, name.clone()));
-        }
-        let mut found = BTreeMap::new();
-        for ((certificate, issuers), group) in groups {
-            let (places, patterns): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-            let name = certificate.map(|(name, _)| name);
-            let look = self.find((name, name.is_some()), &patterns, &issuers).await?;
-            let mut verdicts = look.verdicts;
-            if let Some((certificate, is_as_ordered)) = certificate {
-                verdicts = self.with_certificates(certificate, verdicts).await?;
-                if is_as_ordered {
-                    // What an operator has put right is right at once, and not with the next round.
-                    self.note(certificate, &verdicts).await;
-                }
-            }
-            found.extend(places.into_iter().zip(verdicts));
-        }
-        Ok(found.into_values().collect())
-    }
-
     /// The CAs of the world that would be asked: those of the certificate, or the only issuer there is.
-    fn issuers_of(&self, desired: Option<&DesiredCertificate>) -> Vec<String> {
+    pub(super) fn issuers_of(&self, desired: Option<&DesiredCertificate>) -> Vec<String> {
         let config = self.config.load();
         let mut all = config.issuers.keys();
         match desired {
@@ -156,7 +118,7 @@ impl Lookout {
         }
     }
 
-    fn of_the_world<'i>(&self, issuers: impl IntoIterator<Item = &'i str>) -> Vec<String> {
+    pub(super) fn of_the_world<'i>(&self, issuers: impl IntoIterator<Item = &'i str>) -> Vec<String> {
         let config = self.config.load();
         let acme = issuers.into_iter().filter(|issuer| config.is_acme(issuer));
         acme.map(ToOwned::to_owned).collect()
@@ -169,7 +131,10 @@ impl Lookout {
         issuers: &[String],
     ) -> Result<Look, InventoryError> {
         let certificate = (Some(&desired.name), true);
-        let mut look = self.find(certificate, &desired.domains, issuers).await?;
+        let checker = self.checker();
+        let mut look = self
+            .find(&checker, certificate, &desired.domains, issuers)
+            .await?;
         look.verdicts = self.with_certificates(&desired.name, look.verdicts).await?;
         self.note(&desired.name, &look.verdicts).await;
         Ok(look)
@@ -182,13 +147,15 @@ impl Lookout {
         issuers: &[String],
     ) -> Result<Look, InventoryError> {
         let certificate = (Some(&desired.name), false);
-        self.find(certificate, &desired.domains, issuers).await
+        self.find(&self.checker(), certificate, &desired.domains, issuers)
+            .await
     }
 
     /// Looks at names as the first of `issuers` would need them; where DNS is against that one for good, as the next one
     /// would. A CA of our own needs nothing of them.
-    async fn find(
+    pub(super) async fn find(
         &self,
+        checker: &DnsChecker,
         (certificate, is_wanted): (Option<&CertificateName>, bool),
         names: &[NamePattern],
         issuers: &[String],
@@ -207,7 +174,7 @@ impl Lookout {
                 _ => {
                     let issuer = issuer.map(String::as_str);
                     let conditions = self.conditions(certificate, issuer).await?;
-                    self.look(names, &conditions, issuer, is_wanted).await
+                    self.look(checker, names, &conditions, issuer, is_wanted).await
                 }
             };
             let look = Look::new(issuer.cloned().unwrap_or_default(), verdicts);
@@ -221,15 +188,20 @@ impl Lookout {
         Ok(Look::of_all(looks))
     }
 
+    /// What asks DNS, under the configuration of now.
+    pub(super) fn checker(&self) -> DnsChecker {
+        DnsChecker::new(self.config.load().gateway.as_ref())
+    }
+
     async fn look(
         &self,
+        checker: &DnsChecker,
         names: &[NamePattern],
         conditions: &Conditions,
         issuer: Option<&str>,
         is_wanted: bool,
     ) -> Vec<DomainVerdict> {
         let config = self.config.load_full();
-        let checker = DnsChecker::new(config.gateway.as_ref());
         let verdicts = checker.check_all(names, conditions, self.clock.now()).await;
         let zones = issuer.filter(|_| !conditions.off);
         let zones = zones
@@ -244,7 +216,7 @@ impl Lookout {
             .await
     }
 
-    async fn with_certificates(
+    pub(super) async fn with_certificates(
         &self,
         certificate: &CertificateName,
         verdicts: Vec<DomainVerdict>,
@@ -273,7 +245,7 @@ impl Lookout {
             .is_some_and(|record| record.value.current.is_some())
     }
 
-    async fn note(&self, certificate: &CertificateName, verdicts: &[DomainVerdict]) {
+    pub(super) async fn note(&self, certificate: &CertificateName, verdicts: &[DomainVerdict]) {
         for verdict in verdicts {
             let (certificate, domain) = (certificate.as_str(), verdict.domain.to_string());
             let states = DomainState::ALL.map(|state| (state.word(), state == verdict.state));

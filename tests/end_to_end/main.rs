@@ -23,6 +23,7 @@ mod crls_by_request;
 mod damaged_store;
 mod dns;
 mod dns01;
+mod dns_checks;
 mod dns_issuers;
 mod downgrade;
 mod every_route;
