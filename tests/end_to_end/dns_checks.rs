@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::gateway::{Gateway, Home, free_address, run};
 use crate::peer::backend;
-use crate::reload::config;
+use crate::reload::{client_of, config};
 use crate::runtime::request;
 
 const ROUTE: &str = "POST /v1/dns-checks";
@@ -198,4 +198,27 @@ async fn a_name_that_no_certificate_is_for_is_refused_at_every_door() {
         detail,
         "`domains` of certificate `shop` holds `a.example.com` twice; name it once"
     );
+}
+
+#[tokio::test]
+async fn a_handshake_for_a_name_that_no_public_ca_signs_for_orders_nothing() {
+    let listen = free_address();
+    let on_demand = "on_demand = { names = [\"*.shop.internal\"], issuer = \"public\" }\n\
+                     [issuers.public]\nkind = \"acme\"\ndirectory = \"letsencrypt\"\nagree_to_terms = true\n";
+    let home = Home::new();
+    let gateway = home
+        .start(&config(listen, backend("hello").await, on_demand))
+        .await;
+    let client = client_of(&gateway).await;
+    let refused = client.connect(listen, "a.shop.internal").await;
+    refused.expect_err("no certificate");
+    let status = gateway.client().status().await.expect("a status");
+    let names: Vec<_> = status
+        .certificates
+        .iter()
+        .map(|known| known.name.to_string())
+        .collect();
+    assert_eq!(names, ["localhost"], "nothing else is wanted");
+    let standing = status.listeners[0].on_demand.as_ref().expect("it has some");
+    assert_eq!(standing.refused.get("not-allowed"), Some(&1), "{standing:?}");
 }

@@ -289,6 +289,7 @@ mod tests {
             common_name: common_name.to_owned(),
             ..request()
         };
+        let underscored = NamePattern::parse("_x.example").unwrap();
         for (wrong, expected) in [
             (named(""), Problem::CommonName { found: 0 }),
             (named("al\nice"), Problem::CommonName { found: 6 }),
@@ -316,6 +317,15 @@ mod tests {
                 email("a@b@c"),
                 Problem::Email {
                     found: "a@b@c".into(),
+                },
+            ),
+            (
+                ClientRequest {
+                    dns: vec![underscored.clone()],
+                    ..request()
+                },
+                Problem::Name {
+                    reason: underscored.check_certifiable().unwrap_err(),
                 },
             ),
             (ClientRequest { days: 0, ..request() }, Problem::Days { found: 0 }),
