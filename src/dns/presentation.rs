@@ -29,7 +29,7 @@ pub(super) fn absolute(written: &str) -> String {
     }
 }
 
-/// The name that was [`written`] so.
+/// The name that such a text is, whose closing dot is left out: an escape is an octet in decimal.
 ///
 /// # Errors
 /// What no name can be: an escape that stands for no octet, an empty label, one of more than 63 octets, more than 255

@@ -121,3 +121,20 @@ async fn servers_that_do_not_agree_on_caa_records_are_waited_for() {
         "{found}"
     );
 }
+
+#[tokio::test]
+async fn a_server_that_answers_from_hearsay_is_lame_and_not_believed() {
+    let world = World::with(&["www.example.com A 203.0.113.10"]).await;
+    world.ns2.remove(WWW);
+    world.ns2.add("www.example.com A 198.51.100.7");
+    world.ns2.change(|state| state.hearsay = true);
+    let found = world.check().await;
+    assert_eq!(found.verdict, Verdict::Go, "{found}");
+    assert_eq!(
+        found.notes,
+        [
+            "ns2.example.com (127.0.0.12) does not speak for the zone: an answer that is not authoritative; \
+             remove: example.com. IN NS ns2.example.com."
+        ]
+    );
+}

@@ -26,6 +26,8 @@ pub(crate) struct State {
     pub(crate) resolves: bool,
     /// Answers REFUSED to everything.
     pub(crate) lame: bool,
+    /// Answers without speaking for the zone, as one that has it from hearsay.
+    pub(crate) hearsay: bool,
     /// Answers nothing.
     pub(crate) silent: bool,
     /// Does not understand EDNS (RFC 6891 §7).
@@ -130,7 +132,7 @@ impl State {
         answer.metadata.message_type = MessageType::Response;
         answer.metadata.recursion_desired = query.metadata.recursion_desired;
         answer.metadata.recursion_available = self.resolves;
-        answer.metadata.authoritative = !self.resolves && !self.lame;
+        answer.metadata.authoritative = !self.resolves && !self.lame && !self.hearsay;
         answer.add_query(question.clone());
         if self.old && query.edns.is_some() {
             answer.metadata.response_code = ResponseCode::FormErr;
