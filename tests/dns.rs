@@ -2,6 +2,8 @@
 
 #[path = "dns/addresses.rs"]
 mod addresses;
+#[path = "dns/notes.rs"]
+mod notes;
 #[path = "dns/signed.rs"]
 mod signed;
 mod support;
