@@ -4,17 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use futures_util::{StreamExt, stream};
+use futures_util::future::try_join_all;
 use serde::Deserialize;
 use tokio::sync::broadcast;
 
 use crate::admin::api;
-use crate::cause::with_causes;
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{AcmeConfig, ChallengeType, Config, DnsChecks, HookEvent, IssuerConfig};
+use crate::config::{AcmeConfig, Config, DnsChecks, HookEvent, IssuerConfig};
 use crate::dns::{CaIdentity, Conditions, DnsChecker, DomainState, DomainVerdict, Doors};
-use crate::dns01::{Claims, Dns01};
+use crate::dns01::Claims;
 use crate::gateway::look::{Against, Look};
 use crate::gateway::zones;
 use crate::inventory::{Inventory, InventoryError, Notice};
@@ -125,22 +124,43 @@ impl Lookout {
                 .or_default()
                 .push((place, name.clone()));
         }
+        let mut groups = groups.into_iter();
         let mut found = BTreeMap::new();
-        for ((certificate, issuers), group) in groups {
-            let (places, patterns): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-            let name = certificate.map(|(name, _)| name);
-            let look = self.find((name, name.is_some()), &patterns, &issuers).await?;
-            let mut verdicts = look.verdicts;
-            if let Some((certificate, is_as_ordered)) = certificate {
-                verdicts = self.with_certificates(certificate, verdicts).await?;
-                if is_as_ordered {
-                    // What an operator has put right is right at once, and not with the next round.
-                    self.note(certificate, &verdicts).await;
-                }
+        loop {
+            // Side by side: what one of them waits for need not concern the others.
+            let some = groups.by_ref().take(AT_A_TIME);
+            let looks = some.map(|((certificate, issuers), group)| async move {
+                let (places, patterns): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+                let verdicts = self.check_group(certificate, &patterns, &issuers).await?;
+                Ok::<_, InventoryError>(places.into_iter().zip(verdicts))
+            });
+            let looks = try_join_all(looks).await?;
+            if looks.is_empty() {
+                break;
             }
-            found.extend(places.into_iter().zip(verdicts));
+            found.extend(looks.into_iter().flatten());
         }
         Ok(found.into_values().collect())
+    }
+
+    /// Looks at names of one certificate, if they are any's; with whether they are looked at as an order would.
+    async fn check_group(
+        &self,
+        certificate: Option<(&CertificateName, bool)>,
+        names: &[NamePattern],
+        issuers: &[String],
+    ) -> Result<Vec<DomainVerdict>, InventoryError> {
+        let name = certificate.map(|(name, _)| name);
+        let look = self.find((name, name.is_some()), names, issuers).await?;
+        let Some((certificate, is_as_ordered)) = certificate else {
+            return Ok(look.verdicts);
+        };
+        let verdicts = self.with_certificates(certificate, look.verdicts).await?;
+        if is_as_ordered {
+            // What an operator has put right is right at once, and not with the next round.
+            self.note(certificate, &verdicts).await;
+        }
+        Ok(verdicts)
     }
 
     /// The CAs of the world that would be asked: those of the certificate, or the only issuer there is.
@@ -234,14 +254,10 @@ impl Lookout {
         let zones = issuer.filter(|_| !conditions.off);
         let zones = zones
             .and_then(|issuer| zones::dns01(&config, issuer, &self.inventory, &self.clock, &self.claims));
-        let Some(zones) = &zones else {
-            return verdicts;
-        };
-        stream::iter(verdicts)
-            .map(|verdict| rehearsed(zones, verdict, is_wanted))
-            .buffered(AT_A_TIME)
-            .collect()
-            .await
+        match &zones {
+            Some(zones) => zones::rehearsed(zones, verdicts, is_wanted).await,
+            None => verdicts,
+        }
     }
 
     async fn with_certificates(
@@ -427,22 +443,6 @@ impl Lookout {
     }
 }
 
-/// The verdict with what the provider of dns-01 would do for it.
-async fn rehearsed(zones: &Dns01, mut verdict: DomainVerdict, is_wanted: bool) -> DomainVerdict {
-    if !verdict.challenges.contains(&ChallengeType::Dns01) {
-        return verdict;
-    }
-    match zones.rehearse(verdict.domain.base(), is_wanted).await {
-        Ok(way) => {
-            verdict
-                .notes
-                .push(format!("{}: {way}", ChallengeType::Dns01.word()));
-            verdict
-        }
-        Err(error) => verdict.without_dns01(&with_causes(&error), error.remedy()),
-    }
-}
-
 fn drift_text(verdict: &DomainVerdict) -> String {
     let changes: Vec<_> = verdict.verdict.remedy().iter().map(ToString::to_string).collect();
     let remedy = match changes.is_empty() {
@@ -466,5 +466,5 @@ fn account_url(credentials: &str) -> Option<String> {
         .map(|credentials| credentials.id)
 }
 
-/// Names whose provider is asked side by side.
+/// Certificates whose names an operator asks about, looked at side by side.
 const AT_A_TIME: usize = 8;
