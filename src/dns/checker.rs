@@ -130,7 +130,7 @@ impl DnsChecker {
             .map(|pattern| async move {
                 let examination = Examination {
                     gateway,
-                    questions,
+                    questions: &questions.of_one_name(),
                     conditions,
                     now,
                 };

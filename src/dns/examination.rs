@@ -224,9 +224,8 @@ impl Examination<'_> {
     }
 
     fn failures(&self, zone: &Zone) -> BTreeMap<String, String> {
-        let troubles = self.questions.troubles();
         let failed = zone.servers.iter().filter_map(|server| {
-            let failure = troubles.get(&server.address)?;
+            let failure = self.questions.trouble(zone, server)?;
             Some((server.to_string(), failure.to_string()))
         });
         failed.collect()
@@ -234,18 +233,17 @@ impl Examination<'_> {
 
     /// What there is to say about servers of a zone that others stand in for.
     fn troubles(&self, zone: &Zone) -> Vec<String> {
-        let troubles = self.questions.troubles();
         let stands_in = |server: &NameServer| {
             let mut others = zone.servers.iter().filter(|other| other.name == server.name);
-            server.name.is_some() && others.any(|other| !troubles.contains_key(&other.address))
+            server.name.is_some() && others.any(|other| self.questions.trouble(zone, other).is_none())
         };
         let failed = zone.servers.iter().filter_map(|server| {
-            let failure = troubles.get(&server.address)?;
+            let failure = self.questions.trouble(zone, server)?;
             // A machine without IPv6 reaches the server by its other address.
-            if is_silence(failure) && stands_in(server) {
+            if is_silence(&failure) && stands_in(server) {
                 return None;
             }
-            let change = match failure {
+            let change = match &failure {
                 LookupFailure::Lame { .. } => undelegate(zone, server),
                 _ => None,
             };

@@ -24,9 +24,11 @@ pub(super) struct Questions {
     pub(super) resolvers: Vec<SocketAddr>,
     pub(super) name_servers: BTreeMap<Name, Vec<SocketAddr>>,
     pub(super) deadline: Instant,
-    zones: Mutex<HashMap<Name, Option<Zone>>>,
-    /// The last failure of each server of a zone. One that has not answered is not waited for again.
-    troubles: Mutex<HashMap<SocketAddr, LookupFailure>>,
+    zones: Arc<Mutex<HashMap<Name, Option<Zone>>>>,
+    /// Servers that have not answered. They are not waited for again.
+    silent: Arc<Mutex<HashMap<SocketAddr, LookupFailure>>>,
+    /// The last failure of each server, as one of a zone, for the name that this is about.
+    troubles: Mutex<HashMap<(Name, SocketAddr), LookupFailure>>,
     turns: Arc<Semaphore>,
 }
 
@@ -78,7 +80,8 @@ impl Questions {
             resolvers,
             name_servers: name_servers.collect(),
             deadline,
-            zones: Mutex::default(),
+            zones: Arc::default(),
+            silent: Arc::default(),
             troubles: Mutex::default(),
             turns: Arc::new(Semaphore::new(QUESTIONS_AT_A_TIME)),
         })
@@ -90,8 +93,21 @@ impl Questions {
         self
     }
 
+    /// The same for one name of several: what goes wrong for it is its own.
+    pub(super) fn of_one_name(&self) -> Self {
+        Self {
+            resolvers: self.resolvers.clone(),
+            name_servers: self.name_servers.clone(),
+            deadline: self.deadline,
+            zones: self.zones.clone(),
+            silent: self.silent.clone(),
+            troubles: Mutex::default(),
+            turns: self.turns.clone(),
+        }
+    }
+
     pub(super) fn zones(&self) -> MutexGuard<'_, HashMap<Name, Option<Zone>>> {
-        self.zones.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.zones)
     }
 
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
@@ -117,29 +133,30 @@ impl Questions {
         join_all(asked.map(|resolver| self.hear_resolver(*resolver, name, record))).await
     }
 
-    /// What went wrong with servers of zones.
-    pub(super) fn troubles(&self) -> MutexGuard<'_, HashMap<SocketAddr, LookupFailure>> {
-        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What went wrong with a server when it was asked as one of `zone`.
+    pub(super) fn trouble(&self, zone: &Zone, server: &NameServer) -> Option<LookupFailure> {
+        lock(&self.troubles)
+            .get(&(zone.apex.clone(), server.address))
+            .cloned()
     }
 
     async fn hear_zone(&self, zone: &Zone, name: &Name, record: RecordType) -> Vec<Voice> {
         let asked = zone.servers.iter();
-        join_all(asked.map(|server| self.hear_server(server, name, record))).await
+        join_all(asked.map(|server| self.hear_server(zone, server, name, record))).await
     }
 
-    async fn hear_server(&self, server: &NameServer, name: &Name, record: RecordType) -> Voice {
+    async fn hear_server(&self, zone: &Zone, server: &NameServer, name: &Name, record: RecordType) -> Voice {
         let _turn = self.turn().await;
-        let known = self
-            .troubles()
-            .get(&server.address)
-            .filter(|failure| is_silence(failure))
-            .cloned();
+        let known = lock(&self.silent).get(&server.address).cloned();
         let said = match known {
             Some(failure) => Err(failure),
             None => ask(server.address, name, record, Manner::Authoritative, self.deadline).await,
         };
         if let Err(failure) = &said {
-            self.troubles().insert(server.address, failure.clone());
+            if is_silence(failure) {
+                lock(&self.silent).insert(server.address, failure.clone());
+            }
+            lock(&self.troubles).insert((zone.apex.clone(), server.address), failure.clone());
         }
         Voice {
             by: server.to_string(),
@@ -235,6 +252,11 @@ fn delegation_signer(record: &Record) -> Option<String> {
     let (tag, algorithm, kind) = (ds.key_tag(), u8::from(ds.algorithm()), u8::from(ds.digest_type()));
     let digest: String = ds.digest().iter().map(|byte| format!("{byte:02X}")).collect();
     Some(format!("{tag} {algorithm} {kind} {digest}"))
+}
+
+/// What these locks guard is whole after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn system_resolvers(config: &ResolverConfig) -> Vec<SocketAddr> {

@@ -4,17 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use tokio::sync::broadcast;
 
 use crate::admin::api;
-use crate::cause::with_causes;
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{AcmeConfig, ChallengeType, Config, DnsChecks, HookEvent, IssuerConfig};
+use crate::config::{AcmeConfig, Config, DnsChecks, HookEvent, IssuerConfig};
 use crate::dns::{CaIdentity, Conditions, DnsChecker, DomainState, DomainVerdict, Doors};
-use crate::dns01::{Claims, Dns01};
+use crate::dns01::Claims;
 use crate::gateway::look::{Against, Look};
 use crate::gateway::zones;
 use crate::inventory::{Inventory, InventoryError, Notice};
@@ -206,14 +204,10 @@ impl Lookout {
         let zones = issuer.filter(|_| !conditions.off);
         let zones = zones
             .and_then(|issuer| zones::dns01(&config, issuer, &self.inventory, &self.clock, &self.claims));
-        let Some(zones) = &zones else {
-            return verdicts;
-        };
-        stream::iter(verdicts)
-            .map(|verdict| rehearsed(zones, verdict, is_wanted))
-            .buffered(AT_A_TIME)
-            .collect()
-            .await
+        match &zones {
+            Some(zones) => zones::rehearsed(zones, verdicts, is_wanted).await,
+            None => verdicts,
+        }
     }
 
     pub(super) async fn with_certificates(
@@ -399,22 +393,6 @@ impl Lookout {
     }
 }
 
-/// The verdict with what the provider of dns-01 would do for it.
-async fn rehearsed(zones: &Dns01, mut verdict: DomainVerdict, is_wanted: bool) -> DomainVerdict {
-    if !verdict.challenges.contains(&ChallengeType::Dns01) {
-        return verdict;
-    }
-    match zones.rehearse(verdict.domain.base(), is_wanted).await {
-        Ok(way) => {
-            verdict
-                .notes
-                .push(format!("{}: {way}", ChallengeType::Dns01.word()));
-            verdict
-        }
-        Err(error) => verdict.without_dns01(&with_causes(&error), error.remedy()),
-    }
-}
-
 fn drift_text(verdict: &DomainVerdict) -> String {
     let changes: Vec<_> = verdict.verdict.remedy().iter().map(ToString::to_string).collect();
     let remedy = match changes.is_empty() {
@@ -437,6 +415,3 @@ fn account_url(credentials: &str) -> Option<String> {
         .ok()
         .map(|credentials| credentials.id)
 }
-
-/// Names whose provider is asked side by side.
-const AT_A_TIME: usize = 8;

@@ -2,7 +2,6 @@
 
 mod accounts;
 mod acknowledged;
-mod acme_dns;
 mod admin_api;
 mod admin_tcp;
 mod ask_url;

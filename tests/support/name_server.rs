@@ -110,6 +110,32 @@ impl NameServer {
         self.state().records.retain(|record| record.name != owner);
     }
 
+    /// Gives an owner these texts, and no other record.
+    pub(crate) fn set_texts(&self, owner: &str, texts: &[&str]) {
+        let records: Vec<_> = texts
+            .iter()
+            .map(|text| parsed(&format!("{owner} TXT {text}")))
+            .collect();
+        let owner = name(owner);
+        let mut state = self.state();
+        state.records.retain(|record| record.name != owner);
+        state.records.extend(records);
+    }
+
+    /// The texts that an owner has, sorted.
+    pub(crate) fn texts(&self, owner: &str) -> Vec<String> {
+        let owner = name(owner);
+        let state = self.state();
+        let here = state.records.iter().filter(|record| record.name == owner);
+        let texts = here.filter_map(|record| match &record.data {
+            RData::TXT(text) => String::from_utf8(text.txt_data.concat()).ok(),
+            _ => None,
+        });
+        let mut texts: Vec<_> = texts.collect();
+        texts.sort();
+        texts
+    }
+
     pub(crate) fn questions(&self) -> Vec<(String, RecordType)> {
         self.state().questions.clone()
     }
