@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::ChildStdin;
 use tokio::time::{Instant, timeout_at};
 
-use crate::command::group::Group;
+pub(crate) use crate::command::group::Group;
 use crate::command::output::Output;
 
 /// A program and its arguments, as they are handed to the system.

@@ -17,6 +17,7 @@ mod issuable;
 mod lookup;
 mod obstacle;
 mod ownership;
+mod presentation;
 mod question;
 mod remedy;
 mod report;
@@ -26,14 +27,18 @@ mod state;
 mod verdict;
 mod view;
 mod weigh;
+mod wildcard;
 mod zone;
 
 pub use authorities::{Authorities, Place, PlaceError, Seen, Sighting};
 pub use caa::{CaIdentity, IssueValue, IssueValueError};
 pub use challenge::{Choice, Door, Doors, Remark, RemarkReason, choose};
 pub use checker::{Conditions, DnsChecker};
-pub use evidence::{AUTHORITATIVE, AddressAnswer, ChainEnd, Evidence, LookupFailure, MAX_CHAIN, RecordType};
+pub use evidence::{
+    AUTHORITATIVE, AddressAnswer, ChainEnd, Dname, Evidence, LookupFailure, MAX_CHAIN, RecordType,
+};
 pub use obstacle::Obstacle;
+pub use presentation::fully_qualified;
 pub use remedy::Change;
 pub use report::DomainVerdict;
 pub use row::{Row, RowState};

@@ -12,16 +12,20 @@ mod exchange;
 mod exec;
 mod propagation;
 mod provider;
+mod rehearsal;
 mod rfc2136;
 mod sweep;
+mod turn;
 mod update;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use claims::Claims;
 pub use error::Dns01Error;
 pub use sweep::{Leftover, is_gone};
+pub use turn::Turn;
 
 use crate::clock::Clock;
 use crate::config::{Dns01Config, DnsProvider, GatewayConfig};
@@ -84,6 +88,21 @@ impl Dns01 {
             clock,
             claims,
         }
+    }
+
+    /// The owner of the record for `domain`, where that has room for [`VALUES_KEPT`] values only: whoever places one has to
+    /// have the [`turn`](Self::turn) there.
+    ///
+    /// # Errors
+    /// [`Dns01Error`] that the challenge would meet.
+    pub async fn narrow_owner(&self, domain: &DnsName) -> Result<Option<String>, Dns01Error> {
+        self.provider.narrow_owner(domain).await
+    }
+
+    /// Waits for the turn at all of `owners`, in the order in which it was asked for in this process. It is kept until the
+    /// records are removed.
+    pub async fn turn(&self, owners: BTreeSet<String>) -> Turn {
+        self.claims.turns().take(owners, REST).await
     }
 
     /// Has the record put into its zone.
@@ -157,30 +176,6 @@ impl Dns01 {
         self.claims.release(value);
     }
 
-    /// What would be done for a challenge for `domain`, in a sentence; no zone is changed. With acme-dns the first look at a
-    /// name that a certificate wants may register its account, for without one it is not known which alias the name needs;
-    /// of other names anybody may ask.
-    ///
-    /// # Errors
-    /// [`Dns01Error`] that such a challenge would meet.
-    pub async fn rehearse(&self, domain: &DnsName, is_wanted: bool) -> Result<String, Dns01Error> {
-        let name = challenge_name(domain);
-        let place = self.authorities.place(&name).await?;
-        let answer = Answer {
-            domain,
-            value: REHEARSED,
-            token: REHEARSED,
-            key_authorization: REHEARSED,
-        };
-        let record = self.record(answer, &place);
-        let way = self.provider.rehearse(&record, is_wanted).await?;
-        let to = match place.aliases.is_empty() {
-            true => format!("a TXT record at {}", place.owner),
-            false => format!("{name} leads to {}, a TXT record there", place.owner),
-        };
-        Ok(format!("{to}, in the zone {}, {way}", place.zone))
-    }
-
     fn record(&self, answer: Answer<'_>, place: &Place) -> PlacedRecord {
         PlacedRecord {
             issuer: self.issuer.clone(),
@@ -201,5 +196,8 @@ fn challenge_name(domain: &DnsName) -> String {
     format!("_acme-challenge.{domain}")
 }
 
-/// A value that no challenge has, as long as one.
-const REHEARSED: &str = "certgate-would-place-a-record-with-43-signs";
+/// Values that an owner of acme-dns has at a time.
+pub const VALUES_KEPT: usize = 2;
+
+/// Between the values of one order and those of the next: acme-dns tells the oldest by the second in which it came.
+const REST: Duration = Duration::from_millis(1100);

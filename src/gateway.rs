@@ -16,6 +16,7 @@ mod client_ca;
 mod control_plane;
 mod crl_urls;
 mod data_plane;
+mod dns_checks;
 mod dns_rounds;
 mod downgrade;
 mod edit;

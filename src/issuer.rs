@@ -24,7 +24,7 @@ use rustls::pki_types::CertificateDer;
 
 pub use account::{Account, AccountInfo, RateLimit};
 pub use acme::{AcmeIssuer, Limits};
-pub use challenge::{Challenge, ChallengeChoices, ChallengeSolver, SolveError};
+pub use challenge::{Challenge, ChallengeChoices, ChallengeSolver, Round, SolveError};
 pub use error::{IssueError, ValidationFailure};
 pub use failure::FailureClass;
 pub use files::{FileProblem, FileSource, file_problems};
@@ -125,6 +125,11 @@ pub enum Step {
     ResumingOrder,
     /// A CA of the gateway's own signs.
     Signing,
+    /// Other orders are at what the answers need.
+    WaitingForTurn {
+        /// How many names are yet to be validated.
+        names: usize,
+    },
     /// The CA signs.
     WaitingForCertificate,
     /// The CA looks for the answers.
@@ -151,6 +156,11 @@ impl fmt::Display for Step {
             Self::PlacingOrder => f.write_str("placing an order"),
             Self::ResumingOrder => f.write_str("taking up the order begun earlier"),
             Self::Signing => f.write_str("signing"),
+            Self::WaitingForTurn { names } => write!(
+                f,
+                "waiting for other certificates whose records go to the same place ({names} {} to be validated)",
+                if *names == 1 { "name is" } else { "names are" }
+            ),
             Self::WaitingForCertificate => f.write_str("waiting for the certificate"),
             Self::WaitingForValidation { domains } => match domains.as_slice() {
                 [] => f.write_str("waiting for the CA to be ready"),

@@ -4,8 +4,12 @@
 //! closing dot (RFC 6066 §3, RFC 5890). A [`NamePattern`] is what can stand in a certificate's subject
 //! alternative names: such a name, or `*.` before one (RFC 6125 §6.4.3: the asterisk is the whole left-most
 //! label and stands for exactly one label). An IP address is a pattern, too; its name is that of the reverse tree.
+//! Whether a certificate can be ordered for it is asked where names come in: [`NamePattern::check_certifiable`].
 
 mod reverse;
+mod subject;
+
+pub use subject::{NotCertifiable, NotPublic};
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -126,6 +130,7 @@ impl NamePattern {
             return Ok(Self::Exact(DnsName::of_address(address)));
         }
         match text.strip_prefix("*.") {
+            Some(base) if base.contains('*') => fail(NameProblem::MisplacedWildcard),
             Some(base) => {
                 let base = DnsName::parse(base).map_err(|e| NameError {
                     text: text.to_owned(),
@@ -344,6 +349,8 @@ mod tests {
         assert_eq!(reason("-a.com"), NameProblem::Hyphen { label: "-a".into() });
         assert_eq!(reason("a.*.com"), NameProblem::MisplacedWildcard);
         assert_eq!(reason("w*.example.com"), NameProblem::MisplacedWildcard);
+        assert_eq!(reason("*.*.example.com"), NameProblem::MisplacedWildcard);
+        assert_eq!(reason("*"), NameProblem::MisplacedWildcard);
         assert_eq!(reason("*.com"), NameProblem::WildcardOverTopLevel);
         assert_eq!(reason("xn--99999999.example"), NameProblem::Idna);
         assert_eq!(

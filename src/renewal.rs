@@ -155,7 +155,8 @@ impl Default for Limits {
         Self {
             in_flight: 16,
             attempt_deadline: Duration::from_secs(15 * 60),
-            dns_deadline: Duration::from_secs(15),
+            // Ten for the names, eight for who would place records, three for the CA's own names.
+            dns_deadline: Duration::from_secs(25),
             lease_ttl: Duration::from_secs(60),
         }
     }

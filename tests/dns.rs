@@ -2,11 +2,19 @@
 
 #[path = "dns/addresses.rs"]
 mod addresses;
+#[path = "dns/aliases.rs"]
+mod aliases;
+#[path = "dns/notes.rs"]
+mod notes;
+#[path = "dns/servers.rs"]
+mod servers;
 #[path = "dns/signed.rs"]
 mod signed;
 mod support;
 #[path = "dns/world.rs"]
 mod world;
+#[path = "dns/zone_file.rs"]
+mod zone_file;
 #[path = "dns/zones.rs"]
 mod zones;
 

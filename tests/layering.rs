@@ -30,7 +30,7 @@ const PLAN: &str = "
 
     inventory:      name clock certificate config store
     dns:            name clock metrics config inventory
-    dns01:          cause name clock web config inventory dns
+    dns01:          cause command name clock web config inventory dns
     issuer:         cause name clock metrics web certificate config store inventory
     renewal:        cause name clock metrics certificate config store inventory dns issuer
     hooks:          cause command name clock metrics web certificate config store inventory

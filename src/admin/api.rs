@@ -342,7 +342,7 @@ pub struct Reload {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateRequest {
-    /// The names it must be valid for.
+    /// The names it must be valid for, each once.
     pub domains: Vec<NamePattern>,
     /// Who is to sign it; absent: the only issuer there is.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -389,11 +389,17 @@ pub struct CertificateExport {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DnsCheckRequest {
-    /// The names to look at; empty: those of every certificate.
+    /// The names to look at, each once; empty: those of every certificate, where they are no more than that.
+    #[schemars(length(max = Self::MOST), extend("uniqueItems" = true))]
     pub names: Vec<NamePattern>,
     /// Whose CAA identity and challenges count; absent: those of the certificate's issuer, or of the only one there is.
     #[serde(default)]
     pub issuer: Option<String>,
+}
+
+impl DnsCheckRequest {
+    /// The names that may be asked about at a time; as many as a certificate has at most.
+    pub const MOST: usize = 100;
 }
 
 /// One event of `GET /v1/events`.

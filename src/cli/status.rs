@@ -1,5 +1,6 @@
 //! `certgate status` and `certgate dns check`.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use super::Failure;
@@ -143,7 +144,16 @@ pub(super) async fn dns_check(
     issuer: Option<String>,
     format: OutputFormat,
 ) -> Result<ExitCode, Failure> {
-    let checks = client.dns_check(&api::DnsCheckRequest { names, issuer }).await?;
+    let names = match names.is_empty() {
+        true => wanted_names(client).await?,
+        false => names,
+    };
+    let mut checks = Vec::new();
+    for names in names.chunks(api::DnsCheckRequest::MOST) {
+        let (names, issuer) = (names.to_vec(), issuer.clone());
+        let request = api::DnsCheckRequest { names, issuer };
+        checks.extend(client.dns_check(&request).await?);
+    }
     if format == OutputFormat::Json {
         Printed::json(&checks)?;
     } else {
@@ -180,6 +190,16 @@ pub(super) async fn dns_check(
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// The names of every certificate that the gateway obtains.
+async fn wanted_names(client: &Client) -> Result<Vec<NamePattern>, Failure> {
+    let certificates = client.certificates().await?;
+    let is_wanted =
+        |certificate: &&api::Certificate| !["files", "import"].contains(&certificate.source.as_str());
+    let wanted = certificates.iter().filter(is_wanted);
+    let names: BTreeSet<_> = wanted.flat_map(|certificate| &certificate.domains).collect();
+    Ok(names.into_iter().cloned().collect())
 }
 
 fn listeners(status: &api::Status) -> Result<(), Failure> {

@@ -10,14 +10,15 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// A running program that leads a group of its own. Dropped before it has ended, the whole group is killed.
-pub(super) struct Group {
+pub(crate) struct Group {
     child: Child,
     /// Known until the program has been waited for: after that the number may be another's.
     leader: Option<Pid>,
 }
 
 impl Group {
-    pub(super) fn start(command: &mut Command) -> io::Result<Self> {
+    /// Starts the program.
+    pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
         let child = command.process_group(0).spawn()?;
         let leader = child
             .id()
@@ -26,12 +27,13 @@ impl Group {
         Ok(Self { child, leader })
     }
 
-    pub(super) fn child(&mut self) -> &mut Child {
+    /// The program itself, for its pipes.
+    pub(crate) fn child(&mut self) -> &mut Child {
         &mut self.child
     }
 
     /// Waits for the program's end.
-    pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
+    pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
         let status = self.child.wait().await;
         if status.is_ok() {
             self.leader = None;
@@ -40,7 +42,7 @@ impl Group {
     }
 
     /// Asks the group to end, and makes it end after `grace`.
-    pub(super) async fn end(&mut self, grace: Duration) {
+    pub(crate) async fn end(&mut self, grace: Duration) {
         let leader = self.leader;
         self.signal(Signal::SIGTERM);
         let ended = timeout(grace, self.child.wait()).await.is_ok();

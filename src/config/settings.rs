@@ -249,6 +249,11 @@ impl AcmeConfig {
     pub fn known_caa_identity(&self) -> Option<DnsName> {
         known_caa_identity(&self.directory)
     }
+
+    /// Whether it is one that the world trusts; of others that is not known.
+    pub fn is_public(&self) -> bool {
+        self.known_caa_identity().is_some()
+    }
 }
 
 /// The published limits of a CA.

@@ -317,7 +317,10 @@ fn parse_server_address(text: &str) -> Result<ServerAddress, Misfit> {
     }
     let sound = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(inner) => inner.parse::<Ipv6Addr>().is_ok(),
-        None => host.parse::<Ipv4Addr>().is_ok() || DnsName::parse(host).is_ok(),
+        None => {
+            let name = DnsName::parse(host);
+            host.parse::<Ipv4Addr>().is_ok() || name.is_ok_and(|name| name.number().is_none())
+        }
     };
     if sound {
         Ok(ServerAddress(text.to_owned()))

@@ -8,10 +8,11 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use tokio::time::Instant;
 
 use super::evidence::{LookupFailure, MAX_CHAIN};
-use super::examination::PROBE;
 use super::lookup::{Link, link};
+use super::presentation::{fully_qualified, written};
 use super::question::{Manner, ask};
-use super::view::{Questions, View, fully_qualified, written};
+use super::view::{Questions, View};
+use super::wildcard::PROBE;
 use super::zone::{NameServer, Zone};
 use crate::config::GatewayConfig;
 
@@ -177,13 +178,19 @@ impl Authorities {
 }
 
 impl Questions {
-    /// Whether a name beside `name` that nobody has is an alias of the same.
+    /// Whether names that nobody has, below `name` and beside it, are aliases of the same. A record of its own would end
+    /// the wildcard's reach below it.
     async fn is_by_wildcard(&self, view: &View, name: &Name, target: &Name) -> bool {
-        let Ok(beside) = name.base_name().prepend_label(PROBE) else {
-            return false;
-        };
-        let voices = self.hear(view, &beside, RecordType::CNAME).await;
-        matches!(link(&voices, &beside), Link::Alias(other) if other == *target)
+        for parent in [name.clone(), name.base_name()] {
+            let Ok(nobody) = parent.prepend_label(PROBE) else {
+                return false;
+            };
+            let voices = self.hear(view, &nobody, RecordType::CNAME).await;
+            if !matches!(link(&voices, &nobody), Link::Alias(other) if other == *target) {
+                return false;
+            }
+        }
+        true
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use futures_util::future::join_all;
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
 pub use permission::CaIdentity;
 pub(super) use permission::{Grant, Permission, permission};
@@ -15,8 +15,9 @@ pub use value::{IssueValue, IssueValueError};
 
 use super::evidence::{LookupFailure, MAX_CHAIN};
 use super::lookup::{Link, Memory, answered, link};
+use super::presentation::{quoted, written};
 use super::question::Reply;
-use super::view::{Questions, View, name_of, written};
+use super::view::{Questions, View, name_of};
 use crate::name::DnsName;
 
 /// One CAA record.
@@ -24,10 +25,10 @@ use crate::name::DnsName;
 pub(super) struct CaaRecord {
     /// The flags; 128 says that a CA which does not know the property must not issue.
     pub flags: u8,
-    /// The property's tag in lower case.
+    /// The property's tag, as it is written there: letters and digits, whose case says nothing.
     pub tag: String,
     /// The property's value.
-    pub value: String,
+    pub value: Vec<u8>,
 }
 
 /// The CAA records that hold for a name, from one point of view.
@@ -46,6 +47,8 @@ pub(super) enum CaaEvidence {
     Relevant {
         /// Where they stand.
         owner: String,
+        /// The name that is an alias of it, where one is.
+        alias: Option<String>,
         /// All of them; never empty.
         records: BTreeSet<CaaRecord>,
     },
@@ -76,13 +79,21 @@ impl Questions {
             tree.push(last.base_name());
         }
         let found = join_all(tree.iter().map(|owner| self.caa_at(view, owner))).await;
-        for (owner, (set, heard)) in tree.iter().zip(found) {
+        for (asked, (set, end, heard)) in tree.iter().zip(found) {
             memory.lifetime = memory.lifetime.max(heard.lifetime);
             memory.own &= heard.own;
-            let owner = written(owner);
+            let owner = written(&end);
             match set {
                 Set::Records(records) if records.is_empty() => {}
-                Set::Records(records) => return (CaaEvidence::Relevant { owner, records }, memory),
+                Set::Records(records) => {
+                    let alias = (*asked != end).then(|| written(asked));
+                    let evidence = CaaEvidence::Relevant {
+                        owner,
+                        alias,
+                        records,
+                    };
+                    return (evidence, memory);
+                }
                 Set::Differing(answers) => return (CaaEvidence::Differing { owner, answers }, memory),
                 Set::Unanswered(failure) => return (CaaEvidence::Unanswered { owner, failure }, memory),
             }
@@ -90,8 +101,8 @@ impl Questions {
         (CaaEvidence::Absent, memory)
     }
 
-    /// The records of one name, or of the one that it is an alias of.
-    async fn caa_at(&self, view: &View, owner: &Name) -> (Set, Memory) {
+    /// The records of one name, or of the one that it is an alias of, and which that is.
+    async fn caa_at(&self, view: &View, owner: &Name) -> (Set, Name, Memory) {
         let mut memory = Memory::new();
         let mut current = owner.clone();
         for _ in 0..=MAX_CHAIN {
@@ -105,7 +116,7 @@ impl Questions {
             memory.heard(&voices);
             let replies = match answered(&voices) {
                 Ok(replies) => replies,
-                Err(failure) => return (Set::Unanswered(failure), memory),
+                Err(failure) => return (Set::Unanswered(failure), current, memory),
             };
             let mut sets: BTreeSet<_> = replies.iter().map(|(_, reply)| records(reply)).collect();
             let first = sets.pop_first().unwrap_or_default();
@@ -113,14 +124,18 @@ impl Questions {
                 let said = replies
                     .iter()
                     .map(|(by, reply)| ((*by).to_owned(), text(&records(reply))));
-                return (Set::Differing(said.collect()), memory);
+                return (Set::Differing(said.collect()), current, memory);
+            }
+            if let Some(end) = replies.iter().find_map(|(_, reply)| owner_of_records(reply)) {
+                return (Set::Records(first), end.clone(), memory);
             }
             match link(&voices, &current) {
-                Link::Alias(target) if first.is_empty() => current = target,
-                _ => return (Set::Records(first), memory),
+                Link::Alias(target) => current = target,
+                Link::Differing(answers) => return (Set::Differing(answers), current, memory),
+                _ => return (Set::Records(first), current, memory),
             }
         }
-        (Set::Records(BTreeSet::new()), memory)
+        (Set::Unanswered(LookupFailure::Endless), owner.clone(), memory)
     }
 }
 
@@ -130,12 +145,18 @@ enum Set {
     Unanswered(LookupFailure),
 }
 
+/// Where the records stand: a resolver follows aliases by itself.
+fn owner_of_records(reply: &Reply) -> Option<&Name> {
+    let is_caa = |record: &&Record| matches!(record.data, RData::CAA(_));
+    reply.records.iter().find(is_caa).map(|record| &record.name)
+}
+
 fn records(reply: &Reply) -> BTreeSet<CaaRecord> {
     let caa = reply.records.iter().filter_map(|record| match &record.data {
         RData::CAA(caa) => Some(CaaRecord {
             flags: caa.flags(),
-            tag: caa.tag.to_ascii_lowercase(),
-            value: String::from_utf8_lossy(&caa.value).into_owned(),
+            tag: caa.tag.clone(),
+            value: caa.value.clone(),
         }),
         _ => None,
     });
@@ -153,19 +174,6 @@ pub(super) fn text(records: &BTreeSet<CaaRecord>) -> String {
 
 impl fmt::Display for CaaRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As a character-string of a zone file (RFC 1035 §5.1).
-        write!(f, "{} {} \"", self.flags, self.tag)?;
-        for character in self.value.chars() {
-            match character {
-                '"' | '\\' => write!(f, "\\{character}")?,
-                ' '..='~' => write!(f, "{character}")?,
-                other => {
-                    for byte in other.to_string().bytes() {
-                        write!(f, "\\{byte:03}")?;
-                    }
-                }
-            }
-        }
-        f.write_str("\"")
+        write!(f, "{} {} {}", self.flags, self.tag, quoted(&self.value))
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::address;
@@ -16,15 +18,17 @@ use super::lookup::Traced;
 use super::obstacle::Obstacle;
 use super::report::DomainVerdict;
 use super::verdict::{SkipReason, Target, Verdict};
-use super::view::{Questions, View};
+use super::view::{QUESTIONS_AT_A_TIME, Questions, View};
 use crate::clock::Timestamp;
 use crate::config::{ChallengeType, GatewayConfig};
 use crate::name::{DnsName, NamePattern};
 
-/// Checks names in DNS. Nothing is remembered from one check to the next.
+/// Checks names in DNS. Nothing is remembered from one check to the next. Clones share what is asked at a time.
 #[derive(Clone, Debug)]
 pub struct DnsChecker {
     gateway: Option<GatewayConfig>,
+    turns: Arc<Semaphore>,
+    until: Option<Instant>,
 }
 
 /// What an order for a name would need, besides that the name leads here.
@@ -52,7 +56,15 @@ impl DnsChecker {
             |gateway: &&GatewayConfig| !gateway.addresses.is_empty() || gateway.hostname.is_some();
         Self {
             gateway: gateway.filter(says_something).cloned(),
+            turns: Arc::new(Semaphore::new(QUESTIONS_AT_A_TIME)),
+            until: None,
         }
+    }
+
+    /// The same, of which all checks together end by `deadline`.
+    pub fn until(mut self, deadline: Instant) -> Self {
+        self.until = Some(deadline);
+        self
     }
 
     /// Checks one name. Takes 10 seconds at most.
@@ -100,8 +112,10 @@ impl DnsChecker {
             Some(_) if conditions.off => return skipped(SkipReason::Off),
             Some(gateway) => gateway,
         };
-        let questions = match Questions::new(gateway, Instant::now() + WHOLE_CHECK) {
-            Ok(questions) => questions,
+        let deadline = Instant::now() + WHOLE_CHECK;
+        let deadline = self.until.map_or(deadline, |until| until.min(deadline));
+        let questions = match Questions::new(gateway, deadline) {
+            Ok(questions) => questions.taking_turns(self.turns.clone()),
             Err(cause) => {
                 let wait = Verdict::wait(Obstacle::NoResolver { cause });
                 let all = patterns.iter();
@@ -116,7 +130,7 @@ impl DnsChecker {
             .map(|pattern| async move {
                 let examination = Examination {
                     gateway,
-                    questions,
+                    questions: &questions.of_one_name(),
                     conditions,
                     now,
                 };

@@ -16,6 +16,8 @@ pub struct Evidence {
     pub from: String,
     /// The targets of the CNAME records, in order: lower case, no closing dot. Empty: the name is no CNAME.
     pub chain: Vec<String>,
+    /// The DNAME records that links of the chain come from, by the name that is an alias.
+    pub dnames: BTreeMap<String, Dname>,
     /// What stands at the end of the chain, or at the name itself.
     pub end: ChainEnd,
 }
@@ -25,6 +27,15 @@ impl Evidence {
     pub fn last<'a>(&'a self, name: &'a str) -> &'a str {
         self.chain.last().map_or(name, String::as_str)
     }
+}
+
+/// A record that makes every name below its owner an alias (RFC 6672); in lower case, without closing dots.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Dname {
+    /// The name above.
+    pub owner: String,
+    /// The name that stands in its place.
+    pub target: String,
 }
 
 /// What a chain of CNAME records ends in.
@@ -77,6 +88,8 @@ pub enum LookupFailure {
         /// What the resolver says of it (RFC 8914).
         explanation: Option<String>,
     },
+    /// More than eight aliases, one after the other, or for ever.
+    Endless,
     /// The server does not speak for the zone, though the zone is delegated to it (RFC 8499 §7).
     Lame {
         /// What it answered.
@@ -115,6 +128,7 @@ impl fmt::Display for LookupFailure {
                 "the signatures of the zone {zone} do not verify{}",
                 explained(explanation)
             ),
+            Self::Endless => write!(f, "leads on over more than {MAX_CHAIN} aliases"),
             Self::Lame { answer } => write!(f, "does not speak for the zone: {answer}"),
             Self::Referral => f.write_str("says that another zone begins there"),
             Self::ResponseCode { code, explanation } => {
@@ -143,6 +157,8 @@ pub enum RecordType {
     Caa,
     /// Another name in this one's place (RFC 1035 §3.3.1).
     Cname,
+    /// Another tree in the place of all names below this one (RFC 6672).
+    Dname,
     /// A text (RFC 1035 §3.3.14).
     Txt,
 }
@@ -164,6 +180,7 @@ impl fmt::Display for RecordType {
             Self::Aaaa => "AAAA",
             Self::Caa => "CAA",
             Self::Cname => "CNAME",
+            Self::Dname => "DNAME",
             Self::Txt => "TXT",
         })
     }

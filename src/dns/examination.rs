@@ -5,17 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join_all;
 
 use super::checker::Conditions;
-use super::evidence::{AddressAnswer, ChainEnd, Evidence, LookupFailure};
+use super::evidence::{Dname, LookupFailure};
 use super::lookup::Memory;
 use super::obstacle::Obstacle;
 use super::ownership::judge_ownership;
-use super::remedy::{Change, remedy};
+use super::presentation::{absolute, written};
+use super::remedy::Change;
 use super::report::DomainVerdict;
 use super::row::{Row, RowState, ownership_rows, rows};
 use super::state::Steps;
 use super::verdict::{Target, Verdict, judge};
-use super::view::{Questions, View, is_silence, name_of, written};
+use super::view::{Questions, View, is_silence, name_of};
 use super::weigh::{Heard, weigh};
+use super::wildcard::by_wildcard;
 use super::zone::{NameServer, Zone};
 use crate::clock::Timestamp;
 use crate::config::{ChallengeType, GatewayConfig};
@@ -114,10 +116,17 @@ impl Examination<'_> {
         let NamePattern::Exact(name) = pattern else {
             return None;
         };
+        // Beside the records of a zone's apex there can be no alias (RFC 1034 §3.6.2).
+        let is_apex =
+            |view: &View| matches!(view, View::Authoritative(zone) if written(&zone.apex) == name.as_str());
+        let can_be_alias = !views.iter().any(is_apex);
         let opinion = |view| async move {
             let traced = self.questions.trace(view, name).await;
             let target = match self.questions.target(view, self.gateway, &traced).await {
-                Ok(target) => target,
+                Ok(target) => Target {
+                    hostname: target.hostname.filter(|_| can_be_alias),
+                    ..target
+                },
                 Err(obstacle) => {
                     return Opinion {
                         verdict: Verdict::wait(obstacle),
@@ -141,10 +150,11 @@ impl Examination<'_> {
             rows,
             found,
         } = self.weighed(views, opinions);
-        if let (Some(view), Some(Some((target, evidence)))) = (views.first(), &found)
-            && self.is_by_wildcard(view, name, evidence).await
-        {
-            notes.push(by_wildcard(name, target, evidence, &mut verdict));
+        if let (Some(view), Some(Some((target, evidence)))) = (views.first(), &found) {
+            notes.extend(evidence.dnames.iter().map(by_dname));
+            if let Some(parent) = self.wildcard(view, name, evidence).await {
+                notes.push(by_wildcard(name, parent, target, evidence, &mut verdict));
+            }
         }
         Some(Weighed {
             verdict,
@@ -152,22 +162,6 @@ impl Examination<'_> {
             rows,
             found: None,
         })
-    }
-
-    /// Whether a name beside `name` that nobody has would lead to the same.
-    async fn is_by_wildcard(&self, view: &View, name: &DnsName, evidence: &Evidence) -> bool {
-        let leads_somewhere = !evidence.chain.is_empty() || has_address(&evidence.end);
-        let Some(parent) = name
-            .parent()
-            .filter(|parent| leads_somewhere && parent.contains('.'))
-        else {
-            return false;
-        };
-        let Ok(beside) = DnsName::parse(&format!("{PROBE}.{parent}")) else {
-            return false;
-        };
-        let probed = self.questions.trace(view, &beside).await.evidence;
-        probed.chain == evidence.chain && probed.end == evidence.end
     }
 
     pub(super) fn weighed<T>(&self, views: &[View], opinions: Vec<Opinion<T>>) -> Weighed<T> {
@@ -230,9 +224,8 @@ impl Examination<'_> {
     }
 
     fn failures(&self, zone: &Zone) -> BTreeMap<String, String> {
-        let troubles = self.questions.troubles();
         let failed = zone.servers.iter().filter_map(|server| {
-            let failure = troubles.get(&server.address)?;
+            let failure = self.questions.trouble(zone, server)?;
             Some((server.to_string(), failure.to_string()))
         });
         failed.collect()
@@ -240,18 +233,17 @@ impl Examination<'_> {
 
     /// What there is to say about servers of a zone that others stand in for.
     fn troubles(&self, zone: &Zone) -> Vec<String> {
-        let troubles = self.questions.troubles();
         let stands_in = |server: &NameServer| {
             let mut others = zone.servers.iter().filter(|other| other.name == server.name);
-            server.name.is_some() && others.any(|other| !troubles.contains_key(&other.address))
+            server.name.is_some() && others.any(|other| self.questions.trouble(zone, other).is_none())
         };
         let failed = zone.servers.iter().filter_map(|server| {
-            let failure = troubles.get(&server.address)?;
+            let failure = self.questions.trouble(zone, server)?;
             // A machine without IPv6 reaches the server by its other address.
-            if is_silence(failure) && stands_in(server) {
+            if is_silence(&failure) && stands_in(server) {
                 return None;
             }
-            let change = match failure {
+            let change = match &failure {
                 LookupFailure::Lame { .. } => undelegate(zone, server),
                 _ => None,
             };
@@ -266,38 +258,17 @@ impl Examination<'_> {
 
 fn undelegate(zone: &Zone, server: &NameServer) -> Option<Change> {
     let name = server.name.as_ref()?;
-    Some(Change::Remove(format!("{}. IN NS {name}.", written(&zone.apex))))
+    let (apex, name) = (absolute(&written(&zone.apex)), absolute(name));
+    Some(Change::Remove(format!("{apex} IN NS {name}")))
 }
 
-/// The name has no record of its own: what stands in the way is the wildcard's, and a record of its own goes before
-/// that (RFC 4592 §2.2.1). Says so.
-fn by_wildcard(name: &DnsName, target: &Target, evidence: &Evidence, verdict: &mut Verdict) -> String {
-    if let Verdict::Stop {
-        remedy: changes,
-        alternative,
-        ..
-    } = verdict
-    {
-        let absent = Evidence {
-            from: evidence.from.clone(),
-            chain: Vec::new(),
-            end: ChainEnd::NoSuchName,
-        };
-        (*changes, *alternative) = remedy(name.as_str(), target, &absent);
-    }
-    let parent = name.parent().unwrap_or_default();
+/// What there is to know of an alias that is not of the name alone.
+fn by_dname((name, dname): (&String, &Dname)) -> String {
+    let Dname { owner, target } = dname;
     format!(
-        "{name} seems to have no record of its own: *.{parent} answers for it, as for any other name there"
+        "{name} is an alias by the DNAME record of {owner}: every name below that stands for the same one below {target}, \
+         and none can have a record of its own"
     )
-}
-
-fn has_address(end: &ChainEnd) -> bool {
-    match end {
-        ChainEnd::Addresses { a, aaaa } => [a, aaaa]
-            .iter()
-            .any(|answer| matches!(answer, AddressAnswer::Found(found) if !found.is_empty())),
-        _ => false,
-    }
 }
 
 /// Rows that say the same become one.
@@ -317,6 +288,3 @@ fn gather(rows: &mut Vec<Row>, new: Vec<Row>) {
         }
     }
 }
-
-/// A name that nobody has: no host's name begins so.
-pub(super) const PROBE: &str = "_certgate-probe";

@@ -9,6 +9,7 @@ use super::challenge::{Choice, Remark, choose};
 use super::evidence::RecordType;
 use super::examination::{Examination, Opinion, Weighed};
 use super::obstacle::Obstacle;
+use super::presentation::absolute;
 use super::remedy::Change;
 use super::row::caa_row;
 use super::verdict::Verdict;
@@ -18,6 +19,8 @@ use crate::name::NamePattern;
 /// What CAA records come to from one point of view.
 pub(super) struct Found {
     owner: String,
+    /// The name that is an alias of it.
+    alias: Option<String>,
     permission: Permission,
     records: String,
 }
@@ -29,13 +32,19 @@ impl Examination<'_> {
             let (evidence, memory) = self.questions.caa(&view, pattern.base()).await;
             let from = view.name();
             let found = match &evidence {
-                CaaEvidence::Relevant { owner, records } => Found {
+                CaaEvidence::Relevant {
+                    owner,
+                    alias,
+                    records,
+                } => Found {
                     owner: owner.clone(),
+                    alias: alias.clone(),
                     permission: permission(pattern, owner, records, self.conditions.ca.as_ref()),
                     records: text(records),
                 },
                 _ => Found {
                     owner: pattern.base().to_string(),
+                    alias: None,
                     permission: Permission::Granted(Grant::any("issue")),
                     records: text(&BTreeSet::new()),
                 },
@@ -75,8 +84,19 @@ impl Examination<'_> {
         let mut weighed = self.weighed(views, opinions);
         if let Some(Found {
             owner,
+            alias: Some(alias),
+            ..
+        }) = &weighed.found
+        {
+            weighed.notes.push(format!(
+                "{alias} is an alias of {owner}, so the CAA records there hold for it, and none can stand beside the alias"
+            ));
+        }
+        if let Some(Found {
+            owner,
             permission: Permission::Unknown,
             records,
+            ..
         }) = &weighed.found
         {
             weighed.notes.push(format!(
@@ -100,7 +120,13 @@ impl Examination<'_> {
         }
         let words: Vec<_> = possible.iter().map(|challenge| challenge.word()).collect();
         let ca = conditions.ca.as_ref().and_then(|ca| ca.domains.first());
-        let record = |ca: &String| Change::Add(format!("{owner}. IN CAA {}", grant.extended(ca, &words)));
+        let record = |ca: &String| {
+            Change::Add(format!(
+                "{} IN CAA {}",
+                absolute(owner),
+                grant.extended(ca, &words)
+            ))
+        };
         Verdict::Stop {
             obstacles: vec![choice.obstacle(pattern)],
             remedy: ca.map(record).into_iter().collect(),

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use hickory_resolver::proto::rr::{Name, RecordType};
 
-use super::evidence::{AddressAnswer, ChainEnd, Evidence, LookupFailure, MAX_CHAIN};
+use super::evidence::{AddressAnswer, ChainEnd, Dname, Evidence, LookupFailure, MAX_CHAIN};
+use super::presentation::{absolute, written};
 use super::question::Reply;
-use super::view::{Questions, View, Voice, name_of, telling, written};
+use super::view::{Questions, View, Voice, name_of, telling};
 use super::zone::address_in;
 use crate::name::DnsName;
 
@@ -45,28 +46,26 @@ impl Memory {
 impl Questions {
     /// Follows the CNAME records of `name` and asks for both address families at their end.
     pub(super) async fn trace(&self, view: &View, name: &DnsName) -> Traced {
-        let mut chain = Vec::new();
+        let mut trail = Trail::default();
         let mut memory = Memory::new();
         let end = match name_of(name) {
-            Ok(start) => self.follow(view, start, &mut chain, &mut memory).await,
+            Ok(start) => self.follow(view, start, &mut trail, &mut memory).await,
             Err(failure) => ChainEnd::Unanswered(failure),
         };
-        let from = view.name();
         Traced {
-            evidence: Evidence { from, chain, end },
+            evidence: Evidence {
+                from: view.name(),
+                chain: trail.chain,
+                dnames: trail.dnames,
+                end,
+            },
             memory,
         }
     }
 
     // The chain is walked link by link, because a resolver that follows it for us returns nothing at all for a
     // chain that leads nowhere, and where it breaks is what the operator needs to know.
-    async fn follow(
-        &self,
-        view: &View,
-        start: Name,
-        chain: &mut Vec<String>,
-        memory: &mut Memory,
-    ) -> ChainEnd {
+    async fn follow(&self, view: &View, start: Name, trail: &mut Trail, memory: &mut Memory) -> ChainEnd {
         let mut met = BTreeSet::from([start.to_lowercase()]);
         let mut current = start;
         loop {
@@ -79,10 +78,16 @@ impl Questions {
                 Link::Differing(answers) => return ChainEnd::Differing(answers),
                 Link::Unanswered(failure) => return ChainEnd::Unanswered(failure),
             };
-            if chain.len() == MAX_CHAIN {
+            if trail.chain.len() == MAX_CHAIN {
                 return ChainEnd::TooLong;
             }
-            chain.push(written(&target));
+            let dname = dname(&voices, &current);
+            trail.dnames.extend(dname.map(|dname| (written(&current), dname)));
+            trail.chain.push(written(&target));
+            // No host is called so, and whose the servers of the root are is known.
+            if target.is_root() {
+                return ChainEnd::NoSuchName;
+            }
             if !met.insert(target.to_lowercase()) {
                 return ChainEnd::Loop;
             }
@@ -99,6 +104,13 @@ impl Questions {
             aaaa: addresses(&aaaa),
         }
     }
+}
+
+/// The way so far.
+#[derive(Default)]
+struct Trail {
+    chain: Vec<String>,
+    dnames: BTreeMap<String, Dname>,
 }
 
 /// What servers say of a name together.
@@ -122,7 +134,7 @@ pub(super) fn link(voices: &[Voice], owner: &Name) -> Link {
         (_, false) => {
             let said = replies.into_iter().map(|(by, reply)| {
                 let text = match target(reply) {
-                    Some(target) => format!("CNAME {}.", written(&target)),
+                    Some(target) => format!("CNAME {}", absolute(&written(&target))),
                     None if reply.no_such_name => "no such name".to_owned(),
                     None => "no CNAME".to_owned(),
                 };
@@ -134,6 +146,15 @@ pub(super) fn link(voices: &[Voice], owner: &Name) -> Link {
         _ if replies.iter().all(|(_, reply)| reply.no_such_name) => Link::NoSuchName,
         _ => Link::None,
     }
+}
+
+fn dname(voices: &[Voice], owner: &Name) -> Option<Dname> {
+    let mut replies = voices.iter().filter_map(|voice| voice.said.as_ref().ok());
+    let (owner, target) = replies.find_map(|reply| reply.dname(owner))?;
+    Some(Dname {
+        owner: written(owner),
+        target: written(&target),
+    })
 }
 
 /// Those that answered, or why nobody did.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::evidence::{LookupFailure, RecordType};
+use super::evidence::{LookupFailure, MAX_CHAIN, RecordType};
 use super::verdict::listed;
 
 /// One thing that stands in the way of an order.
@@ -47,11 +47,11 @@ pub enum Obstacle {
         tag: String,
     },
     /// A CNAME whose target does not exist, or has no address.
-    #[error("{name} is an alias of {target}, which has no address")]
+    #[error("{name} is an alias of {}, which has no address", aliased(target))]
     DanglingAlias {
         /// The name asked for.
         name: String,
-        /// The end of its chain.
+        /// The end of its chain; a dot for the root, of which names without a host are made aliases.
         target: String,
     },
     /// Servers of one zone that do not say the same: a change has not reached them all.
@@ -156,6 +156,14 @@ pub enum Obstacle {
         /// The gateway's.
         account: Option<String>,
     },
+    /// A check that had no more time.
+    #[error("{name} could not be looked at within {seconds} s; ask about fewer names at a time")]
+    Overdue {
+        /// The name asked for.
+        name: String,
+        /// The time that there was.
+        seconds: u64,
+    },
     /// A resolver that knows what was before, while the zone is right already: the CA's may do so as well.
     #[error("{resolver} still says, for {seconds} s at most, what was before: {said}")]
     Stale {
@@ -203,6 +211,10 @@ impl Obstacle {
                 ds: ds.clone(),
                 explanation: explanation.clone(),
             },
+            LookupFailure::Endless => Self::TooLong {
+                name: owner,
+                limit: MAX_CHAIN,
+            },
             _ => Self::Unanswered {
                 owner,
                 record,
@@ -234,6 +246,13 @@ fn expectation(expected: &BTreeSet<IpAddr>, found: IpAddr) -> String {
         (false, _) => format!(" ({})", family.join(", ")),
         (true, true) => " (it has none for IPv6, which a CA tries first)".to_owned(),
         (true, false) => " (it has none for IPv4)".to_owned(),
+    }
+}
+
+fn aliased(target: &str) -> &str {
+    match target {
+        "." => "the root of DNS (`.`)",
+        name => name,
     }
 }
 

@@ -7,9 +7,10 @@ use hickory_resolver::proto::rr::{RData, RecordType};
 use super::evidence::{LookupFailure, RecordType as Kind};
 use super::lookup::{Memory, answered};
 use super::obstacle::Obstacle;
+use super::presentation::{absolute, fully_qualified, quoted};
 use super::remedy::Change;
 use super::verdict::Verdict;
-use super::view::{Questions, View, fully_qualified};
+use super::view::{Questions, View};
 use crate::name::DnsName;
 
 /// What stands where the record should be, from one point of view.
@@ -18,8 +19,11 @@ pub(super) struct OwnershipEvidence {
     /// Who was asked.
     pub from: String,
     /// The owners that were looked at, the nearest first, with their texts.
-    pub texts: Vec<(String, Result<Vec<String>, LookupFailure>)>,
+    pub texts: Vec<(String, Texts)>,
 }
+
+/// The texts of one owner, octet by octet.
+pub(super) type Texts = Result<Vec<Vec<u8>>, LookupFailure>;
 
 impl Questions {
     /// Looks for the texts of `name`'s owner.
@@ -52,10 +56,10 @@ impl Questions {
 
 /// Judges `evidence`: whether one of the texts is `wanted`.
 pub(super) fn judge_ownership(wanted: &str, evidence: &OwnershipEvidence) -> Verdict {
-    let holds = |texts: &Result<Vec<String>, LookupFailure>| {
+    let holds = |texts: &Texts| {
         texts
             .as_ref()
-            .is_ok_and(|texts| texts.iter().any(|text| text == wanted))
+            .is_ok_and(|texts| texts.iter().any(|text| text == wanted.as_bytes()))
     };
     if evidence.texts.iter().any(|(_, texts)| holds(texts)) {
         return Verdict::Go;
@@ -70,10 +74,7 @@ pub(super) fn judge_ownership(wanted: &str, evidence: &OwnershipEvidence) -> Ver
     let Some((owner, _)) = evidence.texts.first() else {
         return Verdict::Go;
     };
-    let record = format!(
-        "{owner}. IN TXT \"{}\"",
-        wanted.replace('\\', "\\\\").replace('"', "\\\"")
-    );
+    let record = format!("{} IN TXT {}", absolute(owner), quoted(wanted.as_bytes()));
     Verdict::Stop {
         obstacles: vec![Obstacle::NotOwned {
             owner: owner.clone(),
@@ -84,12 +85,12 @@ pub(super) fn judge_ownership(wanted: &str, evidence: &OwnershipEvidence) -> Ver
     }
 }
 
-/// `_certgate` before the name and before each one above it, the top-level domain left out.
+/// `_certgate` before the name and before each one above it, those left out below which everybody can have a name.
 fn owners(name: &DnsName) -> Vec<String> {
     let mut owners = vec![format!("{LABEL}.{name}")];
     let mut rest = name.as_str();
     while let Some((_, parent)) = rest.split_once('.')
-        && parent.contains('.')
+        && psl::suffix_str(parent) != Some(parent)
     {
         owners.push(format!("{LABEL}.{parent}"));
         rest = parent;
@@ -97,9 +98,9 @@ fn owners(name: &DnsName) -> Vec<String> {
     owners
 }
 
-fn text_in(data: &RData) -> Option<String> {
+fn text_in(data: &RData) -> Option<Vec<u8>> {
     match data {
-        RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
+        RData::TXT(txt) => Some(txt.txt_data.concat()),
         _ => None,
     }
 }
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_may_stand_at_the_name_or_above_but_not_at_the_top() {
+    fn the_text_may_stand_at_the_name_or_above_but_not_where_names_are_anybodys() {
         let owners = |name: &str| owners(&DnsName::parse(name).unwrap());
         assert_eq!(
             owners("a.www.example.com"),
@@ -123,5 +124,10 @@ mod tests {
         );
         assert_eq!(owners("example.com"), ["_certgate.example.com"]);
         assert_eq!(owners("localhost"), ["_certgate.localhost"]);
+        assert_eq!(
+            owners("www.shop.co.uk"),
+            ["_certgate.www.shop.co.uk", "_certgate.shop.co.uk"]
+        );
+        assert_eq!(owners("alice.github.io"), ["_certgate.alice.github.io"]);
     }
 }

@@ -12,6 +12,7 @@ use hickory_resolver::net::xfer::{DnsHandle, DnsRequestSender};
 use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Query, ResponseCode};
 use hickory_resolver::proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use hickory_resolver::proto::serialize::binary::BinDecodable;
 use tokio::time::{Instant, timeout_at};
 
 use super::evidence::LookupFailure;
@@ -60,6 +61,19 @@ impl Reply {
             _ => None,
         })
     }
+
+    /// The DNAME record that makes `owner` an alias (RFC 6672 §3.1), if one does: its owner and its target.
+    pub(super) fn dname(&self, owner: &Name) -> Option<(&Name, Name)> {
+        self.records.iter().find_map(|record| match &record.data {
+            RData::Unknown { code, rdata } if *code == RecordType::DNAME => {
+                let is_above = record.name != *owner && record.name.zone_of(owner);
+                // Its target is never compressed (RFC 6672 §2.5), so it can be read by itself.
+                let target = Name::from_bytes(&rdata.anything).ok().filter(|_| is_above)?;
+                Some((&record.name, target))
+            }
+            _ => None,
+        })
+    }
 }
 
 /// Asks `server` by UDP, and by TCP where the answer has no room; until `deadline`, and not longer than a server
@@ -73,9 +87,15 @@ pub(super) async fn ask(
 ) -> Result<Reply, LookupFailure> {
     let deadline = deadline.min(Instant::now() + PATIENCE);
     let exchange = async {
-        let answer = by_udp(server, request(name, record, manner)).await?;
+        let mut asked = request(name, record, manner, true);
+        let mut answer = by_udp(server, asked.clone()).await?;
+        if answer.metadata.response_code == ResponseCode::FormErr {
+            // A server from before EDNS, or behind something that is (RFC 6891 §7).
+            asked = request(name, record, manner, false);
+            answer = by_udp(server, asked.clone()).await?;
+        }
         match answer.metadata.truncation {
-            true => by_tcp(server, request(name, record, manner)).await,
+            true => by_tcp(server, asked).await,
             false => Ok(answer),
         }
     };
@@ -88,8 +108,9 @@ pub(super) async fn ask(
     }
 }
 
-fn request(name: &Name, record: RecordType, manner: Manner) -> DnsRequest {
+fn request(name: &Name, record: RecordType, manner: Manner, extended: bool) -> DnsRequest {
     let mut options = DnsRequestOptions::default();
+    options.use_edns = extended;
     options.recursion_desired = manner != Manner::Authoritative;
     let request = DnsRequest::from_query(Query::query(name.clone(), record), options);
     let (mut message, options) = request.into_parts();
@@ -182,6 +203,13 @@ fn explanation(answer: &DnsResponse) -> Option<String> {
     })
 }
 
+/// Whether an explanation says that the zone's servers could not be asked.
+pub(super) fn is_out_of_reach(explanation: &str) -> bool {
+    OUT_OF_REACH
+        .iter()
+        .any(|meaning| explanation.starts_with(meaning))
+}
+
 fn mnemonic(code: ResponseCode) -> String {
     match code {
         ResponseCode::ServFail => "SERVFAIL".to_owned(),
@@ -216,6 +244,8 @@ const EXTENDED_ERRORS: [(u16, &str); 14] = [
     (12, "NSEC missing"),
     (18, "prohibited"),
     (20, "not authoritative"),
-    (22, "no reachable authority"),
-    (23, "network error"),
+    (22, OUT_OF_REACH[0]),
+    (23, OUT_OF_REACH[1]),
 ];
+
+const OUT_OF_REACH: [&str; 2] = ["no reachable authority", "network error"];

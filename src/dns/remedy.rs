@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{AddressAnswer, ChainEnd, Evidence, RecordType};
+use super::presentation::absolute;
 use super::verdict::Target;
 
 /// A change to a zone.
@@ -36,7 +37,7 @@ pub(super) fn remedy(name: &str, target: &Target, evidence: &Evidence) -> (Vec<C
     if let Some(hostname) = target.alias_in(evidence) {
         return (at_the_hostname(hostname, target, evidence), Vec::new());
     }
-    let remove = Change::Remove(record(name, RecordType::Cname, &format!("{first_link}.")));
+    let remove = Change::Remove(link(name, first_link, evidence));
     let with = |changes: Vec<Change>| [vec![remove.clone()], changes].concat();
     let addresses = add_addresses(name, target.addresses.iter());
     // A name that is an alias already can be one of the hostname: no record stands beside it.
@@ -86,7 +87,7 @@ fn at_the_hostname(hostname: &str, target: &Target, evidence: &Evidence) -> Vec<
     let mut links = evidence.chain.iter().skip_while(|link| *link != hostname).skip(1);
     let removed = links
         .next()
-        .map(|link| Change::Remove(record(hostname, RecordType::Cname, &format!("{link}."))));
+        .map(|target| Change::Remove(link(hostname, target, evidence)));
     removed
         .into_iter()
         .chain(add_addresses(hostname, target.addresses.iter()))
@@ -109,7 +110,8 @@ fn addresses_of(evidence: &Evidence) -> BTreeSet<IpAddr> {
 fn alias(name: &str, target: &Target) -> Option<Change> {
     let hostname = target.hostname.as_ref()?;
     // An alias of itself would be a loop.
-    (hostname.as_str() != name).then(|| Change::Add(record(name, RecordType::Cname, &format!("{hostname}."))))
+    (hostname.as_str() != name)
+        .then(|| Change::Add(record(name, RecordType::Cname, &absolute(hostname.as_str()))))
 }
 
 fn add_addresses<'a>(name: &str, addresses: impl Iterator<Item = &'a IpAddr>) -> Vec<Change> {
@@ -123,5 +125,13 @@ fn address_record(name: &str, address: &IpAddr) -> String {
 }
 
 fn record(name: &str, record: RecordType, data: &str) -> String {
-    format!("{name}. IN {record} {data}")
+    format!("{} IN {record} {data}", absolute(name))
+}
+
+/// The record that makes `name` an alias: its own, or one above it that does so for every name there.
+fn link(name: &str, target: &str, evidence: &Evidence) -> String {
+    match evidence.dnames.get(name) {
+        Some(dname) => record(&dname.owner, RecordType::Dname, &absolute(&dname.target)),
+        None => record(name, RecordType::Cname, &absolute(target)),
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,15 @@ impl DomainVerdict {
             notes: notes.into_iter().collect(),
             rows,
         }
+    }
+
+    /// One for a name that a check which ended after `limit` had not found out about.
+    pub fn overdue(domain: &NamePattern, limit: Duration) -> Self {
+        let obstacle = Obstacle::Overdue {
+            name: domain.to_string(),
+            seconds: limit.as_secs(),
+        };
+        Self::unchecked(domain, Verdict::wait(obstacle), &Conditions::default())
     }
 
     /// The same, where dns-01 would fail for `reason`: it is not tried then. Without another challenge the name is not

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::caa::{self, CaaEvidence};
 use super::evidence::{AddressAnswer, ChainEnd, Evidence, RecordType};
 use super::ownership::OwnershipEvidence;
+use super::presentation::shown;
 use super::remedy::Change;
 use super::verdict::{Target, Verdict, listed};
 use crate::name::DnsName;
@@ -140,13 +141,23 @@ fn chain_rows(name: &str, target: &Target, evidence: &Evidence) -> Vec<Row> {
     let owners = std::iter::once(name).chain(evidence.chain.iter().map(String::as_str));
     owners
         .zip(&evidence.chain)
-        .map(|(owner, link)| Row {
-            owner: owner.to_owned(),
-            record: RecordType::Cname,
-            found: link.clone(),
-            expected: hostname.to_owned(),
-            state: verdict,
-            said_by: vec![evidence.from.clone()],
+        .map(|(owner, link)| {
+            let dname = evidence.dnames.get(owner);
+            let (owner, record, found) = match dname {
+                Some(dname) => (dname.owner.as_str(), RecordType::Dname, &dname.target),
+                None => (owner, RecordType::Cname, link),
+            };
+            Row {
+                owner: owner.to_owned(),
+                record,
+                found: found.clone(),
+                expected: match dname {
+                    Some(_) => String::new(),
+                    None => hostname.to_owned(),
+                },
+                state: verdict,
+                said_by: vec![evidence.from.clone()],
+            }
         })
         .collect()
 }
@@ -195,7 +206,7 @@ pub(super) fn caa_row(
     let (owner, found) = match evidence {
         CaaEvidence::Absent => (name, "none".to_owned()),
         CaaEvidence::Differing { owner, .. } => (owner.as_str(), "not the same everywhere".to_owned()),
-        CaaEvidence::Relevant { owner, records } => (owner.as_str(), caa::text(records)),
+        CaaEvidence::Relevant { owner, records, .. } => (owner.as_str(), caa::text(records)),
         CaaEvidence::Unanswered { owner, failure } => (owner.as_str(), failure.to_string()),
     };
     let wanted = verdict.remedy().iter().find_map(|change| match change {
@@ -227,7 +238,7 @@ pub(super) fn ownership_rows(wanted: &str, evidence: &OwnershipEvidence) -> Vec<
         state,
         said_by: vec![evidence.from.clone()],
     };
-    let has_it = |texts: &Vec<String>| texts.iter().any(|text| text == wanted);
+    let has_it = |texts: &Vec<Vec<u8>>| texts.iter().any(|text| text == wanted.as_bytes());
     let found = evidence
         .texts
         .iter()
@@ -240,7 +251,10 @@ pub(super) fn ownership_rows(wanted: &str, evidence: &OwnershipEvidence) -> Vec<
     };
     vec![match texts {
         Ok(texts) if texts.is_empty() => row(owner, "none", RowState::Missing),
-        Ok(texts) => row(owner, &texts.join(", "), RowState::Wrong),
+        Ok(texts) => {
+            let texts: Vec<_> = texts.iter().map(|text| shown(text)).collect();
+            row(owner, &texts.join(", "), RowState::Wrong)
+        }
         Err(failure) => row(owner, &failure.to_string(), RowState::Unknown),
     }]
 }

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
 use hickory_resolver::config::ResolverConfig;
-use hickory_resolver::proto::ProtoError;
 use hickory_resolver::proto::dnssec::rdata::DNSSECRData;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
@@ -14,7 +13,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::evidence::{AUTHORITATIVE, LookupFailure};
-use super::question::{Manner, Reply, ask};
+use super::presentation::{absolute, fully_qualified, written};
+use super::question::{Manner, Reply, ask, is_out_of_reach};
 use super::zone::{NameServer, Zone};
 use crate::config::GatewayConfig;
 use crate::name::DnsName;
@@ -24,10 +24,12 @@ pub(super) struct Questions {
     pub(super) resolvers: Vec<SocketAddr>,
     pub(super) name_servers: BTreeMap<Name, Vec<SocketAddr>>,
     pub(super) deadline: Instant,
-    zones: Mutex<HashMap<Name, Option<Zone>>>,
-    /// The last failure of each server of a zone. One that has not answered is not waited for again.
-    troubles: Mutex<HashMap<SocketAddr, LookupFailure>>,
-    turns: Semaphore,
+    zones: Arc<Mutex<HashMap<Name, Option<Zone>>>>,
+    /// Servers that have not answered. They are not waited for again.
+    silent: Arc<Mutex<HashMap<SocketAddr, LookupFailure>>>,
+    /// The last failure of each server, as one of a zone, for the name that this is about.
+    troubles: Mutex<HashMap<(Name, SocketAddr), LookupFailure>>,
+    turns: Arc<Semaphore>,
 }
 
 /// Who is asked.
@@ -78,14 +80,34 @@ impl Questions {
             resolvers,
             name_servers: name_servers.collect(),
             deadline,
-            zones: Mutex::default(),
+            zones: Arc::default(),
+            silent: Arc::default(),
             troubles: Mutex::default(),
-            turns: Semaphore::new(QUESTIONS_AT_A_TIME),
+            turns: Arc::new(Semaphore::new(QUESTIONS_AT_A_TIME)),
         })
     }
 
+    /// The same, with as many questions at a time as `turns` has, together with others who take them.
+    pub(super) fn taking_turns(mut self, turns: Arc<Semaphore>) -> Self {
+        self.turns = turns;
+        self
+    }
+
+    /// The same for one name of several: what goes wrong for it is its own.
+    pub(super) fn of_one_name(&self) -> Self {
+        Self {
+            resolvers: self.resolvers.clone(),
+            name_servers: self.name_servers.clone(),
+            deadline: self.deadline,
+            zones: self.zones.clone(),
+            silent: self.silent.clone(),
+            troubles: Mutex::default(),
+            turns: self.turns.clone(),
+        }
+    }
+
     pub(super) fn zones(&self) -> MutexGuard<'_, HashMap<Name, Option<Zone>>> {
-        self.zones.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.zones)
     }
 
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
@@ -111,29 +133,30 @@ impl Questions {
         join_all(asked.map(|resolver| self.hear_resolver(*resolver, name, record))).await
     }
 
-    /// What went wrong with servers of zones.
-    pub(super) fn troubles(&self) -> MutexGuard<'_, HashMap<SocketAddr, LookupFailure>> {
-        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What went wrong with a server when it was asked as one of `zone`.
+    pub(super) fn trouble(&self, zone: &Zone, server: &NameServer) -> Option<LookupFailure> {
+        lock(&self.troubles)
+            .get(&(zone.apex.clone(), server.address))
+            .cloned()
     }
 
     async fn hear_zone(&self, zone: &Zone, name: &Name, record: RecordType) -> Vec<Voice> {
         let asked = zone.servers.iter();
-        join_all(asked.map(|server| self.hear_server(server, name, record))).await
+        join_all(asked.map(|server| self.hear_server(zone, server, name, record))).await
     }
 
-    async fn hear_server(&self, server: &NameServer, name: &Name, record: RecordType) -> Voice {
+    async fn hear_server(&self, zone: &Zone, server: &NameServer, name: &Name, record: RecordType) -> Voice {
         let _turn = self.turn().await;
-        let known = self
-            .troubles()
-            .get(&server.address)
-            .filter(|failure| is_silence(failure))
-            .cloned();
+        let known = lock(&self.silent).get(&server.address).cloned();
         let said = match known {
             Some(failure) => Err(failure),
             None => ask(server.address, name, record, Manner::Authoritative, self.deadline).await,
         };
         if let Err(failure) = &said {
-            self.troubles().insert(server.address, failure.clone());
+            if is_silence(failure) {
+                lock(&self.silent).insert(server.address, failure.clone());
+            }
+            lock(&self.troubles).insert((zone.apex.clone(), server.address), failure.clone());
         }
         Voice {
             by: server.to_string(),
@@ -146,9 +169,14 @@ impl Questions {
         let mut said = ask(resolver, name, record, Manner::Recursive, self.deadline).await;
         if let Err(LookupFailure::ResponseCode { code, explanation }) = &said
             && code == "SERVFAIL"
+            && !explanation.as_deref().is_some_and(is_out_of_reach)
             && let Some(bogus) = self.bogus(resolver, name, record, explanation.clone()).await
         {
-            said = Err(bogus);
+            // What has come in meanwhile was late, and not wrong.
+            said = match ask(resolver, name, record, Manner::Recursive, self.deadline).await {
+                Err(LookupFailure::ResponseCode { .. }) => Err(bogus),
+                said => said,
+            };
         }
         Voice {
             by: resolver.to_string(),
@@ -181,7 +209,7 @@ impl Questions {
                 .iter()
                 .flat_map(|reply| &reply.records)
                 .filter_map(delegation_signer)
-                .map(|data| format!("{}. IN DS {data}", written(&zone)))
+                .map(|data| format!("{} IN DS {data}", absolute(&written(&zone))))
                 .collect(),
             explanation,
         })
@@ -203,15 +231,10 @@ pub(super) fn telling(failures: Vec<LookupFailure>) -> LookupFailure {
         LookupFailure::ResponseCode { .. } => 1,
         LookupFailure::TimedOut | LookupFailure::Unreachable { .. } => 2,
         // Only where it is the same with all of them.
-        LookupFailure::Referral | LookupFailure::Lame { .. } => 3,
+        LookupFailure::Endless | LookupFailure::Referral | LookupFailure::Lame { .. } => 3,
     };
     let first = failures.into_iter().min_by_key(weight);
     first.unwrap_or(LookupFailure::TimedOut)
-}
-
-/// `name` as the library has it.
-pub(super) fn fully_qualified(name: &str) -> Result<Name, ProtoError> {
-    Name::from_ascii(format!("{name}."))
 }
 
 /// The name of a configured zone or of a certificate as the library has it.
@@ -219,11 +242,6 @@ pub(super) fn name_of(name: &DnsName) -> Result<Name, LookupFailure> {
     fully_qualified(name.as_str()).map_err(|error| LookupFailure::Unreachable {
         cause: error.to_string(),
     })
-}
-
-/// A name in lower case, without the closing dot.
-pub(super) fn written(name: &Name) -> String {
-    name.to_lowercase().to_ascii().trim_end_matches('.').to_owned()
 }
 
 /// The data of a DS record in zone-file form (RFC 4034 §5.3).
@@ -234,6 +252,11 @@ fn delegation_signer(record: &Record) -> Option<String> {
     let (tag, algorithm, kind) = (ds.key_tag(), u8::from(ds.algorithm()), u8::from(ds.digest_type()));
     let digest: String = ds.digest().iter().map(|byte| format!("{byte:02X}")).collect();
     Some(format!("{tag} {algorithm} {kind} {digest}"))
+}
+
+/// What these locks guard is whole after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn system_resolvers(config: &ResolverConfig) -> Vec<SocketAddr> {
@@ -252,4 +275,4 @@ fn system_resolvers(config: &ResolverConfig) -> Vec<SocketAddr> {
 }
 
 /// For one check, whatever it is about.
-const QUESTIONS_AT_A_TIME: usize = 64;
+pub(super) const QUESTIONS_AT_A_TIME: usize = 64;

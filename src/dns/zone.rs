@@ -8,8 +8,9 @@ use futures_util::future::{join_all, select_ok};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
 use super::evidence::LookupFailure;
+use super::presentation::written;
 use super::question::{Manner, Reply, ask};
-use super::view::{Questions, written};
+use super::view::Questions;
 
 /// A zone and the servers that were asked about it.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -2,19 +2,19 @@
 //! zone; for each name there is an account with a record of its own, which keeps the last two values. Accounts come from a
 //! file, or are registered when they are needed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use http::{Method, Request, StatusCode, header};
 use serde_json::json;
-use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use crate::config::AcmeDnsConfig;
 use crate::dns01::Dns01Error;
 use crate::dns01::provider::Provider;
+use crate::dns01::turn::Turns;
 use crate::inventory::{AcmeDnsAccount, Inventory, PlacedRecord};
 use crate::name::DnsName;
 use crate::web::{Bounds, WebClient};
@@ -33,43 +33,49 @@ impl AcmeDns {
         }
     }
 
-    /// The account for the record's name, registered if there is none and the name is wanted; its alias has to be in place.
-    async fn account(&self, record: &PlacedRecord, is_wanted: bool) -> Result<AcmeDnsAccount, Dns01Error> {
-        let account = match &self.config.accounts_file {
-            Some(file) => in_file(file, &record.domain).await?,
-            None => self.registered(record, is_wanted).await?,
-        };
-        let wanted = account.fulldomain.trim_end_matches('.');
-        if !wanted.eq_ignore_ascii_case(&record.owner) {
+    /// The account for the record's name; its alias has to be in place.
+    async fn delegated(&self, record: &PlacedRecord, is_wanted: bool) -> Result<AcmeDnsAccount, Dns01Error> {
+        let account = self.account(&record.domain, is_wanted).await?;
+        let wanted = owner(&account);
+        if wanted != record.owner {
             return Err(Dns01Error::NotDelegated {
                 alias: format!("_acme-challenge.{}", record.domain),
                 found: record.owner.clone(),
-                wanted: wanted.to_ascii_lowercase(),
+                wanted,
             });
         }
         Ok(account)
     }
 
-    /// The account that is kept for the record's name; it is registered where there is none.
-    async fn registered(&self, record: &PlacedRecord, is_wanted: bool) -> Result<AcmeDnsAccount, Dns01Error> {
-        let (server, domain) = (&self.config.server, &record.domain);
+    /// The account for `domain`, registered if there is none and the name is wanted.
+    async fn account(&self, domain: &DnsName, is_wanted: bool) -> Result<AcmeDnsAccount, Dns01Error> {
+        match &self.config.accounts_file {
+            Some(file) => in_file(file, domain).await,
+            None => self.registered(domain, is_wanted).await,
+        }
+    }
+
+    /// The account that is kept for `domain`; it is registered where there is none.
+    async fn registered(&self, domain: &DnsName, is_wanted: bool) -> Result<AcmeDnsAccount, Dns01Error> {
+        let server = &self.config.server;
         // A name and its wildcard are looked at side by side, and have one account.
-        let _turn = REGISTERING.lock().await;
+        let account = BTreeSet::from([format!("{domain} at {server}")]);
+        let _turn = REGISTERING.take(account, Duration::ZERO).await;
         if let Some(known) = self.inventory.acme_dns_account(server, domain).await? {
             return Ok(known);
         }
         if !is_wanted {
             let reason =
                 "it has no account for that yet; one is registered when a certificate wants the name";
-            return Err(self.failed(record, reason.to_owned()));
+            return Err(self.failed(domain, reason.to_owned()));
         }
         let answer = self.call("register", Method::POST, None, "{}".to_owned()).await;
-        let (status, said) = answer.map_err(|reason| self.failed(record, reason))?;
+        let (status, said) = answer.map_err(|reason| self.failed(domain, reason))?;
         let said = Zeroizing::new(said);
         if !status.is_success() {
             let said = shown(&said);
             return Err(self.failed(
-                record,
+                domain,
                 format!("asked for an account, it answered {status} {said}"),
             ));
         }
@@ -78,7 +84,7 @@ impl AcmeDns {
         let account =
             account.filter(|account| DnsName::parse(account.fulldomain.trim_end_matches('.')).is_ok());
         let account =
-            account.ok_or_else(|| self.failed(record, "asked for an account, it gave none".to_owned()))?;
+            account.ok_or_else(|| self.failed(domain, "asked for an account, it gave none".to_owned()))?;
         self.inventory
             .save_acme_dns_account(server, domain, &account)
             .await?;
@@ -118,10 +124,10 @@ impl AcmeDns {
         Ok((answer.status, String::from_utf8_lossy(&said).into_owned()))
     }
 
-    fn failed(&self, record: &PlacedRecord, reason: String) -> Dns01Error {
+    fn failed(&self, domain: &DnsName, reason: String) -> Dns01Error {
         Dns01Error::AcmeDns {
             server: self.config.server.clone(),
-            domain: record.domain.to_string(),
+            domain: domain.to_string(),
             reason,
         }
     }
@@ -129,13 +135,19 @@ impl AcmeDns {
 
 #[async_trait]
 impl Provider for AcmeDns {
+    async fn narrow_owner(&self, domain: &DnsName) -> Result<Option<String>, Dns01Error> {
+        Ok(Some(owner(&self.account(domain, true).await?)))
+    }
+
     async fn place(&self, record: &PlacedRecord) -> Result<(), Dns01Error> {
-        let account = self.account(record, true).await?;
+        let account = self.delegated(record, true).await?;
         let body = json!({"subdomain": account.subdomain, "txt": record.value}).to_string();
         match self.call("update", Method::POST, Some(&account), body).await {
             Ok((StatusCode::OK, _)) => Ok(()),
-            Ok((status, said)) => Err(self.failed(record, format!("it answered {status} {}", shown(&said)))),
-            Err(reason) => Err(self.failed(record, reason)),
+            Ok((status, said)) => {
+                Err(self.failed(&record.domain, format!("it answered {status} {}", shown(&said))))
+            }
+            Err(reason) => Err(self.failed(&record.domain, reason)),
         }
     }
 
@@ -149,11 +161,11 @@ impl Provider for AcmeDns {
     }
 
     async fn rehearse(&self, record: &PlacedRecord, is_wanted: bool) -> Result<String, Dns01Error> {
-        self.account(record, is_wanted).await?;
+        self.delegated(record, is_wanted).await?;
         match self.call("health", Method::GET, None, String::new()).await {
             Ok((StatusCode::OK, _)) => Ok(format!("which acme-dns at {} serves", self.config.server)),
-            Ok((status, _)) => Err(self.failed(record, format!("its health is {status}"))),
-            Err(reason) => Err(self.failed(record, reason)),
+            Ok((status, _)) => Err(self.failed(&record.domain, format!("its health is {status}"))),
+            Err(reason) => Err(self.failed(&record.domain, reason)),
         }
     }
 }
@@ -185,12 +197,17 @@ async fn in_file(file: &Path, domain: &DnsName) -> Result<AcmeDnsAccount, Dns01E
     })
 }
 
+/// Where the values of an account are.
+fn owner(account: &AcmeDnsAccount) -> String {
+    account.fulldomain.trim_end_matches('.').to_ascii_lowercase()
+}
+
 fn shown(said: &str) -> String {
     said.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
-/// One registration at a time.
-static REGISTERING: Mutex<()> = Mutex::const_new(());
+/// One registration at a time for a name; a server that is slow for one name holds back no other.
+static REGISTERING: Turns = Turns::new();
 
 const BOUNDS: Bounds = Bounds {
     time: Duration::from_secs(15),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::dns::Place;
+use crate::dns01::turn::Turns;
 use crate::inventory::PlacedRecord;
 
 /// The records of a process that are in use, by their values. Clones share them.
@@ -16,6 +17,7 @@ pub struct Claims(Arc<Shared>);
 struct Shared {
     held: Mutex<HashMap<String, Holder>>,
     freed: Notify,
+    turns: Turns,
 }
 
 /// What somebody has put into a zone.
@@ -42,6 +44,11 @@ impl Claims {
     /// Waits until no record is in use any more.
     pub async fn settled(&self) {
         self.until(|held| held.is_empty()).await;
+    }
+
+    /// The turns at owners that keep few values.
+    pub(super) fn turns(&self) -> &Turns {
+        &self.0.turns
     }
 
     /// Claims the record with `value` for an attempt, once nobody else has it.

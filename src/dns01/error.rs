@@ -58,6 +58,29 @@ pub enum Dns01Error {
         /// Who was to remove it.
         asked: String,
     },
+    /// What would come of placing it was not found out in time.
+    #[error(
+        "nobody has said within {seconds} s whether a TXT record can be put at {owner}: neither the servers of its zone, nor \
+         {way}"
+    )]
+    NoTime {
+        /// Where a CA looks.
+        owner: String,
+        /// Who would put it there.
+        way: String,
+        /// How long all names of a certificate have together.
+        seconds: u64,
+    },
+    /// Another name was asked about in vain just before.
+    #[error("not tried for the TXT record at {owner} in the zone {zone}, after this: {before}")]
+    NotTried {
+        /// The record's owner.
+        owner: String,
+        /// Its zone.
+        zone: String,
+        /// What was met then.
+        before: String,
+    },
     /// Servers of the zone do not have the record.
     #[error(
         "the TXT record at {owner} has not come to every server of its zone within {seconds} s: {}; the CA was not told to look",
@@ -109,12 +132,14 @@ pub enum Dns01Error {
         reason: String,
     },
     /// The server did not answer.
-    #[error("{server} did not answer to the update of the zone {zone}: {reason}")]
+    #[error("{server} did not answer to the update of the zone {zone} for {owner}: {reason}")]
     Unreachable {
         /// The server.
         server: String,
         /// The zone.
         zone: String,
+        /// The owner of the record.
+        owner: String,
         /// What happened.
         reason: String,
     },
@@ -129,6 +154,11 @@ pub enum Dns01Error {
 }
 
 impl Dns01Error {
+    /// Whether it is about the provider's server and not about the record: another record would meet the same.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+
     /// The record that would put it right, in zone-file form.
     pub fn remedy(&self) -> Option<String> {
         match self {

@@ -13,13 +13,13 @@ use tokio::net::TcpStream;
 /// The answer of `server` to `message`.
 ///
 /// # Errors
-/// The connection's; [`io::ErrorKind::TimedOut`] after 10 seconds.
-pub(super) async fn exchange(server: SocketAddr, message: &[u8]) -> io::Result<Vec<u8>> {
-    match tokio::time::timeout(PATIENCE, by_tcp(server, message)).await {
+/// The connection's; [`io::ErrorKind::TimedOut`] after `patience`.
+pub(super) async fn exchange(server: SocketAddr, message: &[u8], patience: Duration) -> io::Result<Vec<u8>> {
+    match tokio::time::timeout(patience, by_tcp(server, message)).await {
         Ok(answer) => answer,
         Err(_) => Err(io::Error::new(
             io::ErrorKind::TimedOut,
-            format!("no answer within {} s", PATIENCE.as_secs()),
+            format!("no answer by TCP within {} s", patience.as_secs()),
         )),
     }
 }
@@ -36,5 +36,3 @@ async fn by_tcp(server: SocketAddr, message: &[u8]) -> io::Result<Vec<u8>> {
     stream.read_exact(&mut answer).await?;
     Ok(answer)
 }
-
-const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,6 +1,7 @@
 //! A command that changes the zone, called as lego's `exec` provider calls it, so that scripts for that one work here:
 //! `COMMAND present|cleanup OWNER. VALUE`, or raw `COMMAND present|cleanup -- DOMAIN TOKEN KEY-AUTHORIZATION`.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
@@ -8,11 +9,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
-use tokio::sync::Mutex;
 
+use crate::command::Group;
 use crate::config::ExecConfig;
 use crate::dns01::Dns01Error;
 use crate::dns01::provider::Provider;
+use crate::dns01::turn::Turns;
 use crate::inventory::PlacedRecord;
 
 /// The command.
@@ -28,7 +30,8 @@ impl Exec {
     }
 
     async fn run(&self, action: &'static str, record: &PlacedRecord) -> Result<(), Dns01Error> {
-        let _turn = TURN.lock().await;
+        let command = BTreeSet::from([self.config.command.display().to_string()]);
+        let _turn = TURNS.take(command, Duration::ZERO).await;
         let failed = |reason: String| Dns01Error::Command {
             command: self.config.command.clone(),
             action,
@@ -43,19 +46,21 @@ impl Exec {
                 .arg(record.key_authorization.expose()),
             false => command.args([&format!("{}.", record.owner), &record.value]),
         };
-        let child = command
+        command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn();
-        let mut child = child.map_err(|error| failed(format!("did not start: {error}")))?;
-        let (output, errors) = (child.stdout.take(), child.stderr.take());
+            .stderr(Stdio::piped());
+        // All that it starts ends with it: what goes on could add a record after it was taken away.
+        let group = Group::start(&mut command);
+        let mut group = group.map_err(|error| failed(format!("did not start: {error}")))?;
+        let (output, errors) = (group.child().stdout.take(), group.child().stderr.take());
+        // What still writes is of the group as long as the command was not waited for.
         let ended = async {
-            let (output, errors, status) = tokio::join!(tail(output), tail(errors), child.wait());
-            (output, errors, status)
+            let (output, errors) = tokio::join!(tail(output), tail(errors));
+            (output, errors, group.wait().await)
         };
         let Ok((output, errors, status)) = tokio::time::timeout(PATIENCE, ended).await else {
+            group.end(GRACE).await;
             return Err(failed(format!("has not ended within {} s", PATIENCE.as_secs())));
         };
         tracing::debug!(
@@ -130,11 +135,14 @@ async fn tail(from: Option<impl AsyncRead + Unpin>) -> String {
     lines.join(" | ")
 }
 
-/// One command at a time, as with lego: scripts that change a file expect that.
-static TURN: Mutex<()> = Mutex::const_new(());
+/// A command runs once at a time, as with lego: scripts that change a file expect that. Another one does not wait for it.
+static TURNS: Turns = Turns::new();
 
 /// For one call. Some commands wait for a provider's own servers.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// From SIGTERM to SIGKILL.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// Octets of its output that are kept.
 const KEPT: usize = 500;

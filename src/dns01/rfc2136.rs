@@ -1,6 +1,7 @@
 //! The zone's own primary server, by dynamic updates (RFC 2136) signed with a shared key (RFC 8945).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hickory_resolver::proto::op::Message;
@@ -30,7 +31,12 @@ impl Rfc2136 {
         }
     }
 
-    async fn send(&self, record: &PlacedRecord, change: Change) -> Result<(), Dns01Error> {
+    async fn send(
+        &self,
+        record: &PlacedRecord,
+        change: Change,
+        patience: Duration,
+    ) -> Result<(), Dns01Error> {
         let signer = signer(&self.config.tsig).await?;
         let now = self.clock.now();
         let seconds = u64::try_from(now.unix_seconds()).unwrap_or(0);
@@ -41,7 +47,7 @@ impl Rfc2136 {
         let mut message = update(record, change).map_err(unwritable)?;
         let verifier = message.finalize(&signer, seconds).map_err(unwritable)?;
         let sent = message.to_vec().map_err(unwritable)?;
-        let answer = exchange(self.config.server, &sent)
+        let answer = exchange(self.config.server, &sent, patience)
             .await
             .map_err(|error| self.unreachable(record, &error))?;
         let parsed = Message::from_vec(&answer).map_err(|error| self.unreachable(record, &error))?;
@@ -81,6 +87,7 @@ impl Rfc2136 {
         Dns01Error::Unreachable {
             server: self.config.server.to_string(),
             zone: record.zone.clone(),
+            owner: record.owner.clone(),
             reason: reason.to_string(),
         }
     }
@@ -98,16 +105,16 @@ impl Rfc2136 {
 #[async_trait]
 impl Provider for Rfc2136 {
     async fn place(&self, record: &PlacedRecord) -> Result<(), Dns01Error> {
-        self.send(record, Change::Add).await
+        self.send(record, Change::Add, PATIENCE).await
     }
 
     async fn remove(&self, record: &PlacedRecord) -> Result<(), Dns01Error> {
-        self.send(record, Change::Remove).await
+        self.send(record, Change::Remove, PATIENCE).await
     }
 
     // To remove what is not there takes the same right, and changes nothing.
     async fn rehearse(&self, record: &PlacedRecord, _is_wanted: bool) -> Result<String, Dns01Error> {
-        self.send(record, Change::Remove).await?;
+        self.send(record, Change::Remove, REHEARSAL_PATIENCE).await?;
         let Rfc2136Config { server, tsig } = &self.config;
         Ok(format!(
             "which {server} would take, signed with the key `{}`",
@@ -136,6 +143,11 @@ async fn signer(config: &TsigConfig) -> Result<TSigner, Dns01Error> {
     };
     TSigner::new(key.to_vec(), algorithm, name, FUDGE).map_err(|error| unusable(error.to_string()))
 }
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Before an order others wait, too.
+const REHEARSAL_PATIENCE: Duration = Duration::from_secs(4);
 
 /// Seconds that the two clocks may differ (RFC 8945 §10).
 const FUDGE: u16 = 300;

@@ -17,25 +17,45 @@ pub struct Leftover {
 
 impl Dns01 {
     /// Removes `records`, which earlier attempts have left in zones: its own, and those that were put there in the same
-    /// way. What is in use is left alone; gives those that could not be removed.
+    /// way. What is in use is left alone; gives those that could not be removed and are not known to be gone.
     pub async fn sweep(&self, records: &[PlacedRecord]) -> Vec<Leftover> {
         let mut left = Vec::new();
+        let mut silence = None;
         for record in records {
             let Some(_held) = self.claims.hold(&record.value) else {
                 continue;
             };
-            let taken = match record.provider == self.way {
-                true => self.take_away(record).await,
-                false => self.take_away_of_others(record).await,
+            let taken = match (&silence, record.provider == self.way) {
+                // A server that does not answer is not waited for as often as it has records.
+                (Some(reason), _) => Err(String::clone(reason)),
+                (None, true) => self.take_away(record).await.map_err(|error| {
+                    let reason = with_causes(&error);
+                    silence = error.is_silence().then(|| reason.clone());
+                    reason
+                }),
+                (None, false) => self
+                    .take_away_of_others(record)
+                    .await
+                    .map_err(|error| with_causes(&error)),
             };
-            if let Err(error) = taken {
+            if let Err(reason) = taken
+                && !self.is_forgotten(record).await
+            {
                 left.push(Leftover {
                     record: record.clone(),
-                    reason: with_causes(&error),
+                    reason,
                 });
             }
         }
         left
+    }
+
+    /// Forgets a record that cannot be removed where somebody else has done it; not so early that it may yet have to come
+    /// to the servers that are asked.
+    async fn is_forgotten(&self, record: &PlacedRecord) -> bool {
+        self.clock.now().since(record.placed_at) >= self.propagation_timeout
+            && is_absent(&self.authorities, record).await
+            && self.inventory.forget_placed_record(record).await.is_ok()
     }
 
     /// Has a record taken out of its zone that was put there in another way. What removes nothing there may say that all is

@@ -4,9 +4,10 @@ use hickory_resolver::proto::ProtoError;
 use hickory_resolver::proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_resolver::proto::rr::rdata::TXT;
 use hickory_resolver::proto::rr::rdata::tsig::TsigError;
-use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use hickory_resolver::proto::rr::{DNSClass, RData, Record, RecordType};
 
 use crate::clock::Timestamp;
+use crate::dns::fully_qualified;
 use crate::inventory::PlacedRecord;
 
 /// What is done with a record.
@@ -37,9 +38,8 @@ pub(super) struct Asked<'a> {
 
 /// The message that changes `record`, not signed yet.
 pub(super) fn update(record: &PlacedRecord, change: Change) -> Result<Message, ProtoError> {
-    let name = |text: &str| Name::from_ascii(format!("{text}."));
     let data = RData::TXT(TXT::new(vec![record.value.clone()]));
-    let mut changed = Record::from_rdata(name(&record.owner)?, LIFETIME, data);
+    let mut changed = Record::from_rdata(fully_qualified(&record.owner)?, LIFETIME, data);
     if change == Change::Remove {
         changed.dns_class = DNSClass::NONE;
         changed.ttl = 0;
@@ -47,7 +47,7 @@ pub(super) fn update(record: &PlacedRecord, change: Change) -> Result<Message, P
     let mut message = Message::query();
     message.metadata.op_code = OpCode::Update;
     message.metadata.recursion_desired = false;
-    message.add_query(Query::query(name(&record.zone)?, RecordType::SOA));
+    message.add_query(Query::query(fully_qualified(&record.zone)?, RecordType::SOA));
     message.add_authority(changed);
     Ok(message)
 }
@@ -141,6 +141,7 @@ const LIFETIME: u32 = 60;
 
 #[cfg(test)]
 mod tests {
+    use hickory_resolver::proto::rr::Name;
     use hickory_resolver::proto::rr::rdata::tsig::{TSIG, TsigAlgorithm, make_tsig_record};
 
     use super::*;

@@ -318,6 +318,16 @@ impl ControlPlane {
                 "certificate `{name}` has {found} domains; 1 to 100 are allowed"
             )));
         }
+        for (place, domain) in request.domains.iter().enumerate() {
+            domain
+                .check_certifiable()
+                .map_err(|error| Problem::bad_request(error.to_string()))?;
+            if request.domains.iter().take(place).any(|other| other == domain) {
+                return Err(Problem::bad_request(format!(
+                    "`domains` of certificate `{name}` holds `{domain}` twice; name it once"
+                )));
+            }
+        }
         let known = || config.issuers.keys().cloned().collect::<Vec<_>>().join(", ");
         let issuer = match (request.issuer, config.issuers.len()) {
             (Some(issuer), _) if config.issuers.contains_key(&issuer) => issuer,
@@ -350,6 +360,9 @@ impl ControlPlane {
         }
         if let Some(IssuerConfig::Acme(acme)) = config.issuers.get(&issuer) {
             provable(&issuer, &acme.challenges, &request.domains)?;
+            if acme.is_public() {
+                public(&issuer, &request.domains)?;
+            }
         }
         Ok(DesiredCertificate {
             name: name.clone(),
@@ -383,6 +396,18 @@ fn provable(issuer: &str, challenges: &[ChallengeType], domains: &[NamePattern])
         ))),
         None => Ok(()),
     }
+}
+
+/// Refuses names for which no CA signs that the world trusts.
+fn public(issuer: &str, domains: &[NamePattern]) -> Result<(), Problem> {
+    for domain in domains {
+        domain.check_public().map_err(|reason| {
+            Problem::bad_request(format!(
+                "the public CA behind `{issuer}` does not sign for `{domain}`: {reason}"
+            ))
+        })?;
+    }
+    Ok(())
 }
 
 fn resource_id(name: &CertificateName) -> ResourceId {

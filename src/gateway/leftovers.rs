@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use tokio::sync::watch;
 
 use crate::cause::with_causes;
@@ -60,23 +61,46 @@ impl ControlPlane {
         *known = left;
     }
 
-    /// Has removed what can be removed; gives what is left, in words.
+    /// Has removed what can be removed; gives what is left, in words. A server that does not answer holds back no records
+    /// but its own.
     async fn sweep(&self) -> Result<Vec<String>, InventoryError> {
         let config = self.config.load_full();
         let mut by_issuer = BTreeMap::<_, Vec<_>>::new();
-        let mut left = Vec::new();
         for record in self.inventory.placed_records().await? {
-            match responsible(&config, &record) {
-                Some(issuer) => by_issuer.entry(issuer).or_default().push(record),
-                None if dns01::is_gone(config.gateway.as_ref(), &self.claims, &record).await => {
-                    self.inventory.forget_placed_record(&record).await?;
-                }
-                None => left.push(orphaned(&record)),
-            }
+            let issuer = responsible(&config, &record);
+            by_issuer.entry(issuer).or_default().push(record);
         }
-        for (issuer, records) in by_issuer {
-            if let Some(zones) = zones::dns01(&config, issuer, &self.inventory, &self.clock, &self.claims) {
-                left.extend(zones.sweep(&records).await.iter().map(stuck));
+        let sweeps = by_issuer.into_iter().map(|(issuer, records)| {
+            let config = &config;
+            async move {
+                match issuer {
+                    Some(issuer) => Ok(self.sweep_of(config, issuer, &records).await),
+                    None => self.look_after(config, &records).await,
+                }
+            }
+        });
+        let left = try_join_all(sweeps).await?;
+        Ok(left.into_iter().flatten().collect())
+    }
+
+    async fn sweep_of(&self, config: &Config, issuer: &str, records: &[PlacedRecord]) -> Vec<String> {
+        match zones::dns01(config, issuer, &self.inventory, &self.clock, &self.claims) {
+            Some(zones) => zones.sweep(records).await.iter().map(stuck).collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Forgets those of `records`, which nobody can take away, that somebody has.
+    async fn look_after(
+        &self,
+        config: &Config,
+        records: &[PlacedRecord],
+    ) -> Result<Vec<String>, InventoryError> {
+        let mut left = Vec::new();
+        for record in records {
+            match dns01::is_gone(config.gateway.as_ref(), &self.claims, record).await {
+                true => self.inventory.forget_placed_record(record).await?,
+                false => left.push(orphaned(record)),
             }
         }
         Ok(left)

@@ -4,17 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use tokio::sync::broadcast;
 
 use crate::admin::api;
-use crate::cause::with_causes;
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{AcmeConfig, ChallengeType, Config, DnsChecks, HookEvent, IssuerConfig};
+use crate::config::{AcmeConfig, Config, DnsChecks, HookEvent, IssuerConfig};
 use crate::dns::{CaIdentity, Conditions, DnsChecker, DomainState, DomainVerdict, Doors};
-use crate::dns01::{Claims, Dns01};
+use crate::dns01::Claims;
 use crate::gateway::look::{Against, Look};
 use crate::gateway::zones;
 use crate::inventory::{Inventory, InventoryError, Notice};
@@ -107,50 +105,8 @@ impl Lookout {
         said.iter().map(ToString::to_string).collect()
     }
 
-    /// Looks at names that an operator asks about, each as the certificate that holds it has it.
-    pub(super) async fn check_names(
-        &self,
-        names: &[NamePattern],
-        issuer: Option<&str>,
-        desired: &[DesiredCertificate],
-    ) -> Result<Vec<DomainVerdict>, InventoryError> {
-        let mut groups = BTreeMap::<_, Vec<_>>::new();
-        for (place, name) in names.iter().enumerate() {
-            let of = desired.iter().find(|desired| desired.domains.contains(name));
-            let usual = self.issuers_of(of);
-            let named = issuer.map(|issuer| self.of_the_world([issuer]));
-            let issuers = named.unwrap_or_else(|| usual.clone());
-            // One of several says little of whether there will be a certificate.
-            let certificate = of.map(|of| (&of.name, issuers == usual));
-            groups
-                .entry((certificate, issuers))
-                .or_default()
-                .push((place, name.clone()));
-        }
-        let mut found = BTreeMap::new();
-        for ((certificate, issuers), group) in groups {
-            let (places, patterns): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-            let name = certificate.map(|(name, _)| name);
-            let mut look = self.find((name, name.is_some()), &patterns, &issuers).await?;
-            let mut verdicts = std::mem::take(&mut look.verdicts);
-            if let Some((certificate, is_as_ordered)) = certificate {
-                verdicts = self.with_certificates(certificate, verdicts).await?;
-                if is_as_ordered {
-                    // What an operator has put right is right at once, and not with the next round.
-                    self.note(certificate, &verdicts).await;
-                    let of = desired.iter().find(|desired| desired.name == *certificate);
-                    if of.is_some_and(|of| of.domains.iter().all(|domain| patterns.contains(domain))) {
-                        self.note_issuers(certificate, &look);
-                    }
-                }
-            }
-            found.extend(places.into_iter().zip(verdicts));
-        }
-        Ok(found.into_values().collect())
-    }
-
     /// The CAs of the world that would be asked: those of the certificate, or the only issuer there is.
-    fn issuers_of(&self, desired: Option<&DesiredCertificate>) -> Vec<String> {
+    pub(super) fn issuers_of(&self, desired: Option<&DesiredCertificate>) -> Vec<String> {
         let config = self.config.load();
         let mut all = config.issuers.keys();
         match desired {
@@ -162,7 +118,7 @@ impl Lookout {
         }
     }
 
-    fn of_the_world<'i>(&self, issuers: impl IntoIterator<Item = &'i str>) -> Vec<String> {
+    pub(super) fn of_the_world<'i>(&self, issuers: impl IntoIterator<Item = &'i str>) -> Vec<String> {
         let config = self.config.load();
         let acme = issuers.into_iter().filter(|issuer| config.is_acme(issuer));
         acme.map(ToOwned::to_owned).collect()
@@ -175,7 +131,10 @@ impl Lookout {
         issuers: &[String],
     ) -> Result<Look, InventoryError> {
         let certificate = (Some(&desired.name), true);
-        let mut look = self.find(certificate, &desired.domains, issuers).await?;
+        let checker = self.checker();
+        let mut look = self
+            .find(&checker, certificate, &desired.domains, issuers)
+            .await?;
         look.verdicts = self.with_certificates(&desired.name, look.verdicts).await?;
         self.note(&desired.name, &look.verdicts).await;
         self.note_issuers(&desired.name, &look);
@@ -189,13 +148,15 @@ impl Lookout {
         issuers: &[String],
     ) -> Result<Look, InventoryError> {
         let certificate = (Some(&desired.name), false);
-        self.find(certificate, &desired.domains, issuers).await
+        self.find(&self.checker(), certificate, &desired.domains, issuers)
+            .await
     }
 
     /// Looks at names as the first of `issuers` would need them; where DNS is against that one for good, as the next one
     /// would. A CA of our own needs nothing of them.
-    async fn find(
+    pub(super) async fn find(
         &self,
+        checker: &DnsChecker,
         (certificate, is_wanted): (Option<&CertificateName>, bool),
         names: &[NamePattern],
         issuers: &[String],
@@ -214,7 +175,7 @@ impl Lookout {
                 _ => {
                     let issuer = issuer.map(String::as_str);
                     let conditions = self.conditions(certificate, issuer).await?;
-                    self.look(names, &conditions, issuer, is_wanted).await
+                    self.look(checker, names, &conditions, issuer, is_wanted).await
                 }
             };
             let look = Look::new(issuer.cloned().unwrap_or_default(), verdicts);
@@ -228,30 +189,31 @@ impl Lookout {
         Ok(Look::of_all(looks))
     }
 
+    /// What asks DNS, under the configuration of now.
+    pub(super) fn checker(&self) -> DnsChecker {
+        DnsChecker::new(self.config.load().gateway.as_ref())
+    }
+
     async fn look(
         &self,
+        checker: &DnsChecker,
         names: &[NamePattern],
         conditions: &Conditions,
         issuer: Option<&str>,
         is_wanted: bool,
     ) -> Vec<DomainVerdict> {
         let config = self.config.load_full();
-        let checker = DnsChecker::new(config.gateway.as_ref());
         let verdicts = checker.check_all(names, conditions, self.clock.now()).await;
         let zones = issuer.filter(|_| !conditions.off);
         let zones = zones
             .and_then(|issuer| zones::dns01(&config, issuer, &self.inventory, &self.clock, &self.claims));
-        let Some(zones) = &zones else {
-            return verdicts;
-        };
-        stream::iter(verdicts)
-            .map(|verdict| rehearsed(zones, verdict, is_wanted))
-            .buffered(AT_A_TIME)
-            .collect()
-            .await
+        match &zones {
+            Some(zones) => zones::rehearsed(zones, verdicts, is_wanted).await,
+            None => verdicts,
+        }
     }
 
-    async fn with_certificates(
+    pub(super) async fn with_certificates(
         &self,
         certificate: &CertificateName,
         verdicts: Vec<DomainVerdict>,
@@ -280,7 +242,7 @@ impl Lookout {
             .is_some_and(|record| record.value.current.is_some())
     }
 
-    async fn note(&self, certificate: &CertificateName, verdicts: &[DomainVerdict]) {
+    pub(super) async fn note(&self, certificate: &CertificateName, verdicts: &[DomainVerdict]) {
         for verdict in verdicts {
             let (certificate, domain) = (certificate.as_str(), verdict.domain.to_string());
             let states = DomainState::ALL.map(|state| (state.word(), state == verdict.state));
@@ -438,22 +400,6 @@ impl Lookout {
     }
 }
 
-/// The verdict with what the provider of dns-01 would do for it.
-async fn rehearsed(zones: &Dns01, mut verdict: DomainVerdict, is_wanted: bool) -> DomainVerdict {
-    if !verdict.challenges.contains(&ChallengeType::Dns01) {
-        return verdict;
-    }
-    match zones.rehearse(verdict.domain.base(), is_wanted).await {
-        Ok(way) => {
-            verdict
-                .notes
-                .push(format!("{}: {way}", ChallengeType::Dns01.word()));
-            verdict
-        }
-        Err(error) => verdict.without_dns01(&with_causes(&error), error.remedy()),
-    }
-}
-
 fn drift_text(verdict: &DomainVerdict) -> String {
     let changes: Vec<_> = verdict.verdict.remedy().iter().map(ToString::to_string).collect();
     let remedy = match changes.is_empty() {
@@ -476,6 +422,3 @@ fn account_url(credentials: &str) -> Option<String> {
         .ok()
         .map(|credentials| credentials.id)
 }
-
-/// Names whose provider is asked side by side.
-const AT_A_TIME: usize = 8;

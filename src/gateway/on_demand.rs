@@ -293,15 +293,17 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Whether the CA of our own that would be asked first may sign for it; others are asked.
+    /// Whether the CA that would be asked first may sign for it, as far as that is known; others are asked.
     fn may_sign(&self, desired: &DesiredCertificate) -> bool {
         let config = self.config.load();
+        let is_public = || desired.domains.iter().all(|domain| domain.check_public().is_ok());
         match desired
             .issuers
             .first()
             .and_then(|issuer| config.issuers.get(issuer))
         {
             Some(IssuerConfig::LocalCa(local)) => local.outside(&desired.domains).is_none(),
+            Some(IssuerConfig::Acme(acme)) if acme.is_public() => is_public() || desired.issuers.len() > 1,
             _ => true,
         }
     }

@@ -11,10 +11,10 @@ use crate::backend::ServerGroup;
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::config::{ListenerConfig, Protocol};
 use crate::gateway::control_plane::ControlPlane;
+use crate::gateway::dns_checks::asked_about;
 use crate::gateway::{on_demand, resources, views};
 use crate::inventory::{CertificateRecord, Versioned};
 use crate::listener::Service;
-use crate::name::NamePattern;
 use crate::renewal;
 use crate::tls::{Observations, ServerTls};
 
@@ -157,13 +157,7 @@ impl Operations for ControlPlane {
         {
             return Err(Problem::bad_request(format!("there is no issuer `{issuer}`")));
         }
-        let names: Vec<NamePattern> = match request.names.as_slice() {
-            [] => desired
-                .iter()
-                .flat_map(|desired| desired.domains.clone())
-                .collect(),
-            names => names.to_vec(),
-        };
+        let names = asked_about(&request, &desired)?;
         self.lookout
             .check_names(&names, request.issuer.as_deref(), &desired)
             .await

@@ -1,5 +1,6 @@
 //! Answers to dns-01: for each issuer with a provider, beside those that the listeners give.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::cause::with_causes;
 use crate::clock::Clock;
 use crate::config::{ChallengeType, Config, Dns01Config, IssuerConfig};
-use crate::dns01::{Answer, Claims, Dns01, Dns01Error};
+use crate::dns::DomainVerdict;
+use crate::dns01::{Answer, Claims, Dns01, Dns01Error, VALUES_KEPT};
 use crate::inventory::Inventory;
-use crate::issuer::{Challenge, ChallengeSolver, SolveError};
+use crate::issuer::{Challenge, ChallengeSolver, Round, SolveError};
+use crate::name::DnsName;
 
 /// Gives answers by listeners and by zones.
 pub(super) struct WithZones {
@@ -46,6 +49,32 @@ pub(super) fn provider<'c>(config: &'c Config, issuer: &str) -> Option<&'c Dns01
     }
 }
 
+/// The verdicts with what the provider of dns-01 would do for each.
+pub(super) async fn rehearsed(
+    zones: &Dns01,
+    mut verdicts: Vec<DomainVerdict>,
+    is_wanted: bool,
+) -> Vec<DomainVerdict> {
+    let by_dns01 = |verdict: &DomainVerdict| verdict.challenges.contains(&ChallengeType::Dns01);
+    let concerned = verdicts.iter().filter(|verdict| by_dns01(verdict));
+    let domains = concerned.map(|verdict| verdict.domain.base().clone()).collect();
+    let mut ways = zones.rehearse(domains, is_wanted).await.into_iter();
+    for verdict in verdicts.iter_mut().filter(|verdict| by_dns01(verdict)) {
+        match ways.next() {
+            Some(Ok(way)) => verdict
+                .notes
+                .push(format!("{}: {way}", ChallengeType::Dns01.word())),
+            Some(Err(error)) => {
+                *verdict = verdict
+                    .clone()
+                    .without_dns01(&with_causes(&error), error.remedy());
+            }
+            None => {}
+        }
+    }
+    verdicts
+}
+
 /// Waits until nothing is in use in zones any more, where that does not take long: what is left then is removed at the
 /// next start.
 pub(super) async fn settle(claims: &Claims) {
@@ -54,6 +83,29 @@ pub(super) async fn settle(claims: &Claims) {
 
 #[async_trait]
 impl ChallengeSolver for WithZones {
+    async fn round(&self, challenges: &[Challenge]) -> Result<Round, (DnsName, SolveError)> {
+        let mut together = Vec::new();
+        let mut values = BTreeMap::<String, usize>::new();
+        for challenge in challenges {
+            let owner = match challenge.kind {
+                ChallengeType::Dns01 => self.zones.narrow_owner(&challenge.domain).await,
+                _ => Ok(None),
+            };
+            if let Some(owner) = owner.map_err(|error| (challenge.domain.clone(), unsolved(error)))? {
+                let values = values.entry(owner).or_default();
+                if *values == VALUES_KEPT {
+                    continue;
+                }
+                *values += 1;
+            }
+            together.push(challenge.clone());
+        }
+        Ok(Round {
+            challenges: together,
+            turn: Box::new(self.zones.turn(values.into_keys().collect()).await),
+        })
+    }
+
     async fn present(&self, challenge: &Challenge) -> Result<(), SolveError> {
         match challenge.kind {
             ChallengeType::Dns01 => {

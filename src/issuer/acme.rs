@@ -54,8 +54,8 @@ pub struct AcmeIssuer {
     pursued: Mutex<HashSet<String>>,
     /// Held while what is left of the CA's rate limits is changed: one attempt after the other.
     counting: tokio::sync::Mutex<()>,
-    /// The challenge that failed last for a certificate. It is tried after the others next time.
-    failed: Mutex<HashMap<CertificateName, ChallengeType>>,
+    /// The challenges that failed last for a certificate. They are tried after the others next time.
+    failed: Mutex<HashMap<CertificateName, Vec<ChallengeType>>>,
     identities: Identities,
 }
 
@@ -108,7 +108,7 @@ impl AcmeIssuer {
         }
     }
 
-    /// The challenges of `choice`, or else the configured ones, the one that failed last time at the end.
+    /// The challenges of `choice`, or else the configured ones, those that failed last time at the end.
     fn challenges(
         &self,
         certificate: &CertificateName,
@@ -116,7 +116,7 @@ impl AcmeIssuer {
     ) -> Vec<ChallengeType> {
         let mut challenges = choice.unwrap_or(&self.config.challenges).clone();
         if let Some(failed) = lock(&self.failed).get(certificate) {
-            challenges.sort_by_key(|kind| kind == failed);
+            challenges.sort_by_key(|kind| failed.contains(kind));
         }
         challenges
     }
@@ -184,14 +184,23 @@ impl Issuer for AcmeIssuer {
             Ok(result) => result,
             Err(_) => Err(course.unfinished(self.limits.issuance, None)),
         };
-        match (&result, course.challenge()) {
-            (Ok(_), _) => {
+        match &result {
+            Ok(_) => {
                 lock(&self.failed).remove(name);
             }
-            (Err(IssueError::OrderInvalid { .. }), Some(kind)) => {
-                lock(&self.failed).insert(name.clone(), kind);
+            Err(IssueError::OrderInvalid { failures, .. }) => {
+                let has_failed =
+                    |kind: &ChallengeType| failures.iter().any(|failure| failure.challenge == kind.word());
+                let failed: Vec<_> = self
+                    .config
+                    .challenges
+                    .iter()
+                    .copied()
+                    .filter(has_failed)
+                    .collect();
+                lock(&self.failed).insert(name.clone(), failed);
             }
-            (Err(_), _) => {}
+            Err(_) => {}
         }
         result
     }

@@ -1,5 +1,6 @@
 //! Challenges: what the CA looks for, and who puts it where the CA looks.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -27,9 +28,29 @@ pub struct Challenge {
     pub digest: [u8; 32],
 }
 
+/// Those of the challenges of an order that are answered together.
+pub struct Round {
+    /// The challenges. The others come in rounds after this one has been cleared.
+    pub challenges: Vec<Challenge>,
+    /// Kept until then: other orders may wait for it. Its drop ends it.
+    pub turn: Box<dyn Any + Send + Sync>,
+}
+
 /// Puts answers to challenges where a CA looks for them.
 #[async_trait]
 pub trait ChallengeSolver: Send + Sync {
+    /// Which of `challenges`, all that an order has yet to answer, can be answered together; at least one, where there are
+    /// any. Waits where another order is at what they need, in the order of coming, and for as long as the order can wait.
+    ///
+    /// # Errors
+    /// The name that there can be no answer for, and why.
+    async fn round(&self, challenges: &[Challenge]) -> Result<Round, (DnsName, SolveError)> {
+        Ok(Round {
+            challenges: challenges.to_vec(),
+            turn: Box::new(()),
+        })
+    }
+
     /// Puts the answer in place. Two challenges of the same kind may be
     /// for the same name; the later one may be made to wait until the earlier one is cleared, for a certificate
     /// presents its challenges in the order of their names.

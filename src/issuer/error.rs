@@ -225,8 +225,7 @@ impl IssueError {
                 .filter_map(|failure| failure.problem.as_ref())
                 .chain(problem.as_deref())
                 .map(failure::class)
-                .find(|class| *class == FailureClass::Stop)
-                .unwrap_or(FailureClass::Later),
+                .fold(FailureClass::Later, FailureClass::stricter),
             _ => FailureClass::Later,
         }
     }
@@ -367,6 +366,20 @@ mod tests {
         let at = Timestamp::from_unix_seconds(1_795_219_200);
         for kind in ["rateLimited", "rejectedIdentifier"] {
             assert_eq!(refused(kind, Some(at)).class(), FailureClass::At(at));
+        }
+    }
+
+    #[test]
+    fn of_several_failures_of_an_order_the_strictest_decides() {
+        use FailureClass::{At, Later, Stop};
+        let [early, late] = [1_795_219_200, 1_795_305_600].map(Timestamp::from_unix_seconds);
+        for (one, other, expected) in [
+            (Later, Later, Later),
+            (Later, At(early), At(early)),
+            (At(late), At(early), At(late)),
+            (At(late), Stop, Stop),
+        ] {
+            assert_eq!((one.stricter(other), other.stricter(one)), (expected, expected));
         }
     }
 

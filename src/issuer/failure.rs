@@ -15,6 +15,18 @@ pub enum FailureClass {
     Stop,
 }
 
+impl FailureClass {
+    /// The one of two failures that allows less: both have to be over.
+    pub(super) fn stricter(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Stop, _) | (_, Self::Stop) => Self::Stop,
+            (Self::At(one), Self::At(other)) => Self::At(one.max(other)),
+            (Self::At(at), Self::Later) | (Self::Later, Self::At(at)) => Self::At(at),
+            (Self::Later, Self::Later) => Self::Later,
+        }
+    }
+}
+
 /// What becomes of an order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Order {

@@ -3,7 +3,7 @@
 use super::denial::Denial;
 use crate::certificate::CertificateName;
 use crate::config::OnDemandConfig;
-use crate::name::DnsName;
+use crate::name::{DnsName, NamePattern};
 
 /// The server name `text` as one that may perhaps be obtained.
 ///
@@ -29,10 +29,8 @@ pub fn is_allowed(config: &OnDemandConfig, name: &DnsName) -> bool {
 /// Whether a certificate can be for it, and can be kept. The trees of `arpa` are names of addresses, which are ordered by
 /// other rules; no host is called so.
 fn is_host_name(name: &DnsName) -> bool {
-    let text = name.as_str();
-    let top = text.rsplit('.').next().unwrap_or_default();
-    let is_number = top.bytes().all(|octet| octet.is_ascii_digit());
-    !text.contains('_') && top != "arpa" && !is_number && CertificateName::on_demand(name).is_ok()
+    let is_certifiable = NamePattern::Exact(name.clone()).check_certifiable().is_ok();
+    is_certifiable && !name.as_str().ends_with(".arpa") && CertificateName::on_demand(name).is_ok()
 }
 
 #[cfg(test)]
@@ -43,7 +41,6 @@ mod tests {
 
     use super::*;
     use crate::certificate::KeyType;
-    use crate::name::NamePattern;
 
     fn config(ask: bool, names: &[&str], except: &[&str]) -> OnDemandConfig {
         OnDemandConfig {
@@ -83,6 +80,8 @@ mod tests {
             "1.2.0.192.in-addr.arpa",
             "8.b.d.0.1.0.0.2.ip6.arpa",
             "a.1",
+            "256.1.1.1",
+            "a.0x1f",
             "_acme-challenge.shops.example",
             "*.shops.example",
             "a..example",

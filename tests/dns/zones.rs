@@ -177,7 +177,7 @@ async fn each_zone_has_its_verdict_its_reason_and_the_record_to_change() {
             ],
             "stop",
             "let no certificate be issued",
-            &[r#"www.example.com. IN CAA 0 issue "ca.example""#],
+            &[r#"edge.example.com. IN CAA 0 issue "ca.example""#],
         ),
     ] {
         let world = World::with(records).await;

@@ -3,6 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use certgate::config::{DnsProvider, ExecConfig};
 use tempfile::TempDir;
@@ -77,6 +78,40 @@ async fn a_command_that_fails_is_quoted() {
     let (world, _folder) = calling(&primary, false, "head -c 1000000 /dev/zero | tr '\\0' x; exit 1");
     let error = world.place(ZONE, ONE).await.unwrap_err();
     assert!(error.len() < 1000 && error.ends_with("xxx"), "{}", error.len());
+}
+
+#[tokio::test]
+async fn nothing_that_a_command_has_started_outlives_an_attempt_that_is_given_up() {
+    let primary = primary(Kind::Bind);
+    let (world, folder) = calling(
+        &primary,
+        false,
+        "[ \"$1\" = present ] || exit 0\nsleep 600 &\necho $! > \"$(dirname \"$0\")/started.new\"\n\
+         mv \"$(dirname \"$0\")/started.new\" \"$(dirname \"$0\")/started\"\nwait",
+    );
+    let started = folder.path().join("started");
+    let begun = async {
+        while !started.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        placed = world.place(ZONE, ONE) => panic!("it ended: {placed:?}"),
+        () = begun => {}
+    }
+    let process = fs::read_to_string(&started).unwrap();
+    let state = PathBuf::from(format!("/proc/{}/stat", process.trim()));
+    // Gone, or dead and not yet waited for by whoever has to.
+    let is_dead = || fs::read_to_string(&state).map_or(true, |stat| stat.contains(") Z "));
+    let died = async {
+        while !is_dead() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let died = tokio::time::timeout(Duration::from_secs(10), died).await;
+    assert!(died.is_ok(), "it goes on");
+    world.dns01().remove(ONE).await;
+    assert_eq!(world.known().await, 0);
 }
 
 #[tokio::test]

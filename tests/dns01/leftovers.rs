@@ -89,6 +89,29 @@ async fn what_another_provider_says_it_has_removed_stays_known_while_it_is_there
 }
 
 #[tokio::test]
+async fn what_cannot_be_removed_is_forgotten_once_somebody_else_has_done_it() {
+    let primary = primary(Kind::Bind);
+    let mut world = World::of(&primary);
+    world.place(ZONE, ONE).await.unwrap();
+    world.claims = Claims::default();
+    let right = world.config.provider.clone();
+    let refused = rfc2136(primary.address(), KEY, primary.wrong_key_file());
+    world.config.provider = refused.clone();
+    world.config.propagation_timeout = Duration::ZERO;
+    assert_eq!(world.sweep().await, 1, "it is there");
+    // By other means than the gateway's own, which has to go on knowing of it.
+    let record = world.inventory.placed_records().await.unwrap().remove(0);
+    world.config.provider = right;
+    world.dns01().sweep(std::slice::from_ref(&record)).await;
+    world.inventory.save_placed_record(&record).await.unwrap();
+    world.config.provider = refused;
+    world.config.propagation_timeout = Duration::from_secs(3600);
+    assert_eq!(world.sweep().await, 1, "it might yet come");
+    world.config.propagation_timeout = Duration::ZERO;
+    assert_eq!((world.sweep().await, world.known().await), (0, 0));
+}
+
+#[tokio::test]
 async fn a_record_is_gone_when_every_server_says_so_and_nobody_is_at_it() {
     let primary = primary(Kind::Bind);
     let other = NameServer::of(ZONE, 71).await;

@@ -83,7 +83,7 @@ async fn notzone_silence_and_answers_of_strangers_are_named() {
         ),
         (
             Answers::AnotherId,
-            "did not answer to the update of the zone example.test: what came is no answer to it",
+            "did not answer to the update of the zone example.test for _acme-challenge.example.test: what came is no answer to it",
         ),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

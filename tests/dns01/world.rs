@@ -112,11 +112,15 @@ impl World {
 
     /// What would be done for `domain`, or the error.
     pub(crate) async fn rehearse(&self, domain: &str) -> Result<String, String> {
-        let rehearsed = self
-            .dns01()
-            .rehearse(&DnsName::parse(domain).unwrap(), true)
-            .await;
-        rehearsed.map_err(|error| with_causes(&error))
+        self.rehearse_all(&[domain]).await.pop().unwrap()
+    }
+
+    /// The same for several names at once.
+    pub(crate) async fn rehearse_all(&self, domains: &[&str]) -> Vec<Result<String, String>> {
+        let domains = domains.iter().map(|domain| DnsName::parse(domain).unwrap());
+        let rehearsed = self.dns01().rehearse(domains.collect(), true).await;
+        let said = |one: Result<_, _>| one.map_err(|error| with_causes(&error));
+        rehearsed.into_iter().map(said).collect()
     }
 
     /// Has removed what is known to be left; gives how many records could not be.

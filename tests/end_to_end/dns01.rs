@@ -1,8 +1,10 @@
 //! Certificates by dns-01 from a real CA, over zones that real name servers hold.
 
+mod kept_values;
 mod killed;
 mod leftovers;
 mod registration;
+mod silence;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -10,9 +12,9 @@ use std::path::Path;
 
 use certgate::admin::api::Status;
 
-use crate::acme_dns::AcmeDns;
 use crate::gateway::{Gateway, Home, free_address, run};
 use crate::peer::{TlsClient, backend, says_hello};
+use crate::support::acme_dns::AcmeDns;
 use crate::support::name_server::NameServer;
 use crate::support::pebble::{Pebble, PebbleOptions};
 use crate::support::primary::{KEY, Kind, Primary, private};
@@ -182,7 +184,7 @@ async fn a_wildcard_is_obtained_by_acme_dns() {
     let acme_dns = AcmeDns::start(&world).await;
     let alias = format!("{OWNER} CNAME {}", acme_dns.full_domain());
     let scene = Scene::new(world.address());
-    private(&scene.home.path("acme-dns.json"), &acme_dns.accounts(ZONE));
+    private(&scene.home.path("acme-dns.json"), &acme_dns.accounts(&[ZONE]));
     let dns = format!(
         "provider = \"acme-dns\", server = \"{}\", accounts_file = \"acme-dns.json\"",
         acme_dns.url()

@@ -2,7 +2,6 @@
 
 mod accounts;
 mod acknowledged;
-mod acme_dns;
 mod admin_api;
 mod admin_tcp;
 mod ask_url;
@@ -24,6 +23,7 @@ mod crls_by_request;
 mod damaged_store;
 mod dns;
 mod dns01;
+mod dns_checks;
 mod dns_issuers;
 mod downgrade;
 mod every_route;

@@ -247,3 +247,32 @@ async fn the_answer_is_in_place_when_the_ca_looks() {
     gateway.issue(&www()).await.unwrap();
     server.abort();
 }
+
+#[tokio::test]
+async fn the_challenge_that_failed_comes_last_and_not_the_one_that_was_answered_last() {
+    use ChallengeType::{Http01, TlsAlpn01};
+    let mut gateway = Gateway::start().await;
+    let choices = [
+        ("example.com", vec![TlsAlpn01, Http01]),
+        ("www.example.com", vec![Http01]),
+    ];
+    let pattern = |name: &str| NamePattern::parse(name).unwrap();
+    gateway.choices = choices
+        .into_iter()
+        .map(|(name, kinds)| (pattern(name), kinds))
+        .collect();
+    gateway.ca.change(|ca| {
+        ca.failing.insert("example.com".to_owned());
+    });
+    let issuer = gateway.issuer();
+    gateway.attempt(&issuer, &www()).await.unwrap_err();
+    gateway.ca.change(|ca| ca.failing.clear());
+    gateway.attempt(&issuer, &www()).await.unwrap();
+    let presented = gateway.solver.presented();
+    let of_apex: Vec<_> = presented
+        .iter()
+        .filter(|(name, _)| name == "example.com")
+        .map(|(_, kind)| *kind)
+        .collect();
+    assert_eq!(of_apex, [TlsAlpn01, Http01]);
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use certgate::config::{AcmeConfig, ChallengeType, RateLimits};
 use certgate::inventory::{Inventory, OrderRecord};
 use certgate::issuer::{
     AcmeIssuer, Challenge, ChallengeChoices, ChallengeSolver, IssueError, IssueRequest, Issuer, Limits,
-    Progress, SolveError, Step,
+    Progress, Round, SolveError, Step,
 };
-use certgate::name::NamePattern;
+use certgate::name::{DnsName, NamePattern};
 use certgate_store::{Lease, MemoryStore};
 
 use crate::support::acme_double::AcmeDouble;
@@ -176,6 +176,12 @@ pub(crate) struct Answers {
     pub hold: AtomicBool,
     /// Say yes, and give no answer.
     pub lose: AtomicBool,
+    /// So many can be in place at a time; 0 for any number.
+    pub at_a_time: AtomicUsize,
+    /// Held by the order that has answers in place, where these are not many.
+    pub turn: Arc<tokio::sync::Mutex<()>>,
+    /// The most that were in place at a time.
+    pub most: AtomicUsize,
 }
 
 impl Answers {
@@ -190,13 +196,26 @@ impl Answers {
 
 #[async_trait]
 impl ChallengeSolver for Answers {
+    async fn round(&self, challenges: &[Challenge]) -> Result<Round, (DnsName, SolveError)> {
+        let (number, turn) = match self.at_a_time.load(Ordering::SeqCst) {
+            0 => (challenges.len(), None),
+            number => (number, Some(self.turn.clone().lock_owned().await)),
+        };
+        Ok(Round {
+            challenges: challenges.iter().take(number).cloned().collect(),
+            turn: Box::new(turn),
+        })
+    }
+
     async fn present(&self, challenge: &Challenge) -> Result<(), SolveError> {
         if self.refuse.load(Ordering::SeqCst) {
             let reason = "there is no listener for it".to_owned();
             return Err(SolveError { reason });
         }
         if !self.lose.load(Ordering::SeqCst) {
-            self.in_place.lock().unwrap().push(challenge.clone());
+            let mut in_place = self.in_place.lock().unwrap();
+            in_place.push(challenge.clone());
+            self.most.fetch_max(in_place.len(), Ordering::SeqCst);
         }
         self.ever
             .lock()

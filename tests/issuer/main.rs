@@ -16,5 +16,6 @@ mod limits;
 mod local_ca;
 mod options;
 mod pebble;
+mod rounds;
 mod upkeep;
 mod world;

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses its share of these parts")]
 
+pub(crate) mod acme_dns;
 pub(crate) mod acme_double;
 pub(crate) mod failures;
 pub(crate) mod mock_dns;

@@ -1,7 +1,7 @@
 //! A name server in the test's own process, by UDP and TCP: it speaks for a zone, or resolves, and fails as told.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use hickory_resolver::proto::op::{Edns, Message, MessageType, ResponseCode};
@@ -26,12 +26,18 @@ pub(crate) struct State {
     pub(crate) resolves: bool,
     /// Answers REFUSED to everything.
     pub(crate) lame: bool,
+    /// Answers without speaking for the zone, as one that has it from hearsay.
+    pub(crate) hearsay: bool,
     /// Answers nothing.
     pub(crate) silent: bool,
+    /// Does not understand EDNS (RFC 6891 §7).
+    pub(crate) old: bool,
     /// Has no room for an answer in a datagram.
     pub(crate) truncates: bool,
     /// Answers SERVFAIL to these.
     pub(crate) failing: BTreeSet<(String, RecordType)>,
+    /// Answers SERVFAIL to these once each.
+    pub(crate) failing_once: BTreeSet<(String, RecordType)>,
     /// Holds the names that end so for wrongly signed: hands them out only to who does not want them checked.
     pub(crate) bogus: Option<&'static str>,
     /// Questions so far.
@@ -46,7 +52,7 @@ impl NameServer {
 
     /// The same for another zone.
     pub(crate) async fn of(zone: &str, host: u8) -> Self {
-        let server = Self::start(host).await;
+        let server = Self::start(Ipv4Addr::new(127, 0, 0, host).into()).await;
         server.add(&format!("{zone} SOA 1"));
         server
     }
@@ -58,8 +64,15 @@ impl NameServer {
         server
     }
 
-    async fn start(host: u8) -> Self {
-        let ip = Ipv4Addr::new(127, 0, 0, host);
+    /// The same, where only IPv6 leads to it.
+    pub(crate) async fn resolver_by_ipv6() -> Self {
+        let server = Self::start(Ipv6Addr::LOCALHOST.into()).await;
+        server.add("example.com SOA 1");
+        server.change(|state| state.resolves = true);
+        server
+    }
+
+    async fn start(ip: IpAddr) -> Self {
         let (udp, tcp) = loop {
             let udp = UdpSocket::bind((ip, 0)).await.unwrap();
             if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
@@ -83,7 +96,11 @@ impl NameServer {
 
     /// Adds a record: owner, type and data, as in `www.example.com A 192.0.2.1`; all live for 300 s.
     pub(crate) fn add(&self, record: &str) {
-        let record = parsed(record);
+        self.put(parsed(record));
+    }
+
+    /// The same, where the record cannot be written so.
+    pub(crate) fn put(&self, record: Record) {
         self.state().records.push(record);
     }
 
@@ -91,6 +108,32 @@ impl NameServer {
     pub(crate) fn remove(&self, owner: &str) {
         let owner = name(owner);
         self.state().records.retain(|record| record.name != owner);
+    }
+
+    /// Gives an owner these texts, and no other record.
+    pub(crate) fn set_texts(&self, owner: &str, texts: &[&str]) {
+        let records: Vec<_> = texts
+            .iter()
+            .map(|text| parsed(&format!("{owner} TXT {text}")))
+            .collect();
+        let owner = name(owner);
+        let mut state = self.state();
+        state.records.retain(|record| record.name != owner);
+        state.records.extend(records);
+    }
+
+    /// The texts that an owner has, sorted.
+    pub(crate) fn texts(&self, owner: &str) -> Vec<String> {
+        let owner = name(owner);
+        let state = self.state();
+        let here = state.records.iter().filter(|record| record.name == owner);
+        let texts = here.filter_map(|record| match &record.data {
+            RData::TXT(text) => String::from_utf8(text.txt_data.concat()).ok(),
+            _ => None,
+        });
+        let mut texts: Vec<_> = texts.collect();
+        texts.sort();
+        texts
     }
 
     pub(crate) fn questions(&self) -> Vec<(String, RecordType)> {
@@ -115,8 +158,12 @@ impl State {
         answer.metadata.message_type = MessageType::Response;
         answer.metadata.recursion_desired = query.metadata.recursion_desired;
         answer.metadata.recursion_available = self.resolves;
-        answer.metadata.authoritative = !self.resolves && !self.lame;
+        answer.metadata.authoritative = !self.resolves && !self.lame && !self.hearsay;
         answer.add_query(question.clone());
+        if self.old && query.edns.is_some() {
+            answer.metadata.response_code = ResponseCode::FormErr;
+            return Some(answer);
+        }
         let asks_the_zone = !query.metadata.recursion_desired;
         if self.lame || (asks_the_zone && self.resolves) {
             answer.metadata.response_code = ResponseCode::Refused;
@@ -130,7 +177,8 @@ impl State {
             answer.set_edns(edns);
             return Some(answer);
         }
-        if self.failing.contains(&(text, kind)) {
+        let question = (text, kind);
+        if self.failing_once.remove(&question) || self.failing.contains(&question) {
             answer.metadata.response_code = ResponseCode::ServFail;
             return Some(answer);
         }
@@ -181,7 +229,8 @@ impl State {
         }
     }
 
-    /// The records of an owner, or those of the wildcard beside it where it has none (RFC 4592).
+    /// The records of an owner, or where there is no such name, those of the wildcard below the nearest name above it
+    /// that there is (RFC 4592 §3.3.1).
     fn of(&self, owner: &Name) -> Vec<Record> {
         let at = |owner: &Name| -> Vec<Record> {
             self.records
@@ -190,11 +239,15 @@ impl State {
                 .cloned()
                 .collect()
         };
-        let own = at(owner);
-        if !own.is_empty() {
-            return own;
+        let exists = |name: &Name| self.records.iter().any(|record| name.zone_of(&record.name));
+        if exists(owner) {
+            return at(owner);
         }
-        let mut wild = at(&owner.base_name().prepend_label("*").unwrap());
+        let mut encloser = owner.base_name();
+        while !encloser.is_root() && !exists(&encloser) {
+            encloser = encloser.base_name();
+        }
+        let mut wild = at(&encloser.prepend_label("*").unwrap());
         for record in &mut wild {
             record.name = owner.clone();
         }

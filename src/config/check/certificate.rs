@@ -13,7 +13,7 @@ use crate::config::source::{Located, Place};
 use crate::config::suggestion;
 use crate::config::word::IssuerKind;
 use crate::config::written::{Certificate, Document, Issuer};
-use crate::name::{DnsName, NamePattern};
+use crate::name::{NamePattern, NotPublic};
 
 /// What the tables of `[certificates]` come to; nothing for a kind of which one failed.
 pub(super) type Certificates = (Option<Vec<DesiredCertificate>>, Option<Vec<CertificateFiles>>);
@@ -167,6 +167,7 @@ impl Checker<'_> {
                     .help("divide them between several certificates; a listener serves each by its names"),
             );
         }
+        self.certifiable("`domains`", domains);
         for Located { value: issuer, place } in issuers.iter().copied() {
             if !self.refers(&document.issuers, "issuers", "issuer", issuer, place) {
                 continue;
@@ -272,8 +273,8 @@ impl Checker<'_> {
                     if domain.value.address().is_some() && !otherwise {
                         self.address(issuer, reference, domain);
                     }
-                    if public && !is_public(domain.value.base()) {
-                        self.not_public(issuer, reference, domain);
+                    if let (true, Err(reason)) = (public, domain.value.check_public()) {
+                        self.not_public(issuer, reference, domain, &reason);
                     }
                 }
             }
@@ -304,6 +305,19 @@ impl Checker<'_> {
         }
     }
 
+    /// Reports every name that no certificate can be for.
+    pub(super) fn certifiable(&mut self, key: &str, names: &[Located<NamePattern>]) {
+        for name in names {
+            if let Err(error) = name.value.check_certifiable() {
+                self.report.push(
+                    Diagnostic::new(Code::InvalidValue, format!("{key}: {error}"))
+                        .at(&name.place, "in no certificate")
+                        .help("write the name of a host, as in \"www.example.com\", or an IP address"),
+                );
+            }
+        }
+    }
+
     fn wildcard(&mut self, issuer: &str, reference: &Place, domain: &Located<NamePattern>) {
         let message = format!(
             "the ACME issuer `{issuer}` cannot issue for the wildcard `{}`: only a dns-01 challenge can prove it",
@@ -331,16 +345,25 @@ impl Checker<'_> {
         );
     }
 
-    fn not_public(&mut self, issuer: &str, reference: &Place, domain: &Located<NamePattern>) {
+    fn not_public(
+        &mut self,
+        issuer: &str,
+        reference: &Place,
+        domain: &Located<NamePattern>,
+        reason: &NotPublic,
+    ) {
         let message = format!(
-            "the public CA behind `{issuer}` does not sign for `{}`: no such name is in the public DNS",
+            "the public CA behind `{issuer}` does not sign for `{}`: {reason}",
             domain.value
         );
         self.report.push(
             Diagnostic::new(Code::NotAPublicName, message)
                 .at(&domain.place, "not a public name")
                 .and(reference, "from this issuer")
-                .help("use a local-ca issuer for internal names"),
+                .help(match reason {
+                    NotPublic::Suffix { .. } => "list the names that are yours",
+                    _ => "use a local-ca issuer for internal names",
+                }),
         );
     }
 }
@@ -372,24 +395,6 @@ fn entries(name: CertificateName, certificate: &Certificate) -> Vec<CertificateN
     let spares = primaries.iter().filter_map(|name| name.spare().ok());
     let spares: Vec<_> = spares.filter(|_| !certificate.spare_issuer.is_absent()).collect();
     primaries.into_iter().chain(spares).collect()
-}
-
-/// Names of one label, and the trees that RFC 6761, 6762, 7686 and ICANN's reservation of `internal` keep out of
-/// the public DNS.
-fn is_public(name: &DnsName) -> bool {
-    const RESERVED: [&str; 7] = [
-        "example",
-        "internal",
-        "invalid",
-        "local",
-        "localhost",
-        "onion",
-        "test",
-    ];
-    match name.as_str().rsplit_once('.') {
-        Some((_, top)) => !RESERVED.contains(&top),
-        None => false,
-    }
 }
 
 /// What public CAs take, and what keeps a chain small enough for a handshake.

@@ -89,6 +89,7 @@ impl Checker<'_> {
 
     /// Clients ask for names, never for addresses.
     fn only_names(&mut self, written: &OnDemand) -> Option<()> {
+        self.certifiable("`names` of `on_demand`", written.names.items());
         let mut items = written.names.items().iter();
         let Some(item) = items.find(|item| item.value.address().is_some()) else {
             return Some(());

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{CaaRecord, IssueValue};
 use crate::dns::obstacle::Obstacle;
+use crate::dns::presentation::{absolute, quoted};
 use crate::dns::remedy::Change;
 use crate::name::NamePattern;
 
@@ -57,7 +58,7 @@ impl Grant {
         let account = self.account.as_ref();
         let account = account.map_or_else(String::new, |account| format!("; accounturi={account}"));
         let (tag, methods) = (self.tag, methods.join(","));
-        format!("0 {tag} \"{ca}{account}; validationmethods={methods}\"")
+        property(tag, &format!("{ca}{account}; validationmethods={methods}"))
     }
 }
 
@@ -68,10 +69,12 @@ pub(in crate::dns) fn permission(
     records: &BTreeSet<CaaRecord>,
     ca: Option<&CaIdentity>,
 ) -> Permission {
-    let record = |change: fn(String) -> Change, data: String| change(format!("{owner}. IN CAA {data}"));
+    let record =
+        |change: fn(String) -> Change, data: String| change(format!("{} IN CAA {data}", absolute(owner)));
+    let is_known = |record: &CaaRecord| KNOWN.iter().any(|tag| record.tag.eq_ignore_ascii_case(tag));
     let unknown = records
         .iter()
-        .find(|record| record.flags & CRITICAL != 0 && !KNOWN.contains(&record.tag.as_str()));
+        .find(|record| record.flags & CRITICAL != 0 && !is_known(record));
     if let Some(unknown) = unknown {
         return Permission::Denied {
             obstacle: Obstacle::CriticalProperty {
@@ -81,8 +84,11 @@ pub(in crate::dns) fn permission(
             remedy: vec![record(Change::Remove, unknown.to_string())],
         };
     }
-    let tagged =
-        |tag: &str| -> Vec<&CaaRecord> { records.iter().filter(|record| record.tag == tag).collect() };
+    let tagged = |tag: &str| -> Vec<&CaaRecord> {
+        let all = records.iter();
+        all.filter(|record| record.tag.eq_ignore_ascii_case(tag))
+            .collect()
+    };
     let (wild, plain) = (tagged("issuewild"), tagged("issue"));
     let (tag, decisive) = match pattern.is_wildcard() && !wild.is_empty() {
         true => ("issuewild", wild),
@@ -93,7 +99,7 @@ pub(in crate::dns) fn permission(
     }
     let values: Vec<IssueValue> = decisive
         .iter()
-        .filter_map(|record| record.value.parse().ok())
+        .filter_map(|record| std::str::from_utf8(&record.value).ok()?.parse().ok())
         .collect();
     let nobody = values.iter().all(|value| value.issuer.is_none());
     let identities = ca.map_or(&[][..], |ca| &ca.domains);
@@ -115,7 +121,7 @@ pub(in crate::dns) fn permission(
             },
             remedy: match identities.is_empty() {
                 true => Vec::new(),
-                false => vec![record(Change::Add, format!("0 {tag} \"{name}\""))],
+                false => vec![record(Change::Add, property(tag, name))],
             },
         };
     }
@@ -136,8 +142,8 @@ pub(in crate::dns) fn permission(
     if of_us.is_empty() {
         let pinned = meant.iter().flat_map(|value| value.values("accounturi"));
         let granted = match account {
-            Some(account) => format!("0 {tag} \"{name}; accounturi={account}\""),
-            None => format!("0 {tag} \"{name}\""),
+            Some(account) => property(tag, &format!("{name}; accounturi={account}")),
+            None => property(tag, name),
         };
         return Permission::Denied {
             obstacle: Obstacle::OtherAccount {
@@ -165,8 +171,13 @@ pub(in crate::dns) fn permission(
     })
 }
 
-/// The flag of RFC 8659 §4.1.
-const CRITICAL: u8 = 128;
+/// The data of a CAA record.
+fn property(tag: &str, value: &str) -> String {
+    format!("0 {tag} {}", quoted(value.as_bytes()))
+}
+
+/// The flag of RFC 8659 §4.1, and the bit at the other end: so many take that for it that CAs take either.
+const CRITICAL: u8 = 128 | 1;
 
 /// The properties that public CAs understand: RFC 8659 §4, RFC 9495, and contacts of the CA/Browser Forum.
 const KNOWN: [&str; 6] = [
@@ -188,7 +199,7 @@ mod tests {
         let records = records.iter().map(|(flags, tag, value)| CaaRecord {
             flags: *flags,
             tag: (*tag).to_owned(),
-            value: (*value).to_owned(),
+            value: value.as_bytes().to_vec(),
         });
         let ca = CaIdentity {
             domains: identities.iter().map(|name| (*name).to_owned()).collect(),
@@ -250,6 +261,25 @@ mod tests {
                 vec![(128, "tbs", "x"), (0, "issue", "ca.example")],
                 ca,
                 r#"no: remove: example.com. IN CAA 128 tbs "x""#,
+            ),
+            (
+                www,
+                vec![(1, "TBS", "x\u{e9}\"")],
+                ca,
+                r#"no: remove: example.com. IN CAA 1 TBS "x\195\169\"""#,
+            ),
+            (www, vec![(64, "tbs", "x")], ca, "any"),
+            (
+                www,
+                vec![(128, "IssueWild", ";"), (0, "ISSUE", " ca.example ;")],
+                ca,
+                "any",
+            ),
+            (
+                wild,
+                vec![(0, "IssueWild", ";"), (0, "ISSUE", "ca.example")],
+                ca,
+                add_wild,
             ),
             (
                 www,
@@ -327,7 +357,7 @@ mod tests {
             let set = records.iter().map(|(tag, value)| CaaRecord {
                 flags: 0,
                 tag: (*tag).to_owned(),
-                value: (*value).to_owned(),
+                value: value.as_bytes().to_vec(),
             });
             let ca = CaIdentity {
                 domains: vec!["ca.example".to_owned()],

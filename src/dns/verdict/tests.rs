@@ -280,6 +280,7 @@ fn at_name(a: AddressAnswer, aaaa: AddressAnswer) -> Evidence {
     Evidence {
         from: "it".to_owned(),
         chain: Vec::new(),
+        dnames: Default::default(),
         end: ChainEnd::Addresses { a, aaaa },
     }
 }
@@ -288,6 +289,7 @@ fn alias(chain: &[&str], end: ChainEnd) -> Evidence {
     Evidence {
         from: "it".to_owned(),
         chain: chain.iter().map(|link| (*link).to_owned()).collect(),
+        dnames: Default::default(),
         end,
     }
 }

@@ -1,51 +1,66 @@
 //! Authorizations and their challenges (RFC 8555 §7.1.4, §7.5): the right to the names of an order.
 
-use std::sync::Arc;
+mod presented;
 
-use futures_util::future::{join_all, try_join_all};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::try_join_all;
 use instant_acme::{AuthorizationStatus, ChallengeStatus, Order, OrderStatus};
+
+use self::presented::Presented;
 
 use crate::config::ChallengeType;
 use crate::issuer::acme::during;
 use crate::issuer::acme::pursuit::Pursuit;
 use crate::issuer::error::challenge_name;
-use crate::issuer::{Challenge, ChallengeSolver, IssueError, SolveError, Step, ValidationFailure};
+use crate::issuer::{Challenge, IssueError, Round, SolveError, Step, ValidationFailure};
 use crate::name::{DnsName, NamePattern};
 
 impl Pursuit<'_> {
     /// Proves the right to every name, and waits until the order is ready or further.
     pub(super) async fn authorize(&self, order: &mut Order) -> Result<(), IssueError> {
-        let mut presented = Presented {
-            solver: self.issuer.solver.clone(),
-            challenges: Vec::new(),
-        };
+        let mut presented = Presented::new(self.issuer.solver.clone());
         let result = self.validate(order, &mut presented).await;
         presented.clear().await;
         result
     }
 
+    /// In as many rounds as the answers need that cannot be given at once.
     async fn validate(&self, order: &mut Order, presented: &mut Presented) -> Result<(), IssueError> {
-        let challenges = self.survey(order).await?;
-        for challenge in &challenges {
-            self.present(challenge, presented).await?;
-        }
-        self.in_force(&challenges).await?;
-        if let Err(error) = self.announce(order, &challenges).await {
-            // The CA may have looked by itself, or because an earlier attempt told it to: then its refusal to be
-            // told again is no failure.
-            *order = self.look(order).await?;
-            if order.state().status == OrderStatus::Pending && !self.is_under_way(order).await? {
-                return Err(error);
+        loop {
+            let pending = self.survey(order).await?;
+            let Round { challenges, turn } = self.round(&pending).await?;
+            presented.turn = Some(turn);
+            for challenge in &challenges {
+                self.present(challenge, presented).await?;
             }
-        }
-        self.course.step(Step::WaitingForValidation {
-            domains: challenges
-                .iter()
-                .map(|challenge| (challenge.domain.clone(), challenge.kind))
-                .collect(),
-        });
-        if order.state().status != OrderStatus::Pending {
-            return Ok(());
+            self.in_force(&challenges).await?;
+            if let Err(error) = self.announce(order, &challenges).await {
+                // The CA may have looked by itself, or because an earlier attempt told it to: then its refusal to be
+                // told again is no failure.
+                *order = self.look(order).await?;
+                if order.state().status == OrderStatus::Pending
+                    && !self.is_under_way(order, &challenges).await?
+                {
+                    return Err(error);
+                }
+            }
+            self.course.step(Step::WaitingForValidation {
+                domains: challenges
+                    .iter()
+                    .map(|challenge| (challenge.domain.clone(), challenge.kind))
+                    .collect(),
+            });
+            if order.state().status != OrderStatus::Pending {
+                return Ok(());
+            }
+            if challenges.len() >= pending.len() {
+                break;
+            }
+            self.wait_for(order, &challenges).await?;
+            presented.clear().await;
         }
         match order.poll_ready(&self.retries()).await {
             Ok(OrderStatus::Invalid) => Err(self.invalid(order).await),
@@ -53,6 +68,53 @@ impl Pursuit<'_> {
             Err(_) if order.state().status == OrderStatus::Invalid => Err(self.invalid(order).await),
             Err(error) => Err(self.waited("wait for the validation", error)),
         }
+    }
+
+    /// Those of `pending` that can be answered now, when it is this order's turn.
+    async fn round(&self, pending: &[Challenge]) -> Result<Round, IssueError> {
+        let mut round = self.issuer.solver.round(pending);
+        let given = match round.as_mut().now_or_never() {
+            Some(given) => given,
+            None => {
+                self.course.step(Step::WaitingForTurn { names: pending.len() });
+                round.await
+            }
+        };
+        given.map_err(|(domain, source)| {
+            let of_domain = pending.iter().find(|challenge| challenge.domain == domain);
+            let challenge = of_domain.map_or(ChallengeType::Dns01, |challenge| challenge.kind);
+            not_presented(domain, challenge, source)
+        })
+    }
+
+    /// Waits until the CA has looked for these answers, while others of the order are yet to be given.
+    async fn wait_for(&self, order: &mut Order, challenges: &[Challenge]) -> Result<(), IssueError> {
+        let mut pause = self.issuer.limits.first_poll;
+        loop {
+            tokio::time::sleep(pause).await;
+            *order = self.look(order).await?;
+            if order.state().status == OrderStatus::Invalid {
+                return Err(self.invalid(order).await);
+            }
+            if !self.is_any_pending(order, challenges).await? {
+                return Ok(());
+            }
+            pause = LONGEST_PAUSE.min(pause * 2);
+        }
+    }
+
+    /// Whether the CA has yet to come to an end with one of these.
+    async fn is_any_pending(&self, order: &mut Order, challenges: &[Challenge]) -> Result<bool, IssueError> {
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let authorization = authorization.map_err(during(FETCH))?;
+            if authorization.status == AuthorizationStatus::Pending
+                && of(&authorization.challenges, challenges).is_some()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The challenges to answer, in the order of their names. Names that the CA takes as validated need none.
@@ -92,7 +154,8 @@ impl Pursuit<'_> {
         if spoilt {
             return Err(self.invalid(order).await);
         }
-        challenges.sort_by(|a, b| a.domain.cmp(&b.domain));
+        // A name and its wildcard by their tokens: whoever waits for another with the same ones has them in this order, too.
+        challenges.sort_by(|a, b| (&a.domain, &a.token).cmp(&(&b.domain, &b.token)));
         Ok(challenges)
     }
 
@@ -127,14 +190,14 @@ impl Pursuit<'_> {
         });
         presented.challenges.push(challenge.clone());
         let put = self.issuer.solver.present(challenge).await;
-        put.map_err(|source| not_presented(challenge, source))
+        put.map_err(|source| not_presented(challenge.domain.clone(), challenge.kind, source))
     }
 
     /// Waits until all of the answers are where the CA looks.
     async fn in_force(&self, challenges: &[Challenge]) -> Result<(), IssueError> {
         let waits = challenges.iter().map(|challenge| async move {
             let waited = self.issuer.solver.in_force(challenge).await;
-            waited.map_err(|source| not_presented(challenge, source))
+            waited.map_err(|source| not_presented(challenge.domain.clone(), challenge.kind, source))
         });
         try_join_all(waits).await.map(drop)
     }
@@ -144,12 +207,7 @@ impl Pursuit<'_> {
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization.map_err(during(FETCH))?;
-            // By its token: a name and its wildcard have an authorization each.
-            let is_here = |c: &&Challenge| {
-                let mut offered = authorization.challenges.iter();
-                offered.any(|other| other.token == c.token && other.r#type == wire(c.kind))
-            };
-            let Some(challenge) = challenges.iter().find(is_here) else {
+            let Some(challenge) = of(&authorization.challenges, challenges) else {
                 continue;
             };
             let Some(mut handle) = authorization.challenge(wire(challenge.kind)) else {
@@ -165,13 +223,14 @@ impl Pursuit<'_> {
         Ok(())
     }
 
-    /// Whether the CA is looking already, or has done so, for every name.
-    async fn is_under_way(&self, order: &mut Order) -> Result<bool, IssueError> {
+    /// Whether the CA is looking already, or has done so, for every one of these answers.
+    async fn is_under_way(&self, order: &mut Order, challenges: &[Challenge]) -> Result<bool, IssueError> {
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let authorization = authorization.map_err(during(FETCH))?;
             let waits = |c: &instant_acme::Challenge| c.status == ChallengeStatus::Pending;
             if authorization.status == AuthorizationStatus::Pending
+                && of(&authorization.challenges, challenges).is_some()
                 && authorization.challenges.iter().all(waits)
             {
                 return Ok(false);
@@ -215,43 +274,20 @@ impl Pursuit<'_> {
     }
 }
 
-/// The answers that are in place. Taken away on every path, also when the attempt is given up half-way.
-struct Presented {
-    solver: Arc<dyn ChallengeSolver>,
-    challenges: Vec<Challenge>,
+/// The one of `challenges` that is among `offered`, those of an authorization; by its token, for a name and its wildcard
+/// have an authorization each.
+fn of<'c>(offered: &[instant_acme::Challenge], challenges: &'c [Challenge]) -> Option<&'c Challenge> {
+    let is_one = |c: &&Challenge| {
+        let mut offered = offered.iter();
+        offered.any(|other| other.token == c.token && other.r#type == wire(c.kind))
+    };
+    challenges.iter().find(is_one)
 }
 
-impl Presented {
-    async fn clear(&mut self) {
-        let cleared = self
-            .challenges
-            .iter()
-            .map(|challenge| self.solver.clear(challenge));
-        join_all(cleared).await;
-        self.challenges.clear();
-    }
-}
-
-impl Drop for Presented {
-    fn drop(&mut self) {
-        if self.challenges.is_empty() {
-            return;
-        }
-        // Without a runtime the process is ending, and the answers with it. What is spawned is no guard itself: a
-        // runtime that is ending drops it at once.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (solver, challenges) = (self.solver.clone(), std::mem::take(&mut self.challenges));
-            runtime.spawn(async move {
-                join_all(challenges.iter().map(|challenge| solver.clear(challenge))).await;
-            });
-        }
-    }
-}
-
-fn not_presented(challenge: &Challenge, source: SolveError) -> IssueError {
+fn not_presented(domain: DnsName, challenge: ChallengeType, source: SolveError) -> IssueError {
     IssueError::NotPresented {
-        domain: challenge.domain.clone(),
-        challenge: challenge.kind,
+        domain,
+        challenge,
         source: Arc::new(source),
     }
 }
@@ -309,3 +345,4 @@ fn type_name(kind: &instant_acme::ChallengeType) -> String {
 
 const FETCH: &str = "fetch the authorizations";
 const MAX_TOKEN: usize = 256;
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);

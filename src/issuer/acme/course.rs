@@ -4,7 +4,6 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::config::ChallengeType;
 use crate::issuer::acme::lock;
 use crate::issuer::ledger::Bucket;
 use crate::issuer::{IssueError, IssueRequest, Step};
@@ -19,7 +18,6 @@ pub(super) struct Course<'a> {
 struct Reached {
     order: Option<String>,
     step: Option<Step>,
-    challenge: Option<ChallengeType>,
     spent: Vec<Bucket>,
 }
 
@@ -32,23 +30,12 @@ impl<'a> Course<'a> {
     }
 
     pub(super) fn step(&self, step: Step) {
-        {
-            let mut reached = lock(&self.reached);
-            if let Step::Presenting { challenge, .. } = &step {
-                reached.challenge = Some(*challenge);
-            }
-            reached.step = Some(step.clone());
-        }
+        lock(&self.reached).step = Some(step.clone());
         self.request.progress.step(&self.request.desired.name, step);
     }
 
     pub(super) fn at(&self, order: &str) {
         lock(&self.reached).order = Some(order.to_owned());
-    }
-
-    /// The kind of challenge that was answered in this attempt.
-    pub(super) fn challenge(&self) -> Option<ChallengeType> {
-        lock(&self.reached).challenge
     }
 
     /// Whether there is an order at the CA.

@@ -18,7 +18,7 @@ use crate::clock::Timestamp;
 use crate::inventory::{CaPair, ClientCertificateRecord};
 use crate::issuer::IssueError;
 use crate::issuer::local_ca::{authority, leaf, signing};
-use crate::name::{DnsName, NamePattern};
+use crate::name::{DnsName, NamePattern, NotCertifiable};
 
 /// What a client certificate is asked for.
 #[derive(Clone, Debug)]
@@ -61,6 +61,12 @@ pub enum ClientRequestProblem {
     Email {
         /// What was asked for.
         found: String,
+    },
+    /// Not a name that a certificate can hold.
+    #[error("{reason}")]
+    Name {
+        /// Which one, and why.
+        reason: NotCertifiable,
     },
     /// The root ends too early.
     #[error("the local CA's root ends at {not_after}, before this certificate would; ask for fewer days")]
@@ -110,6 +116,10 @@ impl ClientRequest {
         let found = self.dns.len() + self.uri.len() + self.email.len();
         if found > NAMES_MAX {
             return Err(Problem::TooManyNames { found });
+        }
+        for name in &self.dns {
+            name.check_certifiable()
+                .map_err(|reason| Problem::Name { reason })?;
         }
         if let Some(found) = self.uri.iter().find(|uri| !is_uri(uri)) {
             return Err(Problem::Uri { found: found.clone() });
@@ -279,6 +289,7 @@ mod tests {
             common_name: common_name.to_owned(),
             ..request()
         };
+        let underscored = NamePattern::parse("_x.example").unwrap();
         for (wrong, expected) in [
             (named(""), Problem::CommonName { found: 0 }),
             (named("al\nice"), Problem::CommonName { found: 6 }),
@@ -306,6 +317,15 @@ mod tests {
                 email("a@b@c"),
                 Problem::Email {
                     found: "a@b@c".into(),
+                },
+            ),
+            (
+                ClientRequest {
+                    dns: vec![underscored.clone()],
+                    ..request()
+                },
+                Problem::Name {
+                    reason: underscored.check_certifiable().unwrap_err(),
                 },
             ),
             (ClientRequest { days: 0, ..request() }, Problem::Days { found: 0 }),

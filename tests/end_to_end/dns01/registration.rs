@@ -3,8 +3,8 @@
 use certgate::admin::api::Status;
 
 use super::{NAMES, OWNER, Scene, ZONE};
-use crate::acme_dns::AcmeDns;
 use crate::gateway::run;
+use crate::support::acme_dns::AcmeDns;
 use crate::support::name_server::NameServer;
 
 #[tokio::test]

@@ -1,0 +1,66 @@
+//! What is said beside a verdict is about its own name.
+
+use std::collections::BTreeMap;
+
+use certgate::dns::{DnsChecker, Verdict};
+use certgate::name::{DnsName, NamePattern};
+use hickory_resolver::proto::rr::RecordType;
+
+use crate::NOW;
+use crate::world::{WWW, World};
+
+#[tokio::test]
+async fn a_broken_delegation_is_noted_for_the_name_that_it_breaks_only() {
+    let world = World::with(&[
+        "www.example.com A 203.0.113.10",
+        "broken.example.com CNAME x.sub.example.com",
+        "x.sub.example.com A 203.0.113.10",
+    ])
+    .await;
+    world.ns1.change(|state| {
+        let question = |kind| ("x.sub.example.com".to_owned(), kind);
+        state
+            .failing
+            .extend([RecordType::CNAME, RecordType::A, RecordType::AAAA].map(question));
+    });
+    let names = ["broken.example.com", WWW].map(|name| NamePattern::parse(name).unwrap());
+    let checker = DnsChecker::new(Some(&world.gateway()));
+    let found = checker.check_all(&names, &world.conditions(), NOW).await;
+    let [broken, www] = &found[..] else {
+        panic!("one for each name: {found:?}");
+    };
+    assert!(
+        broken
+            .notes
+            .iter()
+            .any(|note| note.contains("ns1.example.com (127.0.0.11)") && note.contains("SERVFAIL")),
+        "{broken}"
+    );
+    assert_eq!((&www.verdict, &www.notes), (&Verdict::Go, &Vec::new()), "{www}");
+}
+
+#[tokio::test]
+async fn what_a_server_says_for_another_zone_is_not_said_of_its_own() {
+    let world = World::with(&[
+        "www.example.com CNAME x.other.test",
+        "x.other.test CNAME edge.example.com",
+        "edge.example.com A 203.0.113.10",
+    ])
+    .await;
+    let question = ("x.other.test".to_owned(), RecordType::CNAME);
+    world.ns1.change(|state| state.failing.extend([question]));
+    let mut gateway = world.gateway();
+    let both = vec![world.ns1.address(), world.ns2.address()];
+    gateway.name_servers = BTreeMap::from([
+        (DnsName::parse("example.com").unwrap(), both.clone()),
+        (DnsName::parse("other.test").unwrap(), both),
+    ]);
+    let checker = DnsChecker::new(Some(&gateway));
+    let name = DnsName::parse(WWW).unwrap();
+    let found = checker.check(&name, &world.conditions(), NOW).await;
+    assert_eq!(
+        (&found.verdict, &found.notes),
+        (&Verdict::Go, &Vec::new()),
+        "{found}"
+    );
+}
