@@ -13,6 +13,7 @@ mod explain;
 mod hooks;
 mod issuers;
 mod log;
+mod open_files;
 mod output;
 mod plan;
 mod policy;

@@ -262,11 +262,16 @@ impl AttemptError {
         const ENOMEM: i32 = 12;
         const ENFILE: i32 = 23;
         const EMFILE: i32 = 24;
+        // No local port is free.
+        const EADDRNOTAVAIL: i32 = 99;
         const ENOBUFS: i32 = 105;
         let Self::Failed { error, .. } = self else {
             return false;
         };
-        matches!(error.raw_os_error(), Some(ENOMEM | ENFILE | EMFILE | ENOBUFS))
+        matches!(
+            error.raw_os_error(),
+            Some(ENOMEM | ENFILE | EMFILE | EADDRNOTAVAIL | ENOBUFS)
+        )
     }
 }
 

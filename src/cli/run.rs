@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Failure;
 use super::environment;
 use super::log::Log;
+use super::open_files;
 use super::output::Printed;
 use crate::cause::with_causes;
 use crate::config::{self, Config, Diagnostics, Files, Loaded, LogConfig, RuntimeChanges, StoreConfig};
@@ -23,6 +24,7 @@ pub(super) fn run(path: &Path) -> Result<ExitCode, Failure> {
     let files = environment::with(|environment| Files::read(path, environment))?;
     let (store, log) = foundation(&files)?;
     let _log = Log::start(&log)?;
+    open_files::raise_limit();
     let runtime = control_runtime()?;
     let served = runtime.block_on(serve(files, &store, path));
     // A look-up in a resolver that does not answer is waited for no longer than this.

@@ -193,8 +193,8 @@ fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp
     one.into_iter().chain(other).min()
 }
 
-/// Certificates whose notices are one commit.
-const AT_ONCE: usize = 256;
+/// Certificates whose notices are one commit: two keys each, which a hint of the store still names one by one.
+const AT_ONCE: usize = 32;
 const STORE_PAUSE: Duration = Duration::from_secs(10);
 /// Between two looks at everything.
 const SHORTEST: Duration = Duration::from_millis(100);

@@ -85,6 +85,7 @@ impl Publisher {
         let mut sweeping_since = Instant::now();
         let mut pause = FIRST_STORE_PAUSE;
         let mut is_pausing = false;
+        let mut answered = 0;
         loop {
             if !is_pausing && self.has_stale() {
                 match self.take_stale().await {
@@ -96,8 +97,12 @@ impl Publisher {
             tokio::select! {
                 biased;
                 () = &mut stop => return,
-                Some(request) = next_request(&mut requests) => self.answer(request).await,
+                // Before the handshakes: somebody who asks for one name after the other holds up no change.
                 hint = self.hints.changed() => self.stale.add_hint(&hint),
+                Some(request) = next_request(&mut requests), if answered < ANSWERS || !can_step => {
+                    answered += 1;
+                    self.answer(request).await;
+                }
                 () = sleep(pause), if is_pausing => {
                     is_pausing = false;
                     pause = (pause * 2).min(LAST_STORE_PAUSE);
@@ -107,14 +112,17 @@ impl Publisher {
                     sweeping_since = Instant::now();
                     next_sweep = sweeping_since + FULL_LOOK;
                 }
-                () = ready(()), if can_step => match self.step().await {
-                    Ok(()) => if !self.is_sweeping() {
-                        // However many there are, it takes but a small part of the time.
-                        let took = sweeping_since.elapsed();
-                        next_sweep = Instant::now() + FULL_LOOK.max(took * SWEEP_SHARE);
-                    },
-                    Err(_) => is_pausing = true,
-                },
+                () = ready(()), if can_step => {
+                    answered = 0;
+                    match self.step().await {
+                        Ok(()) => if !self.is_sweeping() {
+                            // However many there are, it takes but a small part of the time.
+                            let took = sweeping_since.elapsed();
+                            next_sweep = Instant::now() + FULL_LOOK.max(took * SWEEP_SHARE);
+                        },
+                        Err(_) => is_pausing = true,
+                    }
+                }
             }
         }
     }
@@ -132,7 +140,10 @@ impl Publisher {
     pub(super) async fn take_stale(&mut self) -> Result<(), InventoryError> {
         match std::mem::take(&mut self.stale) {
             Stale::Everything => {
-                self.sweep = Some(Sweep::begin(self.published.load().stored_names()));
+                match &mut self.sweep {
+                    Some(sweep) => sweep.is_once_more = true,
+                    None => self.sweep = Some(Sweep::begin(self.published.load().stored_names())),
+                }
                 Ok(())
             }
             Stale::Names(names) => {
@@ -229,6 +240,8 @@ async fn next_request(requests: &mut Option<mpsc::Receiver<LookupRequest>>) -> O
     }
 }
 
+/// Lookups of handshakes between two steps of a look at everything.
+const ANSWERS: usize = 16;
 /// In case a change of the store went by unseen, or something has become valid.
 const FULL_LOOK: Duration = Duration::from_secs(600);
 /// The time that a look at everything takes, in the time until the next.

@@ -18,6 +18,8 @@ pub(super) struct Sweep {
     ahead: VecDeque<Versioned<CertificateRecord>>,
     after: Option<CertificateName>,
     is_last_page: bool,
+    /// Whether something has changed behind it, so that another follows. Begun anew each time, it would come to no end.
+    pub(super) is_once_more: bool,
 }
 
 impl Sweep {
@@ -28,6 +30,7 @@ impl Sweep {
             ahead: VecDeque::new(),
             after: None,
             is_last_page: false,
+            is_once_more: false,
         }
     }
 
@@ -47,6 +50,10 @@ impl Change<'_> {
             return Ok(());
         };
         if sweep.ahead.is_empty() {
+            if sweep.is_last_page && sweep.is_once_more {
+                *self.sweep = Some(Sweep::begin(self.table.stored_names()));
+                return Ok(());
+            }
             if sweep.is_last_page {
                 self.table = self.table.knowing(sweep.names, !sweep.left_out);
                 return Ok(());

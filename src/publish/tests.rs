@@ -48,6 +48,8 @@ impl WatchedStore {
 impl Store for WatchedStore {
     async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
         self.read()?;
+        // As one that reads from a disk does.
+        tokio::task::yield_now().await;
         self.inner.get(key).await
     }
     async fn list(&self, prefix: &str) -> Result<Listing, StoreError> {

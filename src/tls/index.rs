@@ -99,6 +99,12 @@ impl NameIndex {
     pub(super) fn know(&mut self, names: StoredNames, is_whole: bool) {
         self.stored = Some(names.hashes);
         self.is_whole = is_whole;
+        // What was asked for and is not stored need not be remembered any more.
+        let nothing = self.slots.iter().filter(|(_, slot)| slot.is_nothing());
+        let nothing: Vec<_> = nothing.map(|(hash, _)| *hash).collect();
+        for hash in nothing {
+            self.slots.remove(&hash);
+        }
     }
 
     /// The entries that are here under `pattern`.
@@ -217,6 +223,10 @@ impl Slot {
             candidates: Candidates::Several(Arc::default()),
             is_complete: true,
         }
+    }
+
+    fn is_nothing(&self) -> bool {
+        matches!(&self.candidates, Candidates::Several(candidates) if candidates.is_empty())
     }
 }
 

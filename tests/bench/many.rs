@@ -48,7 +48,7 @@ pub(crate) fn served(directory: &Path, peer: &Peer, count: usize, afresh: bool) 
     let directory = directory.join(format!("many-{count}"));
     let (store, files) = (directory.join("store"), directory.join("files"));
     let copy = directory.join("copies").join(&peer.name);
-    if !directory.join("complete").exists() {
+    if fs::read_to_string(directory.join("complete")).unwrap_or_default() != FORM {
         make(&directory, count).map_err(fail)?;
     }
     if peer.kind == Kind::Certgate && afresh {
@@ -106,7 +106,7 @@ fn make(directory: &Path, count: usize) -> io::Result<()> {
         }
     }
     drop(store);
-    fs::write(directory.join("complete"), "")
+    fs::write(directory.join("complete"), FORM)
 }
 
 fn batch(
@@ -145,6 +145,8 @@ fn batch(
     Ok(batch)
 }
 
+/// Another one has those of before made anew.
+const FORM: &str = "2\n";
 /// Certificates of one commit: two changes each.
 const BATCH: usize = 300;
 /// Leaves share keys, for it is their number that counts.

@@ -165,12 +165,13 @@ impl Testbed {
         })
     }
 
-    /// Waits until `proxy` has nothing to do for a while, at most half a minute.
+    /// Waits until `proxy` has nothing to do for a while, within half a minute.
     pub(crate) fn settle(&mut self, proxy: &Proxy) -> Result<(), String> {
         self.settle_within(Duration::from_secs(30), proxy)
     }
 
-    /// Waits until `proxy` has nothing to do for a while, at most as long as `patience`.
+    /// Waits until `proxy` has nothing to do for a while, within `patience`: what is measured while it is still busy with
+    /// its start is of no use.
     pub(crate) fn settle_within(&mut self, patience: Duration, proxy: &Proxy) -> Result<(), String> {
         let deadline = Instant::now() + patience;
         let (mut quiet, mut before) = (0, proxy.cpu());
@@ -184,10 +185,13 @@ impl Testbed {
             };
             before = now;
             if quiet == 10 {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
+        Err(format!(
+            "it does not come to rest within {} s",
+            patience.as_secs()
+        ))
     }
 
     /// Waits until `proxy` answers to `name` at `address`: when it did.

@@ -44,7 +44,7 @@ async fn a_handshake_and_a_mebibyte_each_way_take_no_more_instructions_than_reco
     ]);
     eprintln!("instructions: {measured:?}");
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/instructions.toml");
-    if std::env::var_os("CERTGATE_BLESS").is_some() {
+    if std::env::var_os("CERTGATE_RECORD_INSTRUCTIONS").is_some() {
         let lines: String = measured
             .iter()
             .map(|(name, count)| format!("{name} = {count}\n"))
@@ -68,7 +68,7 @@ async fn a_handshake_and_a_mebibyte_each_way_take_no_more_instructions_than_reco
         assert!(
             change.abs() <= tolerance,
             "{name}: {count} instructions, recorded are {before} ({change:+.1} %, allowed {tolerance} %, by {}); if it \
-             is meant to be so, run this test with CERTGATE_BLESS=1",
+             is meant to be so, run this test with CERTGATE_RECORD_INSTRUCTIONS=1",
             compiler()
         );
     }
@@ -208,4 +208,4 @@ const STEPS_EACH: i64 = (1 << 20) / BLOCK as i64;
 const TOLERANCE: f64 = 5.0;
 /// Another one makes other code, so only what is much more is told.
 const TOLERANCE_OF_ANOTHER_COMPILER: f64 = 30.0;
-const HEAD: &str = "# Instructions of the development profile, counted by tests/end_to_end/instructions.rs; CERTGATE_BLESS=1 records them.\n";
+const HEAD: &str = "# Instructions of the development profile, counted by tests/end_to_end/instructions.rs; CERTGATE_RECORD_INSTRUCTIONS=1 records them.\n";

@@ -51,6 +51,7 @@ mod mutual_sessions;
 mod observe;
 mod on_demand;
 mod on_demand_kept;
+mod open_files;
 mod order;
 mod order_resources;
 mod own_domain;

@@ -245,3 +245,68 @@ async fn a_handshake_learns_whether_its_lookup_could_be_done() {
     task.await.unwrap();
     assert!(!published.look_up(www()).await, "nobody publishes any more");
 }
+
+#[tokio::test]
+async fn a_look_at_everything_comes_to_its_end_while_large_commits_go_on() {
+    let world = World::new();
+    let pem = world.sign("www", world.now() + DAY);
+    // More than are read at once.
+    for n in 0..300 {
+        world.put(&format!("c{n:03}"), &pem).await;
+    }
+    let mut node = Node::new(&world, 64 << 20);
+    for _ in 0..100 {
+        let many = (0..100).fold(Batch::new(), |batch, n| {
+            batch.put(format!("x/{n}"), Vec::new(), Expect::Any)
+        });
+        world.store.commit(many).await.unwrap();
+        let hint = node.publisher.hints.changed().await;
+        node.publisher.stale.add_hint(&hint);
+        node.publisher.take_stale().await.unwrap();
+        node.publisher.step().await.unwrap();
+    }
+    let last = CertificateName::parse("c299").unwrap();
+    assert!(node.published.load().get(&last).next().is_some());
+}
+
+#[tokio::test]
+async fn a_change_is_published_before_the_handshakes_that_wait_for_other_names() {
+    const HANDSHAKES: usize = 1000;
+    let world = World::new();
+    for n in 0..40 {
+        world.store(&format!("c{n}")).await;
+    }
+    world.store("www").await;
+    let mut node = Node::new(&world, TINY);
+    node.publisher.catch_up().await.unwrap();
+    let www = CertificateName::parse("www").unwrap();
+    node.publisher.look_up(&Lookup::Entry(www.clone())).await.unwrap();
+    let published = node.published.clone();
+    for n in 0..HANDSHAKES {
+        let (published, name) = (published.clone(), format!("c{}.example", n % 40));
+        tokio::spawn(async move { published.look_up(Lookup::Name(name.into())).await });
+    }
+    tokio::task::yield_now().await;
+    let renewed = world.sign("www", world.now() + DAY + HOUR);
+    let renewed = world.put("www", &renewed).await;
+    let before = world.store.reads.load(Ordering::SeqCst);
+    let is_served = async {
+        let fingerprint = |table: &crate::tls::CertificateTable| {
+            let served = table.get(&www).next();
+            served.map(|served| served.leaf().fingerprint.clone())
+        };
+        while fingerprint(&published.load()).as_ref() != Some(&renewed) {
+            tokio::task::yield_now().await;
+        }
+        world.store.reads.load(Ordering::SeqCst) - before
+    };
+    let reads = tokio::select! {
+        biased;
+        () = node.publisher.run(std::future::pending()) => unreachable!("it is not stopped"),
+        reads = is_served => reads,
+    };
+    assert!(
+        reads < 10,
+        "{reads} reads: others had their turn before the change"
+    );
+}

@@ -158,7 +158,7 @@ impl Keeper<'_> {
         self.shared.changes().is_complete()
             && saved.whole_bytes >= self.options.changes_from_bytes
             && saved.changes_bytes <= saved.whole_bytes / CHANGES_SHARE
-            && saved.changes < MOST_CHANGES
+            && saved.changes < most_changes(saved.whole_bytes)
     }
 
     fn write_changes(&mut self, mut saved: Extent) -> Result<Revision, StoreError> {
@@ -265,9 +265,15 @@ fn not_whole(shared: &Shared) -> StoreError {
     }
 }
 
+/// How many sets of changes follow a whole of so many bytes: one for each MiB, whose share of the next whole takes
+/// milliseconds.
+fn most_changes(whole_bytes: u64) -> usize {
+    usize::try_from(whole_bytes >> 20).map_or(usize::MAX, |most| most.max(FEWEST_MOST_CHANGES))
+}
+
 /// After a snapshot its cost is waited out so many times: at most a twentieth of the time goes into
 /// snapshots.
 const SNAPSHOT_PAUSE: u32 = 19;
 /// Changes of more than this part of the whole are not worth keeping apart: a recovery would read them, too.
 const CHANGES_SHARE: u64 = 4;
-const MOST_CHANGES: usize = 250;
+const FEWEST_MOST_CHANGES: usize = 250;

@@ -44,6 +44,12 @@ pub(super) fn several(
     let before = proxy.cpu();
     testbed.generator.idle(LATER)?;
     let at_rest = proxy.cpu().since(&before).div_duration_f64(LATER);
+    if at_rest > MOST_AT_REST {
+        return Err(format!(
+            "it uses {:.1} % of a core with nothing to do",
+            at_rest * 100.0
+        ));
+    }
     for number in numbers {
         let change = one(proxy, peer, testbed, number, at_rest)?;
         served.push(change.served);
@@ -162,4 +168,6 @@ fn import(proxy: &Proxy, peer: &Peer, name: &str) -> Result<(), String> {
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// More is no rest, and a change may be done in it.
+const MOST_AT_REST: f64 = 0.01;
 const LATER: Duration = Duration::from_secs(3);
