@@ -23,7 +23,7 @@ async fn the_limit_of_open_files_is_raised_to_what_the_system_allows() {
             "sh",
         ])
         .arg(certgate());
-    let mut gateway = home.launch_by(shell, &config);
+    let gateway = home.launch_by(shell, &config);
     gateway.answered().await;
     let limits = fs::read_to_string(format!("/proc/{}/limits", gateway.pid())).expect("it runs");
     let open_files = limits.lines().find(|line| line.starts_with("Max open files"));
