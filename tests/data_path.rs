@@ -6,6 +6,8 @@ mod answers;
 mod backends;
 #[path = "data_path/client_hello.rs"]
 mod client_hello;
+#[path = "data_path/early_data.rs"]
+mod early_data;
 #[path = "data_path/ends.rs"]
 mod ends;
 #[path = "data_path/endurance.rs"]

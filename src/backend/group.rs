@@ -7,12 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::config::ServerGroupConfig;
 use crate::metrics::Metrics;
 
+use super::MOST_UNSENT;
 use super::address::Addresses;
 use super::balance::Balance;
 
@@ -280,6 +282,8 @@ async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
     stream.set_nodelay(true)?;
+    // An upload that the server does not read would fill a buffer of megabytes.
+    SockRef::from(&stream).set_tcp_notsent_lowat(MOST_UNSENT)?;
     Ok(stream)
 }
 
@@ -312,6 +316,8 @@ mod tests {
         let connected = group.connect(SECOND * 5).await.unwrap();
         assert_eq!(connected.stream.peer_addr().unwrap().port(), port);
         assert!(connected.stream.nodelay().unwrap());
+        let unsent = SockRef::from(&connected.stream).tcp_notsent_lowat();
+        assert_eq!(unsent.unwrap(), MOST_UNSENT);
     }
 
     #[tokio::test]

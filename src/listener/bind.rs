@@ -8,6 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 
+use crate::backend::MOST_UNSENT;
 use crate::config::ListenerConfig;
 
 /// An address that is taken, and on which nothing is accepted yet.
@@ -97,8 +98,10 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    // Accepted sockets inherit it. Without it a small answer waits for the acknowledgement of the one before.
+    // Accepted sockets inherit both. Without the first a small answer waits for the acknowledgement of the one before,
+    // without the second a download that the client does not read fills a buffer of megabytes.
     socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(MOST_UNSENT)?;
     Ok(socket)
 }
 
@@ -129,3 +132,21 @@ fn is_without_ipv6(address: SocketAddr, error: &io::Error) -> bool {
 const EAFNOSUPPORT: i32 = 97;
 /// Connections that may wait to be accepted; the system's own bound (`net.core.somaxconn`) is often lower.
 const BACKLOG: i32 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn an_accepted_connection_has_the_options_of_the_listening_socket() {
+        let listening = listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let _client = std::net::TcpStream::connect(listening.local_addr().unwrap()).unwrap();
+        listening.set_nonblocking(false).unwrap();
+        let (accepted, _) = listening.accept().unwrap();
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.tcp_nodelay().unwrap());
+        assert_eq!(accepted.tcp_notsent_lowat().unwrap(), MOST_UNSENT);
+    }
+}

@@ -156,10 +156,31 @@ impl Handshake {
             self.received.drain(..discard);
             self.shown -= discard;
             match next {
-                Some(Ok(false)) if self.show_more() => {}
+                Some(Ok(false)) => {
+                    self.drop_early_data();
+                    if !self.show_more() {
+                        return Ok(false);
+                    }
+                }
                 Some(next) => return next,
                 None => {}
             }
+        }
+    }
+
+    /// Early data that was not accepted has to be passed over (RFC 8446 §4.2.10): records that do not open, which rustls
+    /// leaves where they are, and would take for more of it each time that it is shown them, up to the 16 KiB that it
+    /// passes over.
+    ///
+    /// Where a record did not open, AWS-LC leaves zeros. A part of a message, which rustls has to be shown again, has the
+    /// type of its content there (RFC 8446 §5.2), and that is no zero.
+    fn drop_early_data(&mut self) {
+        if let [APPLICATION_DATA, _, _, _, _, payload @ ..] = &self.received[..self.shown]
+            && let opened = &payload[..payload.len().saturating_sub(TAG)]
+            && opened.iter().all(|byte| *byte == 0)
+        {
+            self.received.drain(..self.shown);
+            self.shown = 0;
         }
     }
 
@@ -355,10 +376,13 @@ fn without_alert(error: rustls::Error) -> HandshakeError {
     }
 }
 
+const APPLICATION_DATA: u8 = 23;
 /// Of a record's payload with all that protects it (RFC 5246 §6.2.3).
 const LARGEST_RECORD: usize = (1 << 14) + 2048;
 /// Read at once; a handshake is rarely more.
 const CHUNK: usize = 4096;
+/// The same in all suites of TLS 1.3 that there are here.
+const TAG: usize = 16;
 const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     Content-Type: text/plain\r\n\
     Content-Length: 54\r\n\
