@@ -134,8 +134,12 @@ async fn shake_hands(
             {
                 report.judged(verdict, tls.observed());
             }
-            let session = finished?;
+            let mut session = finished?;
             report.established(&session.negotiated);
+            if !chosen.is_clients_own() {
+                // Judged once more, it would be somebody else who is let in.
+                session.certificates = Box::default();
+            }
             Ok(Session::Forward(session))
         }
         Decision::LookUp(_) | Decision::Obtain => Err(HandshakeError::Refused(Refusal::NotLoaded)),

@@ -108,7 +108,7 @@ impl Greeted {
 pub(super) struct Established {
     pub(super) session: Box<Session>,
     pub(super) negotiated: Negotiated,
-    /// What the client has shown, its own certificate first.
+    /// What the client has shown, its own certificate first; nothing of what is not its own.
     pub(super) certificates: Box<[CertificateDer<'static>]>,
     /// Records that have not been looked at yet.
     pub(super) received: Vec<u8>,

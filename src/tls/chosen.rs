@@ -47,6 +47,12 @@ impl Chosen {
         }
     }
 
+    /// Whether the certificate that the client has shown is its own, as far as it has shown one. Where it is not, and the
+    /// client is let in all the same, the certificate counts for nothing, and never will.
+    pub fn is_clients_own(&self) -> bool {
+        self.client.as_ref().is_none_or(|place| place.is_proven())
+    }
+
     /// What became of the client's certificate in a handshake that ended with `error`, or without one. Nothing where
     /// none is asked for, and where it had not come to that.
     pub fn verdict(&self, error: Option<&rustls::Error>) -> Option<Verdict> {

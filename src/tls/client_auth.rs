@@ -218,6 +218,11 @@ impl Place {
         let first = self.certificate.get();
         first.filter(rejected).or(self.proof.get()).or(first).cloned()
     }
+
+    /// Whether the client has signed with the key of what it has shown, if it has shown something.
+    pub(super) fn is_proven(&self) -> bool {
+        self.proof.get().is_none()
+    }
 }
 
 /// Runs a step of a handshake whose verdict belongs at `place`.

@@ -7,6 +7,7 @@ use certgate::certificate::Leaf;
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -48,9 +49,12 @@ impl TlsClient {
             .expect("versions")
             .with_root_certificates(roots);
         let mut config = match shown {
-            Some((certificate, key)) => builder
-                .with_client_auth_cert(vec![certificate], key)
-                .expect("a pair"),
+            // A thief has another's certificate, and a key of his own.
+            Some((certificate, key)) => {
+                let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).expect("a key");
+                let shown = CertifiedKey::new(vec![certificate], key);
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown)))
+            }
             None => builder.with_no_client_auth(),
         };
         config.resumption = Resumption::disabled();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use certgate::admin::api::Recheck;
 use certgate::clock::{Clock, SystemClock};
 use rcgen::DnType;
+use rustls::version::{TLS12, TLS13};
 use serde_json::json;
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -223,6 +224,32 @@ fn another_listener() -> String {
 
 fn allowing(common_name: &str) -> serde_json::Value {
     json!({ "allow_clients": { "common_name": [common_name] } })
+}
+
+#[tokio::test]
+async fn a_certificate_without_its_key_opens_nothing_and_keeps_nothing_open() {
+    for version in [&TLS12, &TLS13] {
+        let stage = Stage::new("").await;
+        let thief = stage.thief(version);
+        let observe = json!({ "authentication": "observe", "client_ca": "partners" });
+        stage.patch(observe).await.expect("changed");
+        let mut open = opened(&stage, &thief, 1).await;
+        stage.patch(mutual()).await.expect("changed");
+        let report = report(&stage, true, 100).await;
+        assert_eq!((report.connections, report.no_longer_admitted), (1, 1));
+        recheck(&stage).await;
+        is_dismissed(open.pop().expect("one")).await;
+        is_logged(&stage, "client_certificate=\"bad-signature\"").await;
+
+        let refused = thief.ask(stage.listen, "localhost").await.expect_err("refused");
+        assert!(refused.to_string().contains("DecryptError"), "{refused}");
+        let (answer, _) = stage
+            .partner
+            .ask(stage.listen, "localhost")
+            .await
+            .expect("served");
+        assert!(answer.ends_with("served"), "{answer}");
+    }
 }
 
 async fn opened(stage: &Stage, client: &TlsClient, count: usize) -> Vec<Open> {

@@ -29,6 +29,12 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
+    /// A client that shows the partner's certificate and has another key.
+    pub(crate) fn thief(&self, version: &'static SupportedProtocolVersion) -> TlsClient {
+        let (_, other_key) = ClientAuthority::new("somebody").sign_named("somebody");
+        TlsClient::speaking(&[version], &self.root, Some((self.shown.0.clone(), other_key)))
+    }
+
     /// One whose listener says `keys` beside the usual.
     pub(crate) async fn new(keys: &str) -> Self {
         let (home, listen) = (Home::new(), free_address());
