@@ -11,7 +11,7 @@ use crate::admin::api;
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{AcmeConfig, Config, DnsChecks, HookEvent, IssuerConfig};
-use crate::dns::{CaIdentity, Conditions, DnsChecker, DomainState, DomainVerdict, Doors};
+use crate::dns::{CaIdentity, Conditions, DnsChecker, DomainState, DomainVerdict, Doors, Verdict};
 use crate::dns01::Claims;
 use crate::gateway::look::{Against, Look};
 use crate::gateway::zones;
@@ -275,7 +275,8 @@ impl Lookout {
                     tracing::warn!(%certificate, "{detail}");
                     news.push((HookEvent::Drifted, detail));
                 }
-                (true, false) => {
+                // That nobody answers does not make it right.
+                (true, false) if !matches!(verdict.verdict, Verdict::Wait { .. }) => {
                     drifted.remove(domain);
                     let detail = format!("{domain} is right in DNS again");
                     tracing::info!(%certificate, "{detail}");

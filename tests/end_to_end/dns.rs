@@ -387,9 +387,21 @@ async fn drift_is_told_long_before_a_renewal_and_over_when_it_is_over() {
     let line = r#"certgate_dns_check_ok{certificate="www",domain="www.example.com"} 0"#;
     assert!(metrics.contains(line), "{metrics}");
 
+    let socket = gateway.socket().display().to_string();
+    let silence = |silent| {
+        for server in [&zones.example, &zones.resolver] {
+            server.change(|server| server.silent = silent);
+        }
+    };
+    silence(true);
+    let (_, output, _) = run(&["dns", "check", "--admin", &socket]).await;
+    assert!(output.contains("www.example.com: wait"), "{output}");
+    let log = zones.home.log();
+    assert!(!log.contains("is right in DNS again"), "{log}");
+    silence(false);
+
     zones.forget("www.example.com");
     zones.add(&["www.example.com A OURS"]);
-    let socket = gateway.socket().display().to_string();
     let (code, output, _) = run(&["dns", "check", "--admin", &socket]).await;
     assert_eq!(code, 0, "{output}");
     assert!(output.contains("go, issued"), "{output}");
