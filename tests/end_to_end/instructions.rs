@@ -1,8 +1,8 @@
 //! What the data path costs in instructions, which do not depend on how busy the machine is.
 //!
-//! The gateway runs under valgrind's callgrind, which counts what the tasks of connections execute and nothing else.
-//! Several runs that differ only in how much they carry give the cost of a handshake and of a mebibyte each way. The
-//! figures are those of the development profile: good for comparing with those recorded, and for nothing else.
+//! The gateway runs under valgrind's callgrind, which counts what the tasks of connections execute and nothing else, and
+//! writes down what it has counted whenever the gateway is asked for its status. The figures are those of the
+//! development profile: good for comparing with those recorded, and for nothing else.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,33 +14,31 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 
-use crate::gateway::{Home, certgate, free_address};
+use crate::gateway::{Gateway, Home, certgate, free_address};
 use crate::peer::TlsClient;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handshake_and_a_mebibyte_each_way_take_no_more_instructions_than_recorded() {
-    let (base, handshakes, up, down) = tokio::join!(
-        instructions(Load::default()),
-        instructions(Load {
-            handshakes: HANDSHAKES,
-            ..Load::default()
-        }),
-        instructions(Load {
-            handshakes: 1,
-            up: MEBIBYTES,
-            ..Load::default()
-        }),
-        instructions(Load {
-            handshakes: 1,
-            down: MEBIBYTES,
-            ..Load::default()
-        }),
-    );
-    let handshake = (handshakes - base) / HANDSHAKES;
+    let counted = Counted::start().await;
+    // The first ones do more than others: what is made once for a process or a worker.
+    for _ in 0..WARM_UP {
+        counted.carry(1, 1).await;
+    }
+    let begun = counted.instructions().await;
+    for _ in 0..HANDSHAKES {
+        counted.carry(0, 0).await;
+    }
+    let handshakes = counted.instructions().await;
+    counted.carry(MEBIBYTES * STEPS_EACH, 0).await;
+    let up = counted.instructions().await;
+    counted.carry(0, MEBIBYTES * STEPS_EACH).await;
+    let down = counted.instructions().await;
+
+    let handshake = (handshakes - begun) / HANDSHAKES;
     let measured = BTreeMap::from([
         ("handshake", handshake),
-        ("mebibyte_down", (down - base - handshake) / MEBIBYTES),
-        ("mebibyte_up", (up - base - handshake) / MEBIBYTES),
+        ("mebibyte_down", (down - up - handshake) / MEBIBYTES),
+        ("mebibyte_up", (up - handshakes - handshake) / MEBIBYTES),
     ]);
     eprintln!("instructions: {measured:?}");
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/instructions.toml");
@@ -74,96 +72,109 @@ async fn a_handshake_and_a_mebibyte_each_way_take_no_more_instructions_than_reco
     }
 }
 
-/// What one run carries, beyond what every run does.
-#[derive(Clone, Copy, Default)]
-struct Load {
-    handshakes: i64,
-    /// MiB from the client, and to it, on one of the connections.
-    up: i64,
-    down: i64,
+/// A gateway whose instructions are counted.
+struct Counted {
+    gateway: Gateway,
+    home: Home,
+    client: TlsClient,
+    listen: SocketAddr,
 }
 
-/// How many instructions the gateway's connections took.
-async fn instructions(load: Load) -> i64 {
-    let (home, listen) = (Home::new(), free_address());
-    let config = format!(
-        r#"
-        [runtime]
-        workers = 1
-        [issuers.local]
-        kind = "local-ca"
-        [certificates.www]
-        domains = ["www.example.test"]
-        issuer = "local"
-        [server_groups.app]
-        servers = ["{}"]
-        [listeners.web]
-        address = "{}"
-        port = {}
-        certificates = ["www"]
-        server_group = "app"
-        handshake_timeout = "60s"
-        "#,
-        lock_step_backend().await,
-        listen.ip(),
-        listen.port()
-    );
-    let counts = home.path("counts");
-    let mut valgrind = Command::new("valgrind");
-    valgrind
-        .arg("--tool=callgrind")
-        .arg(format!("--callgrind-out-file={}", counts.display()))
-        .arg("--toggle-collect=certgate::listener::connection::run::{{closure}}")
-        .arg(certgate());
-    let mut gateway = home.launch_by(valgrind, &config);
-    gateway.published("www").await;
-    let (_, root, _) = crate::gateway::run(&[
-        "ca",
-        "export",
-        "local",
-        "--admin",
-        &gateway.socket().display().to_string(),
-    ])
-    .await;
-    let client = TlsClient::trusting(&root);
-    // The first ones do more than others: what is made once for a process or a worker.
-    for _ in 0..WARM_UP {
-        carry(&client, listen, 1, 1).await;
+impl Counted {
+    async fn start() -> Self {
+        let (home, listen) = (Home::new(), free_address());
+        let config = format!(
+            r#"
+            [runtime]
+            workers = 1
+            [issuers.local]
+            kind = "local-ca"
+            [certificates.www]
+            domains = ["www.example.test"]
+            issuer = "local"
+            [server_groups.app]
+            servers = ["{}"]
+            [listeners.web]
+            address = "{}"
+            port = {}
+            certificates = ["www"]
+            server_group = "app"
+            handshake_timeout = "60s"
+            "#,
+            lock_step_backend().await,
+            listen.ip(),
+            listen.port()
+        );
+        let mut valgrind = Command::new("valgrind");
+        valgrind
+            .arg("--tool=callgrind")
+            .arg(format!("--callgrind-out-file={}", home.path("counts").display()))
+            .arg("--toggle-collect=certgate::listener::connection::run::{{closure}}")
+            .arg("--dump-before=certgate::admin::endpoints::status::{{closure}}")
+            .arg(certgate());
+        let gateway = home.launch_by(valgrind, &config);
+        gateway.published("www").await;
+        let (_, root, _) = crate::gateway::run(&[
+            "ca",
+            "export",
+            "local",
+            "--admin",
+            &gateway.socket().display().to_string(),
+        ])
+        .await;
+        let client = TlsClient::trusting(&root);
+        Self {
+            gateway,
+            home,
+            client,
+            listen,
+        }
     }
-    for number in 0..load.handshakes {
-        let is_last = number + 1 == load.handshakes;
-        let of_last = |mebibytes| if is_last { mebibytes * STEPS_EACH } else { 0 };
-        carry(&client, listen, of_last(load.up), of_last(load.down)).await;
+
+    /// How many instructions the gateway's connections have taken so far.
+    async fn instructions(&self) -> i64 {
+        self.gateway.client().status().await.expect("a status");
+        let files = fs::read_dir(self.home.path("")).expect("a folder");
+        let counts = files.filter_map(|file| {
+            let path = file.expect("readable").path();
+            let name = path.file_name().and_then(|name| name.to_str()).expect("UTF-8");
+            let is_count = name.starts_with(COUNTS);
+            is_count.then(|| count_in(&fs::read_to_string(path).expect("callgrind has written")))
+        });
+        let counts: Vec<i64> = counts.collect();
+        assert!(!counts.is_empty(), "callgrind has written nothing");
+        counts.iter().sum()
     }
-    gateway.signal("TERM");
-    assert!(gateway.ended().await.success(), "{}", home.log());
-    let counts = fs::read_to_string(counts).expect("callgrind has written");
-    let total = counts.lines().find_map(|line| line.strip_prefix("summary: "));
-    total.and_then(|total| total.parse().ok()).expect("a total")
+
+    /// One connection on which so many blocks go up and down, each only after the one before has arrived: the pieces that
+    /// the gateway reads are then the same in every run.
+    async fn carry(&self, up: i64, down: i64) {
+        let stream = self.client.connect(self.listen, "www.example.test").await;
+        let mut stream = stream.expect("a session");
+        let mut block = vec![7; BLOCK];
+        for _ in 0..up {
+            block[0] = b'u';
+            stream.write_all(&block).await.expect("sent");
+            stream.read_exact(&mut block[..1]).await.expect("taken");
+        }
+        for _ in 0..down {
+            stream.write_all(b"d").await.expect("sent");
+            stream.read_exact(&mut block).await.expect("answered");
+        }
+        stream.shutdown().await.expect("closed");
+        stream
+            .read_to_end(&mut block)
+            .await
+            .expect("closed by the other side");
+    }
 }
 
-/// One connection on which so many blocks go up and down, each only after the one before has arrived: the pieces that
-/// the gateway reads are then the same in every run.
-async fn carry(client: &TlsClient, address: SocketAddr, up: i64, down: i64) {
-    let mut stream = client
-        .connect(address, "www.example.test")
-        .await
-        .expect("a session");
-    let mut block = vec![7; BLOCK];
-    for _ in 0..up {
-        block[0] = b'u';
-        stream.write_all(&block).await.expect("sent");
-        stream.read_exact(&mut block[..1]).await.expect("taken");
-    }
-    for _ in 0..down {
-        stream.write_all(b"d").await.expect("sent");
-        stream.read_exact(&mut block).await.expect("answered");
-    }
-    stream.shutdown().await.expect("closed");
-    stream
-        .read_to_end(&mut block)
-        .await
-        .expect("closed by the other side");
+/// The total in a file of callgrind's.
+fn count_in(text: &str) -> i64 {
+    let total = text.lines().find_map(|line| line.strip_prefix("summary: "));
+    total
+        .and_then(|total| total.trim().parse().ok())
+        .expect("a total")
 }
 
 /// Takes a block that begins with `u` and answers with one byte; answers `d` with a block.
@@ -199,6 +210,8 @@ fn compiler() -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
+/// The names of the files that callgrind writes are this and a number.
+const COUNTS: &str = "counts.";
 const WARM_UP: usize = 3;
 const HANDSHAKES: i64 = 20;
 const MEBIBYTES: i64 = 8;
