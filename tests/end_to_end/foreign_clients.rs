@@ -41,6 +41,7 @@ fn config(
 pub(crate) async fn openssl(arguments: &[&str]) -> (bool, String) {
     let output = Command::new("openssl")
         .args(arguments)
+        .env("SSL_CERT_FILE", NO_ROOTS)
         .stdin(Stdio::null())
         .output();
     let output = output.await.expect("openssl is installed");
@@ -50,6 +51,9 @@ pub(crate) async fn openssl(arguments: &[&str]) -> (bool, String) {
         String::from_utf8_lossy(&text).into_owned(),
     )
 }
+
+/// As `SSL_CERT_FILE`: openssl reads all roots of the system otherwise, which takes longer than all the rest it does.
+pub(crate) const NO_ROOTS: &str = "/dev/null";
 
 /// A handshake verified against `root`, with `more` arguments.
 async fn handshake(address: SocketAddr, root: &Path, more: &[&str]) -> (bool, String) {

@@ -8,6 +8,7 @@ use certgate::admin::api::{ApplyRequest, FileText};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use crate::foreign_clients::NO_ROOTS;
 use crate::gateway::{Gateway, Home, PATIENCE, free_address};
 use crate::peer::backend;
 use crate::reload::{config, reloaded};
@@ -98,6 +99,7 @@ impl Scene {
         arguments.push("-ign_eof");
         let mut child = Command::new("openssl")
             .args(arguments)
+            .env("SSL_CERT_FILE", NO_ROOTS)
             .current_dir(self.home.path("."))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
