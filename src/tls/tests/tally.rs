@@ -165,6 +165,9 @@ fn counted(workers: usize, notes: &[(usize, usize)]) -> Counts {
 }
 
 proptest! {
+    // Each case is of thousands of handshakes.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn counts_depend_neither_on_the_order_nor_on_the_workers(
         notes in prop::collection::vec((0usize..4, 0..Tally::MOST_KINDS), 0..2000),
@@ -190,7 +193,9 @@ proptest! {
         let known: u64 = counts.kinds.values().sum();
         prop_assert_eq!((known + counts.other, counts.handshakes), (notes.len() as u64, notes.len() as u64));
     }
+}
 
+proptest! {
     #[test]
     fn no_bytes_are_too_strange_to_be_read(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0usize..400) {
         let _ = Offer::read(&bytes);
