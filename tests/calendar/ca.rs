@@ -61,6 +61,7 @@ pub(crate) enum Answer {
 /// Certificates are known by the number of their only name.
 #[derive(Default)]
 pub(crate) struct Ca {
+    lifetime: Duration,
     /// Where in a lifetime it suggests to renew, and how far around that.
     ideal: Duration,
     margin: Duration,
@@ -87,7 +88,8 @@ impl Ca {
     /// One that is asked for `count` names at most, and whose certificates are valid for `lifetime`.
     pub(crate) fn new(count: usize, lifetime: Duration) -> Self {
         Self {
-            ideal: lifetime.mul_f64(2.0 / 3.0),
+            lifetime,
+            ideal: lifetime.mul_f64(0.6),
             margin: lifetime.mul_f64(0.02),
             domains: vec![0; count],
             sets: vec![0; count],
@@ -97,12 +99,18 @@ impl Ca {
         }
     }
 
+    /// Lets it suggest to renew as Let's Encrypt does: around two thirds of the lifetime, a hundredth of it before and after.
+    pub(crate) fn suggest_as_lets_encrypt(&mut self) {
+        self.ideal = self.lifetime.mul_f64(2.0 / 3.0);
+        self.margin = self.lifetime / 100;
+    }
+
     /// Wants a certificate replaced at once.
     pub(crate) fn revoke(&mut self, name: usize) {
         self.revoked.insert(name);
     }
 
-    /// When it suggests to renew what it has signed last for a name: around two thirds of the lifetime, or an hour ago.
+    /// When it suggests to renew what it has signed last for a name: around three fifths of the lifetime, or an hour ago.
     pub(crate) fn window(&self, name: usize, now: Timestamp) -> RenewalWindow {
         let (start, end) = match self.known[name] {
             Some(signed_at) if !self.revoked.contains(&name) => {

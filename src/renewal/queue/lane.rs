@@ -17,7 +17,7 @@ use crate::renewal::waiting::Waiting;
 pub(super) struct Lane {
     pub(super) pace: Pace,
     ledger: Option<Ledger>,
-    /// By the moment at which a third of the lifetime is left, with the one before which the CA wants them renewed.
+    /// By the moment at which there should be another, with the one before which the CA wants them renewed.
     renewals: BTreeMap<(Timestamp, Key), Option<Timestamp>>,
     /// Those of which it does by that, with the former.
     suggested: BTreeMap<(Timestamp, Key), Timestamp>,
@@ -70,11 +70,11 @@ impl Lane {
             Waiting::AtOnce => return false,
             Waiting::Order(_) if self.ledger.is_none() => return false,
             Waiting::Order(rank) => self.orders.insert(rank, (name.clone(), key)),
-            Waiting::Renewal { third, suggested } => {
+            Waiting::Renewal { wanted_by, suggested } => {
                 if let Some(end) = suggested {
-                    self.suggested.insert((end, key), third);
+                    self.suggested.insert((end, key), wanted_by);
                 }
-                self.renewals.insert((third, key), suggested);
+                self.renewals.insert((wanted_by, key), suggested);
             }
         }
         true
@@ -90,26 +90,26 @@ impl Lane {
                     self.orders.remove(rank, &ticket);
                 }
             }
-            Waiting::Renewal { third, suggested } => {
+            Waiting::Renewal { wanted_by, suggested } => {
                 if let Some(end) = suggested {
                     self.suggested.remove(&(end, key));
                 }
-                self.renewals.remove(&(third, key));
+                self.renewals.remove(&(wanted_by, key));
             }
         }
     }
 
     /// Renewals at the issuer's pace; returns when the next may be begun.
     pub(super) fn take_renewals(&mut self, now: Timestamp, taken: &mut Vec<Taken>) -> Option<Timestamp> {
-        while let Some(((third, _), _)) = self.renewals.first_key_value() {
-            let third = *third;
-            let within = |time| third <= now + time;
+        while let Some(((wanted_by, _), _)) = self.renewals.first_key_value() {
+            let wanted_by = *wanted_by;
+            let within = |time| wanted_by <= now + time;
             let is_urgent = within(AT_ALL_EVENTS);
             let registration = self.ledger.as_ref().map(Ledger::registration_free_at);
             let registration = registration.unwrap_or_default();
             let free_at = self.pace.free_at().max(registration);
             if !is_urgent && free_at > now {
-                return Some(free_at.min(third - AT_ALL_EVENTS));
+                return Some(free_at.min(wanted_by - AT_ALL_EVENTS));
             }
             let key = self.next_renewal(within(FIRST))?;
             self.pace.take(now);
@@ -125,10 +125,10 @@ impl Lane {
         None
     }
 
-    /// Takes the next renewal out: the nearest to its third, where that is near, or else what the CA wants first.
+    /// Takes the next renewal out: the one that is wanted first, where that is near, or else what the CA wants first.
     fn next_renewal(&mut self, is_near: bool) -> Option<Key> {
-        if !is_near && let Some(((_, key), third)) = self.suggested.pop_first() {
-            self.renewals.remove(&(third, key));
+        if !is_near && let Some(((_, key), wanted_by)) = self.suggested.pop_first() {
+            self.renewals.remove(&(wanted_by, key));
             return Some(key);
         }
         let ((_, key), suggested) = self.renewals.pop_first()?;
@@ -174,6 +174,6 @@ impl Lane {
     }
 }
 
-/// Before a third of the lifetime is left, renewals come first, and are not held back at all.
+/// So long before there should be another, renewals come first, and are not held back at all.
 const FIRST: Duration = Duration::from_secs(86_400);
 const AT_ALL_EVENTS: Duration = Duration::from_secs(3_600);

@@ -59,8 +59,8 @@ impl Scene {
     }
 
     /// A renewal that is due now.
-    fn renewal(&mut self, issuer: &str, name: &str, third: Timestamp, suggested: Option<Timestamp>) {
-        let turn = Waiting::Renewal { third, suggested };
+    fn renewal(&mut self, issuer: &str, name: &str, wanted_by: Timestamp, suggested: Option<Timestamp>) {
+        let turn = Waiting::Renewal { wanted_by, suggested };
         self.put(issuer, name, &format!("{name}.example"), now(), turn);
     }
 
@@ -105,13 +105,13 @@ fn numbered(prefix: &str, numbers: std::ops::Range<u32>) -> Vec<String> {
 
 #[test]
 fn orders_go_by_urgency_and_each_fourth_new_name_is_one_that_has_failed() {
-    let third = |days: u32| Rank::Changed {
-        third: now() + DAY * days,
+    let changed = |days: u32| Rank::Changed {
+        wanted_by: now() + DAY * days,
     };
     let mut scene = Scene::default();
     scene.limit("ca", &Bucket::Orders, 1);
     for (name, rank) in [
-        ("late", third(60)),
+        ("late", changed(60)),
         ("a", Rank::Missing),
         ("b", Rank::Missing),
         ("c", Rank::Missing),
@@ -119,9 +119,9 @@ fn orders_go_by_urgency_and_each_fourth_new_name_is_one_that_has_failed() {
         ("failed", Rank::Again),
         ("failed-too", Rank::Again),
         ("failed-three", Rank::Again),
-        ("soon", third(20)),
-        ("pressing", third(6)),
-        ("most-pressing", third(2)),
+        ("soon", changed(20)),
+        ("pressing", changed(6)),
+        ("most-pressing", changed(2)),
     ] {
         scene.order("ca", name, rank);
     }
@@ -162,8 +162,8 @@ fn as_many_orders_are_begun_as_tokens_are_left_and_then_one_after_each_refill() 
 fn renewals_go_by_urgency_a_few_at_once_and_then_at_a_pace() {
     let mut scene = Scene::default();
     for n in 0..40 {
-        let third = now() + DAY * (100 - n);
-        scene.renewal("ca", &format!("usual{n:02}"), third, None);
+        let wanted_by = now() + DAY * (100 - n);
+        scene.renewal("ca", &format!("usual{n:02}"), wanted_by, None);
     }
     scene.renewal("ca", "within-a-day", now() + HOUR * 20, None);
     scene.renewal("ca", "within-the-hour", now() + HOUR / 2, None);
@@ -173,7 +173,7 @@ fn renewals_go_by_urgency_a_few_at_once_and_then_at_a_pace() {
     }
     let (begun, wake) = scene.begin(now());
     let mut expected = numbered("suggested", 0..5);
-    // The nearest to a third of the lifetime first.
+    // What is wanted soonest first.
     expected.extend(numbered("usual", 17..40));
     expected.extend(["within-a-day".to_owned(), "within-the-hour".to_owned()]);
     assert_eq!(begun, expected);
