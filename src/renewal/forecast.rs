@@ -154,10 +154,18 @@ pub fn forecast(present: Present, end: Timestamp, jitter: Jitter) -> Forecast {
                 .map(|current| schedule::lifetime(&current.leaf, current.obtained_at))
                 .or_else(|| lifetimes.get(&next.issuer).copied())
                 .unwrap_or(USUAL_LIFETIME);
+            let mut shared = Vec::new();
             let limit = ledgers.get_mut(&next.issuer).and_then(|ledger| {
                 let needs = ledger.needs(&desired.domains, order);
-                spend(ledger, &needs, at)
+                let scarcest = spend(ledger, &needs, at);
+                shared.extend(needs.taken.iter().filter_map(|bucket| ledger.shared(bucket)));
+                scarcest
             });
+            for (_, ledger) in ledgers.iter_mut().filter(|(issuer, _)| **issuer != next.issuer) {
+                for shared in &shared {
+                    ledger.follow(shared);
+                }
+            }
             let due_at = next.at.max(now);
             forecast.steps.push(Step {
                 at,

@@ -13,7 +13,7 @@ use slab::Slab;
 
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::Timestamp;
-use crate::issuer::ledger::{Bucket, Ledger};
+use crate::issuer::ledger::{Bucket, Ledger, Shared};
 use crate::renewal::plan::{Action, Next};
 use crate::renewal::queue::lane::{Lane, Taken};
 use crate::renewal::waiting::Waiting;
@@ -116,7 +116,14 @@ impl Queue {
     }
 
     /// What is left of an issuer's limits, by what was counted; `None` where none are known.
-    pub(super) fn know_limits(&mut self, issuer: &str, ledger: Option<Ledger>) {
+    pub(super) fn know_limits(&mut self, issuer: &str, mut ledger: Option<Ledger>) {
+        let elsewhere = self.begun.values().filter(|begun| begun.issuer != issuer);
+        for begun in elsewhere {
+            if let (Some(lane), Some(ledger)) = (self.lanes.get(&begun.issuer), &mut ledger) {
+                let shared = lane.shared(begun.buckets.iter());
+                shared.iter().for_each(|shared| ledger.follow_upwards(shared));
+            }
+        }
         let begun = self.begun.values().filter(|begun| begun.issuer == issuer);
         let lane = self.lanes.entry(issuer.to_owned()).or_default();
         lane.know_limits(ledger, begun.flat_map(|begun| &begun.buckets));
@@ -134,9 +141,11 @@ impl Queue {
             if cost != Cost::Nothing {
                 lane.note_account();
             }
-            for bucket in buckets.iter().filter(|bucket| !cost.includes(bucket)) {
-                lane.give_back(bucket);
-            }
+            let back: Vec<_> = buckets.iter().filter(|bucket| !cost.includes(bucket)).collect();
+            back.iter().for_each(|bucket| lane.give_back(bucket));
+            let given = lane.shared(back.into_iter());
+            let others = self.lanes.iter_mut().filter(|(other, _)| **other != issuer);
+            others.for_each(|(_, lane)| lane.follow_back(&given));
         }
     }
 
@@ -161,11 +170,21 @@ impl Queue {
                 }
             }
         }
-        let mut wake = None;
+        let (mut wake, mut shared): (_, Vec<Shared>) = (None, Vec::new());
+        let is_alone = self.lanes.len() == 1;
         for lane in self.lanes.values_mut() {
+            lane.follow(&shared);
+            let before = taken.len();
             let renewals = lane.take_renewals(now, &mut taken);
             let orders = lane.take_orders(now, &desired, &mut taken);
-            wake = renewals.into_iter().chain(orders).chain(wake).min();
+            wake = sooner(wake, sooner(renewals, orders));
+            if !is_alone {
+                let new = taken.iter().skip(before);
+                shared.extend(lane.shared(new.flat_map(|taken| &taken.buckets)));
+            }
+        }
+        if !shared.is_empty() {
+            self.lanes.values_mut().for_each(|lane| lane.follow(&shared));
         }
         // Each has left the place where it stood.
         let mut actions: Vec<_> = taken
@@ -187,7 +206,16 @@ impl Queue {
         actions
             .sort_by(|one, other| (one.next.at, &one.certificate).cmp(&(other.next.at, &other.certificate)));
         let waiting = self.waiting.first().map(|(at, _)| *at);
-        (actions, waiting.into_iter().chain(wake).min())
+        (actions, sooner(wake, waiting))
+    }
+}
+
+/// The first of two moments, as far as there are any.
+pub(super) fn sooner(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, None) => one,
+        (None, other) => other,
     }
 }
 

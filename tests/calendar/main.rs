@@ -4,6 +4,7 @@ mod around_a_third;
 mod ca;
 mod first_issue;
 mod fleet;
+mod one_ca;
 mod passed_over;
 mod two_years;
 mod warned;

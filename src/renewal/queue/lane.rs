@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::Timestamp;
-use crate::issuer::ledger::{Bucket, Ledger, Needs, OrderKind};
+use crate::issuer::ledger::{Bucket, Ledger, Needs, OrderKind, Shared};
 use crate::renewal::pace::Pace;
-use crate::renewal::queue::Key;
 use crate::renewal::queue::held::Held;
 use crate::renewal::queue::orders::Orders;
+use crate::renewal::queue::{Key, sooner};
 use crate::renewal::waiting::Waiting;
 
 /// The lane of one issuer.
@@ -47,6 +47,30 @@ impl Lane {
         }
         self.ledger = ledger;
         self.held.release_all(&mut self.orders);
+    }
+
+    /// What other issuers at the same CA are to know of what this one has taken, or given back, of `buckets`.
+    pub(super) fn shared<'b>(&self, buckets: impl Iterator<Item = &'b Bucket>) -> Vec<Shared> {
+        let ledger = self.ledger.as_ref();
+        buckets.filter_map(|bucket| ledger?.shared(bucket)).collect()
+    }
+
+    /// Takes note of what those have taken.
+    pub(super) fn follow(&mut self, taken: &[Shared]) {
+        for shared in taken {
+            if let Some(ledger) = &mut self.ledger {
+                ledger.follow(shared);
+            }
+        }
+    }
+
+    /// Takes note of what those have given back, and looks at those at once who wait for it.
+    pub(super) fn follow_back(&mut self, given: &[Shared]) {
+        for shared in given {
+            if self.ledger.as_mut().is_some_and(|ledger| ledger.follow(shared)) {
+                self.held.look_at_once(shared.bucket());
+            }
+        }
     }
 
     /// An order was placed: there is an account for the others.
@@ -145,6 +169,9 @@ impl Lane {
         desired: impl Fn(&CertificateName) -> Option<&'d DesiredCertificate>,
         taken: &mut Vec<Taken>,
     ) -> Option<Timestamp> {
+        if self.orders.is_empty() && self.held.is_empty() {
+            return None;
+        }
         if let Some(ledger) = &self.ledger {
             self.held.release(now, ledger, &mut self.orders);
         }
@@ -170,7 +197,7 @@ impl Lane {
             taken.push(Taken { key, buckets });
         }
         let next_order = free_at.filter(|_| !self.orders.is_empty());
-        next_order.into_iter().chain(self.held.next_look()).min()
+        sooner(next_order, self.held.next_look())
     }
 }
 

@@ -377,3 +377,64 @@ fn what_is_taken_out_or_put_off_is_not_begun_wherever_it_stands() {
     assert_eq!(scene.begin(now() + DAY - SECOND).0, [""; 0]);
     assert_eq!(scene.begin(now() + DAY), (vec!["held-too".into()], None));
 }
+
+/// Two issuers with accounts at one CA, of whose limit for a registered domain so much is left.
+fn at_one_ca(left: u32) -> Scene {
+    let mut scene = Scene::default();
+    for issuer in ["one", "two"] {
+        scene.know(issuer, left);
+    }
+    scene
+}
+
+impl Scene {
+    fn know(&mut self, issuer: &str, left: u32) {
+        let rules = RateLimits::LetsEncrypt;
+        let bucket = Bucket::Domain("a.example".to_owned());
+        let quota = bucket.quota(rules).unwrap();
+        let mut ledger = Ledger::new(rules).of_ca("ca.example".to_owned());
+        ledger.note(bucket, now() + quota.refill * (quota.tokens - left));
+        self.queue.know_limits(issuer, Some(ledger));
+    }
+
+    /// Orders below the registered domain, due now.
+    fn of_domain(&mut self, issuer: &str, names: std::ops::Range<u32>) {
+        for n in names {
+            let domain = format!("{issuer}{n}.a.example");
+            let turn = Waiting::Order(Rank::Missing);
+            self.put(issuer, &format!("{issuer}{n}"), &domain, now(), turn);
+        }
+    }
+}
+
+#[test]
+fn two_issuers_at_one_ca_use_its_limits_once() {
+    let mut scene = at_one_ca(5);
+    scene.of_domain("one", 0..3);
+    scene.of_domain("two", 0..3);
+    let (begun, wake) = scene.begin(now());
+    assert_eq!(begun, ["one0", "one1", "one2", "two0", "two1"]);
+    assert_eq!(wake, Some(now() + NEXT_OF_DOMAIN));
+    assert_eq!(scene.begin_all(), ["two2"]);
+
+    // Each account has orders of its own.
+    let mut scene = at_one_ca(50);
+    for n in 0..301 {
+        scene.order("one", &format!("a{n:03}"), Rank::Missing);
+        scene.order("two", &format!("b{n:03}"), Rank::Missing);
+    }
+    assert_eq!(scene.begin(now()).0.len(), 600);
+}
+
+#[test]
+fn what_one_issuer_gives_back_is_there_for_another_at_its_ca_and_what_it_has_begun_is_not() {
+    let mut scene = at_one_ca(1);
+    scene.of_domain("one", 0..1);
+    scene.of_domain("two", 0..1);
+    assert_eq!(scene.begin(now()).0, ["one0"]);
+    // By the store, which has not counted the order of the other one yet.
+    scene.know("two", 1);
+    assert_eq!(scene.begin(now()).0, [""; 0]);
+    scene.account_for("one0", Cost::Nothing);
+    assert_eq!(scene.begin(now()).0, ["two0"]);
+}
