@@ -6,5 +6,6 @@ mod first_issue;
 mod fleet;
 mod one_ca;
 mod passed_over;
+mod spares;
 mod two_years;
 mod warned;
