@@ -188,8 +188,14 @@ mod tests {
                 })
                 .collect();
             let (begin, tenth) = (f64::from(first), (end - f64::from(first)) / 10.0);
-            assert!(points.iter().all(|point| (begin..=end).contains(point)), "{first}-{last}");
-            assert!(points.iter().any(|point| *point < begin + tenth), "{first}-{last}");
+            assert!(
+                points.iter().all(|point| (begin..=end).contains(point)),
+                "{first}-{last}"
+            );
+            assert!(
+                points.iter().any(|point| *point < begin + tenth),
+                "{first}-{last}"
+            );
             assert!(points.iter().any(|point| *point > end - tenth), "{first}-{last}");
         }
     }
@@ -221,7 +227,10 @@ mod tests {
             let repeated = repeated(heard.current.as_ref().unwrap(), at);
             let window = repeated.map(|said| said.window.unwrap());
             let days = |at: Timestamp| at.since(start()).as_secs() / DAY.as_secs();
-            assert_eq!(window.map(|window| (days(window.start), days(window.end))), expected);
+            assert_eq!(
+                window.map(|window| (days(window.start), days(window.end))),
+                expected
+            );
         }
         assert_eq!(repeated(record().current.as_ref().unwrap(), at), None);
     }
