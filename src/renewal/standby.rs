@@ -3,7 +3,7 @@
 //! | what is served | what has happened to it | what follows, if the other one is sound |
 //! | --- | --- | --- |
 //! | the certificate | there is none yet, it has expired or was revoked | the spare, until there is a new one |
-//! | the certificate | its end is near, or its CA wants it gone, and renewal fails | the spare, until there is a new one |
+//! | the certificate | its end is near, or its CA has wanted it gone in the first half of its lifetime, or late in the second, and renewal fails | the spare, until there is a new one |
 //! | the spare, by itself | there is a new certificate | the certificate |
 //! | the spare, by an operator | there is a new certificate | the spare, until the operator says otherwise |
 //! | the spare | any of the above has happened to the spare | the certificate |
@@ -91,6 +91,11 @@ pub fn weakness(record: &CertificateRecord, now: Timestamp) -> Option<String> {
         ));
     }
     let window = current.suggested.as_ref().filter(|window| window.end < now)?;
+    let half = leaf.not_after - schedule::lifetime(leaf, current.obtained_at) / 2;
+    // A window late in its life says nothing against it.
+    if window.end > half && now < schedule::wanted_by(current) {
+        return None;
+    }
     Some(format!(
         "its CA wanted it replaced by {}, and it cannot be renewed: {problem}",
         window.end

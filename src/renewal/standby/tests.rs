@@ -60,10 +60,20 @@ fn revoked() -> CertificateRecord {
 }
 
 /// Its CA has wanted it gone by yesterday.
-fn unwanted(mut record: CertificateRecord) -> CertificateRecord {
+fn unwanted(record: CertificateRecord) -> CertificateRecord {
+    suggested(record, now() - 2 * DAY, now() - DAY)
+}
+
+/// Its CA has suggested to renew it when about a third is left.
+fn as_usual(record: CertificateRecord) -> CertificateRecord {
+    let third = record.current.as_ref().unwrap().leaf.not_after - 30 * DAY;
+    suggested(record, third - DAY, third + DAY)
+}
+
+fn suggested(mut record: CertificateRecord, start: Timestamp, end: Timestamp) -> CertificateRecord {
     record.current.as_mut().unwrap().suggested = Some(RenewalWindow {
-        start: now() - 2 * DAY,
-        end: now() - DAY,
+        start,
+        end,
         explanation: None,
     });
     record
@@ -138,6 +148,18 @@ fn which_of_the_two_is_served_by_what_has_happened_to_them() {
         (
             "unwanted and failing",
             unwanted(failing(50 * DAY)),
+            Some(sound(20 * DAY)),
+            Some("its CA wanted it replaced"),
+        ),
+        (
+            "past its usual window and failing, with time",
+            as_usual(failing(25 * DAY)),
+            Some(sound(20 * DAY)),
+            None,
+        ),
+        (
+            "past its usual window and failing, with less than a quarter",
+            as_usual(failing(22 * DAY)),
             Some(sound(20 * DAY)),
             Some("its CA wanted it replaced"),
         ),
