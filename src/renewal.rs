@@ -8,7 +8,7 @@
 //! | what happened | what follows |
 //! | --- | --- |
 //! | a certificate was obtained | renewal at a random point some days before a third (a half below ten days) of its life is left; earlier where many others are renewed then |
-//! | the CA suggests when to renew (RFC 9773) | at a random point of its window, at once where that has passed; asked again when the CA says |
+//! | the CA suggests when to renew (RFC 9773) | at a random point of its window, as far as a quarter of the lifetime is left then; at once where that has passed; asked again when the CA says |
 //! | an attempt failed | [`back_off`]: 1, 10, 100 minutes, a day; shorter where a certificate does not live long |
 //! | the CA said when (Retry-After) | not before that, whoever asks |
 //! | the CA, or the configuration, rules it out | once a day, when the certificate is wanted otherwise, or when an operator asks |
@@ -16,6 +16,7 @@
 //! | an issuer of several has failed for good, or the certificate cannot wait for it | the next one of the list: `turn` |
 //! | DNS does not lead here | nothing is ordered; DNS is asked again after 10 seconds, doubled up to an hour |
 //! | DNS is against one issuer of several, until somebody changes it | the next one of the list is asked at once |
+//! | DNS, or who places records for dns-01, lets an order at one issuer of several wait for more than ten minutes | the next one for which it need not wait is asked |
 //! | the list of issuers is another, and the certificate's own is still in it | nothing before the next renewal |
 //!
 //! What is due waits for its turn: orders of new names until the CA's limits allow them, renewals for the issuer's
@@ -59,7 +60,7 @@ use tokio::sync::{broadcast, watch};
 
 pub use event::{Event, EventKind, Health};
 pub use forecast::{Forecast, HeldBack, Hindrance, Left, Present, Step, forecast};
-pub use gate::{DnsGate, DnsVerdict};
+pub use gate::{Candidates, DnsGate, DnsVerdict};
 pub use plan::{Action, ClockAlarm, Next, Plan, Reason, next, plan};
 pub use reconsider::reconsider;
 pub use rehearsal::Rehearsal;

@@ -91,7 +91,8 @@ pub(super) enum Command {
     /// Show what will be asked of which CA and when, with what is left of its rate limits.
     ///
     /// As far as everything works. Many steps are shown by the day, a few, or those of one certificate, one by one. Warns
-    /// where a certificate would have less than a third of its lifetime left before there is another.
+    /// where a certificate would have less than a third of its lifetime left, or a quarter where its CA suggests to renew so
+    /// late, before there is another.
     #[command(
         after_help = "Example: certgate plan --days 90\nExample: certgate plan --certificate www --output json"
     )]

@@ -134,8 +134,9 @@ pub struct Fraction {
 }
 
 impl Fraction {
-    /// What `[events]` means where it does not say it.
-    pub const USUAL_EXPIRING: [Self; 3] = [Self::one_of(3), Self::one_of(6), Self::one_of(12)];
+    /// What `[events]` means where it does not say it. A CA may suggest to renew when no more than a quarter is left, and
+    /// that is no alarm.
+    pub const USUAL_EXPIRING: [Self; 3] = [Self::one_of(5), Self::one_of(10), Self::one_of(20)];
 
     const fn one_of(denominator: u32) -> Self {
         Self {

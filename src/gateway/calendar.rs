@@ -221,16 +221,16 @@ fn warnings(forecast: &Forecast, now: Timestamp, until: Timestamp) -> Vec<String
     let mut warnings = Vec::new();
     if let Some((at, first)) = forecast.late.first() {
         let when = match *at <= now {
-            true => "has less than a third of its lifetime left since",
-            false => "will have less than a third of its lifetime left at",
+            true => "should have been replaced by",
+            false => "should be replaced by",
         };
         let more = match forecast.late.len() - 1 {
             0 => String::new(),
             more => format!(", and {more} more with it"),
         };
         warnings.push(format!(
-            "certificate `{first}` {when} {at}, before another is there{more}; have another issuer sign some, or ask the CA for \
-             higher limits"
+            "certificate `{first}` {when} {at}, with a third of its lifetime left (a quarter, where its CA suggests to renew so \
+             late), and will not be in time{more}; have another issuer sign some, or ask the CA for higher limits"
         ));
     }
     if let Some(first) = forecast.unserved.first() {

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::admin::{Problem, api};
 use crate::certificate::DesiredCertificate;
 use crate::dns::DomainVerdict;
-use crate::gateway::lookout::Lookout;
+use crate::gateway::lookout::{Lookout, first_of};
 use crate::inventory::InventoryError;
 use crate::name::NamePattern;
 
@@ -78,7 +78,8 @@ impl Lookout {
             .map(|((certificate, issuers), group)| async move {
                 let (places, patterns): (Vec<_>, Vec<_>) = group.into_iter().unzip();
                 let name = certificate.map(|(name, _)| name);
-                let look = self.find(checker, (name, name.is_some()), &patterns, &issuers);
+                let candidates = first_of(&issuers);
+                let look = self.find(checker, (name, name.is_some()), &patterns, &candidates);
                 let Ok(look) = timeout_at(deadline, look).await else {
                     let late = patterns
                         .iter()

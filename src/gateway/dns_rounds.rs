@@ -11,7 +11,7 @@ use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::Timestamp;
 use crate::config::DnsChecks;
 use crate::dns::{LastCheck, next_check};
-use crate::gateway::lookout::Lookout;
+use crate::gateway::lookout::{Lookout, first_of};
 
 /// When which certificate is looked at next.
 #[derive(Default)]
@@ -112,7 +112,7 @@ impl Rounds {
         let Some(current) = record else {
             return again(false, None);
         };
-        match lookout.check(desired, &issuers).await {
+        match lookout.check(desired, &first_of(&issuers)).await {
             Ok(_) => {
                 let good = lookout
                     .sightings()

@@ -10,7 +10,7 @@ use crate::gateway::look::Look;
 use crate::gateway::lookout::Lookout;
 use crate::gateway::on_demand::{Asker, may_be_renewed};
 use crate::inventory::InventoryError;
-use crate::renewal::{DnsGate, DnsVerdict};
+use crate::renewal::{Candidates, DnsGate, DnsVerdict};
 
 /// The look at DNS before an order from a CA of the world; a CA of our own does not look. What was obtained on demand is
 /// asked about as well before it is renewed.
@@ -21,7 +21,7 @@ pub(super) struct Gate {
 
 #[async_trait]
 impl DnsGate for Gate {
-    async fn check(&self, desired: &DesiredCertificate, issuers: &[String]) -> DnsVerdict {
+    async fn check(&self, desired: &DesiredCertificate, candidates: &Candidates) -> DnsVerdict {
         let lookout = &self.lookout;
         if desired.name.is_on_demand() && lookout.has_certificate(&desired.name).await {
             let config = lookout.config.load_full();
@@ -33,7 +33,7 @@ impl DnsGate for Gate {
                 };
             }
         }
-        lookout.order(desired, lookout.check(desired, issuers).await)
+        lookout.order(desired, lookout.check(desired, candidates).await)
     }
 }
 

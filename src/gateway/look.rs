@@ -64,6 +64,13 @@ impl Look {
         }
     }
 
+    /// Whether the next issuer is looked at: DNS is against this one until somebody changes something, or lets an order wait
+    /// and the time for that is over.
+    pub(super) fn gives_way(&self, is_waiting_over: bool) -> bool {
+        let against = self.against.as_ref();
+        against.is_some_and(|against| against.is_definite || is_waiting_over)
+    }
+
     /// The challenges that can work.
     pub(super) fn challenges(&self) -> ChallengeChoices {
         let choices = self
@@ -252,6 +259,27 @@ mod tests {
         assert!(
             look.verdicts[0].notes[0].starts_with("`one` is passed over: the CAA records of example.com")
         );
+    }
+
+    #[test]
+    fn an_order_is_waited_for_at_one_issuer_until_that_has_taken_long_enough() {
+        let name = "www.example.com";
+        for (found, expected) in [
+            (Verdict::Go, [false, false]),
+            (stale(None), [false, true]),
+            (absent(name), [true, true]),
+        ] {
+            let look = Look::new("one".to_owned(), vec![verdict(name, found.clone())]);
+            assert_eq!(
+                [false, true].map(|over| look.gives_way(over)),
+                expected,
+                "{found:?}"
+            );
+        }
+        let looks = [("one", stale(None)), ("two", Verdict::Go)];
+        let looks = looks.map(|(issuer, found)| Look::new(issuer.to_owned(), vec![verdict(name, found)]));
+        let look = Look::of_all(looks.into());
+        assert_eq!((look.issuer.as_str(), look.against), ("two", None));
     }
 
     #[test]

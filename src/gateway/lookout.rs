@@ -18,7 +18,7 @@ use crate::gateway::zones;
 use crate::inventory::{Inventory, InventoryError, Notice};
 use crate::metrics::Metrics;
 use crate::name::NamePattern;
-use crate::renewal::{Hindrance, Issuers};
+use crate::renewal::{Candidates, Hindrance, Issuers};
 
 /// Looks names up for orders, for operators and on a schedule.
 pub(super) struct Lookout {
@@ -124,16 +124,16 @@ impl Lookout {
         acme.map(ToOwned::to_owned).collect()
     }
 
-    /// Looks at the names of `desired`, as an order at one of `issuers` would need them, and writes down what is found.
+    /// Looks at the names of `desired`, as an order at one of `candidates` would need them, and writes down what is found.
     pub(super) async fn check(
         &self,
         desired: &DesiredCertificate,
-        issuers: &[String],
+        candidates: &Candidates,
     ) -> Result<Look, InventoryError> {
         let certificate = (Some(&desired.name), true);
         let checker = self.checker();
         let mut look = self
-            .find(&checker, certificate, &desired.domains, issuers)
+            .find(&checker, certificate, &desired.domains, candidates)
             .await?;
         look.verdicts = self.with_certificates(&desired.name, look.verdicts).await?;
         self.note(&desired.name, &look.verdicts).await;
@@ -148,18 +148,22 @@ impl Lookout {
         issuers: &[String],
     ) -> Result<Look, InventoryError> {
         let certificate = (Some(&desired.name), false);
-        self.find(&self.checker(), certificate, &desired.domains, issuers)
+        let candidates = first_of(issuers);
+        self.find(&self.checker(), certificate, &desired.domains, &candidates)
             .await
     }
 
-    /// Looks at names as the first of `issuers` would need them; where DNS is against that one for good, as the next one
-    /// would. A CA of our own needs nothing of them.
+    /// Looks at names as the first of `issuers` would need them; where DNS is against that one for good, or was waited for
+    /// long enough, as the next one would. A CA of our own needs nothing of them.
     pub(super) async fn find(
         &self,
         checker: &DnsChecker,
         (certificate, is_wanted): (Option<&CertificateName>, bool),
         names: &[NamePattern],
-        issuers: &[String],
+        Candidates {
+            issuers,
+            is_waiting_over,
+        }: &Candidates,
     ) -> Result<Look, InventoryError> {
         let config = self.config.load_full();
         let holds_back =
@@ -179,7 +183,7 @@ impl Lookout {
                 }
             };
             let look = Look::new(issuer.cloned().unwrap_or_default(), verdicts);
-            let goes_on = holds_back && look.against.as_ref().is_some_and(|against| against.is_definite);
+            let goes_on = holds_back && look.gives_way(*is_waiting_over);
             let is_last = look.against.is_none() || (looks.is_empty() && !goes_on);
             looks.push(look);
             if is_last {
@@ -398,6 +402,14 @@ impl Lookout {
                 })
         });
         drifted.collect()
+    }
+}
+
+/// `issuers`, for which nothing has waited yet.
+pub(super) fn first_of(issuers: &[String]) -> Candidates {
+    Candidates {
+        issuers: issuers.to_vec(),
+        is_waiting_over: false,
     }
 }
 

@@ -228,7 +228,8 @@ mod tests {
 
     #[test]
     fn each_fraction_is_told_once_and_of_several_that_passed_the_smallest() {
-        let (leaf, fractions) = (leaf(), Fraction::USUAL_EXPIRING);
+        let parsed = |text| Fraction::parse(text).unwrap();
+        let (leaf, fractions) = (leaf(), ["1/3", "1/6", "1/12"].map(parsed));
         for (day, known, tell, next) in [
             (0, None, None, Some(60.0)),
             (59, None, None, Some(60.0)),
@@ -258,7 +259,7 @@ mod tests {
             ..leaf()
         };
         let found = expiry(&leaf, &Fraction::USUAL_EXPIRING, None, leaf.not_before);
-        assert_eq!(found.next, Some(leaf.not_after - Duration::from_secs(40)));
+        assert_eq!(found.next, Some(leaf.not_after - Duration::from_secs(24)));
     }
 
     #[test]

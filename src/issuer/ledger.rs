@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-pub use balance::Ledger;
+pub use balance::{Ledger, Shared};
 pub use bucket::Bucket;
 
 use crate::clock::Timestamp;

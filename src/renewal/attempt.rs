@@ -21,7 +21,7 @@ use crate::issuer::{ChallengeChoices, FailureClass, IssueError, IssueRequest};
 use crate::renewal::agenda::Desired;
 use crate::renewal::attempt::cost::Course;
 use crate::renewal::event::{Event, EventKind};
-use crate::renewal::gate::{DnsGate, DnsVerdict};
+use crate::renewal::gate::{Candidates, DnsGate, DnsVerdict};
 use crate::renewal::lane::{Lanes, Place};
 use crate::renewal::notice::notice;
 use crate::renewal::outcome::{self, Failure};
@@ -150,8 +150,8 @@ impl Attempts {
             self.ask(lease, record, expect).await?;
             return Ok(Cost::Nothing);
         }
-        let issuers = candidates(certificate, digest, &record, &next.issuer, self.clock.now());
-        let (issuer, challenges) = match self.ask_dns(certificate, &issuers).await {
+        let candidates = candidates(certificate, digest, &record, &next.issuer, self.clock.now());
+        let (issuer, challenges) = match self.ask_dns(certificate, &candidates).await {
             DnsVerdict::Go { issuer, challenges } => (issuer, challenges),
             DnsVerdict::No { reason, .. } if record.despite_dns => {
                 tracing::warn!(certificate = %certificate.name, reason, "ordered all the same: an operator asked for it");
@@ -177,6 +177,7 @@ impl Attempts {
             }
         };
         let now = self.clock.now();
+        let issuers = &candidates.issuers;
         let against = issuers.iter().position(|candidate| *candidate == issuer);
         let (against, _) = issuers.split_at(against.unwrap_or_default());
         let record = outcome::passed_over(record, digest, against, &issuer, now);
@@ -250,10 +251,10 @@ impl Attempts {
             .map(|next| next.reason)
     }
 
-    async fn ask_dns(&self, desired: &DesiredCertificate, issuers: &[String]) -> DnsVerdict {
-        let looks = u32::try_from(issuers.len()).unwrap_or(u32::MAX);
+    async fn ask_dns(&self, desired: &DesiredCertificate, candidates: &Candidates) -> DnsVerdict {
+        let looks = u32::try_from(candidates.issuers.len()).unwrap_or(u32::MAX);
         let deadline = self.limits.dns_deadline.saturating_mul(looks);
-        let asked = tokio::time::timeout(deadline, self.dns.check(desired, issuers));
+        let asked = tokio::time::timeout(deadline, self.dns.check(desired, candidates));
         asked.await.unwrap_or_else(|_| DnsVerdict::No {
             reason: format!("DNS has not answered within {} s", deadline.as_secs()),
             remedy: Vec::new(),

@@ -10,6 +10,7 @@ use crate::issuer::ledger::{Ledger, Needs, OrderKind};
 use crate::renewal::plan::{Action, Reason, next};
 use crate::renewal::rehearsal::Rehearsal;
 use crate::renewal::schedule::{self, Jitter};
+use crate::renewal::suggestion;
 
 /// Everything that is known of the present.
 #[derive(Clone, Debug)]
@@ -46,8 +47,8 @@ pub struct Forecast {
     pub held_back: Vec<HeldBack>,
     /// Certificates that are not begun with before the end, without those that are held back.
     pub unserved: Vec<CertificateName>,
-    /// Certificates that have, or will have, less than a third of their lifetime left before there is another, with that
-    /// moment, the nearest first.
+    /// Certificates that have, or will have, no other in their place when there should be one, with that moment, the nearest
+    /// first: a third of their lifetime is left then, or a quarter where their CA suggests so late a renewal.
     pub late: Vec<(Timestamp, CertificateName)>,
 }
 
@@ -96,7 +97,7 @@ pub struct Left {
 
 /// What will be asked of CAs before `end`, by the decisions of the scheduler itself.
 ///
-/// Certificates last as long as those before them; those of an issuer that has signed none yet, as
+/// Certificates last as long as those before them, and their CA suggests for them what it did for those; those of an issuer that has signed none yet, as
 /// [`Present::lifetimes`] says, or 90 days.
 pub fn forecast(present: Present, end: Timestamp, jitter: Jitter) -> Forecast {
     let Present {
@@ -142,20 +143,29 @@ pub fn forecast(present: Present, end: Timestamp, jitter: Jitter) -> Forecast {
                 None => OrderKind::of(&desired.domains, &next.issuer, current),
             };
             if let Some(current) = current {
-                let third = schedule::third_left(&current.leaf, current.obtained_at);
-                if third < at {
-                    forecast.late.push((third, certificate.clone()));
+                let wanted_by = schedule::wanted_by(current);
+                if wanted_by < at {
+                    forecast.late.push((wanted_by, certificate.clone()));
                 }
             }
+            let said = replaces.and_then(|current| suggestion::repeated(current, at));
             let lifetime = current
                 .filter(|current| current.issuer == next.issuer)
                 .map(|current| schedule::lifetime(&current.leaf, current.obtained_at))
                 .or_else(|| lifetimes.get(&next.issuer).copied())
                 .unwrap_or(USUAL_LIFETIME);
+            let mut shared = Vec::new();
             let limit = ledgers.get_mut(&next.issuer).and_then(|ledger| {
                 let needs = ledger.needs(&desired.domains, order);
-                spend(ledger, &needs, at)
+                let scarcest = spend(ledger, &needs, at);
+                shared.extend(needs.taken.iter().filter_map(|bucket| ledger.shared(bucket)));
+                scarcest
             });
+            for (_, ledger) in ledgers.iter_mut().filter(|(issuer, _)| **issuer != next.issuer) {
+                for shared in &shared {
+                    ledger.follow(shared);
+                }
+            }
             let due_at = next.at.max(now);
             forecast.steps.push(Step {
                 at,
@@ -166,7 +176,8 @@ pub fn forecast(present: Present, end: Timestamp, jitter: Jitter) -> Forecast {
                 due_at: (at.since(due_at) > PROMPT).then_some(due_at),
                 limit,
             });
-            rehearsal.obtained(&certificate, &next.issuer, renewed(desired, at, lifetime), None);
+            let leaf = renewed(desired, at, lifetime);
+            rehearsal.obtained(&certificate, &next.issuer, leaf, said.as_ref());
         }
     }
     for desired in desired.values() {
@@ -176,9 +187,9 @@ pub fn forecast(present: Present, end: Timestamp, jitter: Jitter) -> Forecast {
         {
             None => forecast.unserved.push(desired.name.clone()),
             Some(current) => {
-                let third = schedule::third_left(&current.leaf, current.obtained_at);
-                if third < end {
-                    forecast.late.push((third, desired.name.clone()));
+                let wanted_by = schedule::wanted_by(current);
+                if wanted_by < end {
+                    forecast.late.push((wanted_by, desired.name.clone()));
                 }
             }
         }

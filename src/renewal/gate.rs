@@ -9,9 +9,18 @@ use crate::issuer::ChallengeChoices;
 /// Says whether an order can succeed as far as DNS goes, so that none is spent where it cannot.
 #[async_trait]
 pub trait DnsGate: Send + Sync {
-    /// The verdict for `desired`, which is about to be ordered from the first of `issuers`; where DNS is against that one
-    /// until somebody changes something, from the next of them that it is not against.
-    async fn check(&self, desired: &DesiredCertificate, issuers: &[String]) -> DnsVerdict;
+    /// The verdict for `desired`, which is about to be ordered from the first of `candidates`; where DNS is against that one
+    /// until somebody changes something, or was for long, from the next of them that it is not against.
+    async fn check(&self, desired: &DesiredCertificate, candidates: &Candidates) -> DnsVerdict;
+}
+
+/// Who may be asked for a certificate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Candidates {
+    /// The issuers, in the order in which they are asked.
+    pub issuers: Vec<String>,
+    /// Whether the certificate has waited long enough for what is right by itself some day.
+    pub is_waiting_over: bool,
 }
 
 /// Whether to order.

@@ -13,7 +13,7 @@ use slab::Slab;
 
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::Timestamp;
-use crate::issuer::ledger::{Bucket, Ledger};
+use crate::issuer::ledger::{Bucket, Ledger, Shared};
 use crate::renewal::plan::{Action, Next};
 use crate::renewal::queue::lane::{Lane, Taken};
 use crate::renewal::waiting::Waiting;
@@ -26,7 +26,7 @@ pub(super) struct Queue {
     /// Names are looked up once for a change: all else goes by their keys.
     keys: HashMap<CertificateName, Key>,
     steps: Slab<Step>,
-    waiting: BTreeSet<(Timestamp, Key)>,
+    waiting: BTreeSet<Due>,
     lanes: BTreeMap<String, Lane>,
     /// Orders that were begun, until it is known what came of them.
     begun: HashMap<CertificateName, Begun>,
@@ -41,6 +41,10 @@ struct Begun {
 
 /// The place of a step among the others.
 type Key = usize;
+
+/// A moment and the key of a step, in the order of time, as one number: nothing is compared more often.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Due(i128);
 
 #[derive(Debug)]
 struct Step {
@@ -64,11 +68,9 @@ impl Queue {
         turn: Waiting,
         load: u64,
     ) {
-        if !self.lanes.contains_key(&next.issuer) {
-            self.lanes.insert(next.issuer.clone(), Lane::default());
-        }
-        if let Some(lane) = self.lanes.get_mut(&next.issuer) {
-            lane.pace.add(load);
+        match self.lanes.get_mut(&next.issuer) {
+            Some(lane) => lane.pace.add(load),
+            None => self.lanes.entry(next.issuer.clone()).or_default().pace.add(load),
         }
         let step = |name| Step {
             name,
@@ -92,7 +94,7 @@ impl Queue {
                 key
             }
         };
-        self.waiting.insert((at, key));
+        self.waiting.insert(Due::new(at, key));
     }
 
     /// Takes the step of `name` out.
@@ -116,7 +118,14 @@ impl Queue {
     }
 
     /// What is left of an issuer's limits, by what was counted; `None` where none are known.
-    pub(super) fn know_limits(&mut self, issuer: &str, ledger: Option<Ledger>) {
+    pub(super) fn know_limits(&mut self, issuer: &str, mut ledger: Option<Ledger>) {
+        let elsewhere = self.begun.values().filter(|begun| begun.issuer != issuer);
+        for begun in elsewhere {
+            if let (Some(lane), Some(ledger)) = (self.lanes.get(&begun.issuer), &mut ledger) {
+                let shared = lane.shared(begun.buckets.iter());
+                shared.iter().for_each(|shared| ledger.follow_upwards(shared));
+            }
+        }
         let begun = self.begun.values().filter(|begun| begun.issuer == issuer);
         let lane = self.lanes.entry(issuer.to_owned()).or_default();
         lane.know_limits(ledger, begun.flat_map(|begun| &begun.buckets));
@@ -134,9 +143,11 @@ impl Queue {
             if cost != Cost::Nothing {
                 lane.note_account();
             }
-            for bucket in buckets.iter().filter(|bucket| !cost.includes(bucket)) {
-                lane.give_back(bucket);
-            }
+            let back: Vec<_> = buckets.iter().filter(|bucket| !cost.includes(bucket)).collect();
+            back.iter().for_each(|bucket| lane.give_back(bucket));
+            let given = lane.shared(back.into_iter());
+            let others = self.lanes.iter_mut().filter(|(other, _)| **other != issuer);
+            others.for_each(|(_, lane)| lane.follow_back(&given));
         }
     }
 
@@ -147,9 +158,11 @@ impl Queue {
         desired: impl Fn(&CertificateName) -> Option<&'d DesiredCertificate>,
     ) -> (Vec<Action>, Option<Timestamp>) {
         let mut taken = Vec::new();
-        while self.waiting.first().is_some_and(|(at, _)| *at <= now)
-            && let Some((_, key)) = self.waiting.pop_first()
+        let last = Due::new(now, Key::MAX);
+        while self.waiting.first().is_some_and(|due| *due <= last)
+            && let Some(due) = self.waiting.pop_first()
         {
+            let key = due.key();
             if let Some(step) = self.steps.get_mut(key)
                 && let Some(next) = &step.next
             {
@@ -161,11 +174,21 @@ impl Queue {
                 }
             }
         }
-        let mut wake = None;
+        let (mut wake, mut shared): (_, Vec<Shared>) = (None, Vec::new());
+        let is_alone = self.lanes.len() == 1;
         for lane in self.lanes.values_mut() {
+            lane.follow(&shared);
+            let before = taken.len();
             let renewals = lane.take_renewals(now, &mut taken);
             let orders = lane.take_orders(now, &desired, &mut taken);
-            wake = renewals.into_iter().chain(orders).chain(wake).min();
+            wake = sooner(wake, sooner(renewals, orders));
+            if !is_alone {
+                let new = taken.iter().skip(before);
+                shared.extend(lane.shared(new.flat_map(|taken| &taken.buckets)));
+            }
+        }
+        if !shared.is_empty() {
+            self.lanes.values_mut().for_each(|lane| lane.follow(&shared));
         }
         // Each has left the place where it stood.
         let mut actions: Vec<_> = taken
@@ -186,21 +209,40 @@ impl Queue {
             .collect();
         actions
             .sort_by(|one, other| (one.next.at, &one.certificate).cmp(&(other.next.at, &other.certificate)));
-        let waiting = self.waiting.first().map(|(at, _)| *at);
-        (actions, waiting.into_iter().chain(wake).min())
+        let waiting = self.waiting.first().and_then(|due| self.steps.get(due.key()));
+        (actions, sooner(wake, waiting.map(|step| step.at)))
+    }
+}
+
+impl Due {
+    fn new(at: Timestamp, key: Key) -> Self {
+        Self((i128::from(at.unix_milliseconds()) << Key::BITS) | key as i128)
+    }
+
+    fn key(self) -> Key {
+        self.0 as Key
+    }
+}
+
+/// The first of two moments, as far as there are any.
+pub(super) fn sooner(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, None) => one,
+        (None, other) => other,
     }
 }
 
 /// Takes `step` out of wherever it stands; `None` where it was begun already.
 fn unlink(
-    waiting: &mut BTreeSet<(Timestamp, Key)>,
+    waiting: &mut BTreeSet<Due>,
     lanes: &mut BTreeMap<String, Lane>,
     key: Key,
     step: &mut Step,
 ) -> Option<Next> {
     let next = step.next.take()?;
     if !step.is_due {
-        waiting.remove(&(step.at, key));
+        waiting.remove(&Due::new(step.at, key));
     }
     if let Some(lane) = lanes.get_mut(&next.issuer) {
         lane.pace.remove(step.load);

@@ -11,16 +11,18 @@ use crate::issuer::{FailureClass, RenewalInfo};
 use crate::renewal::agenda::Agenda;
 use crate::renewal::outcome::{self, Failure};
 use crate::renewal::plan::Action;
-use crate::renewal::queue::Cost;
+use crate::renewal::queue::{Cost, sooner};
 use crate::renewal::schedule::Jitter;
 use crate::renewal::slots::Slots;
+use crate::renewal::standby;
 use crate::renewal::suggestion;
 
 /// A fleet of certificates and its time.
 #[derive(Debug)]
 pub struct Rehearsal {
     agenda: Agenda,
-    records: HashMap<CertificateName, CertificateRecord>,
+    /// Each is there, but while it is being written anew.
+    records: HashMap<CertificateName, Option<CertificateRecord>>,
     slots: Slots,
     jitter: Jitter,
     now: Timestamp,
@@ -45,12 +47,13 @@ impl Rehearsal {
                     slots.take(renew_at);
                 }
             }
-            known.insert(record.name.clone(), record);
+            known.insert(record.name.clone(), Some(record));
         }
         let mut agenda = Agenda::new();
         agenda.desire(desired);
         for certificate in desired {
-            agenda.update(&certificate.name, known.get(&certificate.name), now);
+            let record = known.get(&certificate.name).and_then(Option::as_ref);
+            agenda.update(&certificate.name, record, now);
         }
         Self {
             agenda,
@@ -75,7 +78,7 @@ impl Rehearsal {
 
     /// What is known of a certificate by now.
     pub fn record(&self, name: &CertificateName) -> Option<&CertificateRecord> {
-        self.records.get(name)
+        self.records.get(name)?.as_ref()
     }
 
     /// Lets time go on to what is begun next, before `end`; what came of each is to be told then. Empty where only the
@@ -98,18 +101,25 @@ impl Rehearsal {
             return;
         };
         self.agenda.account_for(name, Cost::All);
-        let known = known(&mut self.records, name);
-        if let Some(before) = known.current.as_ref().and_then(|current| current.renew_at) {
+        let primary = desired.certificate.spare_of.as_ref();
+        let primary = primary.and_then(|primary| self.record(primary)?.current.clone());
+        let (record, place) = taken(&mut self.records, name);
+        if let Some(before) = record.current.as_ref().and_then(|current| current.renew_at) {
             self.slots.give_back(before);
         }
-        let renew_at = self.slots.choose(name, &leaf, self.now, self.jitter);
-        let record = outcome::obtained(taken(known), &desired.digest, leaf, issuer, self.now, renew_at);
-        *known = match said {
+        let usual = self.slots.choose(name, &leaf, self.now, self.jitter);
+        let renew_at = primary.map_or(usual, |primary| {
+            standby::renewal_point(&leaf, self.now, usual, &primary)
+        });
+        let record = outcome::obtained(record, &desired.digest, leaf, issuer, self.now, renew_at);
+        let record = match said {
             Some(said) => told(record, said, self.now, self.jitter),
             None => record,
         };
-        let due = self.agenda.follow(&desired, Some(&*known), self.now);
-        self.wake = self.wake.into_iter().chain(due).min();
+        let record: &CertificateRecord = place.insert(record);
+        move_slot(&mut self.slots, Some(usual), record);
+        let due = self.agenda.follow(&desired, Some(record), self.now);
+        self.wake = sooner(self.wake, due);
     }
 
     /// The attempt failed, after an order was placed.
@@ -124,43 +134,57 @@ impl Rehearsal {
             class,
             ca_time: None,
         };
-        let known = known(&mut self.records, name);
-        *known = outcome::failed(taken(known), &desired, &failure, self.now, self.jitter);
-        self.agenda.follow(&desired, Some(&*known), self.now);
+        let (record, place) = taken(&mut self.records, name);
+        let record: &CertificateRecord =
+            place.insert(outcome::failed(record, &desired, &failure, self.now, self.jitter));
+        self.agenda.follow(&desired, Some(record), self.now);
         // Somebody may have waited for what was given back.
         self.wake = Some(self.now);
     }
 
     /// Nothing was to be done.
     pub fn settled(&mut self, name: &CertificateName) {
-        let known = known(&mut self.records, name);
-        *known = outcome::settled(taken(known));
-        let due = self.agenda.update(name, Some(&*known), self.now);
-        self.wake = self.wake.into_iter().chain(due).min();
+        let (record, place) = taken(&mut self.records, name);
+        let record: &CertificateRecord = place.insert(outcome::settled(record));
+        let due = self.agenda.update(name, Some(record), self.now);
+        self.wake = sooner(self.wake, due);
     }
 
     /// The CA has said when it wants the certificate renewed.
     pub fn heard(&mut self, name: &CertificateName, said: &RenewalInfo) {
-        let known = known(&mut self.records, name);
-        *known = told(taken(known), said, self.now, self.jitter);
-        let due = self.agenda.update(name, Some(&*known), self.now);
-        self.wake = self.wake.into_iter().chain(due).min();
+        let (record, place) = taken(&mut self.records, name);
+        let before = record.current.as_ref().and_then(|current| current.renew_at);
+        let record: &CertificateRecord = place.insert(told(record, said, self.now, self.jitter));
+        move_slot(&mut self.slots, before, record);
+        let due = self.agenda.update(name, Some(record), self.now);
+        self.wake = sooner(self.wake, due);
     }
 }
 
-fn known<'r>(
-    records: &'r mut HashMap<CertificateName, CertificateRecord>,
+/// The record of `name` as a value, and the place that it is to be put back into.
+fn taken<'r>(
+    records: &'r mut HashMap<CertificateName, Option<CertificateRecord>>,
     name: &CertificateName,
-) -> &'r mut CertificateRecord {
-    records
-        .entry(name.clone())
-        .or_insert_with(|| CertificateRecord::wanted(name.clone()))
+) -> (CertificateRecord, &'r mut Option<CertificateRecord>) {
+    let place = records.entry(name.clone()).or_default();
+    let record = place.take();
+    (
+        record.unwrap_or_else(|| CertificateRecord::wanted(name.clone())),
+        place,
+    )
 }
 
-/// The record as a value; what is left in its place is to be overwritten.
-fn taken(record: &mut CertificateRecord) -> CertificateRecord {
-    let wanted = CertificateRecord::wanted(record.name.clone());
-    std::mem::replace(record, wanted)
+/// Marks the second in which `record` will be renewed, where it is another than that of `before`.
+fn move_slot(slots: &mut Slots, before: Option<Timestamp>, record: &CertificateRecord) {
+    let now = record.current.as_ref().and_then(|current| current.renew_at);
+    if now != before {
+        if let Some(before) = before {
+            slots.give_back(before);
+        }
+        if let Some(now) = now {
+            slots.take(now);
+        }
+    }
 }
 
 fn told(record: CertificateRecord, said: &RenewalInfo, now: Timestamp, jitter: Jitter) -> CertificateRecord {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::certificate::{CertificateName, Leaf};
 use crate::clock::Timestamp;
+use crate::inventory::CurrentCertificate;
 
 /// A source of randomness that always says the same of the same: whoever has the seed can compute a plan again.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +83,23 @@ fn latest(lifetime: Duration) -> Duration {
 /// When a third of the lifetime is left of a certificate installed at `obtained_at`. There should be another by then.
 pub fn third_left(leaf: &Leaf, obtained_at: Timestamp) -> Timestamp {
     leaf.not_after - lifetime(leaf, obtained_at) / 3
+}
+
+/// No suggestion of a CA puts a renewal off beyond this: a quarter of the lifetime is left, which is time for many attempts.
+pub fn last_point(leaf: &Leaf, obtained_at: Timestamp) -> Timestamp {
+    leaf.not_after - lifetime(leaf, obtained_at) / 4
+}
+
+/// When there should be another in the place of `current`: with a third of its lifetime left, or a quarter where its CA
+/// suggests to renew it about then.
+pub fn wanted_by(current: &CurrentCertificate) -> Timestamp {
+    let third = third_left(&current.leaf, current.obtained_at);
+    let last = last_point(&current.leaf, current.obtained_at);
+    let suggested = current.suggested.as_ref();
+    match suggested.is_some_and(|window| window.start < last && window.end > third) {
+        true => last,
+        false => third,
+    }
 }
 
 /// When a certificate is renewed that was put back in the place of a newer one: not soon, for somebody has a reason to want

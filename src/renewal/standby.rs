@@ -3,7 +3,7 @@
 //! | what is served | what has happened to it | what follows, if the other one is sound |
 //! | --- | --- | --- |
 //! | the certificate | there is none yet, it has expired or was revoked | the spare, until there is a new one |
-//! | the certificate | its end is near, or its CA wants it gone, and renewal fails | the spare, until there is a new one |
+//! | the certificate | its end is near, or its CA has wanted it gone in the first half of its lifetime, or late in the second, and renewal fails | the spare, until there is a new one |
 //! | the spare, by itself | there is a new certificate | the certificate |
 //! | the spare, by an operator | there is a new certificate | the spare, until the operator says otherwise |
 //! | the spare | any of the above has happened to the spare | the certificate |
@@ -91,14 +91,19 @@ pub fn weakness(record: &CertificateRecord, now: Timestamp) -> Option<String> {
         ));
     }
     let window = current.suggested.as_ref().filter(|window| window.end < now)?;
+    let half = leaf.not_after - schedule::lifetime(leaf, current.obtained_at) / 2;
+    // A window late in its life says nothing against it.
+    if window.end > half && now < schedule::wanted_by(current) {
+        return None;
+    }
     Some(format!(
         "its CA wanted it replaced by {}, and it cannot be renewed: {problem}",
         window.end
     ))
 }
 
-/// When a spare is renewed: halfway between two renewals of the certificate, where such a point is near enough to
-/// `usual`, when it would be renewed by itself.
+/// When a spare is renewed: halfway between two renewals of the certificate, where it lives to see such a point, and else
+/// as far from them as it can be. `usual` is when it would be renewed by itself.
 pub(super) fn renewal_point(
     spare: &Leaf,
     obtained_at: Timestamp,
@@ -106,10 +111,8 @@ pub(super) fn renewal_point(
     primary: &CurrentCertificate,
 ) -> Timestamp {
     let lifetime = schedule::lifetime(spare, obtained_at);
-    let (earliest, latest) = (
-        obtained_at + lifetime / 10,
-        obtained_at + lifetime.mul_f64(LATEST),
-    );
+    let earliest = obtained_at + lifetime / 10;
+    let latest = schedule::latest_point(spare, obtained_at).max(obtained_at + lifetime.mul_f64(LATEST));
     let Some(renewed_at) = primary.renew_at else {
         return usual;
     };
@@ -129,9 +132,22 @@ pub(super) fn renewal_point(
             halfway - interval.mul_f64(whole)
         }
     };
-    let candidates = [nearest, nearest - interval];
     let within = |point: &Timestamp| (earliest..=latest).contains(point);
-    candidates.into_iter().find(within).unwrap_or(usual)
+    if let Some(point) = [nearest, nearest - interval].into_iter().find(within) {
+        return point;
+    }
+    let far = lifetime / 4;
+    let distance = |point: &Timestamp| {
+        let since_halfway = point.since(halfway).max(halfway.since(*point)).as_secs_f64();
+        let past = since_halfway % interval.as_secs_f64();
+        let from_halfway = past.min(interval.as_secs_f64() - past);
+        (interval / 2)
+            .saturating_sub(Duration::from_secs_f64(from_halfway))
+            .min(far)
+    };
+    // The last of equals.
+    let candidates = [obtained_at + lifetime.mul_f64(EARLY), latest, usual.min(latest)];
+    candidates.into_iter().max_by_key(distance).unwrap_or(usual)
 }
 
 /// How near the end is too near while renewal fails.
@@ -140,8 +156,11 @@ fn margin(current: &CurrentCertificate) -> Duration {
     (lifetime / 8).min(LONGEST_MARGIN)
 }
 
-/// Of the lifetime: no spare is renewed later for the sake of its distance.
-const LATEST: f64 = 0.7;
+/// Of the lifetime: for the sake of its distance no spare is renewed later than this, or than it might be by itself. An outage
+/// of a day and a half is over before a third of 45 days is left.
+const LATEST: f64 = 0.63;
+/// Of the lifetime: so early it is renewed where everything later is nearer to a renewal of the certificate.
+const EARLY: f64 = 0.4;
 const SHORTEST: Duration = Duration::from_secs(60);
 const LONGEST_MARGIN: Duration = Duration::from_secs(12 * 3_600);
 

@@ -3,7 +3,8 @@
 //! | the CA | what follows |
 //! | --- | --- |
 //! | suggests a window | renewal at a random point of it; the point stays while the window does |
-//! | suggests one that begins after we would renew | our own point: a suggestion brings a renewal forward, and never so near to a third of the lifetime that an outage is a danger |
+//! | suggests one that reaches beyond the moment at which a quarter of the lifetime is left | the same in the part before that |
+//! | suggests one that begins after that | our own point, some days before a third of the lifetime is left |
 //! | suggests one that has passed | renewal at once; not within a tenth of the lifetime, or a day, of the last one |
 //! | suggests one, for a spare | renewal in it, or before it where that is due anyway |
 //! | has nothing to say, answers nonsense or 404 | renewal by the fraction of the lifetime |
@@ -44,6 +45,22 @@ pub(super) fn heard(
     record
 }
 
+/// What the CA will suggest for the certificate in the place of `current`, obtained at `at`: the same, unless that was to
+/// have this one replaced early.
+pub(super) fn repeated(current: &CurrentCertificate, at: Timestamp) -> Option<RenewalInfo> {
+    let early = schedule::lifetime(&current.leaf, current.obtained_at) / 4;
+    let suggested = current.suggested.as_ref();
+    let window = suggested.filter(|window| window.start.since(current.obtained_at) > early)?;
+    Some(RenewalInfo {
+        window: Some(RenewalWindow {
+            start: at + window.start.since(current.obtained_at),
+            end: at + window.end.since(current.obtained_at),
+            explanation: None,
+        }),
+        ask_at: None,
+    })
+}
+
 /// What the CA suggests, as far as it keeps the certificate alive and is no storm.
 fn renewal_point(
     current: &CurrentCertificate,
@@ -52,11 +69,11 @@ fn renewal_point(
     fraction: impl Fn() -> f64,
 ) -> Timestamp {
     let own = || schedule::renewal_point(&current.leaf, current.obtained_at, fraction());
-    let latest = schedule::latest_point(&current.leaf, current.obtained_at);
+    let last = schedule::last_point(&current.leaf, current.obtained_at);
     match suggested {
-        Some(window) if window.start < latest => {
+        Some(window) if window.start < last => {
             let earliest = current.obtained_at + (lifetime / 10).min(DAY);
-            let end = window.end.min(latest);
+            let end = window.end.min(last);
             let point = window.start + end.since(window.start).mul_f64(fraction());
             point.max(earliest)
         }
@@ -83,6 +100,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 mod tests {
     use super::*;
     use crate::certificate::{CertificateName, Leaf, RenewalWindow};
+    use crate::config::Fraction;
     use crate::renewal::outcome;
 
     const JITTER: Jitter = Jitter::new(3);
@@ -152,11 +170,69 @@ mod tests {
     #[test]
     fn a_window_is_kept_inside_what_is_sane() {
         let now = start() + 30 * DAY;
-        for (first, last, expected) in [(1, 2, 1), (0, 1, 1), (100, 200, 55), (80, 85, 55), (56, 80, 57)] {
+        for (first, last, expected) in [(1, 2, 1), (0, 1, 1), (100, 200, 55), (80, 85, 55), (68, 69, 55)] {
             let found = after(&heard(record(), Some(&info(first, last)), now, JITTER));
             let days = found.as_secs_f64() / DAY.as_secs_f64();
             assert!((days - f64::from(expected)).abs() < 1.0, "{first}-{last}: {days}");
         }
+    }
+
+    #[test]
+    fn any_point_of_a_window_may_be_it_while_a_quarter_of_the_lifetime_is_left() {
+        // A third of 90 days is left after 60, a quarter after 67½.
+        for (first, last, end) in [(59, 61, 61.0), (56, 58, 58.0), (61, 64, 64.0), (60, 89, 67.5)] {
+            let points: Vec<_> = (0..200)
+                .map(|seed| {
+                    let heard = heard(record(), Some(&info(first, last)), start(), Jitter::new(seed));
+                    after(&heard).as_secs_f64() / DAY.as_secs_f64()
+                })
+                .collect();
+            let (begin, tenth) = (f64::from(first), (end - f64::from(first)) / 10.0);
+            assert!(
+                points.iter().all(|point| (begin..=end).contains(point)),
+                "{first}-{last}"
+            );
+            assert!(
+                points.iter().any(|point| *point < begin + tenth),
+                "{first}-{last}"
+            );
+            assert!(points.iter().any(|point| *point > end - tenth), "{first}-{last}");
+        }
+    }
+
+    #[test]
+    fn the_latest_renewal_that_a_ca_can_suggest_comes_before_the_first_alarm() {
+        let last = heard(record(), Some(&info(60, 89)), start(), Jitter::new(1));
+        let leaf = &last.current.as_ref().unwrap().leaf;
+        let [first, ..] = Fraction::USUAL_EXPIRING;
+        let alarm = leaf.not_after - first.of(leaf.not_after.since(leaf.not_before));
+        assert!(schedule::last_point(leaf, start()) + DAY * 4 < alarm);
+    }
+
+    #[test]
+    fn a_window_around_a_third_left_is_no_reason_to_call_a_certificate_late() {
+        for (first, last, expected) in [(59, 61, 67.5), (50, 55, 60.0), (70, 80, 60.0), (60, 89, 67.5)] {
+            let heard = heard(record(), Some(&info(first, last)), start(), JITTER);
+            let wanted_by = schedule::wanted_by(heard.current.as_ref().unwrap());
+            let days = wanted_by.since(start()).as_secs_f64() / DAY.as_secs_f64();
+            assert!((days - expected).abs() < 0.001, "{first}-{last}: {days}");
+        }
+    }
+
+    #[test]
+    fn the_next_certificate_is_expected_to_have_the_same_window_but_for_an_early_one() {
+        let at = start() + 60 * DAY;
+        for (first, last, expected) in [(59, 61, Some((119, 121))), (1, 2, None)] {
+            let heard = heard(record(), Some(&info(first, last)), start(), JITTER);
+            let repeated = repeated(heard.current.as_ref().unwrap(), at);
+            let window = repeated.map(|said| said.window.unwrap());
+            let days = |at: Timestamp| at.since(start()).as_secs() / DAY.as_secs();
+            assert_eq!(
+                window.map(|window| (days(window.start), days(window.end))),
+                expected
+            );
+        }
+        assert_eq!(repeated(record().current.as_ref().unwrap(), at), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! | asked not to be asked for longer than the certificate can wait | the next one is asked at once |
 //! | has failed before the last renewal, which another one did | it is asked first again, and once only |
 //! | may not sign, or cannot be answered, by what DNS says until somebody changes it | the next one that may be asked is, and DNS is looked at for the first again before each order: [`candidates`] |
+//! | lets an order wait, by what DNS says or who places records for dns-01 does, and has for six looks: some ten minutes | the same |
 //!
 //! A certificate can wait for a quarter of the time it has left; one that is missing, expired or revoked, and one that an
 //! operator asks for, cannot. When none of them may be asked, the one that may soonest is.
@@ -16,7 +17,8 @@ use std::time::Duration;
 
 use crate::certificate::DesiredCertificate;
 use crate::clock::Timestamp;
-use crate::inventory::{CertificateRecord, Setback};
+use crate::inventory::{CertificateRecord, CertificateState, Setback};
+use crate::renewal::gate::Candidates;
 use crate::renewal::plan::sane;
 
 /// Whose turn it is.
@@ -50,10 +52,17 @@ pub(super) fn candidates(
     record: &CertificateRecord,
     issuer: &str,
     now: Timestamp,
-) -> Vec<String> {
+) -> Candidates {
+    let is_waiting_over = match record.state {
+        CertificateState::Blocked { checks, .. } => checks >= WAITS && record.pursued == digest,
+        _ => false,
+    };
     // An operator who orders in spite of DNS means the issuer whose turn it is.
     if record.despite_dns {
-        return vec![issuer.to_owned()];
+        return Candidates {
+            issuers: vec![issuer.to_owned()],
+            is_waiting_over,
+        };
     }
     let was_just_seen = |record: &CertificateRecord, issuer: &str| {
         let seen_at = record.passed_over.get(issuer).copied();
@@ -68,7 +77,10 @@ pub(super) fn candidates(
         **other != first && free_at(Some(record), setback, other, now) <= now && !was_just_seen(record, other)
     };
     let others: Vec<_> = desired.issuers.iter().filter(is_free).cloned().collect();
-    std::iter::once(first).chain(others).collect()
+    Candidates {
+        issuers: std::iter::once(first).chain(others).collect(),
+        is_waiting_over,
+    }
 }
 
 /// The same as [`turn`], where the issuers of which that is said are asked after all others only.
@@ -79,6 +91,17 @@ fn turn_but_for(
     due: Timestamp,
     is_last: impl Fn(&CertificateRecord, &str) -> bool,
 ) -> Option<Turn> {
+    // As it nearly always is: what follows would say the same.
+    if record.is_none_or(|record| {
+        record.setbacks.is_empty() && record.held_until.is_empty() && record.passed_over.is_empty()
+    }) {
+        let issuer = desired.issuers.first()?.clone();
+        return Some(Turn {
+            issuer,
+            free_at: due,
+            is_hopeless: false,
+        });
+    }
     let latest = due + record.map_or(Duration::ZERO, |record| patience(record, due));
     let mut soonest: Option<(Timestamp, bool, &String, Option<Setback>)> = None;
     for issuer in &desired.issuers {
@@ -170,6 +193,8 @@ fn patience(record: &CertificateRecord, due: Timestamp) -> Duration {
 const JUST_SEEN: Duration = Duration::from_secs(60);
 /// As many failures of one issuer pass its turn on.
 const STRIKES: u32 = 3;
+/// As many looks at DNS that let an order wait do: with the pauses between them they take as long as three failures.
+const WAITS: u32 = 6;
 /// Nobody is blamed for longer.
 const MEMORY: Duration = Duration::from_secs(7 * 86_400);
 

@@ -4,10 +4,10 @@
 //! | --- | --- |
 //! | nothing is asked of a CA, an operator asked, or the CA's limits are not known | at once |
 //! | an order of names that the certificate before was not for | when the CA's limits allow it; see [`Ledger`](crate::issuer::ledger::Ledger) |
-//! | a renewal | at the issuer's pace; at once when a third of the lifetime is left |
+//! | a renewal | at the issuer's pace; at once when a third of the lifetime is left, or a quarter where the CA suggests so late a renewal |
 //!
-//! Of orders, those whose certificate has a third of its lifetime left within a week come first, then names that have no
-//! certificate, by name, then the others; of four, one is for a name that has failed before, where there is any. Of renewals, those that have a third of their lifetime left within a day
+//! Of orders, those whose certificate has come so far within a week come first, then names that have no
+//! certificate, by name, then the others; of four, one is for a name that has failed before, where there is any. Of renewals, those that have come so far within a day
 //! come first, then those that the CA wants to have renewed already, then the others, each the nearest to its end first.
 
 use crate::certificate::DesiredCertificate;
@@ -25,10 +25,10 @@ pub(super) enum Waiting {
     AtOnce,
     /// For the CA's limits.
     Order(Rank),
-    /// For the issuer's pace; with the moment at which a third of the lifetime is left, and the end of the window in which
-    /// the CA wants it renewed.
+    /// For the issuer's pace; with the moment by which there should be another, and the end of the window in which the CA
+    /// wants it renewed, where that is before.
     Renewal {
-        third: Timestamp,
+        wanted_by: Timestamp,
         suggested: Option<Timestamp>,
     },
 }
@@ -36,8 +36,8 @@ pub(super) enum Waiting {
 /// What an order comes before or after.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Rank {
-    /// There is a certificate, with the moment at which a third of its lifetime is left.
-    Changed { third: Timestamp },
+    /// There is a certificate, with the moment by which there should be another.
+    Changed { wanted_by: Timestamp },
     /// There is none.
     Missing,
     /// There is none, and it has been tried before.
@@ -55,7 +55,7 @@ pub(super) fn waiting(
     let load = current.map_or(0, |current| {
         pace::load(schedule::lifetime(&current.leaf, current.obtained_at))
     });
-    let third = current.map(|current| schedule::third_left(&current.leaf, current.obtained_at));
+    let wanted_by = current.map(schedule::wanted_by);
     if matches!(next.reason, Reason::Asking | Reason::Settled) {
         return (Waiting::AtOnce, load);
     }
@@ -63,17 +63,17 @@ pub(super) fn waiting(
         let as_wanted = record.is_some_and(|record| record.digest == digest) && current.issuer == next.issuer;
         as_wanted || OrderKind::of(&desired.domains, &next.issuer, Some(current)) == OrderKind::SameNames
     });
-    let waiting = match (same, third) {
+    let waiting = match (same, wanted_by) {
         _ if next.reason == Reason::Requested => Waiting::AtOnce,
-        (Some(current), Some(third)) => Waiting::Renewal {
-            third,
+        (Some(current), Some(wanted_by)) => Waiting::Renewal {
+            wanted_by,
             suggested: current
                 .suggested
                 .as_ref()
                 .map(|window| window.end)
-                .filter(|end| *end < third),
+                .filter(|end| *end < wanted_by),
         },
-        (None, Some(third)) => Waiting::Order(Rank::Changed { third }),
+        (None, Some(wanted_by)) => Waiting::Order(Rank::Changed { wanted_by }),
         _ if next.again => Waiting::Order(Rank::Again),
         _ => Waiting::Order(Rank::Missing),
     };

@@ -1,6 +1,6 @@
 //! A CA with Let's Encrypt's published limits, by books of its own: <https://letsencrypt.org/docs/rate-limits/>.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -61,6 +61,7 @@ pub(crate) enum Answer {
 /// Certificates are known by the number of their only name.
 #[derive(Default)]
 pub(crate) struct Ca {
+    lifetime: Duration,
     /// Where in a lifetime it suggests to renew, and how far around that.
     ideal: Duration,
     margin: Duration,
@@ -69,8 +70,8 @@ pub(crate) struct Ca {
     pub(crate) failing: u64,
     /// Orders that a limit forbade.
     pub(crate) refused: Vec<String>,
-    /// Orders by the hour since 1970, those that failed included.
-    pub(crate) hours: HashMap<i64, u32>,
+    /// The hours since 1970 in which there were orders, each with how many; those that failed included.
+    pub(crate) hours: Vec<(i64, u32)>,
     pub(crate) signed: usize,
     pub(crate) failed: usize,
     orders: FullAt,
@@ -87,7 +88,8 @@ impl Ca {
     /// One that is asked for `count` names at most, and whose certificates are valid for `lifetime`.
     pub(crate) fn new(count: usize, lifetime: Duration) -> Self {
         Self {
-            ideal: lifetime.mul_f64(2.0 / 3.0),
+            lifetime,
+            ideal: lifetime.mul_f64(0.6),
             margin: lifetime.mul_f64(0.02),
             domains: vec![0; count],
             sets: vec![0; count],
@@ -97,15 +99,21 @@ impl Ca {
         }
     }
 
+    /// Lets it suggest to renew as Let's Encrypt does: around two thirds of the lifetime, a hundredth of it before and after.
+    pub(crate) fn suggest_as_lets_encrypt(&mut self) {
+        self.ideal = self.lifetime.mul_f64(2.0 / 3.0);
+        self.margin = self.lifetime / 100;
+    }
+
     /// Wants a certificate replaced at once.
     pub(crate) fn revoke(&mut self, name: usize) {
         self.revoked.insert(name);
     }
 
-    /// When it suggests to renew what it has signed last for a name: around two thirds of the lifetime, or an hour ago.
+    /// When it suggests to renew what it has signed last for a name: around three fifths of the lifetime, or an hour ago.
     pub(crate) fn window(&self, name: usize, now: Timestamp) -> RenewalWindow {
         let (start, end) = match self.known[name] {
-            Some(signed_at) if !self.revoked.contains(&name) => {
+            Some(signed_at) if self.revoked.is_empty() || !self.revoked.contains(&name) => {
                 let ideal = signed_at + self.ideal;
                 (ideal - self.margin, ideal + self.margin)
             }
@@ -118,10 +126,19 @@ impl Ca {
         }
     }
 
+    /// How many orders there were in the busiest hour.
+    pub(crate) fn busiest_hour(&self) -> u32 {
+        self.hours.iter().map(|(_, orders)| *orders).max().unwrap_or(0)
+    }
+
     /// An order for a name of a registered domain, which says what it replaces where there is something.
     pub(crate) fn order(&mut self, name: usize, domain: usize, at: Timestamp) -> Answer {
         let now = at.unix_milliseconds();
-        *self.hours.entry(now.div_euclid(HOUR)).or_default() += 1;
+        let hour = now.div_euclid(HOUR);
+        match self.hours.last_mut() {
+            Some((last, orders)) if *last == hour => *orders += 1,
+            _ => self.hours.push((hour, 1)),
+        }
         if self.outage.as_ref().is_some_and(|outage| outage.contains(&at)) {
             return Answer::Down;
         }
@@ -151,7 +168,9 @@ impl Ca {
             DOMAIN.spend(&mut self.domains[domain], now);
         }
         self.signed += 1;
-        self.revoked.remove(&name);
+        if !self.revoked.is_empty() {
+            self.revoked.remove(&name);
+        }
         self.known[name] = Some(at);
         Answer::Signed
     }

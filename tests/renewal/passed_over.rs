@@ -53,6 +53,33 @@ async fn an_issuer_that_dns_is_against_gets_no_order_and_its_turn_again_once_dns
 }
 
 #[tokio::test]
+async fn an_issuer_whose_records_nobody_places_is_waited_for_ten_minutes_and_then_the_next_one_is_asked() {
+    let world = World::new(90 * DAY);
+    let second = world.second_ca("second");
+    world.dns.lead_elsewhere(&["www waits at ca"]);
+    world.desire([wanted("www", ["ca", "second"])]);
+    let running = world.start();
+    let begun = world.now();
+    for look in 1..=6 {
+        let is_looked = |record: &CertificateRecord| matches!(record.state, CertificateState::Blocked { checks, .. } if checks == look);
+        let record = world.wait_for("www", is_looked).await;
+        assert_eq!((world.ca.all_orders(), second.all_orders()), (0, 0));
+        world.clock.set(record.state.next_wake().unwrap());
+    }
+    let record = world.wait_for("www", is_of("second")).await;
+    let waited = record.current.unwrap().obtained_at.since(begun);
+    assert!((500..900).contains(&waited.as_secs()), "{waited:?}");
+    assert_eq!((world.ca.all_orders(), second.all_orders()), (0, 1));
+
+    // The next renewal is one of the first again, once records are placed.
+    world.dns.lead_elsewhere(&[]);
+    let record = world.record("www").await.unwrap();
+    world.clock.set(record.current.unwrap().renew_at.unwrap());
+    world.wait_for("www", is_of("ca")).await;
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn certificates_that_pass_each_other_between_two_issuers_hold_nobody_up() {
     let mut world = World::new(90 * DAY);
     world.limits.in_flight = 1;

@@ -14,7 +14,7 @@ use certgate::inventory::{CertificateRecord, CertificateState, Inventory};
 use certgate::issuer::ledger::{self, Ledger, OrderKind};
 use certgate::issuer::{FailureClass, IssueError, IssueRequest, Issuer, Step};
 use certgate::name::NamePattern;
-use certgate::renewal::{DnsGate, DnsVerdict, Health, Issuers, Limits, Renewal};
+use certgate::renewal::{Candidates, DnsGate, DnsVerdict, Health, Issuers, Limits, Renewal};
 use certgate_store::{Batch, Entry, Hints, Lease, Listing, MemoryStore, Revision, Store, StoreError};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use time::OffsetDateTime;
@@ -342,7 +342,8 @@ fn failure(class: FailureClass) -> IssueError {
     }
 }
 
-/// DNS leads here, but for names that are said to lead elsewhere; `www at ca`: as far as that issuer goes.
+/// DNS leads here, but for names that are said to lead elsewhere; `www at ca`: as far as that issuer goes; `www waits at ca`:
+/// until that is over.
 #[derive(Default)]
 pub(crate) struct ScriptedDns(Mutex<Vec<String>>);
 
@@ -354,15 +355,22 @@ impl ScriptedDns {
 
 #[async_trait]
 impl DnsGate for ScriptedDns {
-    async fn check(&self, desired: &DesiredCertificate, issuers: &[String]) -> DnsVerdict {
+    async fn check(&self, desired: &DesiredCertificate, candidates: &Candidates) -> DnsVerdict {
         let against = self.0.lock().unwrap();
+        let is_said = |of_issuer: String| against.contains(&of_issuer);
+        let waits = |issuer: &String| is_said(format!("{} waits at {issuer}", desired.name));
         let is_against = |issuer: &String| {
-            let of_issuer = format!("{} at {issuer}", desired.name);
-            against
-                .iter()
-                .any(|name| *name == desired.name.as_str() || *name == of_issuer)
+            is_said(desired.name.to_string())
+                || is_said(format!("{} at {issuer}", desired.name))
+                || waits(issuer)
         };
-        match issuers.iter().find(|issuer| !is_against(issuer)) {
+        let issuers = candidates.issuers.iter();
+        let mut looked_at = issuers.scan(true, |goes_on, issuer| {
+            let is_looked_at = *goes_on;
+            *goes_on = candidates.is_waiting_over || !waits(issuer);
+            is_looked_at.then_some(issuer)
+        });
+        match looked_at.find(|issuer| !is_against(issuer)) {
             None => DnsVerdict::No {
                 reason: "it leads elsewhere".into(),
                 remedy: vec![format!("{}. IN A 203.0.113.10", desired.domains[0])],

@@ -38,7 +38,7 @@ table! {
     /// When something is told.
     Events {
         /// What is left of a certificate's life, as parts of the whole, when it is told that it is expiring.
-        /// Default: ["1/3", "1/6", "1/12"].
+        /// Default: ["1/5", "1/10", "1/20"].
         expiring: List<Fraction>,
     }
 }

@@ -248,7 +248,7 @@ impl AcmeIssuer {
         }
         let now = self.clock.now();
         let info = self.accounts.info().await?;
-        let mut ledger = Ledger::new(rules);
+        let mut ledger = Ledger::new(rules).of_ca(self.ca());
         if info.is_none() {
             ledger = ledger.without_account();
         }

@@ -12,8 +12,24 @@ use crate::name::NamePattern;
 #[derive(Clone, Debug)]
 pub struct Ledger {
     rules: RateLimits,
+    ca: Option<String>,
     full_at: HashMap<Bucket, Timestamp>,
     account: Account,
+}
+
+/// What is left of a bucket that several issuers have in common.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    ca: String,
+    bucket: Bucket,
+    full_at: Timestamp,
+}
+
+impl Shared {
+    /// The bucket.
+    pub fn bucket(&self) -> &Bucket {
+        &self.bucket
+    }
 }
 
 /// What is known of the account that orders are placed with.
@@ -32,9 +48,15 @@ impl Ledger {
     pub fn new(rules: RateLimits) -> Self {
         Self {
             rules,
+            ca: None,
             full_at: HashMap::new(),
             account: Account::Present,
         }
+    }
+
+    /// The same at `ca`, of which other issuers may have an account as well.
+    pub fn of_ca(self, ca: String) -> Self {
+        Self { ca: Some(ca), ..self }
     }
 
     /// The same where there is no account yet: the next order registers one, and costs that as well.
@@ -60,6 +82,9 @@ impl Ledger {
 
     /// When the account can be registered, if it has yet to be; in the past where it can be now, or is.
     pub fn registration_free_at(&self) -> Timestamp {
+        if self.account != Account::Absent {
+            return Timestamp::default();
+        }
         let buckets = self.registration().map(|bucket| self.free_at(&bucket));
         buckets.max().unwrap_or_default()
     }
@@ -84,6 +109,32 @@ impl Ledger {
     /// When the bucket will be full again; in the past where it is.
     pub fn full_at(&self, bucket: &Bucket) -> Timestamp {
         self.full_at.get(bucket).copied().unwrap_or_default()
+    }
+
+    /// What other issuers at the same CA are to know of a bucket: it is one for all of them. `None` where it is not.
+    pub fn shared(&self, bucket: &Bucket) -> Option<Shared> {
+        let ca = self.ca.as_ref().filter(|_| !bucket.is_of_account())?;
+        Some(Shared {
+            ca: ca.clone(),
+            bucket: bucket.clone(),
+            full_at: self.full_at(bucket),
+        })
+    }
+
+    /// Takes note of what another issuer has found, where that is at the same CA; returns whether it is.
+    pub fn follow(&mut self, shared: &Shared) -> bool {
+        let is_same = self.ca.as_ref() == Some(&shared.ca);
+        if is_same {
+            self.note(shared.bucket.clone(), shared.full_at);
+        }
+        is_same
+    }
+
+    /// The same, where what was counted here may not be in that count yet.
+    pub fn follow_upwards(&mut self, shared: &Shared) {
+        if self.full_at(&shared.bucket) < shared.full_at {
+            self.follow(shared);
+        }
     }
 
     /// What keeps an order from being placed at `now` for the longest time, and until when; `None` where nothing does.
@@ -180,6 +231,33 @@ mod tests {
         ledger.give_back(&domain);
         assert_eq!(ledger.obstacle(&held, now), None);
         assert_eq!(ledger.left(&domain, now), Some((1, 50)));
+    }
+
+    #[test]
+    fn issuers_at_one_ca_share_what_does_not_belong_to_their_accounts() {
+        let now = Timestamp::from_unix_seconds(1_795_219_200);
+        let at = |ca: &str| Ledger::new(RateLimits::LetsEncrypt).of_ca(ca.to_owned());
+        let (mut one, mut two, mut elsewhere) = (at("ca.example"), at("ca.example"), at("other.example"));
+        let mut of_no_ca = Ledger::new(RateLimits::LetsEncrypt);
+        let needs = needs(&[NamePattern::parse("www.a.example").unwrap()], OrderKind::New);
+        one.take(&needs, now);
+        for shared in needs.taken.iter().filter_map(|bucket| one.shared(bucket)) {
+            assert!(two.follow(&shared));
+            assert!(!elsewhere.follow(&shared) && !of_no_ca.follow(&shared));
+        }
+        let left = |ledger: &Ledger| {
+            let buckets = needs.taken.iter();
+            buckets
+                .map(|bucket| ledger.left(bucket, now).unwrap().0)
+                .collect::<Vec<_>>()
+        };
+        // The exact set, the account's orders, and the registered domain.
+        assert_eq!(left(&one), [4, 299, 49]);
+        assert_eq!(left(&two), [4, 300, 49]);
+        assert_eq!(left(&elsewhere), [5, 300, 50]);
+        assert_eq!(left(&of_no_ca), [5, 300, 50]);
+        of_no_ca.take(&needs, now);
+        assert!(needs.taken.iter().all(|bucket| of_no_ca.shared(bucket).is_none()));
     }
 
     #[test]

@@ -81,6 +81,11 @@ impl Bucket {
         Self::Set(format!("{}/{first}", short_digest(&all.join(" "))))
     }
 
+    /// Whether each account at a CA has one of its own.
+    pub fn is_of_account(&self) -> bool {
+        matches!(self, Self::Failures(_) | Self::FailuresInARow(_) | Self::Orders)
+    }
+
     /// The part of the store's key that tells it from others of the same CA; `account` is the URL of the account.
     pub fn key(&self, account: &str) -> String {
         match self {
@@ -235,12 +240,8 @@ mod tests {
         for bucket in every() {
             let key = bucket.key(account);
             assert_eq!(Bucket::of_key(&key, account), Some(bucket.clone()));
-            let is_of_one_account = matches!(
-                bucket,
-                Bucket::Orders | Bucket::Failures(_) | Bucket::FailuresInARow(_)
-            );
             let elsewhere = Bucket::of_key(&key, "https://ca.example/acct/12");
-            assert_eq!(elsewhere.is_none(), is_of_one_account, "{bucket}");
+            assert_eq!(elsewhere.is_none(), bucket.is_of_account(), "{bucket}");
         }
     }
 }

@@ -94,6 +94,11 @@ impl Held {
         true
     }
 
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.looks.is_empty()
+    }
+
     /// When there may be room for somebody.
     pub(super) fn next_look(&self) -> Option<Timestamp> {
         self.looks.first().map(|(look, _)| *look)

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::Timestamp;
-use crate::issuer::ledger::{Bucket, Ledger, Needs, OrderKind};
+use crate::issuer::ledger::{Bucket, Ledger, Needs, OrderKind, Shared};
 use crate::renewal::pace::Pace;
-use crate::renewal::queue::Key;
 use crate::renewal::queue::held::Held;
 use crate::renewal::queue::orders::Orders;
+use crate::renewal::queue::{Key, sooner};
 use crate::renewal::waiting::Waiting;
 
 /// The lane of one issuer.
@@ -17,7 +17,7 @@ use crate::renewal::waiting::Waiting;
 pub(super) struct Lane {
     pub(super) pace: Pace,
     ledger: Option<Ledger>,
-    /// By the moment at which a third of the lifetime is left, with the one before which the CA wants them renewed.
+    /// By the moment at which there should be another, with the one before which the CA wants them renewed.
     renewals: BTreeMap<(Timestamp, Key), Option<Timestamp>>,
     /// Those of which it does by that, with the former.
     suggested: BTreeMap<(Timestamp, Key), Timestamp>,
@@ -49,6 +49,30 @@ impl Lane {
         self.held.release_all(&mut self.orders);
     }
 
+    /// What other issuers at the same CA are to know of what this one has taken, or given back, of `buckets`.
+    pub(super) fn shared<'b>(&self, buckets: impl Iterator<Item = &'b Bucket>) -> Vec<Shared> {
+        let ledger = self.ledger.as_ref();
+        buckets.filter_map(|bucket| ledger?.shared(bucket)).collect()
+    }
+
+    /// Takes note of what those have taken.
+    pub(super) fn follow(&mut self, taken: &[Shared]) {
+        for shared in taken {
+            if let Some(ledger) = &mut self.ledger {
+                ledger.follow(shared);
+            }
+        }
+    }
+
+    /// Takes note of what those have given back, and looks at those at once who wait for it.
+    pub(super) fn follow_back(&mut self, given: &[Shared]) {
+        for shared in given {
+            if self.ledger.as_mut().is_some_and(|ledger| ledger.follow(shared)) {
+                self.held.look_at_once(shared.bucket());
+            }
+        }
+    }
+
     /// An order was placed: there is an account for the others.
     pub(super) fn note_account(&mut self) {
         if let Some(ledger) = &mut self.ledger {
@@ -70,11 +94,11 @@ impl Lane {
             Waiting::AtOnce => return false,
             Waiting::Order(_) if self.ledger.is_none() => return false,
             Waiting::Order(rank) => self.orders.insert(rank, (name.clone(), key)),
-            Waiting::Renewal { third, suggested } => {
+            Waiting::Renewal { wanted_by, suggested } => {
                 if let Some(end) = suggested {
-                    self.suggested.insert((end, key), third);
+                    self.suggested.insert((end, key), wanted_by);
                 }
-                self.renewals.insert((third, key), suggested);
+                self.renewals.insert((wanted_by, key), suggested);
             }
         }
         true
@@ -90,26 +114,26 @@ impl Lane {
                     self.orders.remove(rank, &ticket);
                 }
             }
-            Waiting::Renewal { third, suggested } => {
+            Waiting::Renewal { wanted_by, suggested } => {
                 if let Some(end) = suggested {
                     self.suggested.remove(&(end, key));
                 }
-                self.renewals.remove(&(third, key));
+                self.renewals.remove(&(wanted_by, key));
             }
         }
     }
 
     /// Renewals at the issuer's pace; returns when the next may be begun.
     pub(super) fn take_renewals(&mut self, now: Timestamp, taken: &mut Vec<Taken>) -> Option<Timestamp> {
-        while let Some(((third, _), _)) = self.renewals.first_key_value() {
-            let third = *third;
-            let within = |time| third <= now + time;
+        while let Some(((wanted_by, _), _)) = self.renewals.first_key_value() {
+            let wanted_by = *wanted_by;
+            let within = |time| wanted_by <= now + time;
             let is_urgent = within(AT_ALL_EVENTS);
             let registration = self.ledger.as_ref().map(Ledger::registration_free_at);
             let registration = registration.unwrap_or_default();
             let free_at = self.pace.free_at().max(registration);
             if !is_urgent && free_at > now {
-                return Some(free_at.min(third - AT_ALL_EVENTS));
+                return Some(free_at.min(wanted_by - AT_ALL_EVENTS));
             }
             let key = self.next_renewal(within(FIRST))?;
             self.pace.take(now);
@@ -125,10 +149,10 @@ impl Lane {
         None
     }
 
-    /// Takes the next renewal out: the nearest to its third, where that is near, or else what the CA wants first.
+    /// Takes the next renewal out: the one that is wanted first, where that is near, or else what the CA wants first.
     fn next_renewal(&mut self, is_near: bool) -> Option<Key> {
-        if !is_near && let Some(((_, key), third)) = self.suggested.pop_first() {
-            self.renewals.remove(&(third, key));
+        if !is_near && let Some(((_, key), wanted_by)) = self.suggested.pop_first() {
+            self.renewals.remove(&(wanted_by, key));
             return Some(key);
         }
         let ((_, key), suggested) = self.renewals.pop_first()?;
@@ -145,6 +169,9 @@ impl Lane {
         desired: impl Fn(&CertificateName) -> Option<&'d DesiredCertificate>,
         taken: &mut Vec<Taken>,
     ) -> Option<Timestamp> {
+        if self.orders.is_empty() && self.held.is_empty() {
+            return None;
+        }
         if let Some(ledger) = &self.ledger {
             self.held.release(now, ledger, &mut self.orders);
         }
@@ -170,10 +197,10 @@ impl Lane {
             taken.push(Taken { key, buckets });
         }
         let next_order = free_at.filter(|_| !self.orders.is_empty());
-        next_order.into_iter().chain(self.held.next_look()).min()
+        sooner(next_order, self.held.next_look())
     }
 }
 
-/// Before a third of the lifetime is left, renewals come first, and are not held back at all.
+/// So long before there should be another, renewals come first, and are not held back at all.
 const FIRST: Duration = Duration::from_secs(86_400);
 const AT_ALL_EVENTS: Duration = Duration::from_secs(3_600);

@@ -23,7 +23,7 @@ pub(super) struct Orders {
 impl Orders {
     pub(super) fn insert(&mut self, rank: Rank, ticket: Ticket) {
         match rank {
-            Rank::Changed { third } => self.changed.insert((third, ticket)),
+            Rank::Changed { wanted_by } => self.changed.insert((wanted_by, ticket)),
             Rank::Missing => self.missing.insert(ticket),
             Rank::Again => self.again.insert(ticket),
         };
@@ -31,7 +31,7 @@ impl Orders {
 
     pub(super) fn remove(&mut self, rank: Rank, ticket: &Ticket) {
         match rank {
-            Rank::Changed { third } => self.changed.remove(&(third, ticket.clone())),
+            Rank::Changed { wanted_by } => self.changed.remove(&(wanted_by, ticket.clone())),
             Rank::Missing => self.missing.remove(ticket),
             Rank::Again => self.again.remove(ticket),
         };
@@ -44,7 +44,7 @@ impl Orders {
     /// Takes the next one out.
     pub(super) fn pop(&mut self, now: Timestamp) -> Option<(Rank, Ticket)> {
         let first = |names: &mut BTreeSet<Ticket>, rank| Some((rank, names.pop_first()?));
-        let is_pressing = |(third, _): &(Timestamp, Ticket)| *third <= now + PRESSING;
+        let is_pressing = |(wanted_by, _): &(Timestamp, Ticket)| *wanted_by <= now + PRESSING;
         let is_turn_of_again = self.popped % 4 == 3;
         self.popped = self.popped.wrapping_add(1);
         if !self.changed.first().is_some_and(is_pressing) {
@@ -59,10 +59,10 @@ impl Orders {
                 return new;
             }
         }
-        let (third, ticket) = self.changed.pop_first()?;
-        Some((Rank::Changed { third }, ticket))
+        let (wanted_by, ticket) = self.changed.pop_first()?;
+        Some((Rank::Changed { wanted_by }, ticket))
     }
 }
 
-/// So long before a third of the lifetime is left an order comes before all others: it may have to wait long.
+/// So long before there should be another certificate an order comes before all others: it may have to wait long.
 const PRESSING: Duration = Duration::from_secs(7 * 86_400);

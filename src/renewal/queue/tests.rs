@@ -59,8 +59,8 @@ impl Scene {
     }
 
     /// A renewal that is due now.
-    fn renewal(&mut self, issuer: &str, name: &str, third: Timestamp, suggested: Option<Timestamp>) {
-        let turn = Waiting::Renewal { third, suggested };
+    fn renewal(&mut self, issuer: &str, name: &str, wanted_by: Timestamp, suggested: Option<Timestamp>) {
+        let turn = Waiting::Renewal { wanted_by, suggested };
         self.put(issuer, name, &format!("{name}.example"), now(), turn);
     }
 
@@ -105,13 +105,13 @@ fn numbered(prefix: &str, numbers: std::ops::Range<u32>) -> Vec<String> {
 
 #[test]
 fn orders_go_by_urgency_and_each_fourth_new_name_is_one_that_has_failed() {
-    let third = |days: u32| Rank::Changed {
-        third: now() + DAY * days,
+    let changed = |days: u32| Rank::Changed {
+        wanted_by: now() + DAY * days,
     };
     let mut scene = Scene::default();
     scene.limit("ca", &Bucket::Orders, 1);
     for (name, rank) in [
-        ("late", third(60)),
+        ("late", changed(60)),
         ("a", Rank::Missing),
         ("b", Rank::Missing),
         ("c", Rank::Missing),
@@ -119,9 +119,9 @@ fn orders_go_by_urgency_and_each_fourth_new_name_is_one_that_has_failed() {
         ("failed", Rank::Again),
         ("failed-too", Rank::Again),
         ("failed-three", Rank::Again),
-        ("soon", third(20)),
-        ("pressing", third(6)),
-        ("most-pressing", third(2)),
+        ("soon", changed(20)),
+        ("pressing", changed(6)),
+        ("most-pressing", changed(2)),
     ] {
         scene.order("ca", name, rank);
     }
@@ -162,8 +162,8 @@ fn as_many_orders_are_begun_as_tokens_are_left_and_then_one_after_each_refill() 
 fn renewals_go_by_urgency_a_few_at_once_and_then_at_a_pace() {
     let mut scene = Scene::default();
     for n in 0..40 {
-        let third = now() + DAY * (100 - n);
-        scene.renewal("ca", &format!("usual{n:02}"), third, None);
+        let wanted_by = now() + DAY * (100 - n);
+        scene.renewal("ca", &format!("usual{n:02}"), wanted_by, None);
     }
     scene.renewal("ca", "within-a-day", now() + HOUR * 20, None);
     scene.renewal("ca", "within-the-hour", now() + HOUR / 2, None);
@@ -173,7 +173,7 @@ fn renewals_go_by_urgency_a_few_at_once_and_then_at_a_pace() {
     }
     let (begun, wake) = scene.begin(now());
     let mut expected = numbered("suggested", 0..5);
-    // The nearest to a third of the lifetime first.
+    // What is wanted soonest first.
     expected.extend(numbered("usual", 17..40));
     expected.extend(["within-a-day".to_owned(), "within-the-hour".to_owned()]);
     assert_eq!(begun, expected);
@@ -376,4 +376,65 @@ fn what_is_taken_out_or_put_off_is_not_begun_wherever_it_stands() {
     // What is put off keeps to it, and no more than that.
     assert_eq!(scene.begin(now() + DAY - SECOND).0, [""; 0]);
     assert_eq!(scene.begin(now() + DAY), (vec!["held-too".into()], None));
+}
+
+/// Two issuers with accounts at one CA, of whose limit for a registered domain so much is left.
+fn at_one_ca(left: u32) -> Scene {
+    let mut scene = Scene::default();
+    for issuer in ["one", "two"] {
+        scene.know(issuer, left);
+    }
+    scene
+}
+
+impl Scene {
+    fn know(&mut self, issuer: &str, left: u32) {
+        let rules = RateLimits::LetsEncrypt;
+        let bucket = Bucket::Domain("a.example".to_owned());
+        let quota = bucket.quota(rules).unwrap();
+        let mut ledger = Ledger::new(rules).of_ca("ca.example".to_owned());
+        ledger.note(bucket, now() + quota.refill * (quota.tokens - left));
+        self.queue.know_limits(issuer, Some(ledger));
+    }
+
+    /// Orders below the registered domain, due now.
+    fn of_domain(&mut self, issuer: &str, names: std::ops::Range<u32>) {
+        for n in names {
+            let domain = format!("{issuer}{n}.a.example");
+            let turn = Waiting::Order(Rank::Missing);
+            self.put(issuer, &format!("{issuer}{n}"), &domain, now(), turn);
+        }
+    }
+}
+
+#[test]
+fn two_issuers_at_one_ca_use_its_limits_once() {
+    let mut scene = at_one_ca(5);
+    scene.of_domain("one", 0..3);
+    scene.of_domain("two", 0..3);
+    let (begun, wake) = scene.begin(now());
+    assert_eq!(begun, ["one0", "one1", "one2", "two0", "two1"]);
+    assert_eq!(wake, Some(now() + NEXT_OF_DOMAIN));
+    assert_eq!(scene.begin_all(), ["two2"]);
+
+    // Each account has orders of its own.
+    let mut scene = at_one_ca(50);
+    for n in 0..301 {
+        scene.order("one", &format!("a{n:03}"), Rank::Missing);
+        scene.order("two", &format!("b{n:03}"), Rank::Missing);
+    }
+    assert_eq!(scene.begin(now()).0.len(), 600);
+}
+
+#[test]
+fn what_one_issuer_gives_back_is_there_for_another_at_its_ca_and_what_it_has_begun_is_not() {
+    let mut scene = at_one_ca(1);
+    scene.of_domain("one", 0..1);
+    scene.of_domain("two", 0..1);
+    assert_eq!(scene.begin(now()).0, ["one0"]);
+    // By the store, which has not counted the order of the other one yet.
+    scene.know("two", 1);
+    assert_eq!(scene.begin(now()).0, [""; 0]);
+    scene.account_for("one0", Cost::Nothing);
+    assert_eq!(scene.begin(now()).0, ["two0"]);
 }

@@ -60,10 +60,20 @@ fn revoked() -> CertificateRecord {
 }
 
 /// Its CA has wanted it gone by yesterday.
-fn unwanted(mut record: CertificateRecord) -> CertificateRecord {
+fn unwanted(record: CertificateRecord) -> CertificateRecord {
+    suggested(record, now() - 2 * DAY, now() - DAY)
+}
+
+/// Its CA has suggested to renew it when about a third is left.
+fn as_usual(record: CertificateRecord) -> CertificateRecord {
+    let third = record.current.as_ref().unwrap().leaf.not_after - 30 * DAY;
+    suggested(record, third - DAY, third + DAY)
+}
+
+fn suggested(mut record: CertificateRecord, start: Timestamp, end: Timestamp) -> CertificateRecord {
     record.current.as_mut().unwrap().suggested = Some(RenewalWindow {
-        start: now() - 2 * DAY,
-        end: now() - DAY,
+        start,
+        end,
         explanation: None,
     });
     record
@@ -138,6 +148,18 @@ fn which_of_the_two_is_served_by_what_has_happened_to_them() {
         (
             "unwanted and failing",
             unwanted(failing(50 * DAY)),
+            Some(sound(20 * DAY)),
+            Some("its CA wanted it replaced"),
+        ),
+        (
+            "past its usual window and failing, with time",
+            as_usual(failing(25 * DAY)),
+            Some(sound(20 * DAY)),
+            None,
+        ),
+        (
+            "past its usual window and failing, with less than a quarter",
+            as_usual(failing(22 * DAY)),
             Some(sound(20 * DAY)),
             Some("its CA wanted it replaced"),
         ),
@@ -225,16 +247,16 @@ fn a_spare_is_renewed_halfway_between_two_renewals_of_the_certificate() {
             (0.0, 90.0, 60.0),
             30.0,
             90.0,
-            90.0,
+            87.0,
         ),
-        ("next, after it", (60.0, 150.0, 120.0), 30.0, 90.0, 90.0),
+        ("next, after it", (60.0, 150.0, 120.0), 30.0, 90.0, 87.0),
         ("obtained late", (0.0, 90.0, 60.0), 55.0, 90.0, 90.0),
         (
             "obtained just before halfway",
             (0.0, 90.0, 60.0),
             29.0,
             90.0,
-            90.0,
+            86.0,
         ),
         // Of other lifetimes: where there is a point nearby.
         (
@@ -250,7 +272,7 @@ fn a_spare_is_renewed_halfway_between_two_renewals_of_the_certificate() {
             (0.0, 6.0, 3.0),
             0.0,
             90.0,
-            61.5,
+            55.5,
         ),
     ] {
         let (from, to, renew_at) = primary;
@@ -258,7 +280,7 @@ fn a_spare_is_renewed_halfway_between_two_renewals_of_the_certificate() {
         let spare = leaf(at(obtained), at(obtained + lifetime));
         let usual = match lifetime < 10.0 {
             true => at(obtained + lifetime / 2.0),
-            false => at(obtained + lifetime * 2.0 / 3.0),
+            false => at(obtained + lifetime * 2.0 / 3.0 - 3.0),
         };
         let found = renewal_point(&spare, at(obtained), usual, &primary);
         let days = found.since(now()).as_secs_f64() / DAY.as_secs_f64();
@@ -269,36 +291,84 @@ fn a_spare_is_renewed_halfway_between_two_renewals_of_the_certificate() {
     }
 }
 
-#[test]
-fn over_years_the_renewals_of_the_two_stay_apart_and_no_spare_gets_old() {
-    let name = |name| CertificateName::parse(name).unwrap();
-    let jitter = Jitter::new(11);
-    let lifetime = 90 * DAY;
-    let usual = |name: &CertificateName, at| {
-        let fraction = jitter.fraction(name, at, 0);
-        schedule::renewal_point(&leaf(at, at + lifetime), at, fraction)
+/// 200 renewals of a certificate and its spare: the part of its lifetime after which each spare is renewed, and how far each
+/// of those is from the nearest renewal of the certificate, as a part of the shorter lifetime. Where the CAs suggest
+/// when to renew it is around a third left.
+fn lived(lifetimes: [Duration; 2], is_suggested: [bool; 2], seed: u64) -> Vec<(f64, f64)> {
+    let names = ["www", "www.spare"].map(|name| CertificateName::parse(name).unwrap());
+    let jitter = Jitter::new(seed);
+    let drawn = |n: usize, at: Timestamp, draw| jitter.fraction(&names[n], at, draw);
+    let usual =
+        |n: usize, at: Timestamp| schedule::renewal_point(&leaf(at, at + lifetimes[n]), at, drawn(n, at, 0));
+    let suggested = |n: usize, at: Timestamp| {
+        at + lifetimes[n] * 2 / 3 - lifetimes[n] / 100 + (lifetimes[n] / 50).mul_f64(drawn(n, at, 1))
     };
-    let (www, other) = (name("www"), name("www.spare"));
-    let mut primary = current(now(), now() + lifetime, usual(&www, now()));
-    let (mut obtained, mut renewals) = (now(), Vec::new());
-    let mut spare_at = usual(&other, now());
-    for _ in 0..40 {
+    let next = |at: Timestamp| match is_suggested[0] {
+        true => suggested(0, at),
+        false => usual(0, at),
+    };
+    let mut primary = current(now(), now() + lifetimes[0], next(now()));
+    let (mut obtained, mut spare_at) = (now(), usual(1, now()));
+    let (mut renewals, mut spares) = (vec![now()], Vec::new());
+    for _ in 0..200 {
         let renew_at = primary.renew_at.unwrap();
         if renew_at <= spare_at {
-            primary = current(renew_at, renew_at + lifetime, usual(&www, renew_at));
-            renewals.push(("www", renew_at));
+            primary = current(renew_at, renew_at + lifetimes[0], next(renew_at));
+            renewals.push(renew_at);
             continue;
         }
-        assert!(spare_at.since(obtained) <= lifetime.mul_f64(0.7));
-        renewals.push(("spare", spare_at));
+        spares.push((obtained, spare_at));
         obtained = spare_at;
-        let spare = leaf(obtained, obtained + lifetime);
-        spare_at = renewal_point(&spare, obtained, usual(&other, obtained), &primary);
+        let spare = leaf(obtained, obtained + lifetimes[1]);
+        spare_at = renewal_point(&spare, obtained, usual(1, obtained), &primary);
+        if is_suggested[1] {
+            spare_at = spare_at.min(suggested(1, obtained));
+        }
     }
-    // The first round was together; from then on they are far apart.
-    for pair in renewals[3..].windows(2) {
-        assert_ne!(pair[0].0, pair[1].0, "in turns");
-        let apart = pair[1].1.since(pair[0].1);
-        assert!(apart >= 20 * DAY, "only {apart:?} apart");
+    renewals.extend(primary.renew_at);
+    let shorter = lifetimes.into_iter().min().unwrap().as_secs_f64();
+    let spares = spares.into_iter().map(|(obtained, at)| {
+        let distances = renewals
+            .iter()
+            .map(|renewal| at.since(*renewal).max(renewal.since(at)));
+        let age = at.since(obtained).as_secs_f64() / lifetimes[1].as_secs_f64();
+        (age, distances.min().unwrap().as_secs_f64() / shorter)
+    });
+    spares.collect()
+}
+
+#[test]
+fn over_years_the_renewals_of_the_two_stay_apart_and_no_spare_gets_old() {
+    for (what, days, is_suggested, nearest, usual) in [
+        // Where both are renewed after 0.575 of their lifetime, halfway is 0.29 of it.
+        ("45 days", [45, 45], [false, false], 0.245, 0.27),
+        ("90 days", [90, 90], [false, false], 0.245, 0.275),
+        (
+            "the spare's CA suggests a third left",
+            [45, 45],
+            [false, true],
+            0.245,
+            0.27,
+        ),
+        ("both CAs do", [45, 45], [true, true], 0.185, 0.25),
+        ("a short spare", [90, 45], [false, false], 0.17, 0.34),
+        ("a short certificate", [45, 90], [false, false], 0.19, 0.25),
+    ] {
+        for seed in 0..8 {
+            let lived = lived(days.map(|days| DAY * days), is_suggested, seed);
+            let oldest = lived.iter().map(|(age, _)| *age).fold(0.0, f64::max);
+            assert!(
+                oldest < 0.635,
+                "{what}: a spare was renewed after {oldest} of its lifetime"
+            );
+            // The first round was together.
+            let mut apart: Vec<_> = lived[3..].iter().map(|(_, apart)| *apart).collect();
+            apart.sort_by(f64::total_cmp);
+            let (least, median) = (apart[0], apart[apart.len() / 2]);
+            assert!(
+                least > nearest && median > usual,
+                "{what}: {least} at least, {median} mostly"
+            );
+        }
     }
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::certificate::{CertificateName, KeyType, Leaf, RevocationReason};
 use crate::inventory::CurrentCertificate;
 use crate::name::NamePattern;
+use crate::renewal::back_off;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -296,7 +297,7 @@ fn where_dns_is_against_one_the_others_that_do_not_rest_may_be_asked() {
     let month = Some(30 * DAY);
     let of = |against: &[(&str, Against)]| {
         let record = record(month, against);
-        candidates(&desired(), DIGEST, &record, &turn_of(&record).0, now())
+        candidates(&desired(), DIGEST, &record, &turn_of(&record).0, now()).issuers
     };
     assert_eq!(of(&[]), ["one", "two", "three"]);
     assert_eq!(of(&[("two", Against::Failures(1, MINUTE))]), ["one", "three"]);
@@ -359,7 +360,7 @@ fn dns_is_looked_at_again_for_an_issuer_that_was_passed_over_unless_that_was_jus
     ] {
         let record = passed_over(&["one"], before, &[]);
         assert_eq!(
-            candidates(&desired(), DIGEST, &record, "two", now()),
+            candidates(&desired(), DIGEST, &record, "two", now()).issuers,
             expected,
             "{before:?}"
         );
@@ -367,13 +368,45 @@ fn dns_is_looked_at_again_for_an_issuer_that_was_passed_over_unless_that_was_jus
     // Seen under a clock that has been set back since.
     let mut record = passed_over(&["one"], Duration::ZERO, &[]);
     record.passed_over.insert("one".into(), now() + DAY);
-    assert_eq!(candidates(&desired(), DIGEST, &record, "two", now())[0], "one");
+    assert_eq!(
+        candidates(&desired(), DIGEST, &record, "two", now()).issuers[0],
+        "one"
+    );
     // It rests for another reason: whose turn it is now goes first.
     let resting = passed_over(&["one"], DAY, &[("one", Against::Failures(1, MINUTE))]);
     assert_eq!(
-        candidates(&desired(), DIGEST, &resting, "two", now()),
+        candidates(&desired(), DIGEST, &resting, "two", now()).issuers,
         ["two", "three"]
     );
     record.despite_dns = true;
-    assert_eq!(candidates(&desired(), DIGEST, &record, "two", now()), ["two"]);
+    assert_eq!(
+        candidates(&desired(), DIGEST, &record, "two", now()).issuers,
+        ["two"]
+    );
+}
+
+#[test]
+fn after_as_long_as_three_failures_take_what_lets_an_order_wait_is_waited_for_no_more() {
+    let blocked = |checks| {
+        let mut record = record(Some(30 * DAY), &[]);
+        record.state = CertificateState::Blocked {
+            reason: "the server of the zone does not answer".into(),
+            remedy: Vec::new(),
+            checks,
+            next_check: now(),
+        };
+        record
+    };
+    let is_over =
+        |record: &CertificateRecord| candidates(&desired(), DIGEST, record, "one", now()).is_waiting_over;
+    for (checks, expected) in [(1, false), (5, false), (6, true), (60, true)] {
+        assert_eq!(is_over(&blocked(checks)), expected, "{checks}");
+    }
+    assert!(!is_over(&record(Some(30 * DAY), &[])));
+    let mut other = blocked(60);
+    other.pursued = "something else".into();
+    assert!(!is_over(&other), "that was another certificate");
+    let waited: Duration = (1..=WAITS).map(|n| back_off::after_dns_check(n, None, 0.5)).sum();
+    let failing: Duration = (1..STRIKES).map(|n| back_off::after_failure(n, None, 0.5)).sum();
+    assert!(waited.abs_diff(failing) < MINUTE, "{waited:?} {failing:?}");
 }
