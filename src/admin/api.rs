@@ -177,6 +177,13 @@ pub struct Listener {
     /// What its sessions belong to: another value, and none of before is resumed. Absent for `http`.
     #[serde(default)]
     pub authentication_generation: Option<String>,
+    /// Since when clients are observed; absent where they are not. It begins anew with a start of the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_since: Option<Timestamp>,
+    /// When what they are checked against (CA certificates, CRLs, `allow_clients`) became what it is, where it was something
+    /// else since then: who was seen before was judged by that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_by_other_rules_until: Option<Timestamp>,
     /// Who would have been refused while clients are observed; the latest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub would_refuse: Vec<ObservedClient>,
