@@ -12,7 +12,7 @@ use crate::config::{
 };
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::downgrade::{self, Downgrade};
-use crate::gateway::three_way::{self, FileResources};
+use crate::gateway::three_way::{self, FileResources, KnownBundles};
 use crate::gateway::{GatewayError, data_plane};
 use crate::inventory::{LeftPlaces, ResourceRecord, ResourceRecords, ResourceState};
 
@@ -160,9 +160,9 @@ impl ControlPlane {
         let mut in_force = wanted.known.values().filter_map(ResourceRecord::in_force);
         match in_force.any(has_urls) {
             true => {
-                let settled = three_way::unchanged_bundles(before, &wanted.known);
-                let candidate = wanted.checked(&*self.check, &settled)?;
-                self.fetch_new_crls(&candidate.config, &settled).await
+                let known = KnownBundles::between(before, &wanted.known);
+                let candidate = wanted.checked(&*self.check, &known.names())?;
+                self.fetch_new_crls(&candidate.config, &known).await
             }
             false => Ok(()),
         }
@@ -177,9 +177,9 @@ impl ControlPlane {
     ) -> Result<(), GatewayError> {
         let downgrades = downgrade::downgrades(before.state(), &wanted.known);
         wanted.remember_places(before, self.clock.now());
-        let settled = three_way::unchanged_bundles(&before.known, &wanted.known);
+        let known = KnownBundles::between(&before.known, &wanted.known);
         // First whatever else is wrong with it: that is what is being worked on.
-        let candidate = wanted.checked(&*self.check, &settled)?;
+        let candidate = wanted.checked(&*self.check, &known.names())?;
         let refuses = Origin::Files {
             allow_downgrade: false,
         };
@@ -196,10 +196,10 @@ impl ControlPlane {
             let turn = self.requests.lock().await;
             requests = Some((turn, self.inventory.requested().await?));
         }
-        let bundles = self.bundles(&candidate.config, &settled).await?;
+        let bundles = self.bundles(&candidate.config, &known).await?;
         bundles.check_new_users(&self.config.load(), &candidate.config)?;
         if origin == Origin::Request {
-            bundles.check_new_crls(&self.data_plane.bundles(), &settled, self.clock.now())?;
+            bundles.check_new_crls(&self.data_plane.bundles(), &known.settled, self.clock.now())?;
         }
         let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
         let prepared = self.data_plane.prepare(&candidate.config, bundles)?;

@@ -11,6 +11,7 @@ mod place;
 mod succession;
 #[cfg(test)]
 mod tests;
+mod tightened;
 #[cfg(test)]
 mod way_tests;
 mod ways;
@@ -28,6 +29,7 @@ use ways::{group_id, listed};
 
 pub(super) use loosened::loosened;
 pub(super) use place::left_places;
+pub(super) use tightened::tightened_bundles;
 
 /// A listener whose clients would be asked for less.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -15,6 +15,7 @@ use crate::gateway::ca_bundles::Bundles;
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::edit::{Refusal, edited, etag};
 use crate::gateway::recheck::recheck;
+use crate::gateway::three_way::KnownBundles;
 use crate::gateway::{GatewayError, bundle_alarms, data_plane, downgrade, three_way, views};
 use crate::inventory::Changed;
 
@@ -131,12 +132,12 @@ impl ResourceOperations for ControlPlane {
 impl ControlPlane {
     /// Goes the way of a change up to where something would come of it; gives what would be said of CA bundles then.
     async fn rehearse(&self, before: &Applied, after: Applied) -> Result<Vec<String>, GatewayError> {
-        let settled = three_way::unchanged_bundles(&before.known, &after.known);
-        let config = after.checked(&*self.check, &settled)?.config;
+        let known = KnownBundles::between(&before.known, &after.known);
+        let config = after.checked(&*self.check, &known.names())?.config;
         data_plane::check_fixed_parts(&self.config.load(), &config)?;
         let (authorities, now) = (self.data_plane.bundles().authorities, self.clock.now());
         let mut lines = Vec::new();
-        for bundle in Bundles::rehearse(&config, authorities, &settled, now).await {
+        for bundle in Bundles::rehearse(&config, authorities, &known, now).await {
             let bundle = bundle.map_err(|source| GatewayError::CaBundle { source })?;
             lines.extend(bundle_alarms::lines(&bundle, now));
         }
