@@ -323,7 +323,7 @@ impl Gateway {
             Err(problems) => Err(problems),
         };
         match &outcome {
-            Ok(()) => tracing::info!("the configuration was reloaded"),
+            Ok(_) => tracing::info!("the configuration was reloaded"),
             Err(error) => tracing::error!("the reload was refused, nothing was changed: {error}"),
         }
         self.control.note_reload(outcome.err());

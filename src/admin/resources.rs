@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use schemars::JsonSchema;
@@ -33,6 +33,9 @@ pub struct Resource {
     pub etag: String,
     /// How it differs from the file, if it does.
     pub drift: Option<Drift>,
+    /// Of a policy that comes with certgate: its dated name, under which it never changes. It can be looked at only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_in: Option<String>,
     /// Of a CA bundle: what it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contents: Option<CaBundleSummary>,
@@ -378,7 +381,13 @@ pub(crate) fn absent(id: &ResourceId) -> Problem {
 }
 
 fn shown(resource: Resource) -> Response {
-    ([(header::ETAG, resource.etag)], Json(resource.keys)).into_response()
+    let is_built_in = resource.built_in.is_some();
+    let mut response = ([(header::ETAG, resource.etag)], Json(resource.keys)).into_response();
+    if is_built_in {
+        let looks = HeaderValue::from_static("GET, HEAD");
+        response.headers_mut().insert(header::ALLOW, looks);
+    }
+    response
 }
 
 /// The body as the keys of a resource.

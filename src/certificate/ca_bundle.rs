@@ -5,6 +5,7 @@ mod error;
 mod revocation;
 mod skipped;
 mod stray;
+mod unfit_crl;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,8 +26,13 @@ use crate::certificate::leaf::hex;
 use crate::clock::Timestamp;
 
 pub use error::{CaBundleError, CaBundleProblem, CrlProblem};
-pub use revocation::{MAX_CRL_BYTES, Revocation, RevocationList, RevocationLists};
+pub use revocation::{MAX_CRL_BYTES, Revocation, RevocationList, RevocationLists, crls_problem};
 pub use skipped::{SkipReason, Skipped};
+
+/// What is wrong with a PEM text that should hold CA certificates, and nothing else.
+pub fn ca_certificates_problem(text: &[u8]) -> Option<CaBundleProblem> {
+    add(&mut Vec::new(), Path::new(""), text).err()
+}
 
 /// What a bundle is made of. PEM text that is given itself is called by its key in messages.
 #[derive(Clone, Copy, Debug, Default)]

@@ -126,7 +126,12 @@ enum Origin {
 
 impl ControlPlane {
     /// Brings the gateway to `files`. Unless it is allowed, no listener asks less of its clients afterwards.
-    pub(super) async fn apply_files(&self, files: Files, allow_downgrade: bool) -> Result<(), GatewayError> {
+    /// What is odd about them.
+    pub(super) async fn apply_files(
+        &self,
+        files: Files,
+        allow_downgrade: bool,
+    ) -> Result<Diagnostics, GatewayError> {
         let wanted = self.applied.load().with_files(files.clone());
         self.fetch_crls_of(&self.applied.load().known, wanted).await?;
         let _turn = self.turn.lock().await;
@@ -151,7 +156,8 @@ impl ControlPlane {
             return Ok(());
         }
         let wanted = before.with_known(known);
-        Ok(self.bring_about(&before, wanted, Origin::Request).await?)
+        self.bring_about(&before, wanted, Origin::Request).await?;
+        Ok(())
     }
 
     /// Gets what `wanted` needs to verify clients and does not have yet.
@@ -168,13 +174,13 @@ impl ControlPlane {
         }
     }
 
-    /// Has `wanted` come into force in the place of `before`. For who has the turn.
+    /// Has `wanted` come into force in the place of `before`. For who has the turn. What is odd about it.
     async fn bring_about(
         &self,
         before: &Applied,
         mut wanted: Applied,
         origin: Origin,
-    ) -> Result<(), GatewayError> {
+    ) -> Result<Diagnostics, GatewayError> {
         let downgrades = downgrade::downgrades(before.state(), &wanted.known);
         wanted.remember_places(before, self.clock.now());
         let known = KnownBundles::between(&before.known, &wanted.known);
@@ -231,7 +237,7 @@ impl ControlPlane {
         self.data_plane.settled().await;
         self.reconsider(&changed).await;
         self.safeguard().await;
-        Ok(())
+        Ok(candidate.warnings)
     }
 
     /// Keeps what has just come into force where damage to the database cannot take it back: a listener would ask less of

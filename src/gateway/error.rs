@@ -15,6 +15,24 @@ use crate::issuer::IssueError;
 use crate::listener::ListenerError;
 use crate::tls::TlsError;
 
+impl GatewayError {
+    /// The word for why a change is refused, as findings of a configuration have one.
+    pub(super) fn code(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Bind { .. } => "address-in-use",
+            Self::CaBundle { source } => source.code(),
+            Self::Crl { .. } => "crl-not-fetched",
+            Self::Downgrade { .. } => "downgrade",
+            Self::ExpiredCrl { .. } => "expired-crl",
+            Self::Fixed { .. } => "needs-restart",
+            Self::Inconsistent { .. } => "inconsistent",
+            Self::Tls { .. } => "unusable-tls",
+            Self::UnavailableBundle { .. } => "bundle-unavailable",
+            _ => return None,
+        })
+    }
+}
+
 /// Why a gateway does not start, or does not change. Nothing has changed where this is returned.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

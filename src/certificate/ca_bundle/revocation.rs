@@ -12,6 +12,7 @@ use super::authorities::{labels, signed_by};
 use super::digest_of;
 use super::error::CrlProblem;
 use super::stray::stray;
+use super::unfit_crl::in_words;
 use crate::certificate::crl_to_pem;
 use crate::clock::Timestamp;
 use crate::pem::flaw;
@@ -153,7 +154,7 @@ impl RevocationLists {
 impl RevocationList {
     fn verify(crl: usize, der: &[u8], authorities: &[CertificateDer<'static>]) -> Result<Self, CrlProblem> {
         let unusable = |reason: String| CrlProblem::NotACrl { crl, reason };
-        let list = OwnedCertRevocationList::from_der(der).map_err(|error| unusable(error.to_string()))?;
+        let list = OwnedCertRevocationList::from_der(der).map_err(|error| unusable(in_words(&error).to_owned()))?;
         let (_, parsed) =
             CertificateRevocationList::from_der(der).map_err(|_| unusable("it is damaged".to_owned()))?;
         let next_update = parsed
@@ -215,6 +216,11 @@ impl RevocationList {
         };
         same && is_later
     }
+}
+
+/// What is wrong with a PEM text that should hold CRLs, and nothing else, as far as can be told without their issuers.
+pub fn crls_problem(text: &[u8]) -> Option<CrlProblem> {
+    split(text).err()
 }
 
 /// The newest CRL of each CA in `new` and `known`, as PEM and as lists. Of `known` only what is by `authorities`.
