@@ -127,7 +127,9 @@ pub(super) fn observed(listeners: &[api::Listener]) -> Result<(), Failure> {
             false => "",
         };
         let name = &listener.name;
-        Some(format!("listener `{name}` observes its clients since {since}{found}{rules}\n"))
+        Some(format!(
+            "listener `{name}` observes its clients since {since}{found}{rules}\n"
+        ))
     });
     let since: String = since.collect();
     if !since.is_empty() {

@@ -140,7 +140,11 @@ fn check_unused(applied: &Applied, desired: &[DesiredCertificate], id: &Resource
         users.push(format!("{more} more"));
     }
     let users = users.join(", ");
-    let detail = format!("{} `{}` is in use by {users}; change that first", id.kind.noun(), id.name);
+    let detail = format!(
+        "{} `{}` is in use by {users}; change that first",
+        id.kind.noun(),
+        id.name
+    );
     Err(Problem::conflict(detail.clone()).with_finding("in-use", detail))
 }
 
@@ -253,11 +257,11 @@ mod tests {
         ] {
             let if_match = Conditions {
                 if_match: Some(tags.clone()),
-                if_none_match: None,
+                ..Conditions::default()
             };
             let if_none_match = Conditions {
-                if_match: None,
                 if_none_match: Some(tags.clone()),
+                ..Conditions::default()
             };
             let holds = |conditions| check_conditions(&id, &conditions, current).is_ok();
             assert_eq!(

@@ -22,7 +22,7 @@ impl GatewayError {
             Self::Bind { .. } => "address-in-use",
             Self::CaBundle { source } => source.code(),
             Self::Crl { .. } => "crl-not-fetched",
-            Self::Downgrade { .. } => "downgrade",
+            Self::Downgrade { .. } | Self::WayAround { .. } => "downgrade",
             Self::ExpiredCrl { .. } => "expired-crl",
             Self::Fixed { .. } => "needs-restart",
             Self::Inconsistent { .. } => "inconsistent",
@@ -140,6 +140,12 @@ pub enum GatewayError {
         listener: Arc<str>,
         /// Why.
         source: TlsError,
+    },
+    /// A request would have another listener than it names let in clients that were asked for more.
+    #[error("{what}; `allow_downgrade=true` in the query, or `--allow-downgrade`, does it")]
+    WayAround {
+        /// Which, what is in force, and what the request says.
+        what: String,
     },
     /// The data plane's threads cannot be started.
     #[error("cannot start the data plane's threads")]

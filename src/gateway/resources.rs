@@ -58,7 +58,7 @@ impl ResourceOperations for ControlPlane {
                 let (edit, changed) = (edit.clone(), changed.clone());
                 edited(applied, &self.desired(), &id, edit, &conditions, changed)
             };
-            match self.change_resources(edited).await {
+            match self.change_resources(edited, conditions.allow_downgrade).await {
                 Ok(()) => {
                     tracing::info!(resource = %id, "changed at run time");
                     Ok(resource(&self.applied.load(), &id))
@@ -145,9 +145,7 @@ impl ControlPlane {
         after: Applied,
     ) -> Result<(Diagnostics, Vec<String>), GatewayError> {
         let known = KnownBundles::between(&before.known, &after.known);
-        let Candidate {
-            config, warnings, ..
-        } = after.checked(&*self.check, &known.names())?;
+        let Candidate { config, warnings, .. } = after.checked(&*self.check, &known.names())?;
         data_plane::check_fixed_parts(&self.config.load(), &config)?;
         let (authorities, now) = (self.data_plane.bundles().authorities, self.clock.now());
         let mut lines = Vec::new();
@@ -288,9 +286,10 @@ fn problem(error: &GatewayError, what: &str) -> Problem {
         | GatewayError::Tls { .. }
         | GatewayError::UnavailableBundle { .. }
         | GatewayError::Inconsistent { .. } => Problem::invalid(detail, Vec::new()),
-        GatewayError::Bind { .. } | GatewayError::Downgrade { .. } | GatewayError::Fixed { .. } => {
-            Problem::conflict(detail)
-        }
+        GatewayError::Bind { .. }
+        | GatewayError::Downgrade { .. }
+        | GatewayError::Fixed { .. }
+        | GatewayError::WayAround { .. } => Problem::conflict(detail),
         _ => Problem::internal(error),
     };
     match code {

@@ -139,11 +139,13 @@ async fn while_a_ca_file_is_missing_a_request_may_add_a_crl_and_loosen_nothing()
     std::fs::remove_file(&files[0]).expect("removed");
     warns(&stage.gateway, LAST).await;
     let foreign = ClientAuthority::new("a third authority");
-    let crl_of = |ca: &ClientAuthority, seconds| {
-        crl_to_pem(&ca.crl_due(1, &[7], Duration::from_secs(seconds)))
-    };
+    let crl_of =
+        |ca: &ClientAuthority, seconds| crl_to_pem(&ca.crl_due(1, &[7], Duration::from_secs(seconds)));
     for (keys, says) in [
-        (json!({ "crls_pem": crl_of(&foreign, 86_400) }), "not in the bundle"),
+        (
+            json!({ "crls_pem": crl_of(&foreign, 86_400) }),
+            "not in the bundle",
+        ),
         (json!({ "crls_pem": crl_of(&other, 0) }), "is out of date since"),
         (json!({ "certificates_pem": foreign.pem() }), "partners.pem"),
     ] {

@@ -21,7 +21,11 @@ impl Stage {
     async fn refused_as(&self, line: &str, body: Value, status: u16, code: &str) {
         let (found, _, problem) = self.answered(line, &body).await;
         let finding = &problem["findings"][0];
-        assert_eq!((found, &finding["code"]), (status, &json!(code)), "{line}: {problem}");
+        assert_eq!(
+            (found, &finding["code"]),
+            (status, &json!(code)),
+            "{line}: {problem}"
+        );
         let message = finding["message"].as_str().unwrap_or_default();
         let detail = problem["detail"].as_str().unwrap_or_default();
         assert!(!message.is_empty() && detail.contains(message), "{problem}");
@@ -34,18 +38,27 @@ async fn whatever_is_wrong_with_a_bundle_has_a_word_of_its_own() {
     let (ca, other) = (&stage.ca, ClientAuthority::new("another authority"));
     let block = |label: &str| format!("-----BEGIN {label}-----\nMAA=\n-----END {label}-----\n");
     let (damaged, key) = (ca.replacen("MII", "M!!", 1), block("PRIVATE KEY"));
-    let foreign = certgate::certificate::crl_to_pem(&other.crl_due(
-        1,
-        &[],
-        std::time::Duration::from_secs(86_400),
-    ));
+    let foreign =
+        certgate::certificate::crl_to_pem(&other.crl_due(1, &[], std::time::Duration::from_secs(86_400)));
     for (keys, code) in [
         (json!({ "files": ["/nowhere.pem"] }), "unreadable-file"),
-        (json!({ "certificates_pem": format!("{ca}{damaged}") }), "damaged-pem"),
+        (
+            json!({ "certificates_pem": format!("{ca}{damaged}") }),
+            "damaged-pem",
+        ),
         (json!({ "certificates_pem": format!("{ca}{key}") }), "other-block"),
-        (json!({ "certificates_pem": block("CERTIFICATE") }), "not-a-certificate"),
-        (json!({ "certificates_pem": ca, "crls_pem": foreign }), "foreign-crl"),
-        (json!({ "certificates_pem": ca, "crls_pem": block("X509 CRL") }), "unusable-crl"),
+        (
+            json!({ "certificates_pem": block("CERTIFICATE") }),
+            "not-a-certificate",
+        ),
+        (
+            json!({ "certificates_pem": ca, "crls_pem": foreign }),
+            "foreign-crl",
+        ),
+        (
+            json!({ "certificates_pem": ca, "crls_pem": block("X509 CRL") }),
+            "unusable-crl",
+        ),
     ] {
         stage.refused_as("PUT /v1/ca-bundles/new", keys, 422, code).await;
     }
@@ -95,9 +108,17 @@ async fn built_in_policies_are_shown_and_marked_and_neither_changed_nor_taken_fo
     let one = "/v1/policies/modern";
     let (status, head, keys) = stage.answered(&format!("GET {one}"), &Value::Null).await;
     assert_eq!((status, &keys["versions"]), (200, &json!(["TLSv1.3"])));
-    assert!(head.contains("allow: get, head") && keys["why"].is_string(), "{head}{keys}");
+    assert!(
+        head.contains("allow: get, head") && keys["why"].is_string(),
+        "{head}{keys}"
+    );
     let other = json!({ "extends": "intermediate" });
-    for (method, body) in [("PUT", &keys), ("PUT", &other), ("PATCH", &other), ("DELETE", &Value::Null)] {
+    for (method, body) in [
+        ("PUT", &keys),
+        ("PUT", &other),
+        ("PATCH", &other),
+        ("DELETE", &Value::Null),
+    ] {
         let line = format!("{method} {one}");
         stage.refused_as(&line, body.clone(), 409, "built-in").await;
     }
@@ -108,7 +129,10 @@ async fn built_in_policies_are_shown_and_marked_and_neither_changed_nor_taken_fo
 
     let path = stage.file().display().to_string();
     let diff = stage.done(&["diff", "--config", &path]).await;
-    assert!(diff.contains("nothing to change") && !diff.contains("modern"), "{diff}");
+    assert!(
+        diff.contains("nothing to change") && !diff.contains("modern"),
+        "{diff}"
+    );
     assert_eq!(reloaded(&stage.gateway).await, None);
     let status = stage.gateway.client().status().await.expect("a status");
     let drift: Vec<_> = status.drift.iter().map(|drift| drift.resource.as_str()).collect();
@@ -125,12 +149,17 @@ async fn a_list_of_clients_that_keeps_nobody_out_is_warned_of() {
         "{}allow_clients = {{ common_name = [\"a partner\"] }}\n",
         "server_group = \"app\"\n"
     );
-    stage.home.configure(&stage.config.replace("server_group = \"app\"\n", &listed));
+    stage
+        .home
+        .configure(&stage.config.replace("server_group = \"app\"\n", &listed));
     let path = stage.file().display().to_string();
     let says = "`allow_clients` in [listeners.web] keeps nobody out: it is one-way";
     for command in ["diff", "apply"] {
         let said = stage.done(&[command, "--config", &path]).await;
-        assert!(said.contains("warning: ") && said.contains(says), "{command}: {said}");
+        assert!(
+            said.contains("warning: ") && said.contains(says),
+            "{command}: {said}"
+        );
     }
     let (code, _, errors) = crate::gateway::run(&["check", "--config", &path]).await;
     assert!(code == 0 && errors.contains(says), "{errors}");

@@ -86,12 +86,19 @@ async fn what_was_observed_outlives_new_crls_bundles_and_policies_and_is_forgott
     let stage = Stage::new("").await;
     let observe = json!({ "authentication": "observe", "client_ca": "partners" });
     stage.patch(observe.clone()).await.expect("changed");
-    stage.stranger.ask(stage.listen, "localhost").await.expect("served");
+    stage
+        .stranger
+        .ask(stage.listen, "localhost")
+        .await
+        .expect("served");
     let begun = standing(&stage).await;
     let since = begun.observed_since.expect("a time");
     assert_eq!(begun.observed_by_other_rules_until, None);
     let said = stage.done(&["listener", "show", "web"]).await;
-    assert!(said.contains("listener `web` observes its clients since 2"), "{said}");
+    assert!(
+        said.contains("listener `web` observes its clients since 2"),
+        "{said}"
+    );
 
     let other = ClientAuthority::new("another authority");
     let crl = crl_to_pem(&other.crl_due(1, &[], Duration::from_secs(86_400)));
@@ -100,7 +107,11 @@ async fn what_was_observed_outlives_new_crls_bundles_and_policies_and_is_forgott
         json!({ "certificates_pem": other.pem() }),
         json!({ "crls_pem": crl }),
     ] {
-        let changed = stage.gateway.client().patch_resource(&bundle, &table(keys), None).await;
+        let changed = stage
+            .gateway
+            .client()
+            .patch_resource(&bundle, &table(keys), None)
+            .await;
         changed.expect("changed");
     }
     for keys in [
@@ -116,9 +127,15 @@ async fn what_was_observed_outlives_new_crls_bundles_and_policies_and_is_forgott
         assert!(drifted < Duration::from_secs(1) && now.observed_by_other_rules_until.is_some());
     }
     let said = stage.done(&["listener", "show", "web"]).await;
-    assert!(said.contains("what they are checked against was something else until 2"), "{said}");
+    assert!(
+        said.contains("what they are checked against was something else until 2"),
+        "{said}"
+    );
 
-    stage.patch(json!({ "authentication": "one-way" })).await.expect("changed");
+    stage
+        .patch(json!({ "authentication": "one-way" }))
+        .await
+        .expect("changed");
     assert_eq!(standing(&stage).await.observed_since, None);
     stage.patch(observe).await.expect("changed");
     let anew = standing(&stage).await;
@@ -131,5 +148,7 @@ async fn what_was_observed_outlives_new_crls_bundles_and_policies_and_is_forgott
 async fn standing(stage: &Stage) -> Listener {
     let status = stage.gateway.client().status().await.expect("a status");
     let mut listeners = status.listeners.into_iter();
-    listeners.find(|listener| listener.name == "web").expect("it is there")
+    listeners
+        .find(|listener| listener.name == "web")
+        .expect("it is there")
 }

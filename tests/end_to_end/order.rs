@@ -102,7 +102,10 @@ async fn verdicts(order: Vec<Addition>) -> Vec<Verdict> {
             let table = table(name, keys, &pki);
             let id = resource(name);
             let taken = match by_request {
-                true => client.put_resource(&id, &keys_of(&table, &id), None).await.is_ok(),
+                true => client
+                    .put_resource(&id, &keys_of(&table, &id), None)
+                    .await
+                    .is_ok(),
                 false => {
                     let more = format!("{file}{table}");
                     let taken = client.apply(&request(&home, &more)).await.is_ok();
@@ -168,7 +171,9 @@ fn request(home: &Home, text: &str) -> ApplyRequest {
 
 fn resource(table: &str) -> ResourceId {
     let (section, name) = table.split_once('.').expect("a section and a name");
-    let kind = ResourceKind::ALL.into_iter().find(|kind| kind.section() == section);
+    let kind = ResourceKind::ALL
+        .into_iter()
+        .find(|kind| kind.section() == section);
     ResourceId::new(kind.expect("a kind"), name)
 }
 

@@ -29,7 +29,9 @@ pub(super) fn in_words(error: &Error) -> &'static str {
         Error::InvalidSerialNumber => {
             "an entry has a serial number that no certificate can have (RFC 5280 §4.1.2.2)"
         }
-        Error::SignatureAlgorithmMismatch => "it names two different signature algorithms (RFC 5280 §5.1.1.2)",
+        Error::SignatureAlgorithmMismatch => {
+            "it names two different signature algorithms (RFC 5280 §5.1.1.2)"
+        }
         Error::MalformedExtensions => {
             "one of its extensions is damaged, or limits it to attribute certificates (RFC 5280 §5.2)"
         }
@@ -40,8 +42,9 @@ pub(super) fn in_words(error: &Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use rcgen::{
-        BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, CrlDistributionPoint,
-        CrlIssuingDistributionPoint, CrlScope, IsCa, KeyIdMethod, KeyPair, SerialNumber,
+        BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+        CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope, IsCa, KeyIdMethod, KeyPair,
+        SerialNumber,
     };
     use time::OffsetDateTime;
 
@@ -80,7 +83,11 @@ mod tests {
 
     fn said(der: &[u8], ca: &str) -> String {
         let crls = crl_to_pem(der);
-        assert_eq!(crls_problem(crls.as_bytes()), None, "as PEM there is nothing wrong with it");
+        assert_eq!(
+            crls_problem(crls.as_bytes()),
+            None,
+            "as PEM there is nothing wrong with it"
+        );
         let sources = CaBundleSources {
             certificates_pem: Some(ca),
             crls_pem: Some(&crls),
@@ -95,24 +102,49 @@ mod tests {
     #[test]
     fn a_crl_of_a_scope_that_cannot_be_checked_is_refused_in_words() {
         let (der, ca) = limited();
-        assert_eq!(said(&der, &ca), "", "of one distribution point and of users it may be");
+        assert_eq!(
+            said(&der, &ca),
+            "",
+            "of one distribution point and of users it may be"
+        );
         let users_only = [0x81, 1, 0xff];
         for (der, says) in [
-            (changed(&der, &users_only, &[0x84]), "an indirect CRL, which speaks for other CAs too"),
-            (changed(&der, &users_only, &[0x85]), "limits it to attribute certificates"),
-            (changed(&der, &users_only, &[0x83, 1, 0]), "only some reasons of revocation"),
+            (
+                changed(&der, &users_only, &[0x84]),
+                "an indirect CRL, which speaks for other CAs too",
+            ),
+            (
+                changed(&der, &users_only, &[0x85]),
+                "limits it to attribute certificates",
+            ),
+            (
+                changed(&der, &users_only, &[0x83, 1, 0]),
+                "only some reasons of revocation",
+            ),
             (
                 // The name of the distribution point, relative to the issuer's.
                 changed(&der, &[0xa0, 0x14, 0xa0, 0x12], &[0xa0, 0x14, 0xa1]),
                 "without the full name of a distribution point",
             ),
-            (changed(&der, &[0x55, 0x1d, 0x1c], &[0x55, 0x1d, 0x1b]), "a delta CRL"),
-            (changed(&der, &[0x55, 0x1d, 0x1c], &[0x55, 0x1d, 0x7f]), "a critical extension"),
+            (
+                changed(&der, &[0x55, 0x1d, 0x1c], &[0x55, 0x1d, 0x1b]),
+                "a delta CRL",
+            ),
+            (
+                changed(&der, &[0x55, 0x1d, 0x1c], &[0x55, 0x1d, 0x7f]),
+                "a critical extension",
+            ),
             (changed(&der, &[0x30], &[0x31]), "is not the DER of a CRL"),
         ] {
             let said = said(&der, &ca);
-            assert!(said.contains("CRL 1: cannot be used: ") && said.contains(says), "{said}");
-            assert!(!said.contains("Unsupported") && !said.contains("Malformed"), "{said}");
+            assert!(
+                said.contains("CRL 1: cannot be used: ") && said.contains(says),
+                "{said}"
+            );
+            assert!(
+                !said.contains("Unsupported") && !said.contains("Malformed"),
+                "{said}"
+            );
         }
     }
 }

@@ -102,9 +102,9 @@ impl Checker<'_> {
         };
         self.report.push(
             Diagnostic::new(Code::NoCertificateInFile, message)
-            // Not at the text: whatever it is, a private key perhaps, it stays out of the log.
-            .at(&name.place, "has no certificate in `certificates_pem`")
-            .help("put the text of a PEM file with the CA certificate here"),
+                // Not at the text: whatever it is, a private key perhaps, it stays out of the log.
+                .at(&name.place, "has no certificate in `certificates_pem`")
+                .help("put the text of a PEM file with the CA certificate here"),
         );
         None
     }

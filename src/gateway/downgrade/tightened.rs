@@ -49,16 +49,31 @@ mod tests {
             json!({ "files": ["a.pem"], "crl_files": ["a.crl"], "crls_pem": one }),
         );
         for (after, expected) in [
-            (json!({ "files": ["a.pem"], "crl_files": ["b.crl", "a.crl"], "crls_pem": one }), true),
-            (json!({ "files": ["a.pem"], "crl_files": ["a.crl"], "crls_pem": both }), true),
+            (
+                json!({ "files": ["a.pem"], "crl_files": ["b.crl", "a.crl"], "crls_pem": one }),
+                true,
+            ),
+            (
+                json!({ "files": ["a.pem"], "crl_files": ["a.crl"], "crls_pem": both }),
+                true,
+            ),
             (
                 json!({ "files": ["a.pem"], "crl_files": ["a.crl"], "crls_pem": one, "crl_urls": ["http://a/"] }),
                 true,
             ),
-            (json!({ "files": ["a.pem"], "crl_files": ["a.crl"], "crls_pem": two }), false),
-            (json!({ "files": ["a.pem"], "crl_files": ["b.crl"], "crls_pem": both }), false),
+            (
+                json!({ "files": ["a.pem"], "crl_files": ["a.crl"], "crls_pem": two }),
+                false,
+            ),
+            (
+                json!({ "files": ["a.pem"], "crl_files": ["b.crl"], "crls_pem": both }),
+                false,
+            ),
             (json!({ "files": ["a.pem"], "crl_files": ["a.crl"] }), false),
-            (json!({ "files": ["a.pem", "b.pem"], "crl_files": ["a.crl"], "crls_pem": both }), false),
+            (
+                json!({ "files": ["a.pem", "b.pem"], "crl_files": ["a.crl"], "crls_pem": both }),
+                false,
+            ),
             (
                 json!({ "files": ["a.pem"], "crl_files": ["a.crl"], "crls_pem": both, "certificates_pem": "" }),
                 false,
