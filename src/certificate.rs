@@ -18,7 +18,8 @@ mod revocation_reason;
 
 pub use ca_bundle::{
     Authority, CaBundle, CaBundleError, CaBundleProblem, CaBundleSources, CrlProblem, FileReader,
-    MAX_CRL_BYTES, Revocation, RevocationList, RevocationLists, SkipReason, Skipped,
+    MAX_CRL_BYTES, Revocation, RevocationList, RevocationLists, SkipReason, Skipped, SkippedLines,
+    SkippedText, ca_certificates_problem, crls_problem,
 };
 pub use client::{AllowedClients, ClientIdentity, UriPattern, UriPatternError};
 pub use credential::{Credential, CredentialError};

@@ -44,7 +44,6 @@ mod views;
 mod watched_files;
 mod zones;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -72,6 +71,7 @@ use crate::gateway::data_plane::DataPlane;
 use crate::gateway::gate::Gate;
 use crate::gateway::lookout::Lookout;
 use crate::gateway::on_demand::Asker;
+use crate::gateway::three_way::KnownBundles;
 use crate::gateway::turns::Turns;
 use crate::gateway::watched_files::WatchedFiles;
 use crate::hooks::{Hooks, watch_expiry};
@@ -108,11 +108,11 @@ impl Gateway {
         wanted.remember_places(&before, clock.now());
         // Whatever has become of their files meanwhile, a start goes on with what is known of CA bundles; at the first one
         // that is nothing.
-        let settled: BTreeSet<_> = match before.known.is_empty() {
-            true => BTreeSet::new(),
-            false => wanted.ca_bundles().collect(),
-        };
-        let candidate = wanted.checked(&*check, &settled)?;
+        let mut known = KnownBundles::default();
+        if !before.known.is_empty() {
+            known.settled.extend(wanted.ca_bundles());
+        }
+        let candidate = wanted.checked(&*check, &known.names())?;
         let config = candidate.config;
         let versions = inventory.bundle_versions().await.unwrap_or_else(|error| {
             tracing::warn!(
@@ -134,7 +134,7 @@ impl Gateway {
 
         let authorities = client_ca::authorities(&config, &inventory, &clock).await?;
         kept_file::forget_others(&config);
-        let bundles = Bundles::load(&config, authorities, &settled, clock.now()).await?;
+        let bundles = Bundles::load(&config, authorities, &known, clock.now()).await?;
         let admin_tls = data_plane::admin_tls(&config, &bundles, &data_plane.published)?;
         let prepared = data_plane.prepare(&config, bundles)?;
         let files = WatchedFiles::watch(&config, &inventory, &clock);
@@ -323,7 +323,7 @@ impl Gateway {
             Err(problems) => Err(problems),
         };
         match &outcome {
-            Ok(()) => tracing::info!("the configuration was reloaded"),
+            Ok(_) => tracing::info!("the configuration was reloaded"),
             Err(error) => tracing::error!("the reload was refused, nothing was changed: {error}"),
         }
         self.control.note_reload(outcome.err());

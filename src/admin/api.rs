@@ -43,6 +43,9 @@ pub struct CaBundleContents {
     /// The CA certificates that count for nothing.
     #[serde(default)]
     pub skipped: Vec<SkippedCertificate>,
+    /// Text outside the blocks of files, which is passed over.
+    #[serde(default)]
+    pub skipped_text: Vec<SkippedText>,
     /// The CRLs that count.
     pub crls: Vec<Crl>,
     /// A CRL of its `crl_urls` could not be had yet, so that its clients are refused.
@@ -89,6 +92,15 @@ pub struct SkippedCertificate {
     pub block: usize,
     /// Why, after "it".
     pub reason: String,
+}
+
+/// Text outside the blocks of a file of a CA bundle: comments, names of certificates.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct SkippedText {
+    /// The file, or the key of the bundle, that it stands in.
+    pub file: String,
+    /// Its lines there, counted from 1, as in `1 to 3, 27`; of very many places the first ones.
+    pub lines: String,
 }
 
 /// A CRL of a CA bundle.
@@ -177,6 +189,13 @@ pub struct Listener {
     /// What its sessions belong to: another value, and none of before is resumed. Absent for `http`.
     #[serde(default)]
     pub authentication_generation: Option<String>,
+    /// Since when clients are observed; absent where they are not. It begins anew with a start of the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_since: Option<Timestamp>,
+    /// When what they are checked against (CA certificates, CRLs, `allow_clients`) became what it is, where it was something
+    /// else since then: who was seen before was judged by that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_by_other_rules_until: Option<Timestamp>,
     /// Who would have been refused while clients are observed; the latest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub would_refuse: Vec<ObservedClient>,

@@ -15,7 +15,7 @@ pub struct Problem {
     pub title: String,
     /// This problem.
     pub detail: String,
-    /// What is wrong with the configuration that was asked for, each with its place.
+    /// What is wrong with what was asked for, each with the word for its kind and, where there is one, its place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
 }
@@ -120,7 +120,8 @@ impl Problem {
     /// The problem in one line: of findings their messages, without the lines of the configuration they are about.
     pub(super) fn in_a_line(&self) -> String {
         let what = self.detail.lines().next().unwrap_or_default();
-        let messages: Vec<_> = self.findings.iter().map(|found| found.message.as_str()).collect();
+        let messages = self.findings.iter().map(|found| found.message.as_str());
+        let messages: Vec<_> = messages.filter(|message| !what.contains(*message)).collect();
         match messages.is_empty() {
             true => self.detail.split_whitespace().collect::<Vec<_>>().join(" "),
             false => format!("{what} {}", messages.join("; ")),
@@ -131,6 +132,18 @@ impl Problem {
     #[must_use]
     pub fn because(mut self, what: &str) -> Self {
         self.detail = format!("{what}: {}", self.detail);
+        self
+    }
+
+    /// This problem, with the word for it among its findings.
+    #[must_use]
+    pub fn with_finding(mut self, code: &str, message: impl Into<String>) -> Self {
+        self.findings.push(Finding {
+            code: code.to_owned(),
+            message: message.into(),
+            help: None,
+            position: None,
+        });
         self
     }
 

@@ -58,6 +58,31 @@ impl Client {
             .await
     }
 
+    /// `PUT` where another listener than it may come to ask less of clients.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn put_allowing_downgrade(
+        &self,
+        id: &ResourceId,
+        keys: &ResourceTable,
+    ) -> Result<ResourceTable, ClientError> {
+        self.call(Method::PUT, &allowing_downgrade(id), Some(keys)).await
+    }
+
+    /// `PATCH` where another listener than it may come to ask less of clients.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn patch_allowing_downgrade(
+        &self,
+        id: &ResourceId,
+        keys: &ResourceTable,
+    ) -> Result<ResourceTable, ClientError> {
+        self.call(Method::PATCH, &allowing_downgrade(id), Some(keys))
+            .await
+    }
+
     /// `DELETE /v1/listeners/{name}` and its like.
     ///
     /// # Errors
@@ -135,6 +160,10 @@ impl Client {
 
 fn about(listener: &str, what: &str) -> String {
     format!("/v1/listeners/{}/{what}", encoded(listener))
+}
+
+fn allowing_downgrade(id: &ResourceId) -> String {
+    format!("{}?allow_downgrade=true", path(id))
 }
 
 fn path(id: &ResourceId) -> String {

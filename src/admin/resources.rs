@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use schemars::JsonSchema;
@@ -33,6 +33,9 @@ pub struct Resource {
     pub etag: String,
     /// How it differs from the file, if it does.
     pub drift: Option<Drift>,
+    /// Of a policy that comes with certgate: its dated name, under which it never changes. It can be looked at only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_in: Option<String>,
     /// Of a CA bundle: what it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contents: Option<CaBundleSummary>,
@@ -141,13 +144,15 @@ pub enum Edit {
     Put(ResourceTable),
 }
 
-/// What must be so for a change to be made (RFC 9110 §13.1).
+/// What must be so for a change to be made (RFC 9110 §13.1), and what may come of it.
 #[derive(Clone, Debug, Default)]
 pub struct Conditions {
     /// `If-Match`: it is as one of these entity tags says.
     pub if_match: Option<String>,
     /// `If-None-Match`: it is as none of them says; with `*` there is none yet.
     pub if_none_match: Option<String>,
+    /// `allow_downgrade`: other listeners than the one that is changed may come to ask less of clients.
+    pub allow_downgrade: bool,
 }
 
 /// What a running gateway can be asked of its resources.
@@ -245,37 +250,46 @@ pub(super) fn changes(kind: ResourceKind) -> [Route; 3] {
     let id = move |name| ResourceId::new(kind, name);
     let put = async move |State(operations): Shared,
                           Path(name): Path<String>,
+                          Query(query): Query<ChangeQuery>,
                           Extension(caller): Extension<Caller>,
                           headers: HeaderMap,
                           body: Bytes| {
         let edit = Edit::Put(table(&body)?);
-        change(operations, id(name), edit, &headers, caller).await
+        change(operations, id(name), edit, query.conditions(&headers)?, caller).await
     };
     let patch = async move |State(operations): Shared,
                             Path(name): Path<String>,
+                            Query(query): Query<ChangeQuery>,
                             Extension(caller): Extension<Caller>,
                             headers: HeaderMap,
                             body: Bytes| {
         let edit = Edit::Patch(table(&body)?);
-        change(operations, id(name), edit, &headers, caller).await
+        change(operations, id(name), edit, query.conditions(&headers)?, caller).await
     };
     let delete = async move |State(operations): Shared,
                              Path(name): Path<String>,
                              Extension(caller): Extension<Caller>,
                              headers: HeaderMap| {
-        change(operations, id(name), Edit::Delete, &headers, caller).await
+        change(operations, id(name), Edit::Delete, conditions(&headers)?, caller).await
     };
+    let leads_to_servers = matches!(kind, ResourceKind::Listener | ResourceKind::ServerGroup);
+    let allowing = |route: Route| match leads_to_servers {
+        true => route.query::<ChangeQuery>(),
+        false => route,
+    };
+    let put = Route::put(one.clone(), "These are its keys, for the next handshake", put)
+        .takes_schema(kind.schema())
+        .answers_schema(kind.schema())
+        .refuses(&[409])
+        .tagged();
+    let patch = Route::patch(one.clone(), "Some keys change, and those that are null go", patch)
+        .takes_patch()
+        .answers_schema(kind.schema())
+        .refuses(&[409])
+        .tagged();
     [
-        Route::put(one.clone(), "These are its keys, for the next handshake", put)
-            .takes_schema(kind.schema())
-            .answers_schema(kind.schema())
-            .refuses(&[409])
-            .tagged(),
-        Route::patch(one.clone(), "Some keys change, and those that are null go", patch)
-            .takes_patch()
-            .answers_schema(kind.schema())
-            .refuses(&[409])
-            .tagged(),
+        allowing(put),
+        allowing(patch),
         Route::delete(one, "It goes, unless something names it", delete)
             .answers_nothing(204)
             .refuses(&[409, 422])
@@ -287,12 +301,10 @@ async fn change(
     operations: Arc<dyn Operations>,
     id: ResourceId,
     edit: Edit,
-    headers: &HeaderMap,
+    conditions: Conditions,
     caller: Caller,
 ) -> Result<Response, Problem> {
-    let changed = operations
-        .change(id, edit, conditions(headers)?, caller.name)
-        .await?;
+    let changed = operations.change(id, edit, conditions, caller.name).await?;
     Ok(changed.map_or_else(|| StatusCode::NO_CONTENT.into_response(), shown))
 }
 
@@ -301,6 +313,7 @@ pub(super) fn conditions(headers: &HeaderMap) -> Result<Conditions, Problem> {
     Ok(Conditions {
         if_match: tags(headers, &header::IF_MATCH)?,
         if_none_match: tags(headers, &header::IF_NONE_MATCH)?,
+        allow_downgrade: false,
     })
 }
 
@@ -323,6 +336,24 @@ async fn contents(
     Path(name): Path<String>,
 ) -> Result<Json<api::CaBundleContents>, Problem> {
     operations.ca_bundle_contents(&name).map(Json)
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ChangeQuery {
+    /// Let clients come without a certificate to the place or the servers of a listener with mutual authentication, by another
+    /// one than it. To have a listener ask for less itself needs no leave.
+    #[serde(default)]
+    allow_downgrade: bool,
+}
+
+impl ChangeQuery {
+    fn conditions(&self, headers: &HeaderMap) -> Result<Conditions, Problem> {
+        Ok(Conditions {
+            allow_downgrade: self.allow_downgrade,
+            ..conditions(headers)?
+        })
+    }
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -378,7 +409,13 @@ pub(crate) fn absent(id: &ResourceId) -> Problem {
 }
 
 fn shown(resource: Resource) -> Response {
-    ([(header::ETAG, resource.etag)], Json(resource.keys)).into_response()
+    let is_built_in = resource.built_in.is_some();
+    let mut response = ([(header::ETAG, resource.etag)], Json(resource.keys)).into_response();
+    if is_built_in {
+        let looks = HeaderValue::from_static("GET, HEAD");
+        response.headers_mut().insert(header::ALLOW, looks);
+    }
+    response
 }
 
 /// The body as the keys of a resource.

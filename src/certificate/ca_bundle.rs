@@ -5,6 +5,7 @@ mod error;
 mod revocation;
 mod skipped;
 mod stray;
+mod unfit_crl;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,8 +26,14 @@ use crate::certificate::leaf::hex;
 use crate::clock::Timestamp;
 
 pub use error::{CaBundleError, CaBundleProblem, CrlProblem};
-pub use revocation::{MAX_CRL_BYTES, Revocation, RevocationList, RevocationLists};
+pub use revocation::{MAX_CRL_BYTES, Revocation, RevocationList, RevocationLists, crls_problem};
 pub use skipped::{SkipReason, Skipped};
+pub use stray::{SkippedLines, SkippedText};
+
+/// What is wrong with a PEM text that should hold CA certificates, and nothing else.
+pub fn ca_certificates_problem(text: &[u8]) -> Option<CaBundleProblem> {
+    add(&mut Vec::new(), Path::new(""), text).err()
+}
 
 /// What a bundle is made of. PEM text that is given itself is called by its key in messages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,6 +81,7 @@ pub struct CaBundle {
     /// The same, and those that are skipped: no CRL is.
     crl_issuers: Arc<[CertificateDer<'static>]>,
     skipped: Arc<[Skipped]>,
+    skipped_text: Arc<[SkippedText]>,
     first_expiry: Option<Timestamp>,
     roots: Arc<RootCertStore>,
     /// By their subjects, without tag and length.
@@ -108,22 +116,25 @@ impl CaBundle {
             fetched_crls,
             now,
         } = *sources;
-        let mut found = Vec::new();
+        let (mut found, mut skipped_text) = (Vec::new(), Vec::new());
+        let mut pass_over = |file: &Path, lines: SkippedLines| {
+            let file = file.to_owned();
+            skipped_text.extend((!lines.is_empty()).then_some(SkippedText { file, lines }));
+        };
+        let unusable = |file: &Path, problem| CaBundleError::Unusable {
+            bundle: name.to_owned(),
+            file: file.to_owned(),
+            problem,
+        };
         for file in files {
             let text = read(name, file, reader)?;
-            add(&mut found, file, &text).map_err(|problem| CaBundleError::Unusable {
-                bundle: name.to_owned(),
-                file: file.clone(),
-                problem,
-            })?;
+            let lines = add(&mut found, file, &text).map_err(|problem| unusable(file, problem))?;
+            pass_over(file, lines);
         }
         if let Some(text) = certificates_pem {
             let key = Path::new("certificates_pem");
-            add(&mut found, key, text.as_bytes()).map_err(|problem| CaBundleError::Unusable {
-                bundle: name.to_owned(),
-                file: key.to_owned(),
-                problem,
-            })?;
+            let lines = add(&mut found, key, text.as_bytes()).map_err(|problem| unusable(key, problem))?;
+            pass_over(key, lines);
         }
         if found.is_empty() {
             return Err(CaBundleError::NoFiles {
@@ -159,11 +170,14 @@ impl CaBundle {
             revocation::check_size(file).map_err(|problem| unusable(file, problem))?;
             let content = read(name, file, reader)?;
             let added = revocation.add(&content, &authorities);
-            added.map_err(|problem| unusable(file, problem))?;
+            pass_over(file, added.map_err(|problem| unusable(file, problem))?);
         }
         if let Some(text) = crls_pem {
-            let added = revocation.add(text.as_bytes(), &authorities);
-            added.map_err(|problem| unusable(Path::new("crls_pem"), problem))?;
+            let (key, added) = (
+                Path::new("crls_pem"),
+                revocation.add(text.as_bytes(), &authorities),
+            );
+            pass_over(key, added.map_err(|problem| unusable(key, problem))?);
         }
         for file in fetched_crls {
             let content = std::fs::read(file).unwrap_or_default();
@@ -179,6 +193,7 @@ impl CaBundle {
             certificates: certificates.into(),
             crl_issuers: authorities.into(),
             skipped: skipped.into(),
+            skipped_text: skipped_text.into(),
             first_expiry,
         })
     }
@@ -191,6 +206,7 @@ impl CaBundle {
             certificates: Arc::default(),
             crl_issuers: Arc::default(),
             skipped: skipped.into(),
+            skipped_text: Arc::default(),
             first_expiry: None,
             roots: Arc::new(RootCertStore::empty()),
             intermediates: Arc::default(),
@@ -258,6 +274,11 @@ impl CaBundle {
     /// The certificates that are left out, and why.
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
+    }
+
+    /// The text outside the blocks of its files, which is passed over.
+    pub fn skipped_text(&self) -> &[SkippedText] {
+        &self.skipped_text
     }
 
     /// When the first of its roots expires; it counts until the bundle is made anew.

@@ -60,10 +60,15 @@ pub(super) enum ListenerCommand {
         form: Form,
     },
     /// Accept connections again.
-    #[command(after_help = "Example: certgate listener enable web")]
+    #[command(
+        after_help = "Example: certgate listener enable web\nExample: certgate listener enable web --allow-downgrade"
+    )]
     Enable {
         /// The listener.
         name: String,
+        /// Let clients come by it without a certificate to the place or the servers of a listener that asks for one.
+        #[arg(long)]
+        allow_downgrade: bool,
     },
     /// Accept no more connections; open ones go on.
     #[command(after_help = "Example: certgate listener disable web")]

@@ -53,8 +53,16 @@ pub(super) async fn listener(client: &Client, command: ListenerCommand) -> Resul
                 OutputFormat::Text => recheck_text(&name, &report, per_second)?,
             }
         }
-        ListenerCommand::Enable { name } => {
-            patch(client, &name, &table(json!({ "enabled": true }))).await?;
+        ListenerCommand::Enable {
+            name,
+            allow_downgrade,
+        } => {
+            let keys = table(json!({ "enabled": true }));
+            let id = ResourceId::new(ResourceKind::Listener, name.as_str());
+            match allow_downgrade {
+                true => client.patch_allowing_downgrade(&id, &keys).await?,
+                false => client.patch_resource(&id, &keys, None).await?,
+            };
             Printed::text(format!("listener `{name}` accepts connections\n"))?;
         }
         ListenerCommand::Disable { name } => {
@@ -255,11 +263,20 @@ fn contents_tables(contents: &api::CaBundleContents) -> Result<(), Failure> {
     Printed::text(format!("\nversion {version}, SHA-256 of all of it {digest}\n\n"))?;
     let header = ["CERTIFICATE", "KIND", "KEY", "VALID FROM", "UNTIL", "SHA-256"];
     Printed::table(&header, rows, Surplus::Wrap)?;
-    if !contents.skipped.is_empty() {
-        let rows = contents.skipped.iter().map(|skipped| {
-            let place = format!("block {} of {}", skipped.block, skipped.file);
-            vec![skipped.subject.clone(), place, format!("it {}", skipped.reason)]
-        });
+    let certificates = contents.skipped.iter().map(|skipped| {
+        let place = format!("block {} of {}", skipped.block, skipped.file);
+        vec![skipped.subject.clone(), place, format!("it {}", skipped.reason)]
+    });
+    let texts = contents.skipped_text.iter().map(|text| {
+        let place = format!("line {} of {}", text.lines, text.file);
+        vec![
+            "text".to_owned(),
+            place,
+            "it stands outside the blocks".to_owned(),
+        ]
+    });
+    let rows: Vec<_> = certificates.chain(texts).collect();
+    if !rows.is_empty() {
         Printed::text("\n")?;
         Printed::table(&["SKIPPED", "WHERE", "WHY"], rows, Surplus::Wrap)?;
     }

@@ -114,8 +114,27 @@ fn on_demand(status: &api::Status) -> Result<(), Failure> {
     Printed::table(&header, rows, Surplus::Wrap)
 }
 
-/// Who would be refused by listeners that only observe.
+/// Who would be refused by listeners that only observe, and since when they do.
 pub(super) fn observed(listeners: &[api::Listener]) -> Result<(), Failure> {
+    let since = listeners.iter().filter_map(|listener| {
+        let since = listener.observed_since.as_ref()?;
+        let rules = match &listener.observed_by_other_rules_until {
+            Some(at) => format!("; what they are checked against was something else until {at}"),
+            None => String::new(),
+        };
+        let found = match listener.would_refuse.is_empty() {
+            true => ": nobody would have been refused",
+            false => "",
+        };
+        let name = &listener.name;
+        Some(format!(
+            "listener `{name}` observes its clients since {since}{found}{rules}\n"
+        ))
+    });
+    let since: String = since.collect();
+    if !since.is_empty() {
+        Printed::text(format!("\n{since}"))?;
+    }
     let rows: Vec<_> = listeners
         .iter()
         .flat_map(|listener| {

@@ -134,6 +134,8 @@ codes! {
     Unused = "unused" Warning,
     /// A wildcard, which only DNS-01 can prove.
     WildcardNeedsDns01 = "wildcard-needs-dns-01" Error,
+    /// A key that has no effect beside the others.
+    WithoutEffect = "without-effect" Warning,
     /// A value of another type.
     WrongType = "wrong-type" Error,
 }

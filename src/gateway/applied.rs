@@ -12,7 +12,7 @@ use crate::config::{
 };
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::downgrade::{self, Downgrade};
-use crate::gateway::three_way::{self, FileResources};
+use crate::gateway::three_way::{self, FileResources, KnownBundles};
 use crate::gateway::{GatewayError, data_plane};
 use crate::inventory::{LeftPlaces, ResourceRecord, ResourceRecords, ResourceState};
 
@@ -120,13 +120,42 @@ impl Applied {
 enum Origin {
     /// Files are applied, which may be allowed to have listeners ask less of their clients.
     Files { allow_downgrade: bool },
-    /// A resource is changed at run time.
-    Request,
+    /// A resource is changed at run time, which may be allowed to have other listeners than it names do so.
+    Request { allow_downgrade: bool },
+}
+
+impl Origin {
+    /// What of `downgrades` is to be told as allowed, where all of it is.
+    fn admits(self, before: &Applied, downgrades: &[Downgrade]) -> Result<Vec<String>, GatewayError> {
+        let (lines, allow_downgrade): (Vec<_>, _) = match self {
+            Self::Files { allow_downgrade } => (
+                downgrades.iter().map(ToString::to_string).collect(),
+                allow_downgrade,
+            ),
+            Self::Request { allow_downgrade } => {
+                let unnamed = downgrade::unnamed(&before.known, downgrades).into_iter();
+                (unnamed.map(Downgrade::by_request).collect(), allow_downgrade)
+            }
+        };
+        if allow_downgrade || lines.is_empty() {
+            return Ok(lines);
+        }
+        let what = lines.join("; ");
+        Err(match self {
+            Self::Files { .. } => GatewayError::Downgrade { what },
+            Self::Request { .. } => GatewayError::WayAround { what },
+        })
+    }
 }
 
 impl ControlPlane {
     /// Brings the gateway to `files`. Unless it is allowed, no listener asks less of its clients afterwards.
-    pub(super) async fn apply_files(&self, files: Files, allow_downgrade: bool) -> Result<(), GatewayError> {
+    /// What is odd about them.
+    pub(super) async fn apply_files(
+        &self,
+        files: Files,
+        allow_downgrade: bool,
+    ) -> Result<Diagnostics, GatewayError> {
         let wanted = self.applied.load().with_files(files.clone());
         self.fetch_crls_of(&self.applied.load().known, wanted).await?;
         let _turn = self.turn.lock().await;
@@ -135,11 +164,13 @@ impl ControlPlane {
         self.bring_about(&before, before.with_files(files), origin).await
     }
 
-    /// Brings the gateway to what `edit` makes of what is known of resources. Durable, and in force for the next
+    /// Brings the gateway to what `edit` makes of what is known of resources. Unless it is allowed, no other listener than a
+    /// request names asks less of its clients afterwards. Durable, and in force for the next
     /// handshake, when it returns.
     pub(super) async fn change_resources<E: From<GatewayError>>(
         &self,
         edit: impl Fn(&Applied) -> Result<ResourceRecords, E>,
+        allow_downgrade: bool,
     ) -> Result<(), E> {
         let before = self.applied.load_full();
         let wanted = before.with_known(edit(&before)?);
@@ -151,7 +182,9 @@ impl ControlPlane {
             return Ok(());
         }
         let wanted = before.with_known(known);
-        Ok(self.bring_about(&before, wanted, Origin::Request).await?)
+        let origin = Origin::Request { allow_downgrade };
+        self.bring_about(&before, wanted, origin).await?;
+        Ok(())
     }
 
     /// Gets what `wanted` needs to verify clients and does not have yet.
@@ -160,46 +193,39 @@ impl ControlPlane {
         let mut in_force = wanted.known.values().filter_map(ResourceRecord::in_force);
         match in_force.any(has_urls) {
             true => {
-                let settled = three_way::unchanged_bundles(before, &wanted.known);
-                let candidate = wanted.checked(&*self.check, &settled)?;
-                self.fetch_new_crls(&candidate.config, &settled).await
+                let known = KnownBundles::between(before, &wanted.known);
+                let candidate = wanted.checked(&*self.check, &known.names())?;
+                self.fetch_new_crls(&candidate.config, &known).await
             }
             false => Ok(()),
         }
     }
 
-    /// Has `wanted` come into force in the place of `before`. For who has the turn.
+    /// Has `wanted` come into force in the place of `before`. For who has the turn. What is odd about it.
     async fn bring_about(
         &self,
         before: &Applied,
         mut wanted: Applied,
         origin: Origin,
-    ) -> Result<(), GatewayError> {
+    ) -> Result<Diagnostics, GatewayError> {
         let downgrades = downgrade::downgrades(before.state(), &wanted.known);
         wanted.remember_places(before, self.clock.now());
-        let settled = three_way::unchanged_bundles(&before.known, &wanted.known);
+        let known = KnownBundles::between(&before.known, &wanted.known);
         // First whatever else is wrong with it: that is what is being worked on.
-        let candidate = wanted.checked(&*self.check, &settled)?;
-        let refuses = Origin::Files {
-            allow_downgrade: false,
-        };
-        if origin == refuses && !downgrades.is_empty() {
-            return Err(GatewayError::Downgrade {
-                what: said(&downgrades),
-            });
-        }
+        let candidate = wanted.checked(&*self.check, &known.names())?;
+        let allowed = origin.admits(before, &downgrades)?;
         data_plane::check_fixed_parts(&self.config.load(), &candidate.config)?;
-        let is_of_files = origin != Origin::Request;
+        let is_of_files = matches!(origin, Origin::Files { .. });
         // What is asked of CAs may be a million long; it is put together anew only where something of it changes.
         let mut requests = None;
         if is_of_files || orders(&before.known).ne(orders(&candidate.applied.known)) {
             let turn = self.requests.lock().await;
             requests = Some((turn, self.inventory.requested().await?));
         }
-        let bundles = self.bundles(&candidate.config, &settled).await?;
+        let bundles = self.bundles(&candidate.config, &known).await?;
         bundles.check_new_users(&self.config.load(), &candidate.config)?;
-        if origin == Origin::Request {
-            bundles.check_new_crls(&self.data_plane.bundles(), &settled, self.clock.now())?;
+        if !is_of_files {
+            bundles.check_new_crls(&self.data_plane.bundles(), &known.settled, self.clock.now())?;
         }
         let admin_tls = data_plane::admin_tls(&candidate.config, &bundles, &self.data_plane.published)?;
         let prepared = self.data_plane.prepare(&candidate.config, bundles)?;
@@ -207,10 +233,8 @@ impl ControlPlane {
             .inventory
             .save_resources(before.state(), candidate.applied.state());
         saved.await?;
-        if is_of_files {
-            for allowed in &downgrades {
-                tracing::warn!("{allowed}; that was allowed");
-            }
+        for allowed in allowed {
+            tracing::warn!("{allowed}; that was allowed");
         }
 
         // No await between these: connections that come to a prepared socket are waiting.
@@ -231,7 +255,7 @@ impl ControlPlane {
         self.data_plane.settled().await;
         self.reconsider(&changed).await;
         self.safeguard().await;
-        Ok(())
+        Ok(candidate.warnings)
     }
 
     /// Keeps what has just come into force where damage to the database cannot take it back: a listener would ask less of
@@ -261,12 +285,6 @@ fn orders(records: &ResourceRecords) -> impl Iterator<Item = (&ResourceId, &Reso
 
 /// Of the store's copies only that of a large one, made after a start, takes as long.
 const SAFEGUARD_PATIENCE: Duration = Duration::from_secs(10);
-
-/// All of them in a line.
-fn said(downgrades: &[Downgrade]) -> String {
-    let all = downgrades.iter().map(ToString::to_string);
-    all.collect::<Vec<_>>().join("; ")
-}
 
 /// Tells what is odd about a configuration of files, who is let in now and was not, and what of `before` is no more. For when it is in force: what is
 /// wrong with one that is not is told by its refusal.

@@ -19,6 +19,7 @@ use crate::clock::Timestamp;
 use crate::config::{CaBundleConfig, Config};
 use crate::gateway::bundle_alarms::Told;
 use crate::gateway::control_plane::ControlPlane;
+use crate::gateway::three_way::KnownBundles;
 use crate::gateway::{GatewayError, crl_urls};
 use crate::issuer::ClientAuthority;
 use sources::Sources;
@@ -57,20 +58,20 @@ pub(super) struct Bundles {
 pub(super) type Authorities = BTreeMap<String, Arc<ClientAuthority>>;
 
 impl Bundles {
-    /// Makes the bundles of `config`, of which some hold `authorities`. Of `settled` bundles, which are in force already,
-    /// what their files held last goes on being used where these cannot be any more, and without that they vouch for nobody;
-    /// another one that cannot be made is an error. Roots that have expired at `now` are skipped. Elsewhere: large ones take
-    /// their time.
+    /// Makes the bundles of `config`, of which some hold `authorities`. Of `known` bundles, which are in force already,
+    /// what their files held last goes on being used where these cannot be any more, and without that settled ones vouch for
+    /// nobody; another one that cannot be made is an error. Roots that have expired at `now` are skipped. Elsewhere: large ones
+    /// take their time.
     pub(super) async fn load(
         config: &Config,
         authorities: Authorities,
-        settled: &BTreeSet<String>,
+        known: &KnownBundles,
         now: Timestamp,
     ) -> Result<Self, GatewayError> {
         let (bundles, store) = (config.ca_bundles.clone(), config.store.path.clone());
-        let settled = settled.clone();
+        let known = known.clone();
         let loading =
-            tokio::task::spawn_blocking(move || Self::read(&bundles, &store, authorities, &settled, now));
+            tokio::task::spawn_blocking(move || Self::read(&bundles, &store, authorities, &known, now));
         loading
             .await
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
@@ -80,7 +81,7 @@ impl Bundles {
         bundles: &BTreeMap<String, Arc<CaBundleConfig>>,
         store: &Path,
         authorities: Authorities,
-        settled: &BTreeSet<String>,
+        known: &KnownBundles,
         now: Timestamp,
     ) -> Result<Self, GatewayError> {
         let mut all = Self::default();
@@ -91,10 +92,12 @@ impl Bundles {
                 authority: config.issuer.as_ref().and_then(|issuer| authorities.get(issuer)),
                 now,
             };
-            let (bundle, problem) = match sources.load() {
-                Err(error) if settled.contains(name) => sources.load_last_good(&error),
-                loaded => loaded.map_err(|source| GatewayError::CaBundle { source })?,
+            let loaded = match sources.load() {
+                Err(error) if known.settled.contains(name) => Ok(sources.load_last_good(&error)),
+                Err(error) if known.tightened.contains(name) => sources.load_tightened(error),
+                loaded => loaded,
             };
+            let (bundle, problem) = loaded.map_err(|source| GatewayError::CaBundle { source })?;
             all.by_name.insert(name.clone(), bundle);
             all.problems
                 .extend(problem.map(|problem| (name.clone(), problem)));
@@ -103,18 +106,18 @@ impl Bundles {
         Ok(all)
     }
 
-    /// What each bundle of `config` would be, but for `settled` ones, and those of a local CA that is not among `authorities`.
+    /// What each bundle of `config` would be, but for settled ones, and those of a local CA that is not among `authorities`.
     /// Nothing is kept of it. Elsewhere: large ones take their time.
     pub(super) async fn rehearse(
         config: &Config,
         authorities: Authorities,
-        settled: &BTreeSet<String>,
+        known: &KnownBundles,
         now: Timestamp,
     ) -> Vec<Result<CaBundle, CaBundleError>> {
         let (bundles, store) = (config.ca_bundles.clone(), config.store.path.clone());
-        let settled = settled.clone();
+        let known = known.clone();
         let rehearsing = tokio::task::spawn_blocking(move || {
-            let is_new = |bundle: &&Arc<CaBundleConfig>| !settled.contains(&bundle.name);
+            let is_new = |bundle: &&Arc<CaBundleConfig>| !known.settled.contains(&bundle.name);
             let rehearsed = bundles.values().filter(is_new).filter_map(|config| {
                 let authority = match &config.issuer {
                     Some(issuer) => Some(authorities.get(issuer)?),
@@ -126,7 +129,13 @@ impl Bundles {
                     authority,
                     now,
                 };
-                Some(sources.rehearse())
+                let rehearsed = sources.rehearse();
+                Some(match rehearsed {
+                    Err(error) if known.tightened.contains(&config.name) => {
+                        sources.load_tightened(error).map(|(bundle, _)| bundle)
+                    }
+                    rehearsed => rehearsed,
+                })
             });
             rehearsed.collect()
         });

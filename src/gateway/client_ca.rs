@@ -1,6 +1,5 @@
 //! The gateway's own CAs for clients: asked to sign and to revoke, and their CRLs kept in date.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, IssuerConfig, Protocol};
 use crate::gateway::ca_bundles::{Authorities, Bundles};
 use crate::gateway::control_plane::ControlPlane;
+use crate::gateway::three_way::KnownBundles;
 use crate::gateway::{GatewayError, data_plane};
 use crate::http::CrlTable;
 use crate::inventory::{ClientCertificateRecord, Inventory};
@@ -77,21 +77,24 @@ pub(super) async fn keep(control: Arc<ControlPlane>, mut stop: watch::Receiver<b
 }
 
 impl ControlPlane {
-    /// The bundles of `config` as they are now, files and CAs of the gateway's own; see [`Bundles::load`] for `settled`.
+    /// The bundles of `config` as they are now, files and CAs of the gateway's own; see [`Bundles::load`] for `known`.
     pub(super) async fn bundles(
         &self,
         config: &Config,
-        settled: &BTreeSet<String>,
+        known: &KnownBundles,
     ) -> Result<Bundles, GatewayError> {
         let authorities = authorities(config, &self.inventory, &self.clock).await?;
-        Bundles::load(config, authorities, settled, self.clock.now()).await
+        Bundles::load(config, authorities, known, self.clock.now()).await
     }
 
     /// Has the next handshakes verified against what bundles hold now. For whoever has the turn.
     pub(super) async fn renew_bundles(&self) -> Result<(), GatewayError> {
         let config = self.config.load_full();
-        let settled = config.ca_bundles.keys().cloned().collect();
-        let bundles = self.bundles(&config, &settled).await?;
+        let known = KnownBundles {
+            settled: config.ca_bundles.keys().cloned().collect(),
+            ..KnownBundles::default()
+        };
+        let bundles = self.bundles(&config, &known).await?;
         self.verify_against(&config, bundles)
     }
 

@@ -4,7 +4,7 @@
 mod download;
 mod schedule;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
@@ -17,6 +17,7 @@ use crate::certificate::CaBundle;
 use crate::clock::Timestamp;
 use crate::config::{CaBundleConfig, Config};
 use crate::gateway::control_plane::ControlPlane;
+use crate::gateway::three_way::KnownBundles;
 use crate::gateway::{GatewayError, kept_file};
 use download::download;
 use schedule::{Attempts, LONGEST_SLEEP};
@@ -95,7 +96,7 @@ impl ControlPlane {
     pub(super) async fn fetch_new_crls(
         &self,
         wanted: &Config,
-        settled: &BTreeSet<String>,
+        known: &KnownBundles,
     ) -> Result<(), GatewayError> {
         let before = self.config.load_full();
         let is_new = |source: &Source| {
@@ -105,7 +106,7 @@ impl ControlPlane {
         if new.is_empty() {
             return Ok(());
         }
-        let bundles = self.bundles(wanted, settled).await?;
+        let bundles = self.bundles(wanted, known).await?;
         let fetches = new.into_iter().map(async |(Source { bundle, url }, _)| {
             let fetched = match bundles.by_name.get(&bundle) {
                 Some(known) => fetch(&wanted.store.path, known, &url).await,

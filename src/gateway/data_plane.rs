@@ -100,7 +100,10 @@ impl DataPlane {
                     prepared.replaced.push(settings);
                 }
                 None => {
-                    let settings = self.settings(listener, &prepared, None)?;
+                    // One that has moved goes on with what it knows.
+                    let moved = running.listeners.get(&listener.name);
+                    let moved = moved.map(RunningListener::settings);
+                    let settings = self.settings(listener, &prepared, moved.as_deref())?;
                     let is_ours = |other: &RunningListener| is_beside(other, listener.address);
                     match running.listeners.values().any(is_ours) {
                         true => ours.push(settings),

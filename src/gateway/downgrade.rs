@@ -8,9 +8,11 @@
 mod admission;
 mod loosened;
 mod place;
+mod request;
 mod succession;
 #[cfg(test)]
 mod tests;
+mod tightened;
 #[cfg(test)]
 mod way_tests;
 mod ways;
@@ -28,6 +30,8 @@ use ways::{group_id, listed};
 
 pub(super) use loosened::loosened;
 pub(super) use place::left_places;
+pub(super) use request::unnamed;
+pub(super) use tightened::tightened_bundles;
 
 /// A listener whose clients would be asked for less.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -260,39 +264,57 @@ fn listeners(records: &ResourceRecords) -> impl Iterator<Item = (&str, &Resource
     })
 }
 
-impl fmt::Display for Downgrade {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Downgrade {
+    /// The same where it is a request that would have it so.
+    pub(super) fn by_request(&self) -> String {
+        self.in_words("request")
+    }
+
+    fn in_words(&self, by: &str) -> String {
+        format!("{}{}", self.way(), self.less(by))
+    }
+
+    /// How clients come to another listener, as far as the one that asked more.
+    fn way(&self) -> String {
         let Self {
             listener, successor, ..
         } = self;
         match &self.succession {
-            Succession::Itself => write!(f, "listener `{listener}`")?,
-            Succession::Place => write!(
-                f,
-                "listener `{successor}` would take the place of listener `{listener}`, which"
-            )?,
-            Succession::Servers { of, beside } => write!(
-                f,
+            Succession::Itself => format!("listener `{listener}`"),
+            Succession::Place => {
+                format!("listener `{successor}` would take the place of listener `{listener}`, which")
+            }
+            Succession::Servers { of, beside } => format!(
                 "listener `{successor}` would lead to {} {} listener `{listener}`, which",
                 listed(of),
                 if *beside { "beside" } else { "instead of" }
-            )?,
-        }
-        let asked = demand(&self.keys);
-        match &self.left {
-            None => write!(f, " has authentication `{asked}` in force, and ")?,
-            Some(at) => write!(f, " had authentication `{asked}` when it went at {at}, and ")?,
-        }
-        match &self.loss {
-            Loss::Authentication { wanted } => write!(f, "the file says `{wanted}`"),
-            Loss::Crls(crls) => write!(f, "by the file there is no check any more of {}", crls.join(", ")),
-            Loss::Admitted(admitted) => write!(f, "the file would admit {}", admitted.join(", ")),
-            Loss::RuntimeChange(admitted) => write!(
-                f,
-                "the file would undo what was changed at run time and admit {}",
-                admitted.join(", ")
             ),
         }
+    }
+
+    /// What it asked, and what is not asked any more `by` a file or a request.
+    fn less(&self, by: &str) -> String {
+        let asked = demand(&self.keys);
+        let asked = match &self.left {
+            None => format!(" has authentication `{asked}` in force, and "),
+            Some(at) => format!(" had authentication `{asked}` when it went at {at}, and "),
+        };
+        let loss = match &self.loss {
+            Loss::Authentication { wanted } => format!("the {by} says `{wanted}`"),
+            Loss::Crls(crls) => format!("by the {by} there is no check any more of {}", crls.join(", ")),
+            Loss::Admitted(admitted) => format!("the {by} would admit {}", admitted.join(", ")),
+            Loss::RuntimeChange(admitted) => format!(
+                "the {by} would undo what was changed at run time and admit {}",
+                admitted.join(", ")
+            ),
+        };
+        asked + &loss
+    }
+}
+
+impl fmt::Display for Downgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.in_words("file"))
     }
 }
 

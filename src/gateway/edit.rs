@@ -10,6 +10,7 @@ use crate::config::{ResourceId, ResourceKind, ResourceTable};
 use crate::gateway::GatewayError;
 use crate::gateway::applied::Applied;
 use crate::inventory::{Changed, Live, ResourceRecord, ResourceRecords};
+use crate::policy::built_in;
 
 /// What is known of resources once `edit` is done; `desired` is what is asked of issuers by now.
 pub(super) fn edited(
@@ -20,6 +21,7 @@ pub(super) fn edited(
     conditions: &Conditions,
     changed: Changed,
 ) -> Result<ResourceRecords, Refusal> {
+    check_own(id)?;
     let record = applied.known.get(id);
     let current = record.and_then(ResourceRecord::in_force);
     check_conditions(id, conditions, current)?;
@@ -56,6 +58,19 @@ pub(super) fn edited(
     };
     known.insert(id.clone(), record);
     Ok(known)
+}
+
+/// What is built in is what its name says, on every gateway.
+fn check_own(id: &ResourceId) -> Result<(), Problem> {
+    if id.kind != ResourceKind::Policy || built_in(&id.name).is_none() {
+        return Ok(());
+    }
+    let detail = format!(
+        "TLS security policy `{0}` is built in, and cannot be changed or deleted; make one of another name, with `extends = \
+         \"{0}\"`",
+        id.name
+    );
+    Err(Problem::conflict(detail.clone()).with_finding("built-in", detail))
 }
 
 /// `If-Match` and `If-None-Match`, in this order (RFC 9110 §13.2.2).
@@ -124,12 +139,13 @@ fn check_unused(applied: &Applied, desired: &[DesiredCertificate], id: &Resource
     if more > 0 {
         users.push(format!("{more} more"));
     }
-    Err(Problem::conflict(format!(
-        "{} `{}` is in use by {}; change that first",
+    let users = users.join(", ");
+    let detail = format!(
+        "{} `{}` is in use by {users}; change that first",
         id.kind.noun(),
-        id.name,
-        users.join(", ")
-    )))
+        id.name
+    );
+    Err(Problem::conflict(detail.clone()).with_finding("in-use", detail))
 }
 
 /// RFC 7396.
@@ -241,11 +257,11 @@ mod tests {
         ] {
             let if_match = Conditions {
                 if_match: Some(tags.clone()),
-                if_none_match: None,
+                ..Conditions::default()
             };
             let if_none_match = Conditions {
-                if_match: None,
                 if_none_match: Some(tags.clone()),
+                ..Conditions::default()
             };
             let holds = |conditions| check_conditions(&id, &conditions, current).is_ok();
             assert_eq!(

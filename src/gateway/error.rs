@@ -15,6 +15,24 @@ use crate::issuer::IssueError;
 use crate::listener::ListenerError;
 use crate::tls::TlsError;
 
+impl GatewayError {
+    /// The word for why a change is refused, as findings of a configuration have one.
+    pub(super) fn code(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Bind { .. } => "address-in-use",
+            Self::CaBundle { source } => source.code(),
+            Self::Crl { .. } => "crl-not-fetched",
+            Self::Downgrade { .. } | Self::WayAround { .. } => "downgrade",
+            Self::ExpiredCrl { .. } => "expired-crl",
+            Self::Fixed { .. } => "needs-restart",
+            Self::Inconsistent { .. } => "inconsistent",
+            Self::Tls { .. } => "unusable-tls",
+            Self::UnavailableBundle { .. } => "bundle-unavailable",
+            _ => return None,
+        })
+    }
+}
+
 /// Why a gateway does not start, or does not change. Nothing has changed where this is returned.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -122,6 +140,12 @@ pub enum GatewayError {
         listener: Arc<str>,
         /// Why.
         source: TlsError,
+    },
+    /// A request would have another listener than it names let in clients that were asked for more.
+    #[error("{what}; `allow_downgrade=true` in the query, or `--allow-downgrade`, does it")]
+    WayAround {
+        /// Which, what is in force, and what the request says.
+        what: String,
     },
     /// The data plane's threads cannot be started.
     #[error("cannot start the data plane's threads")]

@@ -1,6 +1,5 @@
 //! The files that a configuration names, looked at as a start, a reload and the watch over them look at them: for who asks before.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use certgate_store::MemoryStore;
@@ -9,6 +8,7 @@ use crate::cause::with_causes;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::gateway::ca_bundles::Bundles;
+use crate::gateway::three_way::KnownBundles;
 use crate::gateway::{GatewayError, bundle_alarms, client_ca};
 use crate::inventory::Inventory;
 use crate::issuer::file_problems;
@@ -33,7 +33,7 @@ pub async fn named_files(config: &Config) -> Result<NamedFiles, GatewayError> {
     let inventory = Inventory::new(Arc::new(MemoryStore::new()));
     let authorities = client_ca::authorities(config, &inventory, &clock).await?;
     let mut found = NamedFiles::default();
-    for bundle in Bundles::rehearse(config, authorities, &BTreeSet::new(), now).await {
+    for bundle in Bundles::rehearse(config, authorities, &KnownBundles::default(), now).await {
         match bundle {
             Ok(bundle) => found.warnings.extend(bundle_alarms::lines(&bundle, now)),
             Err(error) => found.errors.push(with_causes(&error)),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use tokio::sync::broadcast;
@@ -211,7 +212,8 @@ impl ControlPlane {
                         service: Option<&ServerTls>,
                         address: SocketAddr,
                         connections: usize| {
-            let observed = service.and_then(ServerTls::observed).map(Observations::latest);
+            let observed = service.and_then(ServerTls::observed);
+            let at = |moment: Instant| self.clock.now() - moment.elapsed();
             let tls = config.protocol == Protocol::Tls;
             all.push(api::Listener {
                 name: config.name.to_string(),
@@ -223,7 +225,12 @@ impl ControlPlane {
                 on_demand: service
                     .and_then(ServerTls::desk)
                     .map(|desk| on_demand::standing(desk)),
+                observed_since: observed.map(|observed| at(observed.since())),
+                observed_by_other_rules_until: observed
+                    .and_then(Observations::judged_otherwise_until)
+                    .map(at),
                 would_refuse: observed
+                    .map(Observations::latest)
                     .unwrap_or_default()
                     .iter()
                     .map(views::observed_client)

@@ -9,14 +9,16 @@ use serde_json::Value;
 use crate::admin::resources::absent;
 use crate::admin::{Conditions, Edit, Finding, Problem, ResourceOperations, api};
 use crate::cause::with_causes;
-use crate::config::{Diagnostics, Files, ResourceId, ResourceKind};
-use crate::gateway::applied::Applied;
+use crate::config::{Code, Diagnostics, Files, ResourceId, ResourceKind, ResourceTable};
+use crate::gateway::applied::{Applied, Candidate};
 use crate::gateway::ca_bundles::Bundles;
 use crate::gateway::control_plane::ControlPlane;
 use crate::gateway::edit::{Refusal, edited, etag};
 use crate::gateway::recheck::recheck;
+use crate::gateway::three_way::KnownBundles;
 use crate::gateway::{GatewayError, bundle_alarms, data_plane, downgrade, three_way, views};
 use crate::inventory::Changed;
+use crate::policy;
 
 #[async_trait]
 impl ResourceOperations for ControlPlane {
@@ -31,7 +33,12 @@ impl ResourceOperations for ControlPlane {
             },
             _ => resource,
         };
-        shown.map(with_contents).collect()
+        let mut all: Vec<_> = shown.map(with_contents).collect();
+        if kind == ResourceKind::Policy {
+            all.extend(policy::names().into_iter().filter_map(built_in_policy));
+            all.sort_by(|one, other| one.name.cmp(&other.name));
+        }
+        all
     }
 
     async fn change(
@@ -51,7 +58,7 @@ impl ResourceOperations for ControlPlane {
                 let (edit, changed) = (edit.clone(), changed.clone());
                 edited(applied, &self.desired(), &id, edit, &conditions, changed)
             };
-            match self.change_resources(edited).await {
+            match self.change_resources(edited, conditions.allow_downgrade).await {
                 Ok(()) => {
                     tracing::info!(resource = %id, "changed at run time");
                     Ok(resource(&self.applied.load(), &id))
@@ -113,12 +120,13 @@ impl ResourceOperations for ControlPlane {
                     .extend(allowed.map(|line| format!("{line}; that was allowed")));
                 let done = self.apply_files(files, request.allow_downgrade).await;
                 self.note_reload(done.as_ref().err().map(|error| with_causes(error)));
-                done.map(|()| self.data_plane.bundle_lines(self.clock.now()))
+                done.map(|odd| (odd, self.data_plane.bundle_lines(self.clock.now())))
             };
             match done {
-                Ok(lines) => {
+                Ok((odd, lines)) => {
                     let is_new = |line: &String| !known.contains(line);
                     report.warnings = lines.into_iter().filter(is_new).collect();
+                    report.warnings.extend(misleading(&odd));
                     Ok(report)
                 }
                 Err(error) => Err(problem(&error, "nothing was changed")),
@@ -129,19 +137,33 @@ impl ResourceOperations for ControlPlane {
 }
 
 impl ControlPlane {
-    /// Goes the way of a change up to where something would come of it; gives what would be said of CA bundles then.
-    async fn rehearse(&self, before: &Applied, after: Applied) -> Result<Vec<String>, GatewayError> {
-        let settled = three_way::unchanged_bundles(&before.known, &after.known);
-        let config = after.checked(&*self.check, &settled)?.config;
+    /// Goes the way of a change up to where something would come of it; gives what is odd about it, and what would be said of CA
+    /// bundles then.
+    async fn rehearse(
+        &self,
+        before: &Applied,
+        after: Applied,
+    ) -> Result<(Diagnostics, Vec<String>), GatewayError> {
+        let known = KnownBundles::between(&before.known, &after.known);
+        let Candidate { config, warnings, .. } = after.checked(&*self.check, &known.names())?;
         data_plane::check_fixed_parts(&self.config.load(), &config)?;
         let (authorities, now) = (self.data_plane.bundles().authorities, self.clock.now());
         let mut lines = Vec::new();
-        for bundle in Bundles::rehearse(&config, authorities, &settled, now).await {
+        for bundle in Bundles::rehearse(&config, authorities, &known, now).await {
             let bundle = bundle.map_err(|source| GatewayError::CaBundle { source })?;
             lines.extend(bundle_alarms::lines(&bundle, now));
         }
-        Ok(lines)
+        Ok((warnings, lines))
     }
+}
+
+/// What of a configuration does not do what it says. That something is not used, `check` tells.
+fn misleading(odd: &Diagnostics) -> impl Iterator<Item = String> {
+    let misleading = odd.iter().filter(|found| found.code() != Code::Unused);
+    misleading.map(|found| match found.position() {
+        Some(position) => format!("{position}: {}", found.message()),
+        None => found.message().to_owned(),
+    })
 }
 
 /// What is not in force as the files say.
@@ -177,6 +199,22 @@ pub(super) fn resource(applied: &Applied, id: &ResourceId) -> Option<api::Resour
         etag: etag(keys),
         drift: drifts.then(|| drift_of(applied, id)).flatten(),
         keys: keys.clone(),
+        built_in: None,
+        contents: None,
+    })
+}
+
+/// A built-in policy as a table of the file would say the same.
+fn built_in_policy(name: &str) -> Option<api::Resource> {
+    let policy = policy::built_in(name)?;
+    let mut keys: ResourceTable = toml::from_str(policy::text(policy.name())?).ok()?;
+    keys.insert("why".to_owned(), policy.why().policy.clone().into());
+    Some(api::Resource {
+        name: name.to_owned(),
+        etag: etag(&keys),
+        keys,
+        drift: None,
+        built_in: Some(policy.name().to_owned()),
         contents: None,
     })
 }
@@ -236,8 +274,8 @@ fn key_changes(before: &Value, after: &Value) -> Vec<api::KeyChange> {
 }
 
 fn problem(error: &GatewayError, what: &str) -> Problem {
-    let detail = format!("{what}: {}", with_causes(error));
-    match error {
+    let (detail, code) = (format!("{what}: {}", with_causes(error)), error.code());
+    let refused = match error {
         GatewayError::Configuration(diagnostics) => {
             let detail = format!("{what}:\n{diagnostics}");
             Problem::invalid(detail, findings(diagnostics))
@@ -248,10 +286,15 @@ fn problem(error: &GatewayError, what: &str) -> Problem {
         | GatewayError::Tls { .. }
         | GatewayError::UnavailableBundle { .. }
         | GatewayError::Inconsistent { .. } => Problem::invalid(detail, Vec::new()),
-        GatewayError::Bind { .. } | GatewayError::Downgrade { .. } | GatewayError::Fixed { .. } => {
-            Problem::conflict(detail)
-        }
+        GatewayError::Bind { .. }
+        | GatewayError::Downgrade { .. }
+        | GatewayError::Fixed { .. }
+        | GatewayError::WayAround { .. } => Problem::conflict(detail),
         _ => Problem::internal(error),
+    };
+    match code {
+        Some(code) => refused.with_finding(code, with_causes(error)),
+        None => refused,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{ResourceId, ResourceKind, ResourceTable, RuntimeChanges};
+use crate::gateway::downgrade;
 use crate::inventory::{Live, ResourceRecord, ResourceRecords};
 
 /// What files say of each resource.
@@ -42,8 +43,32 @@ pub(super) fn changes(known: &ResourceRecords, file: &FileResources) -> RuntimeC
     differ.collect()
 }
 
+/// CA bundles of which copies of files may count, by their names.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KnownBundles {
+    /// In force as they are to be: without a copy they vouch for nobody.
+    pub(super) settled: BTreeSet<String>,
+    /// In force with fewer CRLs: without a copy the change is refused.
+    pub(super) tightened: BTreeSet<String>,
+}
+
+impl KnownBundles {
+    /// Those of which not only CRLs differ between `before` and `after` are not among them.
+    pub(super) fn between(before: &ResourceRecords, after: &ResourceRecords) -> Self {
+        Self {
+            settled: unchanged_bundles(before, after),
+            tightened: downgrade::tightened_bundles(before, after),
+        }
+    }
+
+    /// All of them.
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        &self.settled | &self.tightened
+    }
+}
+
 /// The CA bundles that are in force by `before` as they are by `after`.
-pub(super) fn unchanged_bundles(before: &ResourceRecords, after: &ResourceRecords) -> BTreeSet<String> {
+fn unchanged_bundles(before: &ResourceRecords, after: &ResourceRecords) -> BTreeSet<String> {
     let unchanged = after.iter().filter(|(id, record)| {
         let in_force = before.get(*id).and_then(ResourceRecord::in_force);
         id.kind == ResourceKind::CaBundle && in_force.is_some() && in_force == record.in_force()

@@ -183,11 +183,16 @@ pub(super) fn ca_bundle(bundle: &CaBundle, version: BundleVersion) -> api::CaBun
         block: skipped.block,
         reason: skipped.reason.to_string(),
     });
+    let skipped_text = bundle.skipped_text().iter().map(|text| api::SkippedText {
+        file: text.file.display().to_string(),
+        lines: text.lines.to_string(),
+    });
     let BundleVersion { version, digest } = version;
     api::CaBundleContents {
         version: api::CaBundleVersion { version, digest },
         certificates: certificates.collect(),
         skipped: skipped.collect(),
+        skipped_text: skipped_text.collect(),
         crls: crls.collect(),
         awaits_crl: bundle.revocation().is_awaiting(),
     }

@@ -1,7 +1,7 @@
 //! What a listener does with a ClientHello.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::Ticketer;
@@ -37,7 +37,7 @@ pub struct ServerTls {
     challenges: Arc<ChallengeTable>,
     generation: AuthenticationGeneration,
     clients: Option<Arc<ClientVerifier>>,
-    observed: Option<Arc<Observations>>,
+    observed: Option<Observations>,
     /// Versions, suites and groups: a session of other ones is not gone on with.
     rules: String,
     /// Where names without a certificate are asked for.
@@ -88,7 +88,8 @@ impl ServerTls {
             challenges,
             generation: AuthenticationGeneration::of(listener, client_ca),
             clients,
-            observed: matches!(listener.authentication, Authentication::Observe { .. }).then(Arc::default),
+            observed: matches!(listener.authentication, Authentication::Observe { .. })
+                .then(|| Observations::from(Instant::now())),
             rules: rules(policy),
             desk: None,
         })
@@ -109,8 +110,9 @@ impl ServerTls {
         self.desk.as_ref()
     }
 
-    /// Goes on with the tickets and the observations of what it replaces, if both authenticate clients in the same way
-    /// and under the same policy; otherwise with neither. What was denied on demand is remembered while its rules stay.
+    /// Goes on with the tickets of what it replaces, if both authenticate clients in the same way and under the same policy;
+    /// otherwise without. Who would have been refused stays known as long as clients are observed, by whatever rules; what was
+    /// denied on demand, while its rules stay.
     #[must_use]
     pub fn continuing(mut self, before: &Self) -> Self {
         if let (Some(desk), Some(before)) = (&mut self.desk, &before.desk)
@@ -118,7 +120,11 @@ impl ServerTls {
         {
             desk.clone_from(before);
         }
-        if self.generation != before.generation || self.rules != before.rules {
+        let is_same_generation = self.generation == before.generation;
+        if let (Some(observed), Some(before)) = (&mut self.observed, &before.observed) {
+            observed.continue_with(before, is_same_generation);
+        }
+        if !is_same_generation || self.rules != before.rules {
             return self;
         }
         for configs in self.post_quantum.iter_mut().chain([&mut self.configs]) {
@@ -126,7 +132,6 @@ impl ServerTls {
                 Arc::make_mut(config).ticketer = before.configs.with_alpn.ticketer.clone();
             }
         }
-        self.observed.clone_from(&before.observed);
         self
     }
 
@@ -137,7 +142,7 @@ impl ServerTls {
 
     /// Who would have been refused; only where clients are observed.
     pub fn observed(&self) -> Option<&Observations> {
-        self.observed.as_deref()
+        self.observed.as_ref()
     }
 
     /// The policy by which handshakes are done.

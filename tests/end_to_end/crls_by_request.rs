@@ -33,7 +33,7 @@ async fn a_crl_that_cannot_be_used_is_refused_and_clients_are_verified_as_before
         (stage.text("root-expired.crl"), "is out of date since 2021-01-01"),
         (
             stage.text("root.crl").replace("X509 CRL", "CERTIFICATE"),
-            "`crls_pem` holds no CRL",
+            "`crls_pem`, block 1: is `CERTIFICATE`; only `X509 CRL` may stand here",
         ),
         (
             "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n".to_owned(),

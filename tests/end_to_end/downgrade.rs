@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use certgate::config::{ResourceId, ResourceKind};
 use serde_json::json;
 
 use crate::client_authority::ClientAuthority;
@@ -93,8 +94,16 @@ async fn a_listener_deleted_by_hand_leaves_its_place_to_whom_an_operator_puts_th
     });
     let by_hand = certgate::config::ResourceId::new(web().kind, "by-hand");
     let client = stage.gateway.client();
+    let keys = table(keys);
+    let error = client
+        .put_resource(&by_hand, &keys, None)
+        .await
+        .expect_err("refused");
+    let says =
+        "`by-hand` would take the place of listener `web`, which had authentication `mutual` when it went";
+    assert!(error.to_string().contains(says), "{error}");
     client
-        .put_resource(&by_hand, &table(keys), None)
+        .put_allowing_downgrade(&by_hand, &keys)
         .await
         .expect("made");
     assert_eq!(stage.seen().await, "one-way");
@@ -302,4 +311,92 @@ async fn a_client_kept_out_at_run_time_is_not_let_in_by_a_file_that_says_somethi
         keys[0].keys["allow_clients"],
         json!({ "common_name": ["a partner", "another"] })
     );
+}
+
+#[tokio::test]
+async fn no_request_opens_another_listeners_servers_without_leave_and_each_listener_is_toggled_by_itself() {
+    let stage = stage().await;
+    let (client, elsewhere) = (stage.gateway.client(), free_address());
+    let shop = ResourceId::new(ResourceKind::Listener, "shop");
+    let keys = |enabled: bool| {
+        table(json!({
+            "address": elsewhere.ip(), "port": elsewhere.port(), "certificates": ["localhost"], "server_group": "app",
+            "enabled": enabled,
+        }))
+    };
+    let says = format!(
+        "listener `shop` would lead to {} beside listener `web`, which has authentication `mutual` in force, and the request \
+         says `one-way`",
+        server(&stage)
+    );
+    let is_refused = |error: String, what: &str| {
+        let parts = [says.as_str(), "--allow-downgrade", "allow_downgrade=true"];
+        assert!(parts.iter().all(|part| error.contains(part)), "{what}: {error}");
+    };
+    let refused = client.put_resource(&shop, &keys(true), None).await;
+    is_refused(refused.expect_err("refused").to_string(), "one that is new");
+    client
+        .put_resource(&shop, &keys(false), None)
+        .await
+        .expect("nobody comes by it");
+    let (code, _, errors) = stage.command(&["listener", "enable", "shop"]).await;
+    assert_eq!(code, 1);
+    is_refused(errors, "one that is enabled");
+    assert!(stage.stranger.connect(elsewhere, "localhost").await.is_err());
+
+    // Other servers for one that leads elsewhere are the same.
+    let app = client.resources(ResourceKind::ServerGroup).await.expect("groups");
+    let app = app
+        .into_iter()
+        .find(|group| group.name == "app")
+        .expect("it is there");
+    let spare = ResourceId::new(ResourceKind::ServerGroup, "spare");
+    let error = client
+        .patch_resource(&spare, &app.keys, None)
+        .await
+        .expect_err("refused");
+    assert!(
+        error.to_string().contains("listener `other` would lead to"),
+        "{error}"
+    );
+    let bundle = ResourceId::new(ResourceKind::CaBundle, "partners");
+    let error = client.patch_allowing_downgrade(&bundle, &table(json!({}))).await;
+    assert!(error.is_err(), "nothing of that kind comes of a bundle");
+
+    stage
+        .done(&["listener", "enable", "shop", "--allow-downgrade"])
+        .await;
+    assert!(stage.home.log().contains(&format!("{says}; that was allowed")));
+    let asked = stage.stranger.ask(elsewhere, "localhost").await.map(drop);
+    assert_eq!(verdict(asked), "one-way");
+    client.delete_resource(&shop).await.expect("deleted");
+
+    // Of two that guard the same servers each is toggled with one field.
+    let mut guarding = keys(true);
+    guarding.extend(table(
+        json!({ "authentication": "mutual", "client_ca": "partners" }),
+    ));
+    client
+        .put_resource(&shop, &guarding, None)
+        .await
+        .expect("it asks, too");
+    stage.done(&["listener", "auth", "web", "one-way"]).await;
+    assert_eq!(stage.seen().await, "one-way");
+    stage.done(&["listener", "auth", "web", "mutual"]).await;
+    assert_eq!(stage.seen().await, "mutual");
+    // But not to the servers of a third one by the way.
+    let secret = ResourceId::new(ResourceKind::ServerGroup, "secret");
+    let keys = table(json!({ "servers": ["127.0.0.1:2"] }));
+    client.put_resource(&secret, &keys, None).await.expect("made");
+    client
+        .patch_resource(&shop, &table(json!({ "server_group": "secret" })), None)
+        .await
+        .expect("it asks there, too");
+    let toggled = json!({ "authentication": "one-way", "server_group": "secret" });
+    let error = stage.patch(toggled).await.expect_err("refused");
+    assert!(
+        error.contains("listener `web` would lead to localhost:2 beside listener `shop`"),
+        "{error}"
+    );
+    assert_eq!(stage.seen().await, "mutual");
 }

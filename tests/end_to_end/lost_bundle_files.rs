@@ -1,11 +1,17 @@
 //! CA bundles whose files have gone or are damaged: what these held last counts on, loudly, and blocks nothing else.
 
+use std::time::Duration;
+
 use certgate::admin::api::Status;
+use certgate::certificate::crl_to_pem;
+use certgate::config::{ResourceId, ResourceKind};
 use serde_json::json;
 
+use crate::client_authority::ClientAuthority;
+use crate::crl_urls::is_let_in;
 use crate::gateway::{Gateway, free_address, run};
 use crate::reload::reloaded;
-use crate::runtime::{Stage, request};
+use crate::runtime::{Stage, request, table};
 
 const MUTUAL: &str = "authentication = \"mutual\"\nclient_ca = \"partners\"\n";
 const LAST: &str = "held when they were good last";
@@ -115,6 +121,48 @@ async fn a_bundle_that_is_new_is_refused_with_the_file_that_is_missing() {
     let error = reloaded(&stage.gateway).await.expect("refused");
     assert!(error.contains("others.pem"), "{error}");
     assert_eq!(stage.seen().await, "mutual");
+}
+
+#[tokio::test]
+async fn while_a_ca_file_is_missing_a_request_may_add_a_crl_and_loosen_nothing() {
+    let other = ClientAuthority::new("another authority");
+    let mut stage = Stage::new(MUTUAL).await;
+    let more = stage.home.write("more.pem", &other.pem());
+    let files = [stage.home.path("partners.pem"), more];
+    let bundle = ResourceId::new(ResourceKind::CaBundle, "partners");
+    let client = stage.gateway.client();
+    let change = async |keys| client.patch_resource(&bundle, &table(keys), None).await;
+    change(json!({ "files": files })).await.expect("changed");
+    let revoked = other.client(&stage, 7).await;
+    assert!(is_let_in(&stage, &revoked).await);
+
+    std::fs::remove_file(&files[0]).expect("removed");
+    warns(&stage.gateway, LAST).await;
+    let foreign = ClientAuthority::new("a third authority");
+    let crl_of =
+        |ca: &ClientAuthority, seconds| crl_to_pem(&ca.crl_due(1, &[7], Duration::from_secs(seconds)));
+    for (keys, says) in [
+        (
+            json!({ "crls_pem": crl_of(&foreign, 86_400) }),
+            "not in the bundle",
+        ),
+        (json!({ "crls_pem": crl_of(&other, 0) }), "is out of date since"),
+        (json!({ "certificates_pem": foreign.pem() }), "partners.pem"),
+    ] {
+        let error = change(keys).await.expect_err("refused").to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    assert!(is_let_in(&stage, &revoked).await);
+
+    let added = change(json!({ "crls_pem": crl_of(&other, 86_400) })).await;
+    added.expect("what keeps clients out waits for no file");
+    assert!(!is_let_in(&stage, &revoked).await);
+    assert_eq!(stage.seen().await, "mutual");
+    warns(&stage.gateway, LAST).await;
+    let error = change(json!({ "crls_pem": null })).await.expect_err("refused");
+    assert!(error.to_string().contains("partners.pem"), "{error}");
+    stage.killed_and_started().await;
+    assert!(!is_let_in(&stage, &revoked).await);
 }
 
 async fn warns(gateway: &Gateway, of: &str) {

@@ -49,6 +49,7 @@ mod lost_bundle_files;
 mod many;
 mod mutual;
 mod mutual_sessions;
+mod named_problems;
 mod observe;
 mod on_demand;
 mod on_demand_kept;

@@ -11,19 +11,20 @@ use tempfile::TempDir;
 use crate::gateway::{Home, free_address};
 use crate::peer::backend;
 
-/// In an order in which nothing refers to what is not there yet.
+/// In an order in which nothing refers to what is not there yet. Certificates say something that only a table can: listeners
+/// name no other that was requested, but serve it by `"*"`.
 const TABLES: [(&str, &str); 9] = [
     (
         "certificates.one",
-        "domains = [\"one.test\"]\nissuer = \"internal\"\n",
+        "domains = [\"one.test\"]\nissuer = \"internal\"\nreuse_key = true\n",
     ),
     (
         "certificates.two",
-        "domains = [\"two.test\"]\nissuer = \"internal\"\n",
+        "domains = [\"two.test\"]\nissuer = \"internal\"\nreuse_key = true\n",
     ),
     (
         "certificates.any",
-        "domains = [\"*.wild.test\"]\nissuer = \"internal\"\n",
+        "domains = [\"*.wild.test\"]\nissuer = \"internal\"\nreuse_key = true\n",
     ),
     (
         "ca_bundles.partners",
@@ -99,12 +100,13 @@ async fn verdicts(order: Vec<Addition>) -> Vec<Verdict> {
         for (index, by_request) in waiting {
             let (name, keys) = TABLES[index];
             let table = table(name, keys, &pki);
-            let taken = match (by_request, resource(name)) {
-                (true, Some(id)) => client
+            let id = resource(name);
+            let taken = match by_request {
+                true => client
                     .put_resource(&id, &keys_of(&table, &id), None)
                     .await
                     .is_ok(),
-                _ => {
+                false => {
                     let more = format!("{file}{table}");
                     let taken = client.apply(&request(&home, &more)).await.is_ok();
                     if taken {
@@ -167,23 +169,17 @@ fn request(home: &Home, text: &str) -> ApplyRequest {
     }
 }
 
-/// What requests can add; certificates only files can.
-fn resource(table: &str) -> Option<ResourceId> {
-    let (kind, name) = table.split_once('.')?;
-    let kind = match kind {
-        "ca_bundles" => ResourceKind::CaBundle,
-        "listeners" => ResourceKind::Listener,
-        _ => return None,
-    };
-    Some(ResourceId::new(kind, name))
+fn resource(table: &str) -> ResourceId {
+    let (section, name) = table.split_once('.').expect("a section and a name");
+    let kind = ResourceKind::ALL
+        .into_iter()
+        .find(|kind| kind.section() == section);
+    ResourceId::new(kind.expect("a kind"), name)
 }
 
 fn keys_of(table: &str, id: &ResourceId) -> ResourceTable {
     let mut document: serde_json::Value = toml::from_str(table).expect("TOML");
-    let keys = match id.kind {
-        ResourceKind::CaBundle => document["ca_bundles"][&id.name].take(),
-        _ => document["listeners"][&id.name].take(),
-    };
+    let keys = document[id.kind.section()][&id.name].take();
     keys.as_object().cloned().expect("a table")
 }
 

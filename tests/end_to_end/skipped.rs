@@ -132,3 +132,39 @@ impl ClientAuthority {
         Self(CertifiedIssuer::self_signed(params, key).expect("a root"))
     }
 }
+
+#[tokio::test]
+async fn text_between_the_blocks_is_listed_by_its_lines_and_garbage_is_refused_with_its_own() {
+    let stage = Stage::new("").await;
+    let text = format!(
+        "Partner Root\n============\n{}\nsubject=CN = partners\n",
+        stage.ca.trim_end()
+    );
+    let file = stage.home.write("listed.pem", &text).display().to_string();
+    stage.done(&["ca-bundle", "add", "listed", &file]).await;
+    let last = text.lines().count();
+    let says = format!("line 1 to 2, {last} of certificates_pem");
+    let shown = stage.done(&["ca-bundle", "show", "listed"]).await;
+    assert!(
+        shown.contains(&says) && shown.contains("it stands outside the blocks"),
+        "{shown}"
+    );
+    let json = stage
+        .done(&["ca-bundle", "show", "listed", "--output", "json"])
+        .await;
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(
+        json["contents"]["skipped_text"][0]["lines"],
+        format!("1 to 2, {last}")
+    );
+    assert_eq!(json["contents"]["skipped"], json!([]));
+
+    let garbage = format!("{}\u{1}\u{2}garbage\n{}", stage.ca, stage.ca);
+    let file = stage.home.write("garbage.pem", &garbage).display().to_string();
+    let (code, _, errors) = stage.command(&["ca-bundle", "add", "garbage", &file]).await;
+    let says = format!(
+        "line {} is no part of a block and no comment",
+        stage.ca.lines().count() + 1
+    );
+    assert!(code == 1 && errors.contains(&says), "{errors}");
+}

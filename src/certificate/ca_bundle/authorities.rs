@@ -9,7 +9,7 @@ use webpki::EndEntityCert;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::CaBundleProblem;
-use super::stray::stray;
+use super::stray::{SkippedLines, outside};
 use crate::pem::flaw;
 
 /// A CA certificate, and where it was found.
@@ -20,14 +20,16 @@ pub(super) struct Found {
     pub(super) block: usize,
 }
 
-/// Adds the CA certificates of a PEM text, in which nothing else may be.
-pub(super) fn add(authorities: &mut Vec<Found>, file: &Path, text: &[u8]) -> Result<(), CaBundleProblem> {
-    if let Some(stray) = stray(text) {
-        return Err(CaBundleProblem::Syntax {
-            block: stray.block,
-            reason: stray.to_string(),
-        });
-    }
+/// Adds the CA certificates of a PEM text, in which nothing else may be but text for people, whose lines are given back.
+pub(super) fn add(
+    authorities: &mut Vec<Found>,
+    file: &Path,
+    text: &[u8],
+) -> Result<SkippedLines, CaBundleProblem> {
+    let skipped = outside(text).map_err(|stray| CaBundleProblem::Syntax {
+        block: stray.block,
+        reason: stray.to_string(),
+    })?;
     // The PEM reader passes over labels that it does not know; here each one is looked at.
     let others = labels(text).enumerate().find(|(_, label)| label != "CERTIFICATE");
     if let Some((index, found)) = others {
@@ -67,7 +69,7 @@ pub(super) fn add(authorities: &mut Vec<Found>, file: &Path, text: &[u8]) -> Res
     if found == 0 {
         return Err(CaBundleProblem::Empty);
     }
-    Ok(())
+    Ok(skipped)
 }
 
 /// Those that another one has issued, and the others.

@@ -70,6 +70,17 @@ impl CaBundleError {
         }
     }
 
+    /// The word for what is wrong; stays the same from version to version.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoFiles { .. } => "empty-ca-bundle",
+            Self::Unreadable { .. } => "unreadable-file",
+            Self::Unusable { problem, .. } => problem.code(),
+            Self::NoRoot { .. } | Self::NothingUsable { .. } => "no-root",
+            Self::UnusableCrl { problem, .. } => problem.code(),
+        }
+    }
+
     /// The certificates that count for nothing, where that is why.
     pub fn skipped(&self) -> &[Skipped] {
         match self {
@@ -155,6 +166,33 @@ pub enum CrlProblem {
         /// Who has issued it.
         issuer: String,
     },
+}
+
+impl CrlProblem {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Empty => "no-crl-in-file",
+            Self::TooLarge { .. } => "too-large",
+            Self::OtherBlock { .. } => "other-block",
+            Self::Syntax { .. } => "damaged-pem",
+            Self::NotACrl { .. } => "unusable-crl",
+            Self::ForeignIssuer { .. } => "foreign-crl",
+            Self::BadSignature { .. } => "bad-crl-signature",
+            Self::NotACrlSigner { .. } => "not-a-crl-signer",
+        }
+    }
+}
+
+impl CaBundleProblem {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Empty => "no-certificate-in-file",
+            Self::NotACa { .. } => "not-a-ca",
+            Self::NotACertificate { .. } => "not-a-certificate",
+            Self::OtherBlock { .. } => "other-block",
+            Self::Syntax { .. } => "damaged-pem",
+        }
+    }
 }
 
 /// What is wrong with a file of a CA bundle. Blocks are counted from 1.

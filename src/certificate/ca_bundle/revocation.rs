@@ -11,7 +11,8 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 use super::authorities::{labels, signed_by};
 use super::digest_of;
 use super::error::CrlProblem;
-use super::stray::stray;
+use super::stray::{SkippedLines, outside};
+use super::unfit_crl::in_words;
 use crate::certificate::crl_to_pem;
 use crate::clock::Timestamp;
 use crate::pem::flaw;
@@ -102,23 +103,24 @@ impl RevocationLists {
         status
     }
 
-    /// Adds the CRLs in `content`, of which each must be signed by one of `authorities`.
+    /// Adds the CRLs in `content`, of which each must be signed by one of `authorities`. Lines of text are given back.
     pub(super) fn add(
         &mut self,
         content: &[u8],
         authorities: &[CertificateDer<'static>],
-    ) -> Result<(), CrlProblem> {
-        for (index, der) in split(content)?.iter().enumerate() {
+    ) -> Result<SkippedLines, CrlProblem> {
+        let (ders, skipped) = split(content)?;
+        for (index, der) in ders.iter().enumerate() {
             let list = RevocationList::verify(index + 1, der, authorities)?;
             self.lists.push(Arc::new(list));
         }
-        Ok(())
+        Ok(skipped)
     }
 
     /// Adds the CRLs in `content` that are by one of `authorities`. Where there is none, one is still to come.
     pub(super) fn add_known(&mut self, content: &[u8], authorities: &[CertificateDer<'static>]) {
         let before = self.lists.len();
-        let found = split(content).unwrap_or_default();
+        let (found, _) = split(content).unwrap_or_default();
         let lists = found
             .iter()
             .filter_map(|der| RevocationList::verify(1, der, authorities).ok());
@@ -153,7 +155,8 @@ impl RevocationLists {
 impl RevocationList {
     fn verify(crl: usize, der: &[u8], authorities: &[CertificateDer<'static>]) -> Result<Self, CrlProblem> {
         let unusable = |reason: String| CrlProblem::NotACrl { crl, reason };
-        let list = OwnedCertRevocationList::from_der(der).map_err(|error| unusable(error.to_string()))?;
+        let list =
+            OwnedCertRevocationList::from_der(der).map_err(|error| unusable(in_words(&error).to_owned()))?;
         let (_, parsed) =
             CertificateRevocationList::from_der(der).map_err(|_| unusable("it is damaged".to_owned()))?;
         let next_update = parsed
@@ -217,6 +220,11 @@ impl RevocationList {
     }
 }
 
+/// What is wrong with a PEM text that should hold CRLs, and nothing else, as far as can be told without their issuers.
+pub fn crls_problem(text: &[u8]) -> Option<CrlProblem> {
+    split(text).err()
+}
+
 /// The newest CRL of each CA in `new` and `known`, as PEM and as lists. Of `known` only what is by `authorities`.
 pub(super) fn newest(
     new: &[u8],
@@ -225,8 +233,8 @@ pub(super) fn newest(
 ) -> Result<(String, RevocationLists), CrlProblem> {
     let mut lists = RevocationLists::default();
     lists.add(new, authorities)?;
-    let mut all = split(new)?;
-    for der in split(known).unwrap_or_default() {
+    let (mut all, _) = split(new)?;
+    for der in split(known).unwrap_or_default().0 {
         if let Ok(list) = RevocationList::verify(1, &der, authorities) {
             lists.lists.push(Arc::new(list));
             all.push(der);
@@ -255,18 +263,16 @@ pub(super) fn check_size(file: &Path) -> Result<(), CrlProblem> {
     }
 }
 
-/// The CRLs of a file: PEM blocks, or one in DER.
-fn split(content: &[u8]) -> Result<Vec<Vec<u8>>, CrlProblem> {
+/// The CRLs of a file, PEM blocks or one in DER; and its lines of text.
+fn split(content: &[u8]) -> Result<(Vec<Vec<u8>>, SkippedLines), CrlProblem> {
     const SEQUENCE: u8 = 0x30;
-    if content.first() == Some(&SEQUENCE) {
-        return Ok(vec![content.to_vec()]);
+    if content.first() == Some(&SEQUENCE) && !content.is_ascii() {
+        return Ok((vec![content.to_vec()], SkippedLines::default()));
     }
-    if let Some(stray) = stray(content) {
-        return Err(CrlProblem::Syntax {
-            block: stray.block,
-            reason: stray.to_string(),
-        });
-    }
+    let skipped = outside(content).map_err(|stray| CrlProblem::Syntax {
+        block: stray.block,
+        reason: stray.to_string(),
+    })?;
     if let Some((index, found)) = labels(content).enumerate().find(|(_, label)| label != "X509 CRL") {
         return Err(CrlProblem::OtherBlock {
             block: index + 1,
@@ -283,7 +289,7 @@ fn split(content: &[u8]) -> Result<Vec<Vec<u8>>, CrlProblem> {
     }
     match all.is_empty() {
         true => Err(CrlProblem::Empty),
-        false => Ok(all),
+        false => Ok((all, skipped)),
     }
 }
 

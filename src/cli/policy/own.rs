@@ -52,7 +52,8 @@ async fn in_force(client: Client) -> Result<OwnPolicies, Failure> {
         }
         Err(error) => return Err(error.into()),
     };
-    let tables = tables.into_iter().map(|resource| (resource.name, resource.keys));
+    let own = tables.into_iter().filter(|resource| resource.built_in.is_none());
+    let tables = own.map(|resource| (resource.name, resource.keys));
     Ok(OwnPolicies {
         policies: environment::with(|environment| config::policies(tables, environment))?,
         source: "gateway",

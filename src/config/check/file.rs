@@ -10,6 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
 use super::Checker;
+use crate::certificate::{CaBundleProblem, CrlProblem, ca_certificates_problem, crls_problem};
 use crate::config::diagnostic::{Code, Diagnostic};
 use crate::config::reader::Key;
 use crate::config::source::{Located, reason};
@@ -95,14 +96,15 @@ impl Checker<'_> {
         if let Some(Ok(_)) = CertificateDer::pem_slice_iter(written.value.as_bytes()).next() {
             return Some(Some(written.value.clone()));
         }
+        let message = match ca_certificates_problem(written.value.as_bytes()) {
+            None | Some(CaBundleProblem::Empty) => "`certificates_pem` holds no certificate".to_owned(),
+            Some(problem) => format!("`certificates_pem`, {problem}"),
+        };
         self.report.push(
-            Diagnostic::new(
-                Code::NoCertificateInFile,
-                "`certificates_pem` holds no certificate",
-            )
-            // Not at the text: whatever it is, a private key perhaps, it stays out of the log.
-            .at(&name.place, "has no certificate in `certificates_pem`")
-            .help("put the text of a PEM file with the CA certificate here"),
+            Diagnostic::new(Code::NoCertificateInFile, message)
+                // Not at the text: whatever it is, a private key perhaps, it stays out of the log.
+                .at(&name.place, "has no certificate in `certificates_pem`")
+                .help("put the text of a PEM file with the CA certificate here"),
         );
         None
     }
@@ -121,8 +123,12 @@ impl Checker<'_> {
         if written.value.contains("-----BEGIN X509 CRL-----") {
             return Some(Some(written.value.clone()));
         }
+        let message = match crls_problem(written.value.as_bytes()) {
+            None | Some(CrlProblem::Empty) => "`crls_pem` holds no CRL".to_owned(),
+            Some(problem) => format!("`crls_pem`, {problem}"),
+        };
         self.report.push(
-            Diagnostic::new(Code::InvalidValue, "`crls_pem` holds no CRL")
+            Diagnostic::new(Code::InvalidValue, message)
                 .at(&name.place, "has no CRL in `crls_pem`")
                 .help("put the text of a PEM file with `-----BEGIN X509 CRL-----` here"),
         );

@@ -216,8 +216,30 @@ impl Checker<'_> {
                 );
                 None
             }
-            _ => Some(Authentication::OneWay),
+            _ => {
+                self.asks_nobody(name, listener);
+                Some(Authentication::OneWay)
+            }
         }
+    }
+
+    /// Warns of a list of clients at a listener that asks none of them who it is.
+    fn asks_nobody(&mut self, name: &Located<String>, listener: &Listener) {
+        let Key::Present(_, place) = &listener.allow_clients else {
+            return;
+        };
+        if listener.protocol.or(Protocol::Tls) != Some(Protocol::Tls) {
+            return;
+        }
+        let message = format!(
+            "`allow_clients` in [listeners.{}] keeps nobody out: it is one-way, and asks no client for a certificate",
+            name.value
+        );
+        self.report.push(
+            Diagnostic::new(Code::WithoutEffect, message)
+                .at(place, "everybody is let in")
+                .help("say authentication = \"mutual\", or \"observe\" to see who would be refused; or remove the list"),
+        );
     }
 
     /// Who may enter; `None` when that was not written in a usable way, so that nobody is let in by mistake.

@@ -56,25 +56,39 @@ impl Sources<'_> {
     /// The bundle with what its files held last, after `error`; where there is none of that, one that vouches for nobody.
     pub(super) fn load_last_good(&self, error: &CaBundleError) -> Loaded {
         let name = &self.config.name;
-        let cause = with_causes(error);
         match self.made_of_copies(error) {
-            Some(bundle) => (
-                bundle,
-                Some(format!(
-                    "{cause}; clients are verified by what the files of CA bundle `{name}` held when they were good last"
-                )),
-            ),
-            None => (
+            Ok(bundle) => (bundle, Some(self.by_copies(error))),
+            Err(_) => (
                 CaBundle::unavailable(name, error.skipped()),
                 Some(format!(
-                    "{cause}; nothing good is known of CA bundle `{name}`, so listeners that need it refuse every client"
+                    "{}; nothing good is known of CA bundle `{name}`, so listeners that need it refuse every client",
+                    with_causes(error)
                 )),
             ),
         }
     }
 
+    /// The bundle, which has only got more CRLs, with what its other files held last, after `error`.
+    pub(super) fn load_tightened(&self, error: CaBundleError) -> Result<Loaded, CaBundleError> {
+        match self.made_of_copies(&error) {
+            Ok(bundle) => Ok((bundle, Some(self.by_copies(&error)))),
+            // What is wrong with the new one comes before what has been wrong for long.
+            Err(new) if new.file().is_some_and(|file| !self.last_good().has(file)) => Err(new),
+            Err(_) => Err(error),
+        }
+    }
+
+    /// What an operator should know of a bundle in which copies stand in after `error`.
+    fn by_copies(&self, error: &CaBundleError) -> String {
+        format!(
+            "{}; clients are verified by what the files of CA bundle `{}` held when they were good last",
+            with_causes(error),
+            self.config.name
+        )
+    }
+
     /// Copies stand in for files one by one, so that what is good of the others counts; if they do not fit together, for all.
-    fn made_of_copies(&self, error: &CaBundleError) -> Option<CaBundle> {
+    fn made_of_copies(&self, error: &CaBundleError) -> Result<CaBundle, CaBundleError> {
         let (mut config, last_good) = (self.config.clone(), self.last_good());
         let mut broken = error.file().map(Path::to_owned);
         while let Some(file) = broken.take().filter(|file| !last_good.has(file)) {
@@ -84,7 +98,7 @@ impl Sources<'_> {
             };
             *place = last_good.copy_of(&file);
             match self.made_of(&config, &mut |_, _| ()) {
-                Ok(bundle) => return Some(bundle),
+                Ok(bundle) => return Ok(bundle),
                 Err(error) => broken = error.file().map(Path::to_owned),
             }
         }
@@ -92,7 +106,7 @@ impl Sources<'_> {
         for file in files.filter(|file| !last_good.has(file)) {
             *file = last_good.copy_of(file);
         }
-        self.made_of(&config, &mut |_, _| ()).ok()
+        self.made_of(&config, &mut |_, _| ())
     }
 
     /// The bundle with the files of `config`; `seen` is shown what these hold.

@@ -2,14 +2,18 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::RejectionReason;
 
 /// The latest clients that would have been refused, those of one kind together. Bounded, however many there are.
-#[derive(Debug, Default)]
-pub struct Observations(Mutex<Vec<Observation>>);
+#[derive(Debug)]
+pub struct Observations {
+    kinds: Arc<Mutex<Vec<Observation>>>,
+    since: Instant,
+    judged_alike_since: Instant,
+}
 
 /// Clients of one kind.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -27,6 +31,34 @@ pub struct Observation {
 }
 
 impl Observations {
+    /// Those of a listener that observes its clients from `now` on.
+    pub(in crate::tls) fn from(now: Instant) -> Self {
+        Self {
+            kinds: Arc::default(),
+            since: now,
+            judged_alike_since: now,
+        }
+    }
+
+    /// Goes on with what was seen `before`, by the same rules or by others.
+    pub(in crate::tls) fn continue_with(&mut self, before: &Self, by_same_rules: bool) {
+        self.kinds = before.kinds.clone();
+        self.since = before.since;
+        if by_same_rules {
+            self.judged_alike_since = before.judged_alike_since;
+        }
+    }
+
+    /// Since when clients are observed.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Since when they are judged by the same CA certificates, CRLs and allow list, where these were others before.
+    pub fn judged_otherwise_until(&self) -> Option<Instant> {
+        (self.judged_alike_since > self.since).then_some(self.judged_alike_since)
+    }
+
     /// Notes one more client. When there is no room, the kind that was not seen for the longest time is forgotten.
     /// Of a subject's text, which the client has made up, only the beginning is kept.
     pub fn note(&self, reason: RejectionReason, subject: Option<&str>, source: IpAddr, now: Instant) {
@@ -62,7 +94,7 @@ impl Observations {
     }
 
     fn all(&self) -> MutexGuard<'_, Vec<Observation>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,7 +119,8 @@ mod tests {
 
     #[test]
     fn clients_of_one_kind_are_counted_together_and_the_oldest_kind_gives_way() {
-        let (observations, start) = (Observations::default(), Instant::now());
+        let start = Instant::now();
+        let observations = Observations::from(start);
         let note = |host: u32, seconds| {
             let at = start + Duration::from_secs(seconds);
             let source = Ipv4Addr::from(host).into();
