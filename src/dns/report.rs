@@ -30,6 +30,9 @@ pub struct DomainVerdict {
     pub state: DomainState,
     /// The challenges that can prove the right to it, in the order in which they are tried.
     pub challenges: Vec<ChallengeType>,
+    /// What keeps the name from leading here, where dns-01 proves the right to it all the same: only the service needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_pointed: Option<Verdict>,
     /// What is worth knowing, and stands in nobody's way.
     pub notes: Vec<String>,
     /// Each record that was looked at, in the order in which a resolver meets them.
@@ -55,6 +58,7 @@ impl DomainVerdict {
             verdict,
             state: DomainState::Declared,
             challenges: choice.usable,
+            not_pointed: None,
             notes: choice.remarks.iter().map(ToString::to_string).collect(),
             rows: Vec::new(),
         }
@@ -67,6 +71,7 @@ impl DomainVerdict {
         choice: Choice,
         notes: BTreeSet<String>,
         rows: Vec<Row>,
+        not_pointed: Option<Verdict>,
     ) -> Self {
         let state = steps.state();
         let verdict = steps.verdict();
@@ -76,6 +81,7 @@ impl DomainVerdict {
             verdict,
             state,
             challenges: choice.usable,
+            not_pointed,
             notes: notes.into_iter().collect(),
             rows,
         }
@@ -130,6 +136,9 @@ impl DomainVerdict {
 impl fmt::Display for DomainVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}, {}", self.domain, self.verdict, self.state)?;
+        if let Some(Verdict::Stop { .. }) = self.not_pointed {
+            f.write_str(", not pointed")?;
+        }
         if !self.reason_text.is_empty() {
             write!(f, "\n  {}", self.reason_text)?;
         }

@@ -172,6 +172,7 @@ mod tests {
             verdict,
             state: DomainState::Declared,
             challenges: Vec::new(),
+            not_pointed: None,
             notes: Vec::new(),
             rows: Vec::new(),
         }
