@@ -13,6 +13,7 @@ use super::remedy::Change;
 use super::row::Row;
 use super::state::{DomainState, Steps};
 use super::verdict::Verdict;
+use crate::clock::Timestamp;
 use crate::config::ChallengeType;
 use crate::name::NamePattern;
 
@@ -125,10 +126,19 @@ impl DomainVerdict {
 
     /// The same, where a certificate for the name is there.
     pub fn with_certificate(mut self) -> Self {
-        self.state = match self.verdict {
-            Verdict::Skipped { .. } => DomainState::Issued,
-            _ => DomainState::with_certificate(&self.verdict),
+        self.state = match (self.state, &self.verdict) {
+            // It lasts already, and what comes after it has not been seen.
+            (DomainState::Drifted, Verdict::Wait { .. }) => DomainState::Drifted,
+            (_, Verdict::Skipped { .. }) => DomainState::Issued,
+            (_, verdict) => DomainState::with_certificate(verdict),
         };
+        self
+    }
+
+    /// The same, where a certificate is there and nothing has been known for sure since `since`, too long for a hitch.
+    pub fn lasting(mut self, since: Timestamp) -> Self {
+        self.state = DomainState::Drifted;
+        self.notes.push(format!("it has been so since {since}"));
         self
     }
 }
