@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::caa::{CaaEvidence, Grant, Permission, permission, text};
 use super::challenge::{Choice, Remark, choose};
-use super::evidence::RecordType;
+use super::evidence::{MAX_CHAIN, RecordType};
 use super::examination::{Examination, Opinion, Weighed};
 use super::obstacle::Obstacle;
 use super::presentation::absolute;
@@ -53,6 +53,7 @@ impl Examination<'_> {
                 (CaaEvidence::Unanswered { owner, failure }, _) => {
                     Verdict::wait(Obstacle::unanswered(owner, RecordType::Caa, &from, failure))
                 }
+                (CaaEvidence::Endless { owner, again, alias }, _) => endless(owner, again.as_deref(), alias),
                 (CaaEvidence::Differing { owner, answers }, _) => Verdict::wait(Obstacle::Differing {
                     owner: owner.clone(),
                     record: RecordType::Caa,
@@ -176,5 +177,24 @@ impl Examination<'_> {
             alternative: Vec::new(),
         };
         choice
+    }
+}
+
+/// Aliases without an end: no CA gets to the CAA records, and one has to go.
+fn endless(owner: &str, again: Option<&str>, alias: &str) -> Verdict {
+    let name = owner.to_owned();
+    Verdict::Stop {
+        obstacles: vec![match again {
+            Some(again) => Obstacle::Loop {
+                name,
+                again: again.to_owned(),
+            },
+            None => Obstacle::TooLong {
+                name,
+                limit: MAX_CHAIN,
+            },
+        }],
+        remedy: vec![Change::Remove(alias.to_owned())],
+        alternative: Vec::new(),
     }
 }

@@ -212,7 +212,7 @@ pub(super) fn is_out_of_reach(explanation: &str) -> bool {
 
 fn mnemonic(code: ResponseCode) -> String {
     match code {
-        ResponseCode::ServFail => "SERVFAIL".to_owned(),
+        ResponseCode::ServFail => SERVFAIL.to_owned(),
         ResponseCode::Refused => "REFUSED".to_owned(),
         ResponseCode::NotImp => "NOTIMP".to_owned(),
         ResponseCode::FormErr => "FORMERR".to_owned(),
@@ -220,6 +220,9 @@ fn mnemonic(code: ResponseCode) -> String {
         other => other.to_string(),
     }
 }
+
+/// The name of RCODE 2 (RFC 1035 §4.1.1).
+pub(super) const SERVFAIL: &str = "SERVFAIL";
 
 /// For one question to one server; a resolver that has to walk from the root needs a second or two.
 const PATIENCE: Duration = Duration::from_secs(2);

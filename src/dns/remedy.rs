@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
+use hickory_resolver::proto::rr::Name;
 use serde::{Deserialize, Serialize};
 
-use super::evidence::{AddressAnswer, ChainEnd, Evidence, RecordType};
-use super::presentation::absolute;
+use super::evidence::{AddressAnswer, ChainEnd, Dname, Evidence, RecordType};
+use super::presentation::{absolute, written};
 use super::verdict::Target;
 
 /// A change to a zone.
@@ -128,10 +129,19 @@ fn record(name: &str, record: RecordType, data: &str) -> String {
     format!("{} IN {record} {data}", absolute(name))
 }
 
-/// The record that makes `name` an alias: its own, or one above it that does so for every name there.
 fn link(name: &str, target: &str, evidence: &Evidence) -> String {
-    match evidence.dnames.get(name) {
+    link_record(name, target, evidence.dnames.get(name))
+}
+
+/// The record that makes `name` an alias: its own, or one above it that does so for every name there.
+fn link_record(name: &str, target: &str, dname: Option<&Dname>) -> String {
+    match dname {
         Some(dname) => record(&dname.owner, RecordType::Dname, &absolute(&dname.target)),
         None => record(name, RecordType::Cname, &absolute(target)),
     }
+}
+
+/// The same of names as they come from servers.
+pub(super) fn alias_record(name: &Name, target: &Name, dname: Option<Dname>) -> String {
+    link_record(&written(name), &written(target), dname.as_ref())
 }

@@ -98,8 +98,8 @@ impl DomainVerdict {
     }
 
     /// The same, where dns-01 would fail for `reason`: it is not tried then. Without another challenge the name is not
-    /// ordered, and `remedy` is the record to add, if that would help.
-    pub fn without_dns01(mut self, reason: &str, remedy: Option<String>) -> Self {
+    /// ordered, and `remedy` is the record to change, if that would help.
+    pub fn without_dns01(mut self, reason: &str, remedy: Option<Change>) -> Self {
         let dns01 = ChallengeType::Dns01;
         self.challenges.retain(|challenge| *challenge != dns01);
         let said = format!("{}: {reason}", dns01.word());
@@ -112,9 +112,9 @@ impl DomainVerdict {
             reasons: vec![said],
         };
         self.verdict = match remedy {
-            Some(record) => Verdict::Stop {
+            Some(change) => Verdict::Stop {
                 obstacles: vec![obstacle],
-                remedy: vec![Change::Add(record)],
+                remedy: vec![change],
                 alternative: Vec::new(),
             },
             None => Verdict::wait(obstacle),

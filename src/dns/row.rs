@@ -206,6 +206,7 @@ pub(super) fn caa_row(
     let (owner, found) = match evidence {
         CaaEvidence::Absent => (name, "none".to_owned()),
         CaaEvidence::Differing { owner, .. } => (owner.as_str(), "not the same everywhere".to_owned()),
+        CaaEvidence::Endless { owner, .. } => (owner.as_str(), "behind aliases without an end".to_owned()),
         CaaEvidence::Relevant { owner, records, .. } => (owner.as_str(), caa::text(records)),
         CaaEvidence::Unanswered { owner, failure } => (owner.as_str(), failure.to_string()),
     };

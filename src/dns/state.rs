@@ -60,6 +60,10 @@ impl Steps {
                     remedy: changes,
                     alternative,
                 } => {
+                    // What stopped a step before has its remedy.
+                    if obstacles.iter().all(|obstacle| wrong.contains(obstacle)) {
+                        continue;
+                    }
                     // Another way for one step only is, with the one way of the others, another way for all.
                     let other = match alternative.is_empty() {
                         true => changes.clone(),

@@ -84,19 +84,14 @@ impl Verdict {
         }
     }
 
-    /// One that waits, for nobody knows how long; signatures that do not verify and aliases without an end are no reason
-    /// to wait.
+    /// One that waits, for nobody knows how long; signatures that do not verify are no reason to
+    /// wait.
     pub(super) fn wait(obstacle: Obstacle) -> Self {
         match obstacle {
             Obstacle::BadSignatures { ref ds, .. } => Self::Stop {
                 remedy: ds.iter().cloned().map(Change::Remove).collect(),
                 alternative: Vec::new(),
                 obstacles: vec![obstacle],
-            },
-            Obstacle::TooLong { .. } => Self::Stop {
-                obstacles: vec![obstacle],
-                remedy: Vec::new(),
-                alternative: Vec::new(),
             },
             _ => Self::Wait {
                 obstacles: vec![obstacle],

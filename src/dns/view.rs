@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::evidence::{AUTHORITATIVE, LookupFailure};
 use super::presentation::{absolute, fully_qualified, written};
-use super::question::{Manner, Reply, ask, is_out_of_reach};
+use super::question::{Manner, Reply, SERVFAIL, ask, is_out_of_reach};
 use super::zone::{NameServer, Zone};
 use crate::config::GatewayConfig;
 use crate::name::DnsName;
@@ -168,7 +168,7 @@ impl Questions {
         let _turn = self.turn().await;
         let mut said = ask(resolver, name, record, Manner::Recursive, self.deadline).await;
         if let Err(LookupFailure::ResponseCode { code, explanation }) = &said
-            && code == "SERVFAIL"
+            && code == SERVFAIL
             && !explanation.as_deref().is_some_and(is_out_of_reach)
             && let Some(bogus) = self.bogus(resolver, name, record, explanation.clone()).await
         {
