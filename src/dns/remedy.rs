@@ -36,7 +36,7 @@ pub(super) fn remedy(name: &str, target: &Target, evidence: &Evidence) -> (Vec<C
         return at_the_name(name, target, evidence);
     };
     if let Some(hostname) = target.alias_in(evidence) {
-        return (at_the_hostname(hostname, target, evidence), Vec::new());
+        return at_the_hostname(hostname, target, evidence);
     }
     let remove = Change::Remove(link(name, first_link, evidence));
     let with = |changes: Vec<Change>| [vec![remove.clone()], changes].concat();
@@ -83,16 +83,24 @@ fn at_the_name(name: &str, target: &Target, evidence: &Evidence) -> (Vec<Change>
     }
 }
 
-/// The alias is right, and the gateway's own hostname leads nowhere.
-fn at_the_hostname(hostname: &str, target: &Target, evidence: &Evidence) -> Vec<Change> {
+/// The alias is right, and the gateway's own hostname leads elsewhere or nowhere.
+fn at_the_hostname(hostname: &str, target: &Target, evidence: &Evidence) -> (Vec<Change>, Vec<Change>) {
     let mut links = evidence.chain.iter().skip_while(|link| *link != hostname).skip(1);
-    let removed = links
-        .next()
-        .map(|target| Change::Remove(link(hostname, target, evidence)));
-    removed
-        .into_iter()
-        .chain(add_addresses(hostname, target.addresses.iter()))
-        .collect()
+    let Some(next) = links.next() else {
+        return at_the_name(hostname, target, evidence);
+    };
+    let removed = vec![Change::Remove(link(hostname, next, evidence))];
+    let changes = [removed, add_addresses(hostname, target.addresses.iter())].concat();
+    match addresses_of(evidence).is_empty() {
+        true => (changes, Vec::new()),
+        // What it is an alias of may be somebody else's.
+        false => (changes, at_the_end(evidence.last(hostname), target, evidence)),
+    }
+}
+
+/// The addresses at the end of a chain as they should be, which leaves all aliases as they are.
+fn at_the_end(last: &str, target: &Target, evidence: &Evidence) -> Vec<Change> {
+    at_the_name(last, target, evidence).0
 }
 
 fn addresses_of(evidence: &Evidence) -> BTreeSet<IpAddr> {

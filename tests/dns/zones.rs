@@ -49,9 +49,13 @@ async fn each_zone_has_its_verdict_its_reason_and_the_record_to_change() {
                 "www.example.com CNAME edge.example.com",
                 "edge.example.com A 10.0.0.1",
             ],
-            "go",
-            "",
-            &[],
+            "stop",
+            "edge.example.com has the A record 10.0.0.1",
+            &[
+                "remove: edge.example.com. IN A 10.0.0.1",
+                "edge.example.com. IN A 203.0.113.10",
+                "edge.example.com. IN AAAA 2001:db8::10",
+            ],
         ),
         (
             &[
