@@ -28,6 +28,10 @@ pub(super) struct Found {
 impl Examination<'_> {
     /// Whether CAA records let the CA issue, by a challenge that could be answered without them.
     pub(super) async fn permitted(&self, views: &[View], pattern: &NamePattern) -> Weighed<Found> {
+        let listed = self.conditions.challenges.as_deref().unwrap_or_default();
+        let possible = choose(pattern, listed, self.conditions.doors, None).usable;
+        let possible: Vec<_> = possible.iter().map(|challenge| challenge.word()).collect();
+        let possible = &possible;
         let opinion = |view: View| async move {
             let (evidence, memory) = self.questions.caa(&view, pattern.base()).await;
             let from = view.name();
@@ -39,7 +43,7 @@ impl Examination<'_> {
                 } => Found {
                     owner: owner.clone(),
                     alias: alias.clone(),
-                    permission: permission(pattern, owner, records, self.conditions.ca.as_ref()),
+                    permission: permission(pattern, owner, records, self.conditions.ca.as_ref(), possible),
                     records: text(records),
                 },
                 _ => Found {

@@ -42,10 +42,16 @@ pub(super) fn remedy(name: &str, target: &Target, evidence: &Evidence) -> (Vec<C
     let with = |changes: Vec<Change>| [vec![remove.clone()], changes].concat();
     let addresses = add_addresses(name, target.addresses.iter());
     // A name that is an alias already can be one of the hostname: no record stands beside it.
-    match (alias(name, target), addresses.is_empty()) {
+    let (first, other) = match (alias(name, target), addresses.is_empty()) {
         (Some(alias), true) => (with(vec![alias]), Vec::new()),
         (Some(alias), false) => (with(vec![alias]), with(addresses)),
         (None, _) => (with(addresses), Vec::new()),
+    };
+    let is_endless = matches!(evidence.end, ChainEnd::Loop | ChainEnd::TooLong);
+    match evidence.dnames.contains_key(name) && !is_endless && evidence.last(name) != "." {
+        // A DNAME record is that of every name below it: the one name at the other end is less to touch.
+        true => (at_the_end(evidence.last(name), target, evidence), first),
+        false => (first, other),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::world::World;
 use crate::{NOW, OURS, remedy};
 
 #[tokio::test]
-async fn a_name_below_a_dname_is_put_right_by_taking_that_away() {
+async fn a_name_below_a_dname_is_put_right_at_its_other_end_or_by_taking_that_away() {
     for kind in [primary::Kind::Bind, primary::Kind::Knot] {
         let zones = [
             ("test", "", false),
@@ -24,6 +24,18 @@ async fn a_name_below_a_dname_is_put_right_by_taking_that_away() {
         let found = check(&primary, "www.old.example.test").await;
         assert_eq!(
             remedy(&found),
+            [
+                "remove: www.new.other.test. IN A 198.51.100.7",
+                "www.new.other.test. IN A 203.0.113.10",
+            ],
+            "{kind:?}: {found}"
+        );
+        let Verdict::Stop { alternative, .. } = &found.verdict else {
+            panic!("{found}");
+        };
+        let alternative: Vec<_> = alternative.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            alternative,
             [
                 "remove: old.example.test. IN DNAME new.other.test.",
                 "www.old.example.test. IN A 203.0.113.10",
