@@ -135,6 +135,10 @@ impl Dns01 {
         let Some(Claimed { place, .. }) = self.claims.recall(answer.value) else {
             return Ok(());
         };
+        if place.left_out > 0 {
+            let (zone, left_out) = (&place.zone, place.left_out);
+            tracing::warn!(zone, left_out, "the zone has more servers than are waited for");
+        }
         let begun = tokio::time::Instant::now();
         let mut round = Round::first();
         loop {

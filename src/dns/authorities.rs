@@ -32,6 +32,8 @@ pub struct Place {
     pub aliases: Vec<String>,
     /// The zone that holds the owner.
     pub zone: String,
+    /// How many addresses of its servers are not asked, for there are more than 32.
+    pub left_out: usize,
     servers: Vec<NameServer>,
 }
 
@@ -134,7 +136,8 @@ impl Authorities {
     /// [`PlaceError`]; within 10 seconds.
     pub async fn place(&self, name: &str) -> Result<Place, PlaceError> {
         let questions = Questions::new(&self.gateway, Instant::now() + WHOLE_SEARCH)
-            .map_err(|cause| PlaceError::NoResolver { cause })?;
+            .map_err(|cause| PlaceError::NoResolver { cause })?
+            .of_servers(SERVERS_OF_A_RECORD);
         let start = fully_qualified(name).map_err(|_| PlaceError::Name {
             name: name.to_owned(),
         })?;
@@ -218,6 +221,7 @@ fn here(owner: String, aliases: Vec<String>, zone: &Zone) -> Place {
         owner,
         aliases,
         zone: written(&zone.apex),
+        left_out: zone.left_out,
         servers: zone.servers.clone(),
     }
 }
@@ -245,6 +249,9 @@ async fn look(server: &NameServer, owner: &Name, value: &str, deadline: Instant)
         seen,
     }
 }
+
+/// A CA may ask any of them; what a hostile zone adds is not asked.
+const SERVERS_OF_A_RECORD: usize = 32;
 
 /// For one search, or for one look at all servers.
 const WHOLE_SEARCH: Duration = Duration::from_secs(10);

@@ -24,6 +24,8 @@ pub(super) struct Questions {
     pub(super) resolvers: Vec<SocketAddr>,
     pub(super) name_servers: BTreeMap<Name, Vec<SocketAddr>>,
     pub(super) deadline: Instant,
+    /// How many servers of a zone are asked.
+    pub(super) most_servers: usize,
     zones: Arc<Mutex<HashMap<Name, Option<Zone>>>>,
     /// Servers that have not answered. They are not waited for again.
     silent: Arc<Mutex<HashMap<SocketAddr, LookupFailure>>>,
@@ -80,11 +82,18 @@ impl Questions {
             resolvers,
             name_servers: name_servers.collect(),
             deadline,
+            most_servers: SERVERS_OF_A_CHECK,
             zones: Arc::default(),
             silent: Arc::default(),
             troubles: Mutex::default(),
             turns: Arc::new(Semaphore::new(QUESTIONS_AT_A_TIME)),
         })
+    }
+
+    /// The same, with as many as `most` servers of a zone.
+    pub(super) fn of_servers(mut self, most: usize) -> Self {
+        self.most_servers = most;
+        self
     }
 
     /// The same, with as many questions at a time as `turns` has, together with others who take them.
@@ -99,6 +108,7 @@ impl Questions {
             resolvers: self.resolvers.clone(),
             name_servers: self.name_servers.clone(),
             deadline: self.deadline,
+            most_servers: self.most_servers,
             zones: self.zones.clone(),
             silent: self.silent.clone(),
             troubles: Mutex::default(),
@@ -273,6 +283,9 @@ fn system_resolvers(config: &ResolverConfig) -> Vec<SocketAddr> {
         .collect();
     resolvers.into_iter().collect()
 }
+
+/// More than most zones have; a check need not hear them all.
+const SERVERS_OF_A_CHECK: usize = 8;
 
 /// For one check, whatever it is about.
 pub(super) const QUESTIONS_AT_A_TIME: usize = 64;
