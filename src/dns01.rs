@@ -150,7 +150,7 @@ impl Dns01 {
                         tracing::warn!(
                             owner = place.owner,
                             servers,
-                            "going on without servers that say nothing"
+                            "going on without servers that say nothing of the record"
                         );
                     }
                     return Ok(());

@@ -239,7 +239,7 @@ async fn a_name_without_records_stops_with_the_records_to_add() {
          www.example.com. IN A 203.0.113.10\n  \
          or:\n  \
          www.example.com. IN CNAME edge.example.net.\n  \
-         note: the zone's own servers were not asked: no resolver says which they are"
+         note: the zone's own servers were not asked: no resolver has said which they are"
     );
 }
 

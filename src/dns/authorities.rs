@@ -110,7 +110,7 @@ pub enum PlaceError {
         name: String,
     },
     /// None of the zone's servers said anything.
-    #[error("none of the servers of the zone {zone} can be asked about {name}: the first one {failure}")]
+    #[error("none of the servers of the zone {zone} can be asked about {name}: one of them {failure}")]
     Unanswered {
         /// The name asked about.
         name: String,

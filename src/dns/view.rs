@@ -241,7 +241,7 @@ pub(super) fn telling(failures: Vec<LookupFailure>) -> LookupFailure {
         LookupFailure::ResponseCode { .. } => 1,
         LookupFailure::TimedOut | LookupFailure::Unreachable { .. } => 2,
         // Only where it is the same with all of them.
-        LookupFailure::Endless | LookupFailure::Referral | LookupFailure::Lame { .. } => 3,
+        LookupFailure::Referral | LookupFailure::Lame { .. } => 3,
     };
     let first = failures.into_iter().min_by_key(weight);
     first.unwrap_or(LookupFailure::TimedOut)
