@@ -9,6 +9,7 @@ mod built_in;
 mod client;
 mod cloud;
 mod element;
+mod key_schedule;
 mod parse;
 mod rules;
 

@@ -120,10 +120,11 @@ impl ServerGroup {
     }
 
     fn failed(&self, position: usize, server: &Server, error: &AttemptError) {
+        // Also where it is this machine's: somebody has to hear of it.
+        server.last_error.store(Some(Arc::new(error.to_string())));
         if error.is_our_own() {
             return;
         }
-        server.last_error.store(Some(Arc::new(error.to_string())));
         let rest = self.balance().failed(position, Instant::now());
         if let Some(rest) = rest {
             self.metrics.backend_up(&self.name, &server.address, false);
@@ -335,10 +336,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_does_not_rest_for_want_of_our_descriptors() {
+    async fn a_server_does_not_rest_for_want_of_our_descriptors_or_ports_and_the_want_is_told() {
         const EMFILE: i32 = 24;
+        const EADDRNOTAVAIL: i32 = 99;
         const ECONNREFUSED: i32 = 111;
-        for (code, is_up) in [(EMFILE, true), (ECONNREFUSED, false)] {
+        for (code, is_up) in [(EMFILE, true), (EADDRNOTAVAIL, true), (ECONNREFUSED, false)] {
             let group = group(&["127.0.0.1:1".to_owned()], &Arc::default());
             let error = AttemptError::Failed {
                 address: "127.0.0.1:1".parse().unwrap(),
@@ -347,7 +349,9 @@ mod tests {
             for _ in 0..3 {
                 group.failed(0, &group.servers[0], &error);
             }
-            assert_eq!(group.servers()[0].is_up, is_up, "{error}");
+            let status = &group.servers()[0];
+            assert_eq!(status.is_up, is_up, "{error}");
+            assert_eq!(status.last_error, Some(error.to_string()));
         }
     }
 

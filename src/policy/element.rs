@@ -1,9 +1,11 @@
 //! What policies are made of: versions, cipher suites and groups, each by its name.
 
 use rustls::crypto::SupportedKxGroup;
-use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, ALL_KX_GROUPS};
+use rustls::crypto::aws_lc_rs::ALL_KX_GROUPS;
 use rustls::version::{TLS12, TLS13};
 use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
+
+use super::key_schedule::CIPHER_SUITES;
 
 /// A protocol version that certgate speaks.
 pub type Version = &'static SupportedProtocolVersion;
@@ -46,7 +48,7 @@ impl Element for SupportedCipherSuite {
     const KEY: &'static str = "cipher_suites";
 
     fn all() -> &'static [Self] {
-        ALL_CIPHER_SUITES
+        &CIPHER_SUITES
     }
 
     fn name(self) -> &'static str {

@@ -30,6 +30,8 @@ pub struct Publisher {
     requests: Option<mpsc::Receiver<LookupRequest>>,
     pub(super) cache: Cache,
     sweep: Option<Sweep>,
+    /// When the look at everything was begun that is under way, or was the last.
+    pub(super) sweeping_since: Instant,
     pub(super) problems: watch::Sender<Problems>,
 }
 
@@ -55,6 +57,7 @@ impl Publisher {
             stale: Stale::Everything,
             cache: Cache::new(cache),
             sweep: None,
+            sweeping_since: Instant::now(),
             problems: watch::Sender::default(),
         }
     }
@@ -82,7 +85,6 @@ impl Publisher {
         let mut stop = std::pin::pin!(stop);
         let mut requests = self.requests.take();
         let mut next_sweep = Instant::now();
-        let mut sweeping_since = Instant::now();
         let mut pause = FIRST_STORE_PAUSE;
         let mut is_pausing = false;
         let mut answered = 0;
@@ -109,15 +111,14 @@ impl Publisher {
                 }
                 () = sleep_until(next_sweep), if !can_step && !is_pausing => {
                     self.stale = Stale::Everything;
-                    sweeping_since = Instant::now();
-                    next_sweep = sweeping_since + FULL_LOOK;
+                    next_sweep = Instant::now() + FULL_LOOK;
                 }
                 () = ready(()), if can_step => {
                     answered = 0;
                     match self.step().await {
                         Ok(()) => if !self.is_sweeping() {
                             // However many there are, it takes but a small part of the time.
-                            let took = sweeping_since.elapsed();
+                            let took = self.sweeping_since.elapsed();
                             next_sweep = Instant::now() + FULL_LOOK.max(took * SWEEP_SHARE);
                         },
                         Err(_) => is_pausing = true,
@@ -142,7 +143,10 @@ impl Publisher {
             Stale::Everything => {
                 match &mut self.sweep {
                     Some(sweep) => sweep.is_once_more = true,
-                    None => self.sweep = Some(Sweep::begin(self.published.load().stored_names())),
+                    None => {
+                        self.sweep = Some(Sweep::begin(self.published.load().stored_names()));
+                        self.sweeping_since = Instant::now();
+                    }
                 }
                 Ok(())
             }

@@ -50,12 +50,11 @@ impl Change<'_> {
             return Ok(());
         };
         if sweep.ahead.is_empty() {
-            if sweep.is_last_page && sweep.is_once_more {
-                *self.sweep = Some(Sweep::begin(self.table.stored_names()));
-                return Ok(());
-            }
             if sweep.is_last_page {
-                self.table = self.table.knowing(sweep.names, !sweep.left_out);
+                match sweep.is_once_more {
+                    true => *self.sweep = Some(Sweep::begin(self.table.stored_names())),
+                    false => self.table = self.table.knowing(sweep.names, !sweep.left_out),
+                }
                 return Ok(());
             }
             self.turn_page(&mut sweep).await?;

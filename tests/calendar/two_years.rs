@@ -76,8 +76,8 @@ fn a_hundred_thousand_certificates_live_two_years_without_a_limit_hit_or_a_third
     assert_eq!(fleet.ca.refused.first(), None);
     assert!(least_left >= 1.0 / 3.0, "{least_left}");
     assert!(f64::from(busiest) <= 2.0 * mean, "{busiest}");
-    // Without optimization it is close to a minute on a machine that is left alone, and twice that on one that is not.
-    let longest = if cfg!(debug_assertions) { 180 } else { 60 };
+    // Without optimization it is close to a minute on a machine that is left alone, and more on one that is not.
+    let longest = if cfg!(debug_assertions) { 120 } else { 60 };
     assert!(spent < Duration::from_secs(longest), "{spent:?}");
 }
 

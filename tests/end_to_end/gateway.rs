@@ -242,6 +242,15 @@ pub(crate) async fn run(arguments: &[&str]) -> (i32, String, String) {
     )
 }
 
+/// A listener that needs no certificate: it redirects everybody.
+pub(crate) fn redirecting(address: SocketAddr) -> String {
+    format!(
+        "[listeners.plain]\naddress = \"{}\"\nport = {}\nprotocol = \"http\"\n",
+        address.ip(),
+        address.port()
+    )
+}
+
 /// A loopback address with a free port. Each test process has addresses of its own in 127.0.0.0/8, so a port that
 /// was free a moment ago is still free when the gateway binds it.
 pub(crate) fn free_address() -> SocketAddr {

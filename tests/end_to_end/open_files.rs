@@ -4,17 +4,12 @@ use std::fs;
 
 use tokio::process::Command;
 
-use crate::gateway::{Home, certgate, free_address};
+use crate::gateway::{Home, certgate, free_address, redirecting};
 
 #[tokio::test]
 async fn the_limit_of_open_files_is_raised_to_what_the_system_allows() {
     let home = Home::new();
     let address = free_address();
-    let config = format!(
-        "[listeners.plain]\naddress = \"{}\"\nport = {}\nprotocol = \"http\"\n",
-        address.ip(),
-        address.port()
-    );
     let mut shell = Command::new("sh");
     shell
         .args([
@@ -23,7 +18,7 @@ async fn the_limit_of_open_files_is_raised_to_what_the_system_allows() {
             "sh",
         ])
         .arg(certgate());
-    let gateway = home.launch_by(shell, &config);
+    let gateway = home.launch_by(shell, &redirecting(address));
     gateway.answered().await;
     let limits = fs::read_to_string(format!("/proc/{}/limits", gateway.pid())).expect("it runs");
     let open_files = limits.lines().find(|line| line.starts_with("Max open files"));

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::gateway::{Home, PATIENCE, free_address};
+use crate::gateway::{Home, PATIENCE, free_address, redirecting};
 
 /// More than the pipe and the gateway's queue hold lines together.
 const CONNECTIONS: usize = 6000;
@@ -15,12 +15,7 @@ const CONNECTIONS: usize = 6000;
 async fn a_log_that_nobody_reads_holds_up_nothing_and_what_was_lost_is_said() {
     let home = Home::new();
     let address = free_address();
-    let config = format!(
-        "[listeners.plain]\naddress = \"{}\"\nport = {}\nprotocol = \"http\"\n",
-        address.ip(),
-        address.port()
-    );
-    let mut gateway = home.launch_with(&config, Stdio::piped());
+    let mut gateway = home.launch_with(&redirecting(address), Stdio::piped());
     let log = gateway.stderr();
     gateway.answered().await;
     for turn in 0..CONNECTIONS {

@@ -310,3 +310,20 @@ async fn a_change_is_published_before_the_handshakes_that_wait_for_other_names()
         "{reads} reads: others had their turn before the change"
     );
 }
+
+/// The pause after it grows with its time: counted from the last look by the clock, it would grow to days.
+#[tokio::test]
+async fn the_time_of_a_look_at_everything_that_a_commit_asked_for_counts_from_its_own_beginning() {
+    let world = World::new();
+    world.store("www").await;
+    let mut node = Node::new(&world, 64 << 20);
+    node.publisher.catch_up().await.unwrap();
+    node.publisher.sweeping_since -= Duration::from_secs(3_600);
+    let many = (0..100).fold(Batch::new(), |batch, n| {
+        batch.put(format!("x/{n}"), Vec::new(), Expect::Any)
+    });
+    let before = tokio::time::Instant::now();
+    world.store.commit(many).await.unwrap();
+    node.follow().await;
+    assert!(node.publisher.sweeping_since >= before);
+}
