@@ -199,7 +199,7 @@ impl Lookout {
             let texts = sighting
                 .verdicts
                 .iter()
-                .filter_map(|verdict| match &verdict.not_pointed {
+                .filter_map(move |verdict| match &verdict.not_pointed {
                     _ if has_drifted(verdict) => {
                         Some(drift_text(verdict, sighting.waiting.get(&verdict.domain)))
                     }
@@ -222,9 +222,10 @@ fn has_drifted(verdict: &DomainVerdict) -> bool {
 /// One that never did may be meant to be elsewhere.
 fn astray(verdict: &DomainVerdict, drift: &mut Drift) -> Option<(HookEvent, String)> {
     let domain = &verdict.domain;
+    let is_certified = verdict.state == DomainState::Issued;
     let is_by_dns01 = verdict.challenges.contains(&ChallengeType::Dns01);
     match &verdict.not_pointed {
-        Some(pointed @ Verdict::Stop { .. }) if drift.pointed.contains(domain) => {
+        Some(pointed @ Verdict::Stop { .. }) if is_certified && drift.pointed.contains(domain) => {
             let is_new = drift.told_astray.insert(domain.clone());
             is_new.then(|| (HookEvent::Drifted, astray_text(verdict, pointed)))
         }
