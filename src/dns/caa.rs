@@ -136,8 +136,8 @@ impl Questions {
             memory.heard(&voices);
             let target = match answered(&voices) {
                 Ok(replies) => match found(&voices, &replies, &current) {
-                    Ok(target) => target,
-                    Err((set, end)) => return (set, end, memory),
+                    Found::Alias(target) => target,
+                    Found::End(set, end) => return (set, end, memory),
                 },
                 Err(failure) => return (Set::Unanswered(failure), current, memory),
             };
@@ -160,23 +160,30 @@ enum Set {
     Unanswered(LookupFailure),
 }
 
-/// Where `current` leads by what servers say together, or the records that hold for it.
-fn found(voices: &[Voice], replies: &[(&str, &Reply)], current: &Name) -> Result<Name, (Set, Name)> {
+/// What servers say of a name together.
+enum Found {
+    Alias(Name),
+    /// The records that hold for it, and where they stand.
+    End(Set, Name),
+}
+
+/// What `voices` say of `current`, of which `replies` are answers.
+fn found(voices: &[Voice], replies: &[(&str, &Reply)], current: &Name) -> Found {
     let mut sets: BTreeSet<_> = replies.iter().map(|(_, reply)| records(reply)).collect();
     let first = sets.pop_first().unwrap_or_default();
     if !sets.is_empty() {
         let said = replies
             .iter()
             .map(|(by, reply)| ((*by).to_owned(), text(&records(reply))));
-        return Err((Set::Differing(said.collect()), current.clone()));
+        return Found::End(Set::Differing(said.collect()), current.clone());
     }
     if let Some(end) = replies.iter().find_map(|(_, reply)| owner_of_records(reply)) {
-        return Err((Set::Records(first), end.clone()));
+        return Found::End(Set::Records(first), end.clone());
     }
     match link(voices, current) {
-        Link::Alias(target) => Ok(target),
-        Link::Differing(answers) => Err((Set::Differing(answers), current.clone())),
-        _ => Err((Set::Records(first), current.clone())),
+        Link::Alias(target) => Found::Alias(target),
+        Link::Differing(answers) => Found::End(Set::Differing(answers), current.clone()),
+        _ => Found::End(Set::Records(first), current.clone()),
     }
 }
 
