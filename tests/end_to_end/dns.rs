@@ -429,9 +429,7 @@ async fn a_reload_that_cures_drift_is_looked_at_at_once() {
     let ours = format!("addresses = [\"{}\"]", zones.scene.tls.ip());
     let both = format!("addresses = [\"{}\", \"198.51.100.7\"]", zones.scene.tls.ip());
     assert!(config.contains(&ours));
-    zones
-        .home
-        .write("certgate.toml", &config.replacen(&ours, &both, 1));
+    zones.home.configure(&config.replacen(&ours, &both, 1));
     assert_eq!(reloaded(&gateway).await, None);
     let is_right = |status: &api::Status| {
         status.warnings.is_empty() && find(status, "www").dns[0].state == api::DomainState::Issued
