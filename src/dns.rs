@@ -42,6 +42,6 @@ pub use presentation::fully_qualified;
 pub use remedy::Change;
 pub use report::DomainVerdict;
 pub use row::{Row, RowState};
-pub use schedule::{LastCheck, next_check};
+pub use schedule::{LastCheck, Waiting, is_lasting, next_check};
 pub use state::DomainState;
 pub use verdict::{SkipReason, Target, Verdict, judge};

@@ -135,6 +135,10 @@ impl Dns01 {
         let Some(Claimed { place, .. }) = self.claims.recall(answer.value) else {
             return Ok(());
         };
+        if place.left_out > 0 {
+            let (zone, left_out) = (&place.zone, place.left_out);
+            tracing::warn!(zone, left_out, "the zone has more servers than are waited for");
+        }
         let begun = tokio::time::Instant::now();
         let mut round = Round::first();
         loop {
@@ -146,7 +150,7 @@ impl Dns01 {
                         tracing::warn!(
                             owner = place.owner,
                             servers,
-                            "going on without servers that say nothing"
+                            "going on without servers that say nothing of the record"
                         );
                     }
                     return Ok(());

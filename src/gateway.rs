@@ -19,6 +19,7 @@ mod data_plane;
 mod dns_checks;
 mod dns_rounds;
 mod downgrade;
+mod drift;
 mod edit;
 mod error;
 mod exports;

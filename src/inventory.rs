@@ -20,7 +20,7 @@
 //! | `notices/ID` | [`Notice`]: what has happened and is to be told, written in the same batch as what it tells of |
 //! | `deliveries/HOOK/ID` | [`Delivery`]: a notice on its way to a hook, in the place of the notice itself |
 //! | `given-up/HOOK` | [`GivenUp`]: what the hook was not told |
-//! | `told-expiring/NAME`, `told-drifted/NAME` | what was told and is not told again |
+//! | `told-expiring/NAME`, `drift/NAME` | what was told and is not told again; since when nothing is known of names in DNS |
 //! | `exports/DIGEST` | [`ExportRecord`], by the digest of the directory's path |
 //! | `requested/NAME` | [`DesiredCertificate`](crate::certificate::DesiredCertificate), asked for at run time |
 //! | `uses/NAME` | [`UseRecord`]: when a certificate that was obtained on demand was last used |
@@ -81,7 +81,7 @@ pub use placed::PlacedRecord;
 pub use resource::{Changed, Live, ResourceRecord, ResourceRecords, ResourceState};
 pub use secret::Secret;
 pub use stale::Stale;
-pub use told::ToldExpiring;
+pub use told::{Drift, ToldExpiring};
 pub use versions::{PAST_VERSIONS, PastCertificate};
 
 use crate::certificate::{CertificateName, Credential, CredentialPem, RevocationReason};

@@ -107,18 +107,46 @@ async fn both_families_of_ours_are_a_go() {
 }
 
 #[tokio::test]
-async fn an_alias_of_our_hostname_is_a_go_whatever_the_hostname_resolves_to() {
+async fn an_alias_of_our_hostname_is_a_go_whatever_it_resolves_to_where_no_addresses_are_given() {
     let dns = MockDns::start(None);
     dns.set_cname("www.example.com", "lb.example.com");
     dns.set_cname("lb.example.com", "edge.example.net");
     dns.set_addresses("edge.example.net", &["10.0.0.1"]);
-    let verdict = check(&dns, "www.example.com").await;
+    let mut gateway = gateway(dns.address());
+    gateway.addresses.clear();
+    let verdict = check_against(&gateway, "www.example.com").await;
     assert_eq!(verdict.verdict, Verdict::Go, "{verdict}");
     let found: Vec<_> = verdict.rows.iter().map(|row| row.found.as_str()).collect();
     assert_eq!(
         found,
         ["lb.example.com", "edge.example.net", "10.0.0.1", "none", "none"]
     );
+}
+
+#[tokio::test]
+async fn a_stale_aaaa_of_our_hostname_stops_its_aliases_where_addresses_are_given() {
+    let dns = MockDns::start(None);
+    dns.set_cname("www.example.com", "edge.example.net");
+    dns.set_addresses("edge.example.net", &[OURS, "2001:db8::99"]);
+    let verdict = check(&dns, "www.example.com").await;
+    assert_eq!(
+        remedy(&verdict),
+        ["remove: edge.example.net. IN AAAA 2001:db8::99"],
+        "the hostname's own record, and not the alias"
+    );
+    let states: Vec<_> = verdict
+        .rows
+        .iter()
+        .map(|row| (row.found.as_str(), row.state))
+        .collect();
+    assert!(
+        states.contains(&("edge.example.net", RowState::Right)),
+        "{states:?}"
+    );
+    assert!(states.contains(&("2001:db8::99", RowState::Wrong)), "{states:?}");
+    dns.set_addresses("edge.example.net", &[OURS]);
+    let verdict = check(&dns, "www.example.com").await;
+    assert_eq!(verdict.verdict, Verdict::Go, "{verdict}");
 }
 
 #[tokio::test]
@@ -211,7 +239,7 @@ async fn a_name_without_records_stops_with_the_records_to_add() {
          www.example.com. IN A 203.0.113.10\n  \
          or:\n  \
          www.example.com. IN CNAME edge.example.net.\n  \
-         note: the zone's own servers were not asked: no resolver says which they are"
+         note: the zone's own servers were not asked: no resolver has said which they are"
     );
 }
 

@@ -110,7 +110,7 @@ pub struct StoreConfig {
 pub struct GatewayConfig {
     /// The addresses that the names of certificates should resolve to.
     pub addresses: Vec<IpAddr>,
-    /// The name that a CNAME of theirs may end at.
+    /// The name that a CNAME of theirs may end at; beside `addresses`, one that has these and no others.
     pub hostname: Option<DnsName>,
     /// The resolvers to ask; empty: the system's.
     pub resolvers: Vec<SocketAddr>,

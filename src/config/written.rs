@@ -83,7 +83,7 @@ table! {
     Gateway {
         /// The addresses that the names of certificates should resolve to.
         addresses: List<IpAddr>,
-        /// The name that their CNAME may end at.
+        /// The name that their CNAME may end at. Beside `addresses` it has to have these and no others.
         hostname: DnsName,
         /// The resolvers to ask, port 53 unless another is written. Default: the system's.
         resolvers: List<Resolver>,

@@ -69,7 +69,7 @@ pub(super) fn examine(
         pointed,
         issuable: Some(issuable),
     };
-    DomainVerdict::new(pattern, steps, choice, notes, Vec::new())
+    DomainVerdict::new(pattern, steps, choice, notes, Vec::new(), None)
 }
 
 #[cfg(test)]

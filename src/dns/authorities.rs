@@ -8,9 +8,10 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use tokio::time::Instant;
 
 use super::evidence::{LookupFailure, MAX_CHAIN};
-use super::lookup::{Link, link};
+use super::lookup::{Link, dname, link};
 use super::presentation::{fully_qualified, written};
 use super::question::{Manner, ask};
+use super::remedy::alias_record;
 use super::view::{Questions, View};
 use super::wildcard::PROBE;
 use super::zone::{NameServer, Zone};
@@ -31,6 +32,8 @@ pub struct Place {
     pub aliases: Vec<String>,
     /// The zone that holds the owner.
     pub zone: String,
+    /// How many addresses of its servers are not asked, for there are more than 32.
+    pub left_out: usize,
     servers: Vec<NameServer>,
 }
 
@@ -60,11 +63,23 @@ pub enum Seen {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlaceError {
-    /// Aliases that never end.
-    #[error("the CNAME records of {name} lead on for ever, or over more than {MAX_CHAIN} names")]
+    /// More aliases than resolvers follow.
+    #[error("the CNAME records of {name} lead on over more than {MAX_CHAIN} names")]
     Endless {
         /// The name asked about.
         name: String,
+        /// The record that makes it an alias, in zone-file form.
+        alias: String,
+    },
+    /// Aliases that come back to themselves.
+    #[error("the CNAME records of {name} lead on for ever: {again} is met twice")]
+    Loop {
+        /// The name asked about.
+        name: String,
+        /// The name that was met before.
+        again: String,
+        /// The record that makes `name` an alias, in zone-file form.
+        alias: String,
     },
     /// Servers that do not agree.
     #[error("the servers of the zone of {name} do not agree on its CNAME record: {}", answers.join(", "))]
@@ -95,7 +110,7 @@ pub enum PlaceError {
         name: String,
     },
     /// None of the zone's servers said anything.
-    #[error("none of the servers of the zone {zone} can be asked about {name}: the first one {failure}")]
+    #[error("none of the servers of the zone {zone} can be asked about {name}: one of them {failure}")]
     Unanswered {
         /// The name asked about.
         name: String,
@@ -121,13 +136,15 @@ impl Authorities {
     /// [`PlaceError`]; within 10 seconds.
     pub async fn place(&self, name: &str) -> Result<Place, PlaceError> {
         let questions = Questions::new(&self.gateway, Instant::now() + WHOLE_SEARCH)
-            .map_err(|cause| PlaceError::NoResolver { cause })?;
+            .map_err(|cause| PlaceError::NoResolver { cause })?
+            .of_servers(SERVERS_OF_A_RECORD);
         let start = fully_qualified(name).map_err(|_| PlaceError::Name {
             name: name.to_owned(),
         })?;
-        let mut met = BTreeSet::new();
         let mut aliases = Vec::new();
         let mut current = start.to_lowercase();
+        let mut met = BTreeSet::from([current.clone()]);
+        let mut first = None;
         loop {
             let asked = written(&current);
             let zone = questions.zone(&current).await;
@@ -137,10 +154,15 @@ impl Authorities {
             match link(&voices, &current) {
                 Link::Alias(target) if !questions.is_by_wildcard(&view, &current, &target).await => {
                     aliases.push(asked);
-                    if !met.insert(current) || aliases.len() > MAX_CHAIN {
-                        return Err(PlaceError::Endless {
-                            name: name.to_owned(),
-                        });
+                    let by = dname(&voices, &current);
+                    let alias = first.get_or_insert_with(|| alias_record(&current, &target, by));
+                    let (name, alias) = (name.to_owned(), alias.clone());
+                    if !met.insert(target.clone()) {
+                        let again = written(&target);
+                        return Err(PlaceError::Loop { name, again, alias });
+                    }
+                    if aliases.len() > MAX_CHAIN {
+                        return Err(PlaceError::Endless { name, alias });
                     }
                     current = target;
                 }
@@ -199,6 +221,7 @@ fn here(owner: String, aliases: Vec<String>, zone: &Zone) -> Place {
         owner,
         aliases,
         zone: written(&zone.apex),
+        left_out: zone.left_out,
         servers: zone.servers.clone(),
     }
 }
@@ -226,6 +249,9 @@ async fn look(server: &NameServer, owner: &Name, value: &str, deadline: Instant)
         seen,
     }
 }
+
+/// A CA may ask any of them; what a hostile zone adds is not asked.
+const SERVERS_OF_A_RECORD: usize = 32;
 
 /// For one search, or for one look at all servers.
 const WHOLE_SEARCH: Duration = Duration::from_secs(10);

@@ -14,10 +14,11 @@ pub(super) use permission::{Grant, Permission, permission};
 pub use value::{IssueValue, IssueValueError};
 
 use super::evidence::{LookupFailure, MAX_CHAIN};
-use super::lookup::{Link, Memory, answered, link};
+use super::lookup::{Link, Memory, answered, dname, link};
 use super::presentation::{quoted, written};
 use super::question::Reply;
-use super::view::{Questions, View, name_of};
+use super::remedy::alias_record;
+use super::view::{Questions, View, Voice, name_of};
 use crate::name::DnsName;
 
 /// One CAA record.
@@ -51,6 +52,15 @@ pub(super) enum CaaEvidence {
         alias: Option<String>,
         /// All of them; never empty.
         records: BTreeSet<CaaRecord>,
+    },
+    /// They stand at the end of aliases that have none, so that no CA can have them.
+    Endless {
+        /// The name asked about.
+        owner: String,
+        /// The name that was met twice; absent where there are only more of them than are followed.
+        again: Option<String>,
+        /// The record that makes `owner` an alias, in zone-file form.
+        alias: String,
     },
     /// They could not be had, and a CA must not issue without (RFC 8659 §3).
     Unanswered {
@@ -95,6 +105,11 @@ impl Questions {
                     return (evidence, memory);
                 }
                 Set::Differing(answers) => return (CaaEvidence::Differing { owner, answers }, memory),
+                Set::Endless { again, alias } => {
+                    let owner = written(asked);
+                    let evidence = CaaEvidence::Endless { owner, again, alias };
+                    return (evidence, memory);
+                }
                 Set::Unanswered(failure) => return (CaaEvidence::Unanswered { owner, failure }, memory),
             }
         }
@@ -105,44 +120,71 @@ impl Questions {
     async fn caa_at(&self, view: &View, owner: &Name) -> (Set, Name, Memory) {
         let mut memory = Memory::new();
         let mut current = owner.clone();
-        for _ in 0..=MAX_CHAIN {
-            let voices = match view {
+        let mut met = vec![owner.to_lowercase()];
+        let mut first = None;
+        loop {
+            let mut voices = match view {
                 // What stands above the zone is other people's, and as public as can be: a resolver knows it.
                 View::Authoritative(zone) if !zone.apex.zone_of(&current) && current.zone_of(&zone.apex) => {
                     self.hear_resolvers(&current, RecordType::CAA).await
                 }
                 _ => self.hear(view, &current, RecordType::CAA).await,
             };
+            if let Some(heard) = self.alias_all_the_same(view, &current, &voices).await {
+                voices = heard;
+            }
             memory.heard(&voices);
-            let replies = match answered(&voices) {
-                Ok(replies) => replies,
+            let target = match answered(&voices) {
+                Ok(replies) => match found(&voices, &replies, &current) {
+                    Found::Alias(target) => target,
+                    Found::End(set, end) => return (set, end, memory),
+                },
                 Err(failure) => return (Set::Unanswered(failure), current, memory),
             };
-            let mut sets: BTreeSet<_> = replies.iter().map(|(_, reply)| records(reply)).collect();
-            let first = sets.pop_first().unwrap_or_default();
-            if !sets.is_empty() {
-                let said = replies
-                    .iter()
-                    .map(|(by, reply)| ((*by).to_owned(), text(&records(reply))));
-                return (Set::Differing(said.collect()), current, memory);
+            let alias = first.get_or_insert_with(|| alias_record(owner, &target, dname(&voices, owner)));
+            let again = met.contains(&target).then(|| written(&target));
+            if again.is_some() || met.len() > MAX_CHAIN {
+                let alias = alias.clone();
+                return (Set::Endless { again, alias }, owner.clone(), memory);
             }
-            if let Some(end) = replies.iter().find_map(|(_, reply)| owner_of_records(reply)) {
-                return (Set::Records(first), end.clone(), memory);
-            }
-            match link(&voices, &current) {
-                Link::Alias(target) => current = target,
-                Link::Differing(answers) => return (Set::Differing(answers), current, memory),
-                _ => return (Set::Records(first), current, memory),
-            }
+            met.push(target.clone());
+            current = target;
         }
-        (Set::Unanswered(LookupFailure::Endless), owner.clone(), memory)
     }
 }
 
 enum Set {
     Differing(BTreeMap<String, String>),
+    Endless { again: Option<String>, alias: String },
     Records(BTreeSet<CaaRecord>),
     Unanswered(LookupFailure),
+}
+
+/// What servers say of a name together.
+enum Found {
+    Alias(Name),
+    /// The records that hold for it, and where they stand.
+    End(Set, Name),
+}
+
+/// What `voices` say of `current`, of which `replies` are answers.
+fn found(voices: &[Voice], replies: &[(&str, &Reply)], current: &Name) -> Found {
+    let mut sets: BTreeSet<_> = replies.iter().map(|(_, reply)| records(reply)).collect();
+    let first = sets.pop_first().unwrap_or_default();
+    if !sets.is_empty() {
+        let said = replies
+            .iter()
+            .map(|(by, reply)| ((*by).to_owned(), text(&records(reply))));
+        return Found::End(Set::Differing(said.collect()), current.clone());
+    }
+    if let Some(end) = replies.iter().find_map(|(_, reply)| owner_of_records(reply)) {
+        return Found::End(Set::Records(first), end.clone());
+    }
+    match link(voices, current) {
+        Link::Alias(target) => Found::Alias(target),
+        Link::Differing(answers) => Found::End(Set::Differing(answers), current.clone()),
+        _ => Found::End(Set::Records(first), current.clone()),
+    }
 }
 
 /// Where the records stand: a resolver follows aliases by itself.

@@ -88,8 +88,6 @@ pub enum LookupFailure {
         /// What the resolver says of it (RFC 8914).
         explanation: Option<String>,
     },
-    /// More than eight aliases, one after the other, or for ever.
-    Endless,
     /// The server does not speak for the zone, though the zone is delegated to it (RFC 8499 §7).
     Lame {
         /// What it answered.
@@ -128,9 +126,8 @@ impl fmt::Display for LookupFailure {
                 "the signatures of the zone {zone} do not verify{}",
                 explained(explanation)
             ),
-            Self::Endless => write!(f, "leads on over more than {MAX_CHAIN} aliases"),
-            Self::Lame { answer } => write!(f, "does not speak for the zone: {answer}"),
-            Self::Referral => f.write_str("says that another zone begins there"),
+            Self::Lame { answer } => write!(f, "did not speak for the zone: {answer}"),
+            Self::Referral => f.write_str("answered that another zone begins there"),
             Self::ResponseCode { code, explanation } => {
                 write!(f, "answered {code}{}", explained(explanation))
             }

@@ -74,6 +74,7 @@ impl Examination<'_> {
         notes.extend(caa.notes);
         let mut choice = self.choice(pattern, caa.found.as_ref(), &mut issuable, &mut notes);
         steps.issuable = Some(issuable);
+        let mut not_pointed = None;
         if let Some(pointed) = pointed {
             gather(&mut rows, pointed.rows);
             notes.extend(pointed.notes);
@@ -86,15 +87,18 @@ impl Examination<'_> {
                     if !self.conditions.advisory {
                         notes.extend(choice.pass_over_connections().iter().map(ToString::to_string));
                     }
+                    not_pointed = Some(verdict);
                 }
             }
         }
         gather(&mut rows, caa.rows);
         notes.extend(zone.iter().flat_map(|zone| self.troubles(zone)));
         if zone.is_none() {
-            notes.insert("the zone's own servers were not asked: no resolver says which they are".to_owned());
+            notes.insert(
+                "the zone's own servers were not asked: no resolver has said which they are".to_owned(),
+            );
         }
-        DomainVerdict::new(pattern, steps, choice, notes, rows)
+        DomainVerdict::new(pattern, steps, choice, notes, rows, not_pointed)
     }
 
     async fn owned(&self, views: &[View], name: &DnsName) -> Option<Weighed<()>> {

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::caa::{CaaEvidence, Grant, Permission, permission, text};
 use super::challenge::{Choice, Remark, choose};
-use super::evidence::RecordType;
+use super::evidence::{MAX_CHAIN, RecordType};
 use super::examination::{Examination, Opinion, Weighed};
 use super::obstacle::Obstacle;
 use super::presentation::absolute;
@@ -28,6 +28,10 @@ pub(super) struct Found {
 impl Examination<'_> {
     /// Whether CAA records let the CA issue, by a challenge that could be answered without them.
     pub(super) async fn permitted(&self, views: &[View], pattern: &NamePattern) -> Weighed<Found> {
+        let listed = self.conditions.challenges.as_deref().unwrap_or_default();
+        let possible = choose(pattern, listed, self.conditions.doors, None).usable;
+        let possible: Vec<_> = possible.iter().map(|challenge| challenge.word()).collect();
+        let possible = &possible;
         let opinion = |view: View| async move {
             let (evidence, memory) = self.questions.caa(&view, pattern.base()).await;
             let from = view.name();
@@ -39,7 +43,7 @@ impl Examination<'_> {
                 } => Found {
                     owner: owner.clone(),
                     alias: alias.clone(),
-                    permission: permission(pattern, owner, records, self.conditions.ca.as_ref()),
+                    permission: permission(pattern, owner, records, self.conditions.ca.as_ref(), possible),
                     records: text(records),
                 },
                 _ => Found {
@@ -53,6 +57,7 @@ impl Examination<'_> {
                 (CaaEvidence::Unanswered { owner, failure }, _) => {
                     Verdict::wait(Obstacle::unanswered(owner, RecordType::Caa, &from, failure))
                 }
+                (CaaEvidence::Endless { owner, again, alias }, _) => endless(owner, again.as_deref(), alias),
                 (CaaEvidence::Differing { owner, answers }, _) => Verdict::wait(Obstacle::Differing {
                     owner: owner.clone(),
                     record: RecordType::Caa,
@@ -176,5 +181,24 @@ impl Examination<'_> {
             alternative: Vec::new(),
         };
         choice
+    }
+}
+
+/// Aliases without an end: no CA gets to the CAA records, and one has to go.
+fn endless(owner: &str, again: Option<&str>, alias: &str) -> Verdict {
+    let name = owner.to_owned();
+    Verdict::Stop {
+        obstacles: vec![match again {
+            Some(again) => Obstacle::Loop {
+                name,
+                again: again.to_owned(),
+            },
+            None => Obstacle::TooLong {
+                name,
+                limit: MAX_CHAIN,
+            },
+        }],
+        remedy: vec![Change::Remove(alias.to_owned())],
+        alternative: Vec::new(),
     }
 }

@@ -7,7 +7,7 @@ use hickory_resolver::proto::rr::{Name, RecordType};
 
 use super::evidence::{AddressAnswer, ChainEnd, Dname, Evidence, LookupFailure, MAX_CHAIN};
 use super::presentation::{absolute, written};
-use super::question::Reply;
+use super::question::{Reply, SERVFAIL};
 use super::view::{Questions, View, Voice, name_of, telling};
 use super::zone::address_in;
 use crate::name::DnsName;
@@ -106,6 +106,24 @@ impl Questions {
     }
 }
 
+impl Questions {
+    /// That `name` is an alias, where `voices` have failed at a question about another record of it so that it may be one:
+    /// BIND, for one, follows the aliases of its zones by itself, and answers SERVFAIL where they lead back.
+    pub(super) async fn alias_all_the_same(
+        &self,
+        view: &View,
+        name: &Name,
+        voices: &[Voice],
+    ) -> Option<Vec<Voice>> {
+        match answered(voices) {
+            Err(LookupFailure::ResponseCode { code, .. }) if code == SERVFAIL => {}
+            _ => return None,
+        }
+        let heard = self.hear(view, name, RecordType::CNAME).await;
+        matches!(link(&heard, name), Link::Alias(_)).then_some(heard)
+    }
+}
+
 /// The way so far.
 #[derive(Default)]
 struct Trail {
@@ -148,7 +166,8 @@ pub(super) fn link(voices: &[Voice], owner: &Name) -> Link {
     }
 }
 
-fn dname(voices: &[Voice], owner: &Name) -> Option<Dname> {
+/// The DNAME record that makes `owner` an alias, if one does.
+pub(super) fn dname(voices: &[Voice], owner: &Name) -> Option<Dname> {
     let mut replies = voices.iter().filter_map(|voice| voice.said.as_ref().ok());
     let (owner, target) = replies.find_map(|reply| reply.dname(owner))?;
     Some(Dname {

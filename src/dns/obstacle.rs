@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::evidence::{LookupFailure, MAX_CHAIN, RecordType};
+use super::evidence::{LookupFailure, RecordType};
 use super::verdict::listed;
 
 /// One thing that stands in the way of an order.
@@ -82,7 +82,7 @@ pub enum Obstacle {
     /// A zone whose servers do not speak for it.
     #[error(
         "none of the servers that {owner} is delegated to speaks for its zone {zone}: {}",
-        by_server(answers)
+        each_server(answers)
     )]
     LameDelegation {
         /// The name asked about.
@@ -211,10 +211,6 @@ impl Obstacle {
                 ds: ds.clone(),
                 explanation: explanation.clone(),
             },
-            LookupFailure::Endless => Self::TooLong {
-                name: owner,
-                limit: MAX_CHAIN,
-            },
             _ => Self::Unanswered {
                 owner,
                 record,
@@ -267,6 +263,11 @@ fn by_server(answers: &BTreeMap<String, String>) -> String {
         .iter()
         .map(|(by, said)| format!("{by} says {said}"))
         .collect();
+    texts.join(", ")
+}
+
+fn each_server(failures: &BTreeMap<String, String>) -> String {
+    let texts: Vec<_> = failures.iter().map(|(by, did)| format!("{by} {did}")).collect();
     texts.join(", ")
 }
 

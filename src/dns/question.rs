@@ -1,6 +1,7 @@
 //! One question to one server, as a resolver would ask it or as a CA's resolver would ask the zone's own servers.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -13,6 +14,7 @@ use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Qu
 use hickory_resolver::proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::proto::serialize::binary::BinDecodable;
+use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout_at};
 
 use super::evidence::LookupFailure;
@@ -99,13 +101,43 @@ pub(super) async fn ask(
             false => Ok(answer),
         }
     };
-    match timeout_at(deadline, exchange).await {
+    let ended = tokio::select! {
+        ended = timeout_at(deadline, exchange) => ended,
+        error = refusal(server, request(name, record, manner, true)) => {
+            return Err(LookupFailure::Unreachable { cause: error.kind().to_string() });
+        }
+    };
+    match ended {
         Ok(Ok(answer)) => read(answer, name, manner),
         Ok(Err(NetError::Timeout)) | Err(_) => Err(LookupFailure::TimedOut),
         Ok(Err(error)) => Err(LookupFailure::Unreachable {
             cause: error.to_string(),
         }),
     }
+}
+
+/// Why nobody answers, where the machine knows: that nothing listens there, or no way leads there. Else it never ends. The
+/// library's sockets are not connected, so they are not told.
+async fn refusal(server: SocketAddr, request: DnsRequest) -> io::Error {
+    tokio::time::sleep(Duration::from_millis(RETRY_AFTER_MS)).await;
+    match told(server, &request).await {
+        Err(error) => error,
+        Ok(()) => std::future::pending().await,
+    }
+}
+
+async fn told(server: SocketAddr, request: &DnsRequest) -> io::Result<()> {
+    let anywhere: IpAddr = match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let Ok(question) = request.to_vec() else {
+        return Ok(());
+    };
+    let socket = UdpSocket::bind((anywhere, 0)).await?;
+    socket.connect(server).await?;
+    socket.send(&question).await?;
+    socket.recv(&mut [0; 1]).await.map(drop)
 }
 
 fn request(name: &Name, record: RecordType, manner: Manner, extended: bool) -> DnsRequest {
@@ -212,7 +244,7 @@ pub(super) fn is_out_of_reach(explanation: &str) -> bool {
 
 fn mnemonic(code: ResponseCode) -> String {
     match code {
-        ResponseCode::ServFail => "SERVFAIL".to_owned(),
+        ResponseCode::ServFail => SERVFAIL.to_owned(),
         ResponseCode::Refused => "REFUSED".to_owned(),
         ResponseCode::NotImp => "NOTIMP".to_owned(),
         ResponseCode::FormErr => "FORMERR".to_owned(),
@@ -220,6 +252,9 @@ fn mnemonic(code: ResponseCode) -> String {
         other => other.to_string(),
     }
 }
+
+/// The name of RCODE 2 (RFC 1035 §4.1.1).
+pub(super) const SERVFAIL: &str = "SERVFAIL";
 
 /// For one question to one server; a resolver that has to walk from the root needs a second or two.
 const PATIENCE: Duration = Duration::from_secs(2);

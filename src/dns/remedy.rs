@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
+use hickory_resolver::proto::rr::Name;
 use serde::{Deserialize, Serialize};
 
-use super::evidence::{AddressAnswer, ChainEnd, Evidence, RecordType};
-use super::presentation::absolute;
+use super::evidence::{AddressAnswer, ChainEnd, Dname, Evidence, RecordType};
+use super::presentation::{absolute, written};
 use super::verdict::Target;
 
 /// A change to a zone.
@@ -35,16 +36,22 @@ pub(super) fn remedy(name: &str, target: &Target, evidence: &Evidence) -> (Vec<C
         return at_the_name(name, target, evidence);
     };
     if let Some(hostname) = target.alias_in(evidence) {
-        return (at_the_hostname(hostname, target, evidence), Vec::new());
+        return at_the_hostname(hostname, target, evidence);
     }
     let remove = Change::Remove(link(name, first_link, evidence));
     let with = |changes: Vec<Change>| [vec![remove.clone()], changes].concat();
     let addresses = add_addresses(name, target.addresses.iter());
     // A name that is an alias already can be one of the hostname: no record stands beside it.
-    match (alias(name, target), addresses.is_empty()) {
+    let (first, other) = match (alias(name, target), addresses.is_empty()) {
         (Some(alias), true) => (with(vec![alias]), Vec::new()),
         (Some(alias), false) => (with(vec![alias]), with(addresses)),
         (None, _) => (with(addresses), Vec::new()),
+    };
+    let is_endless = matches!(evidence.end, ChainEnd::Loop | ChainEnd::TooLong);
+    match evidence.dnames.contains_key(name) && !is_endless && evidence.last(name) != "." {
+        // A DNAME record is that of every name below it: the one name at the other end is less to touch.
+        true => (at_the_end(evidence.last(name), target, evidence), first),
+        false => (first, other),
     }
 }
 
@@ -82,16 +89,24 @@ fn at_the_name(name: &str, target: &Target, evidence: &Evidence) -> (Vec<Change>
     }
 }
 
-/// The alias is right, and the gateway's own hostname leads nowhere.
-fn at_the_hostname(hostname: &str, target: &Target, evidence: &Evidence) -> Vec<Change> {
+/// The alias is right, and the gateway's own hostname leads elsewhere or nowhere.
+fn at_the_hostname(hostname: &str, target: &Target, evidence: &Evidence) -> (Vec<Change>, Vec<Change>) {
     let mut links = evidence.chain.iter().skip_while(|link| *link != hostname).skip(1);
-    let removed = links
-        .next()
-        .map(|target| Change::Remove(link(hostname, target, evidence)));
-    removed
-        .into_iter()
-        .chain(add_addresses(hostname, target.addresses.iter()))
-        .collect()
+    let Some(next) = links.next() else {
+        return at_the_name(hostname, target, evidence);
+    };
+    let removed = vec![Change::Remove(link(hostname, next, evidence))];
+    let changes = [removed, add_addresses(hostname, target.addresses.iter())].concat();
+    match addresses_of(evidence).is_empty() {
+        true => (changes, Vec::new()),
+        // What it is an alias of may be somebody else's.
+        false => (changes, at_the_end(evidence.last(hostname), target, evidence)),
+    }
+}
+
+/// The addresses at the end of a chain as they should be, which leaves all aliases as they are.
+fn at_the_end(last: &str, target: &Target, evidence: &Evidence) -> Vec<Change> {
+    at_the_name(last, target, evidence).0
 }
 
 fn addresses_of(evidence: &Evidence) -> BTreeSet<IpAddr> {
@@ -128,10 +143,19 @@ fn record(name: &str, record: RecordType, data: &str) -> String {
     format!("{} IN {record} {data}", absolute(name))
 }
 
-/// The record that makes `name` an alias: its own, or one above it that does so for every name there.
 fn link(name: &str, target: &str, evidence: &Evidence) -> String {
-    match evidence.dnames.get(name) {
+    link_record(name, target, evidence.dnames.get(name))
+}
+
+/// The record that makes `name` an alias: its own, or one above it that does so for every name there.
+fn link_record(name: &str, target: &str, dname: Option<&Dname>) -> String {
+    match dname {
         Some(dname) => record(&dname.owner, RecordType::Dname, &absolute(&dname.target)),
         None => record(name, RecordType::Cname, &absolute(target)),
     }
+}
+
+/// The same of names as they come from servers.
+pub(super) fn alias_record(name: &Name, target: &Name, dname: Option<Dname>) -> String {
+    link_record(&written(name), &written(target), dname.as_ref())
 }

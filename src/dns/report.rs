@@ -13,6 +13,7 @@ use super::remedy::Change;
 use super::row::Row;
 use super::state::{DomainState, Steps};
 use super::verdict::Verdict;
+use crate::clock::Timestamp;
 use crate::config::ChallengeType;
 use crate::name::NamePattern;
 
@@ -30,6 +31,9 @@ pub struct DomainVerdict {
     pub state: DomainState,
     /// The challenges that can prove the right to it, in the order in which they are tried.
     pub challenges: Vec<ChallengeType>,
+    /// What keeps the name from leading here, where dns-01 proves the right to it all the same: only the service needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_pointed: Option<Verdict>,
     /// What is worth knowing, and stands in nobody's way.
     pub notes: Vec<String>,
     /// Each record that was looked at, in the order in which a resolver meets them.
@@ -55,6 +59,7 @@ impl DomainVerdict {
             verdict,
             state: DomainState::Declared,
             challenges: choice.usable,
+            not_pointed: None,
             notes: choice.remarks.iter().map(ToString::to_string).collect(),
             rows: Vec::new(),
         }
@@ -67,6 +72,7 @@ impl DomainVerdict {
         choice: Choice,
         notes: BTreeSet<String>,
         rows: Vec<Row>,
+        not_pointed: Option<Verdict>,
     ) -> Self {
         let state = steps.state();
         let verdict = steps.verdict();
@@ -76,6 +82,7 @@ impl DomainVerdict {
             verdict,
             state,
             challenges: choice.usable,
+            not_pointed,
             notes: notes.into_iter().collect(),
             rows,
         }
@@ -91,8 +98,8 @@ impl DomainVerdict {
     }
 
     /// The same, where dns-01 would fail for `reason`: it is not tried then. Without another challenge the name is not
-    /// ordered, and `remedy` is the record to add, if that would help.
-    pub fn without_dns01(mut self, reason: &str, remedy: Option<String>) -> Self {
+    /// ordered, and `remedy` is the record to change, if that would help.
+    pub fn without_dns01(mut self, reason: &str, remedy: Option<Change>) -> Self {
         let dns01 = ChallengeType::Dns01;
         self.challenges.retain(|challenge| *challenge != dns01);
         let said = format!("{}: {reason}", dns01.word());
@@ -105,9 +112,9 @@ impl DomainVerdict {
             reasons: vec![said],
         };
         self.verdict = match remedy {
-            Some(record) => Verdict::Stop {
+            Some(change) => Verdict::Stop {
                 obstacles: vec![obstacle],
-                remedy: vec![Change::Add(record)],
+                remedy: vec![change],
                 alternative: Vec::new(),
             },
             None => Verdict::wait(obstacle),
@@ -119,10 +126,19 @@ impl DomainVerdict {
 
     /// The same, where a certificate for the name is there.
     pub fn with_certificate(mut self) -> Self {
-        self.state = match self.verdict {
-            Verdict::Skipped { .. } => DomainState::Issued,
-            _ => DomainState::with_certificate(&self.verdict),
+        self.state = match (self.state, &self.verdict) {
+            // It lasts already, and what comes after it has not been seen.
+            (DomainState::Drifted, Verdict::Wait { .. }) => DomainState::Drifted,
+            (_, Verdict::Skipped { .. }) => DomainState::Issued,
+            (_, verdict) => DomainState::with_certificate(verdict),
         };
+        self
+    }
+
+    /// The same, where a certificate is there and nothing has been known for sure since `since`, too long for a hitch.
+    pub fn lasting(mut self, since: Timestamp) -> Self {
+        self.state = DomainState::Drifted;
+        self.notes.push(format!("it has been so since {since}"));
         self
     }
 }
@@ -130,6 +146,9 @@ impl DomainVerdict {
 impl fmt::Display for DomainVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}, {}", self.domain, self.verdict, self.state)?;
+        if let Some(Verdict::Stop { .. }) = self.not_pointed {
+            f.write_str(", not pointed")?;
+        }
         if !self.reason_text.is_empty() {
             write!(f, "\n  {}", self.reason_text)?;
         }

@@ -76,7 +76,7 @@ pub(super) fn rows(name: &str, target: &Target, evidence: &Evidence) -> Vec<Row>
                 .iter()
                 .any(|answer| matches!(answer, AddressAnswer::Found(found) if !found.is_empty()));
             for (record, answer) in [(RecordType::A, a), (RecordType::Aaaa, aaaa)] {
-                let expected = expected(target, evidence, record);
+                let expected = expected(target, record);
                 let none = if any || expected.is_empty() {
                     RowState::Absent
                 } else {
@@ -123,7 +123,7 @@ pub(super) fn rows(name: &str, target: &Target, evidence: &Evidence) -> Vec<Row>
         ChainEnd::NoSuchName => {
             let families = [RecordType::A, RecordType::Aaaa];
             rows.extend(families.into_iter().filter_map(|record| {
-                let expected = expected(target, evidence, record);
+                let expected = expected(target, record);
                 (!expected.is_empty()).then(|| row(record, "no such name", expected, RowState::Missing))
             }));
         }
@@ -137,11 +137,13 @@ pub(super) fn rows(name: &str, target: &Target, evidence: &Evidence) -> Vec<Row>
 
 fn chain_rows(name: &str, target: &Target, evidence: &Evidence) -> Vec<Row> {
     let hostname = target.hostname.as_ref().map(DnsName::as_str).unwrap_or_default();
-    let verdict = judge_chain(target, evidence);
+    let arrival = judge_chain(target, evidence);
+    let right = right_links(target, evidence);
     let owners = std::iter::once(name).chain(evidence.chain.iter().map(String::as_str));
     owners
         .zip(&evidence.chain)
-        .map(|(owner, link)| {
+        .enumerate()
+        .map(|(place, (owner, link))| {
             let dname = evidence.dnames.get(owner);
             let (owner, record, found) = match dname {
                 Some(dname) => (dname.owner.as_str(), RecordType::Dname, &dname.target),
@@ -155,11 +157,22 @@ fn chain_rows(name: &str, target: &Target, evidence: &Evidence) -> Vec<Row> {
                     Some(_) => String::new(),
                     None => hostname.to_owned(),
                 },
-                state: verdict,
+                state: if place < right { RowState::Right } else { arrival },
                 said_by: vec![evidence.from.clone()],
             }
         })
         .collect()
+}
+
+/// How many links are right wherever the chain arrives: those up to the hostname, whose own records are compared then.
+fn right_links(target: &Target, evidence: &Evidence) -> usize {
+    let has_end = matches!(evidence.end, ChainEnd::Addresses { .. } | ChainEnd::NoSuchName);
+    if target.addresses.is_empty() || !has_end {
+        return 0;
+    }
+    let hostname = target.alias_in(evidence);
+    let place = hostname.and_then(|hostname| evidence.chain.iter().position(|link| link == hostname));
+    place.map_or(0, |place| place + 1)
 }
 
 fn judge_chain(target: &Target, evidence: &Evidence) -> RowState {
@@ -184,11 +197,8 @@ fn judge_chain(target: &Target, evidence: &Evidence) -> RowState {
     }
 }
 
-/// The addresses that the record could hold; none where the chain already passes through the hostname.
-fn expected(target: &Target, evidence: &Evidence, record: RecordType) -> String {
-    if target.is_alias(evidence) {
-        return String::new();
-    }
+/// The addresses that the record could hold.
+fn expected(target: &Target, record: RecordType) -> String {
     let addresses: Vec<_> = target.of_type(record).map(IpAddr::to_string).collect();
     addresses.join(", ")
 }
@@ -206,6 +216,7 @@ pub(super) fn caa_row(
     let (owner, found) = match evidence {
         CaaEvidence::Absent => (name, "none".to_owned()),
         CaaEvidence::Differing { owner, .. } => (owner.as_str(), "not the same everywhere".to_owned()),
+        CaaEvidence::Endless { owner, .. } => (owner.as_str(), "behind aliases without an end".to_owned()),
         CaaEvidence::Relevant { owner, records, .. } => (owner.as_str(), caa::text(records)),
         CaaEvidence::Unanswered { owner, failure } => (owner.as_str(), failure.to_string()),
     };

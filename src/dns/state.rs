@@ -23,7 +23,8 @@ pub enum DomainState {
     Issuable,
     /// A certificate for it is there.
     Issued,
-    /// A certificate for it is there, and the next one will fail unless DNS is put right.
+    /// A certificate for it is there, and the next one will fail unless DNS is put right; also where that has been unknown
+    /// for long.
     Drifted,
 }
 
@@ -59,6 +60,10 @@ impl Steps {
                     remedy: changes,
                     alternative,
                 } => {
+                    // What stopped a step before has its remedy.
+                    if obstacles.iter().all(|obstacle| wrong.contains(obstacle)) {
+                        continue;
+                    }
                     // Another way for one step only is, with the one way of the others, another way for all.
                     let other = match alternative.is_empty() {
                         true => changes.clone(),
@@ -108,7 +113,7 @@ fn merge<T: PartialEq>(all: &mut Vec<T>, new: Vec<T>) {
 }
 
 impl DomainState {
-    /// The same with a certificate at hand. What is only unknown is no drift.
+    /// The same with a certificate at hand. What is only unknown is no drift, unless it [lasts](super::is_lasting).
     pub(super) fn with_certificate(verdict: &Verdict) -> Self {
         match verdict {
             Verdict::Stop { .. } => Self::Drifted,

@@ -17,7 +17,7 @@ use crate::name::DnsName;
 pub struct Target {
     /// The gateway's addresses.
     pub addresses: BTreeSet<IpAddr>,
-    /// The name a CNAME chain may pass through instead.
+    /// The name that a CNAME chain may pass through.
     pub hostname: Option<DnsName>,
 }
 
@@ -84,19 +84,14 @@ impl Verdict {
         }
     }
 
-    /// One that waits, for nobody knows how long; signatures that do not verify and aliases without an end are no reason
-    /// to wait.
+    /// One that waits, for nobody knows how long; signatures that do not verify are no reason to
+    /// wait.
     pub(super) fn wait(obstacle: Obstacle) -> Self {
         match obstacle {
             Obstacle::BadSignatures { ref ds, .. } => Self::Stop {
                 remedy: ds.iter().cloned().map(Change::Remove).collect(),
                 alternative: Vec::new(),
                 obstacles: vec![obstacle],
-            },
-            Obstacle::TooLong { .. } => Self::Stop {
-                obstacles: vec![obstacle],
-                remedy: Vec::new(),
-                alternative: Vec::new(),
             },
             _ => Self::Wait {
                 obstacles: vec![obstacle],
@@ -141,9 +136,9 @@ pub enum SkipReason {
 
 /// Judges `evidence` for `name`.
 ///
-/// A name leads here when its CNAME chain passes through the gateway's hostname and ends at some address, or
-/// when it has an address and each one it has is the gateway's. Each family counts by itself: a CA that finds
-/// one wrong AAAA record calls that and nothing else. A record that is known to be wrong weighs more than a
+/// A name leads here when it has an address and each one it has is the gateway's; or, where the configuration says
+/// no addresses, when its CNAME chain passes through the gateway's hostname and ends at some address. Each family counts
+/// by itself: a CA that finds one wrong AAAA record calls that and nothing else. A record that is known to be wrong weighs more than a
 /// question without an answer.
 pub fn judge(name: &DnsName, target: &Target, evidence: &Evidence) -> Verdict {
     let asked = name.as_str();
@@ -253,8 +248,7 @@ pub(super) fn listed(addresses: &BTreeSet<IpAddr>) -> String {
 }
 
 impl Target {
-    /// The gateway's hostname, when the CNAME chain passes through it. What it resolves to is then the operator's
-    /// affair: an address translation or a balancer may stand in between.
+    /// The gateway's hostname, when the CNAME chain passes through it: what is wrong behind it is no affair of the name.
     pub(super) fn alias_in(&self, evidence: &Evidence) -> Option<&str> {
         let hostname = self.hostname.as_ref()?.as_str();
         evidence
@@ -268,8 +262,10 @@ impl Target {
         self.alias_in(evidence).is_some()
     }
 
+    /// Whether the chain may end at `address`. Where nothing is said of addresses, what the hostname resolves to is the
+    /// operator's affair: an address translation or a balancer may stand in between.
     pub(super) fn owns(&self, evidence: &Evidence, address: &IpAddr) -> bool {
-        self.is_alias(evidence) || self.addresses.contains(address)
+        self.addresses.contains(address) || (self.addresses.is_empty() && self.is_alias(evidence))
     }
 
     /// The gateway's addresses that a record of this type could hold.

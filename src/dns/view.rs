@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::evidence::{AUTHORITATIVE, LookupFailure};
 use super::presentation::{absolute, fully_qualified, written};
-use super::question::{Manner, Reply, ask, is_out_of_reach};
+use super::question::{Manner, Reply, SERVFAIL, ask, is_out_of_reach};
 use super::zone::{NameServer, Zone};
 use crate::config::GatewayConfig;
 use crate::name::DnsName;
@@ -24,6 +24,8 @@ pub(super) struct Questions {
     pub(super) resolvers: Vec<SocketAddr>,
     pub(super) name_servers: BTreeMap<Name, Vec<SocketAddr>>,
     pub(super) deadline: Instant,
+    /// How many servers of a zone are asked.
+    pub(super) most_servers: usize,
     zones: Arc<Mutex<HashMap<Name, Option<Zone>>>>,
     /// Servers that have not answered. They are not waited for again.
     silent: Arc<Mutex<HashMap<SocketAddr, LookupFailure>>>,
@@ -80,11 +82,18 @@ impl Questions {
             resolvers,
             name_servers: name_servers.collect(),
             deadline,
+            most_servers: SERVERS_OF_A_CHECK,
             zones: Arc::default(),
             silent: Arc::default(),
             troubles: Mutex::default(),
             turns: Arc::new(Semaphore::new(QUESTIONS_AT_A_TIME)),
         })
+    }
+
+    /// The same, with as many as `most` servers of a zone.
+    pub(super) fn of_servers(mut self, most: usize) -> Self {
+        self.most_servers = most;
+        self
     }
 
     /// The same, with as many questions at a time as `turns` has, together with others who take them.
@@ -99,6 +108,7 @@ impl Questions {
             resolvers: self.resolvers.clone(),
             name_servers: self.name_servers.clone(),
             deadline: self.deadline,
+            most_servers: self.most_servers,
             zones: self.zones.clone(),
             silent: self.silent.clone(),
             troubles: Mutex::default(),
@@ -168,7 +178,7 @@ impl Questions {
         let _turn = self.turn().await;
         let mut said = ask(resolver, name, record, Manner::Recursive, self.deadline).await;
         if let Err(LookupFailure::ResponseCode { code, explanation }) = &said
-            && code == "SERVFAIL"
+            && code == SERVFAIL
             && !explanation.as_deref().is_some_and(is_out_of_reach)
             && let Some(bogus) = self.bogus(resolver, name, record, explanation.clone()).await
         {
@@ -231,7 +241,7 @@ pub(super) fn telling(failures: Vec<LookupFailure>) -> LookupFailure {
         LookupFailure::ResponseCode { .. } => 1,
         LookupFailure::TimedOut | LookupFailure::Unreachable { .. } => 2,
         // Only where it is the same with all of them.
-        LookupFailure::Endless | LookupFailure::Referral | LookupFailure::Lame { .. } => 3,
+        LookupFailure::Referral | LookupFailure::Lame { .. } => 3,
     };
     let first = failures.into_iter().min_by_key(weight);
     first.unwrap_or(LookupFailure::TimedOut)
@@ -273,6 +283,9 @@ fn system_resolvers(config: &ResolverConfig) -> Vec<SocketAddr> {
         .collect();
     resolvers.into_iter().collect()
 }
+
+/// More than most zones have; a check need not hear them all.
+const SERVERS_OF_A_CHECK: usize = 8;
 
 /// For one check, whatever it is about.
 pub(super) const QUESTIONS_AT_A_TIME: usize = 64;

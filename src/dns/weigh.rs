@@ -6,8 +6,10 @@
 
 use std::time::Duration;
 
+use super::evidence::LookupFailure;
 use super::lookup::Memory;
 use super::obstacle::Obstacle;
+use super::question::SERVFAIL;
 use super::verdict::Verdict;
 use crate::clock::Timestamp;
 
@@ -128,20 +130,19 @@ fn is_differing(verdict: &Verdict) -> bool {
 }
 
 fn is_refusal(obstacle: &Obstacle) -> bool {
-    use super::evidence::LookupFailure;
     matches!(
         obstacle,
         Obstacle::Unanswered {
             failure: LookupFailure::ResponseCode { code, .. },
             ..
-        } if code == "SERVFAIL"
+        } if code == SERVFAIL
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dns::evidence::{LookupFailure, RecordType};
+    use crate::dns::evidence::RecordType;
 
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 

@@ -48,7 +48,7 @@ impl Examination<'_> {
 }
 
 /// The name has no record of its own: what stands in the way is the wildcard's, and a record of its own goes before
-/// that (RFC 4592 §2.2.1). Says so.
+/// that (RFC 4592 §2.2.1), unless it is behind the gateway's hostname. Says so.
 pub(super) fn by_wildcard(
     name: &DnsName,
     parent: &str,
@@ -61,6 +61,7 @@ pub(super) fn by_wildcard(
         alternative,
         ..
     } = verdict
+        && !target.is_alias(evidence)
     {
         let absent = Evidence {
             from: evidence.from.clone(),

@@ -1,6 +1,6 @@
 //! Zones: where they begin, and the servers that speak for them.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -19,6 +19,8 @@ pub(super) struct Zone {
     pub(super) apex: Name,
     /// Its servers; never empty.
     pub(super) servers: Vec<NameServer>,
+    /// How many addresses of servers are left out, for there are too many.
+    pub(super) left_out: usize,
 }
 
 /// One address of a server of a zone.
@@ -50,8 +52,9 @@ impl Questions {
         if let Some(known) = known {
             return known;
         }
-        let mut servers = self.servers(&apex).await;
+        let (mut servers, mut left_out) = self.servers(&apex).await;
         if let Some((_, addresses)) = configured {
+            left_out = 0;
             servers = addresses
                 .iter()
                 .map(|address| named(*address, &servers))
@@ -60,6 +63,7 @@ impl Questions {
         let zone = (!servers.is_empty()).then(|| Zone {
             apex: apex.clone(),
             servers,
+            left_out,
         });
         self.zones().insert(apex, zone.clone());
         zone
@@ -96,32 +100,25 @@ impl Questions {
         None
     }
 
-    async fn servers(&self, apex: &Name) -> Vec<NameServer> {
+    /// The addresses of the servers of `apex`, and how many are left out.
+    async fn servers(&self, apex: &Name) -> (Vec<NameServer>, usize) {
         let Ok(reply) = self.any_resolver(apex, RecordType::NS).await else {
-            return Vec::new();
+            return (Vec::new(), 0);
         };
-        let names: Vec<Name> = reply
+        let mut names: Vec<Name> = reply
             .records
             .iter()
             .filter_map(|record| match &record.data {
                 RData::NS(name) => Some(name.0.to_lowercase()),
                 _ => None,
             })
-            .take(NAMES_MAX)
             .collect();
+        let nameless = names.len().saturating_sub(self.most_servers);
+        names.truncate(self.most_servers);
         let found = join_all(names.iter().map(|name| self.addresses_of(name))).await;
-        let mut by_turns = BTreeMap::new();
-        for (name, addresses) in names.iter().zip(found) {
-            for (turn, address) in addresses.into_iter().enumerate() {
-                let server = NameServer {
-                    name: Some(written(name)),
-                    address: SocketAddr::new(address, DNS_PORT),
-                };
-                // One address of each name comes before the second of any.
-                by_turns.insert((turn, server.clone()), server);
-            }
-        }
-        by_turns.into_values().take(SERVERS_MAX).collect()
+        let found = names.iter().map(written).zip(found);
+        let (servers, left_out) = by_turns(found, self.most_servers);
+        (servers, left_out + nameless)
     }
 
     async fn addresses_of(&self, name: &Name) -> Vec<IpAddr> {
@@ -145,6 +142,24 @@ impl Questions {
     }
 }
 
+/// At most so many addresses of servers, and how many there are besides.
+fn by_turns(found: impl Iterator<Item = (String, Vec<IpAddr>)>, most: usize) -> (Vec<NameServer>, usize) {
+    let mut by_turns = BTreeSet::new();
+    for (name, addresses) in found {
+        for (turn, address) in addresses.into_iter().enumerate() {
+            let server = NameServer {
+                name: Some(name.clone()),
+                address: SocketAddr::new(address, DNS_PORT),
+            };
+            // One address of each name comes before the second of any.
+            by_turns.insert((turn, server));
+        }
+    }
+    let left_out = by_turns.len().saturating_sub(most);
+    let servers = by_turns.into_iter().map(|(_, server)| server);
+    (servers.take(most).collect(), left_out)
+}
+
 /// A configured server under the name that the zone has for it, if it has one.
 fn named(address: SocketAddr, known: &[NameServer]) -> NameServer {
     let known = known.iter().find(|server| server.address.ip() == address.ip());
@@ -165,6 +180,27 @@ pub(super) fn address_in(record: &Record) -> Option<IpAddr> {
 
 const DNS_PORT: u16 = 53;
 
-/// More names than a delegation has; what a hostile zone adds is not asked.
-const NAMES_MAX: usize = 8;
-const SERVERS_MAX: usize = 8;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_server_is_asked_up_to_a_bound_and_those_beyond_are_counted() {
+        let found = || {
+            (1..=12_u8).map(|number| {
+                let address = |network: u8| IpAddr::from([192, 0, network, number]);
+                (format!("ns{number:02}.example.com"), vec![address(2), address(3)])
+            })
+        };
+        let (all, left_out) = by_turns(found(), 32);
+        assert_eq!((all.len(), left_out), (24, 0));
+        let (some, left_out) = by_turns(found(), 13);
+        assert_eq!((some.len(), left_out), (13, 11));
+        let names: BTreeSet<_> = some.iter().map(|server| &server.name).collect();
+        assert_eq!(
+            names.len(),
+            12,
+            "each name comes before the second address of any"
+        );
+    }
+}

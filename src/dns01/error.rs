@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::dns::PlaceError;
+use crate::dns::{Change, PlaceError};
 use crate::inventory::InventoryError;
 
 /// Why a record could not be placed, seen or removed.
@@ -159,10 +159,16 @@ impl Dns01Error {
         matches!(self, Self::Unreachable { .. })
     }
 
-    /// The record that would put it right, in zone-file form.
-    pub fn remedy(&self) -> Option<String> {
+    /// The change that would put it right.
+    pub fn remedy(&self) -> Option<Change> {
         match self {
-            Self::NotDelegated { alias, wanted, .. } => Some(format!("{alias}. IN CNAME {wanted}.")),
+            Self::NotDelegated { alias, wanted, .. } => {
+                Some(Change::Add(format!("{alias}. IN CNAME {wanted}.")))
+            }
+            // The record for the challenge can stand where no alias does.
+            Self::Place(PlaceError::Loop { alias, .. } | PlaceError::Endless { alias, .. }) => {
+                Some(Change::Remove(alias.clone()))
+            }
             _ => None,
         }
     }

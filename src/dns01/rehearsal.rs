@@ -72,7 +72,11 @@ impl Dns01 {
             true => format!("a TXT record at {}", place.owner),
             false => format!("{name} leads to {}, a TXT record there", place.owner),
         };
-        Ok(format!("{to}, in the zone {}, {way}", place.zone))
+        let rest = match place.left_out {
+            0 => String::new(),
+            left_out => format!("; the zone has {left_out} more servers than are waited for"),
+        };
+        Ok(format!("{to}, in the zone {}, {way}{rest}", place.zone))
     }
 }
 

@@ -92,7 +92,7 @@ impl Lookout {
                     verdicts = self.with_certificates(certificate, verdicts).await?;
                     if is_as_ordered {
                         // What an operator has put right is right at once, and not with the next round.
-                        self.note(certificate, &verdicts).await;
+                        verdicts = self.note(certificate, verdicts).await;
                         let of = desired.iter().find(|desired| desired.name == *certificate);
                         if of.is_some_and(|of| of.domains.iter().all(|domain| patterns.contains(domain))) {
                             self.note_issuers(certificate, &look);

@@ -9,8 +9,8 @@ use tokio::sync::watch;
 
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::Timestamp;
-use crate::config::DnsChecks;
-use crate::dns::{LastCheck, next_check};
+use crate::config::{Config, DnsChecks};
+use crate::dns::{Doors, LastCheck, next_check};
 use crate::gateway::lookout::{Lookout, first_of};
 
 /// When which certificate is looked at next.
@@ -18,6 +18,7 @@ use crate::gateway::lookout::{Lookout, first_of};
 struct Rounds {
     queue: BTreeSet<(Timestamp, CertificateName)>,
     wanted: BTreeMap<CertificateName, DesiredCertificate>,
+    config: Option<Arc<Config>>,
 }
 
 /// Goes on until told to stop.
@@ -60,12 +61,27 @@ impl Rounds {
         let wanted = desired
             .iter()
             .map(|desired| (desired.name.clone(), desired.clone()));
-        self.wanted = wanted.collect();
-        self.queue.retain(|(_, name)| self.wanted.contains_key(name));
+        let before = std::mem::replace(&mut self.wanted, wanted.collect());
+        let config = lookout.config.load_full();
+        let judged_by = self.config.replace(config.clone());
+        let is_as_before = |name: &CertificateName| {
+            let (known, wanted) = (before.get(name), self.wanted.get(name));
+            let judged_by = judged_by.as_ref();
+            judged_by.is_some_and(|judged_by| known == wanted && is_judged_alike(judged_by, &config, wanted))
+        };
+        self.queue.retain(|(_, name)| is_as_before(name));
         let known: BTreeSet<_> = self.queue.iter().map(|(_, name)| name.clone()).collect();
         let now = lookout.clock.now();
+        let is_wrong = |name| {
+            let sightings = lookout.sightings();
+            sightings.get(name).is_some_and(|sighting| !sighting.is_good())
+        };
         for name in self.wanted.keys().filter(|name| !known.contains(*name)) {
-            let first = next_check(None, None, now, fraction(name));
+            // What was wrong may have been the configuration.
+            let first = match is_wrong(name) {
+                true => now,
+                false => next_check(None, None, now, fraction(name)),
+            };
             self.queue.insert((first, name.clone()));
         }
     }
@@ -126,6 +142,20 @@ impl Rounds {
             }
         }
     }
+}
+
+/// Whether two configurations come to the same for what DNS should say of the names of `desired`.
+fn is_judged_alike(one: &Arc<Config>, other: &Arc<Config>, desired: Option<&DesiredCertificate>) -> bool {
+    let is_alike = |desired: &DesiredCertificate| {
+        let issuers = &desired.issuers;
+        one.gateway == other.gateway
+            && Doors::of(one) == Doors::of(other)
+            && one.dns_checks(&desired.name) == other.dns_checks(&desired.name)
+            && issuers
+                .iter()
+                .all(|issuer| one.issuers.get(issuer) == other.issuers.get(issuer))
+    };
+    Arc::ptr_eq(one, other) || desired.is_some_and(is_alike)
 }
 
 /// A number from 0 to 1 that is the certificate's own.

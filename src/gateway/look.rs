@@ -179,6 +179,7 @@ mod tests {
             verdict,
             state: DomainState::Declared,
             challenges: Vec::new(),
+            not_pointed: None,
             notes: Vec::new(),
             rows: Vec::new(),
         }

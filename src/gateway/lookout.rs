@@ -10,15 +10,15 @@ use tokio::sync::broadcast;
 use crate::admin::api;
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{AcmeConfig, Config, DnsChecks, HookEvent, IssuerConfig};
-use crate::dns::{CaIdentity, Conditions, DnsChecker, DomainState, DomainVerdict, Doors, Verdict};
+use crate::config::{AcmeConfig, Config, DnsChecks, IssuerConfig};
+use crate::dns::{CaIdentity, Conditions, DnsChecker, DomainState, DomainVerdict, Doors, Waiting};
 use crate::dns01::Claims;
-use crate::gateway::look::{Against, Look};
+use crate::gateway::look::Look;
 use crate::gateway::zones;
-use crate::inventory::{Inventory, InventoryError, Notice};
+use crate::inventory::{Inventory, InventoryError};
 use crate::metrics::Metrics;
 use crate::name::NamePattern;
-use crate::renewal::{Candidates, Hindrance, Issuers};
+use crate::renewal::{Candidates, Issuers};
 
 /// Looks names up for orders, for operators and on a schedule.
 pub(super) struct Lookout {
@@ -33,18 +33,22 @@ pub(super) struct Lookout {
 }
 
 /// What the last look at the names of a certificate brought.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Sighting {
     pub(super) at: Timestamp,
     pub(super) verdicts: Vec<DomainVerdict>,
     /// Of the issuers that were looked at for, whether they may sign.
     pub(super) issuers: BTreeMap<String, bool>,
+    /// The names that have a certificate and of which nothing is known for sure.
+    pub(super) waiting: BTreeMap<NamePattern, Waiting>,
+    /// The names that have led here and do not any more, though they can be renewed.
+    pub(super) astray: BTreeSet<NamePattern>,
 }
 
 impl Sighting {
     /// Whether nothing is wrong.
     pub(super) fn is_good(&self) -> bool {
-        self.verdicts.iter().all(|verdict| verdict.verdict.allows_order())
+        self.astray.is_empty() && self.verdicts.iter().all(|verdict| verdict.verdict.allows_order())
     }
 }
 
@@ -136,7 +140,7 @@ impl Lookout {
             .find(&checker, certificate, &desired.domains, candidates)
             .await?;
         look.verdicts = self.with_certificates(&desired.name, look.verdicts).await?;
-        self.note(&desired.name, &look.verdicts).await;
+        look.verdicts = self.note(&desired.name, look.verdicts).await;
         self.note_issuers(&desired.name, &look);
         Ok(look)
     }
@@ -246,89 +250,15 @@ impl Lookout {
             .is_some_and(|record| record.value.current.is_some())
     }
 
-    pub(super) async fn note(&self, certificate: &CertificateName, verdicts: &[DomainVerdict]) {
-        for verdict in verdicts {
-            let (certificate, domain) = (certificate.as_str(), verdict.domain.to_string());
-            let states = DomainState::ALL.map(|state| (state.word(), state == verdict.state));
-            self.metrics
-                .dns_checked(certificate, &domain, verdict.verdict.allows_order());
-            self.metrics.domain_state(certificate, &domain, &states);
-        }
-        self.remember(certificate, verdicts);
-        if self.is_enforced(certificate)
-            && let Err(error) = self.tell_drift(certificate, verdicts).await
-        {
-            tracing::warn!(%certificate, %error, "whether DNS has changed is told with the next look");
-        }
-    }
-
-    /// Tells what has become otherwise since it was last told, before a restart perhaps.
-    async fn tell_drift(
-        &self,
-        certificate: &CertificateName,
-        verdicts: &[DomainVerdict],
-    ) -> Result<(), InventoryError> {
-        let before = self.inventory.told_drifted(certificate).await?;
-        let (mut drifted, mut news) = (before.clone(), Vec::new());
-        for verdict in verdicts {
-            let domain = &verdict.domain;
-            match (before.contains(domain), verdict.state == DomainState::Drifted) {
-                (false, true) => {
-                    drifted.insert(domain.clone());
-                    let detail = drift_text(verdict);
-                    tracing::warn!(%certificate, "{detail}");
-                    news.push((HookEvent::Drifted, detail));
-                }
-                // That nobody answers does not make it right.
-                (true, false) if !matches!(verdict.verdict, Verdict::Wait { .. }) => {
-                    drifted.remove(domain);
-                    let detail = format!("{domain} is right in DNS again");
-                    tracing::info!(%certificate, "{detail}");
-                    news.push((HookEvent::Restored, detail));
-                }
-                _ => {}
-            }
-        }
-        if news.is_empty() {
-            return Ok(());
-        }
-        let record = self.inventory.certificate(certificate).await?;
-        let current = record.and_then(|record| record.value.current);
-        let notice = |(event, detail)| Notice {
-            leaf: current.as_ref().map(|current| current.leaf.clone()),
-            next_attempt: current.as_ref().and_then(|current| current.renew_at),
-            ..Notice::new(event, certificate.clone(), self.clock.now(), detail)
-        };
-        let notices: Vec<_> = news.into_iter().map(notice).collect();
-        self.inventory
-            .tell_drifted(certificate, &drifted, &notices)
-            .await?;
-        for notice in notices {
-            // Nobody watching is no error.
-            let _ = self.events.send(api::Event {
-                at: notice.at,
-                certificate: notice.certificate,
-                kind: notice.event.to_string(),
-                detail: notice.detail,
-            });
-        }
-        Ok(())
-    }
-
-    /// Whether a renewal will be held back by what DNS says. Elsewhere nothing of it is worth an alarm.
-    fn is_enforced(&self, certificate: &CertificateName) -> bool {
-        self.config.load().dns_checks(certificate).0 == DnsChecks::Enforce
-    }
-
     /// Puts `verdicts` in the place of what was found of the same names before.
-    fn remember(&self, certificate: &CertificateName, verdicts: &[DomainVerdict]) {
+    pub(super) fn remember(&self, certificate: &CertificateName, verdicts: &[DomainVerdict]) {
         let at = self.clock.now();
         let mut sightings = self.sightings();
         let Some(known) = sightings.get_mut(certificate) else {
             let sighting = Sighting {
                 at,
                 verdicts: verdicts.to_vec(),
-                issuers: BTreeMap::new(),
+                ..Sighting::default()
             };
             sightings.insert(certificate.clone(), sighting);
             return;
@@ -369,39 +299,14 @@ impl Lookout {
             sighting
                 .verdicts
                 .retain(|verdict| domains.is_some_and(|domains| domains.contains(&verdict.domain)));
+            sighting
+                .astray
+                .retain(|domain| domains.is_some_and(|domains| domains.contains(domain)));
+            sighting
+                .waiting
+                .retain(|domain, _| domains.is_some_and(|domains| domains.contains(domain)));
             domains.is_some()
         });
-    }
-
-    /// What would hold the next order back, by what was found last.
-    pub(super) fn hindrances(&self) -> BTreeMap<CertificateName, Hindrance> {
-        let sightings = self.sightings();
-        let enforced = sightings.iter().filter(|(name, _)| self.is_enforced(name));
-        let against = enforced.filter_map(|(name, sighting)| {
-            let against = Against::of(&sighting.verdicts).filter(|against| against.is_definite)?;
-            let hindrance = Hindrance {
-                reason: against.reason,
-                remedy: against.remedy,
-            };
-            Some((name.clone(), hindrance))
-        });
-        against.collect()
-    }
-
-    /// What an operator should see to long before a renewal fails.
-    pub(super) fn warnings(&self) -> Vec<String> {
-        let sightings = self.sightings();
-        let alarming = sightings.iter().filter(|(name, _)| self.is_enforced(name));
-        let drifted = alarming.flat_map(|(name, sighting)| {
-            let drifted = sighting.verdicts.iter();
-            drifted
-                .filter(|verdict| verdict.state == DomainState::Drifted)
-                .map(move |verdict| {
-                    let text = drift_text(verdict);
-                    format!("certificate `{name}`, seen at {}: {text}", sighting.at)
-                })
-        });
-        drifted.collect()
     }
 }
 
@@ -411,18 +316,6 @@ pub(super) fn first_of(issuers: &[String]) -> Candidates {
         issuers: issuers.to_vec(),
         is_waiting_over: false,
     }
-}
-
-fn drift_text(verdict: &DomainVerdict) -> String {
-    let changes: Vec<_> = verdict.verdict.remedy().iter().map(ToString::to_string).collect();
-    let remedy = match changes.is_empty() {
-        true => String::new(),
-        false => format!("; to put it right: {}", changes.join("; ")),
-    };
-    format!(
-        "{} has a certificate whose renewal would fail: {}{remedy}",
-        verdict.domain, verdict.reason_text
-    )
 }
 
 /// The account's URL in what instant-acme keeps of it; the key beside it is not read.

@@ -113,8 +113,7 @@ mod tests {
     fn sighting() -> Sighting {
         Sighting {
             at: NOW,
-            verdicts: Vec::new(),
-            issuers: BTreeMap::new(),
+            ..Sighting::default()
         }
     }
 

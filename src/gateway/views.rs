@@ -2,7 +2,7 @@
 
 use crate::admin::api;
 use crate::certificate::{CaBundle, CertificateName, DesiredCertificate, Leaf};
-use crate::dns::DomainVerdict;
+use crate::dns::{DomainVerdict, Verdict};
 use crate::gateway::bundle_alarms::FailsOpen;
 use crate::gateway::lookout::Sighting;
 use crate::inventory::{BundleVersion, CertificateRecord, CertificateState, Source};
@@ -95,7 +95,12 @@ fn domains_in_dns(sighting: &Sighting, leaf: Option<&Leaf>) -> Vec<api::DomainSt
         api::DomainStatus {
             domain: verdict.domain.clone(),
             state,
-            reason: verdict.reason_text.clone(),
+            reason: match &verdict.not_pointed {
+                Some(pointed @ Verdict::Stop { .. }) if verdict.reason_text.is_empty() => {
+                    format!("not pointed: {}", pointed.reason())
+                }
+                _ => verdict.reason_text.clone(),
+            },
             checked_at: sighting.at,
         }
     };

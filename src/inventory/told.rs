@@ -1,11 +1,12 @@
 //! What was told already, so that neither a restart nor another look tells it again; written with the notice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use certgate_store::{Batch, Expect, MAX_BATCH_CHANGES};
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::CertificateName;
+use crate::clock::Timestamp;
 use crate::config::Fraction;
 use crate::inventory::{Inventory, InventoryError, Notice, format, key};
 use crate::name::NamePattern;
@@ -17,6 +18,23 @@ pub struct ToldExpiring {
     pub fingerprint: String,
     /// What was left of its life.
     pub left: Fraction,
+}
+
+/// What is known of names in DNS that have a certificate.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Drift {
+    /// Those of which it was told that a renewal would fail.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub told: BTreeSet<NamePattern>,
+    /// Those that have led here, though their right is proven by dns-01.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub pointed: BTreeSet<NamePattern>,
+    /// Those of which it was told that they do not any more, which stops no renewal.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub told_astray: BTreeSet<NamePattern>,
+    /// Since when nothing is known for sure of those.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub waiting: BTreeMap<NamePattern, Timestamp>,
 }
 
 impl Inventory {
@@ -47,32 +65,29 @@ impl Inventory {
         Ok(())
     }
 
-    /// The names of `certificate` of which it was told that DNS is not as it should be.
+    /// What is known of `certificate`'s names in DNS.
     ///
     /// # Errors
     /// [`InventoryError::Unreadable`] when the record is damaged.
-    pub async fn told_drifted(
-        &self,
-        certificate: &CertificateName,
-    ) -> Result<BTreeSet<NamePattern>, InventoryError> {
-        let told = self.read(&key(DRIFTED, certificate)).await?;
-        Ok(told.map(|told| told.value).unwrap_or_default())
+    pub async fn drift(&self, certificate: &CertificateName) -> Result<Drift, InventoryError> {
+        let drift = self.read(&key(DRIFT, certificate)).await?;
+        Ok(drift.map(|drift| drift.value).unwrap_or_default())
     }
 
-    /// Writes `notices`, and that `drifted` are the names of which it was told. Durable on return.
+    /// Writes `notices`, and what is known by then of `certificate`'s names. Durable on return.
     ///
     /// # Errors
     /// The store's.
-    pub async fn tell_drifted(
+    pub async fn tell_drift(
         &self,
         certificate: &CertificateName,
-        drifted: &BTreeSet<NamePattern>,
+        drift: &Drift,
         notices: &[Notice],
     ) -> Result<(), InventoryError> {
-        let place = key(DRIFTED, certificate);
-        let mut batch = match drifted.is_empty() {
+        let place = key(DRIFT, certificate);
+        let mut batch = match *drift == Drift::default() {
             true => Batch::new().delete(place, Expect::Any),
-            false => Batch::new().put(place, format::encode(drifted)?, Expect::Any),
+            false => Batch::new().put(place, format::encode(drift)?, Expect::Any),
         };
         for notice in notices {
             batch = notice.put(batch)?;
@@ -83,13 +98,13 @@ impl Inventory {
 
 /// Forgets it together with the certificate.
 pub(super) fn without(batch: Batch, certificate: &CertificateName) -> Batch {
-    [EXPIRING, DRIFTED].into_iter().fold(batch, |batch, prefix| {
+    [EXPIRING, DRIFT].into_iter().fold(batch, |batch, prefix| {
         batch.delete(key(prefix, certificate), Expect::Any)
     })
 }
 
 const EXPIRING: &str = "told-expiring/";
-const DRIFTED: &str = "told-drifted/";
+const DRIFT: &str = "drift/";
 
 #[cfg(test)]
 mod tests {
@@ -98,7 +113,6 @@ mod tests {
     use certgate_store::{MemoryStore, Store};
 
     use super::*;
-    use crate::clock::Timestamp;
     use crate::config::HookEvent;
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use crate::world::World;
 use crate::{NOW, OURS, remedy};
 
 #[tokio::test]
-async fn a_name_below_a_dname_is_put_right_by_taking_that_away() {
+async fn a_name_below_a_dname_is_put_right_at_its_other_end_or_by_taking_that_away() {
     for kind in [primary::Kind::Bind, primary::Kind::Knot] {
         let zones = [
             ("test", "", false),
@@ -24,6 +24,18 @@ async fn a_name_below_a_dname_is_put_right_by_taking_that_away() {
         let found = check(&primary, "www.old.example.test").await;
         assert_eq!(
             remedy(&found),
+            [
+                "remove: www.new.other.test. IN A 198.51.100.7",
+                "www.new.other.test. IN A 203.0.113.10",
+            ],
+            "{kind:?}: {found}"
+        );
+        let Verdict::Stop { alternative, .. } = &found.verdict else {
+            panic!("{found}");
+        };
+        let alternative: Vec<_> = alternative.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            alternative,
             [
                 "remove: old.example.test. IN DNAME new.other.test.",
                 "www.old.example.test. IN A 203.0.113.10",
@@ -55,6 +67,35 @@ async fn a_name_below_a_dname_is_put_right_by_taking_that_away() {
                 .contains("mail.old.example.test is an alias of mail.new.other.test, which has no address"),
             "{nowhere}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_loop_is_named_with_the_record_to_remove_however_the_name_is_proven() {
+    for kind in [primary::Kind::Bind, primary::Kind::Knot] {
+        let records = "www IN CNAME a\na IN CNAME b\nb IN CNAME a\nself IN CNAME self";
+        let zones = [("test", "", false), ("example.test", records, false)];
+        let primary = Primary::start(kind, &zones);
+        for challenges in [
+            &[ChallengeType::Dns01][..],
+            &[ChallengeType::Dns01, ChallengeType::Http01],
+        ] {
+            let conditions = Conditions {
+                challenges: Some(challenges.to_vec()),
+                ..Conditions::default()
+            };
+            for (name, again, record) in [
+                ("www", "a", "www.example.test. IN CNAME a.example.test."),
+                ("self", "self", "self.example.test. IN CNAME self.example.test."),
+            ] {
+                let name = format!("{name}.example.test");
+                let found = check_under(&primary, &name, &conditions).await;
+                assert_eq!(found.verdict.to_string(), "stop", "{kind:?}: {found}");
+                let said = format!("the CNAME chain of {name} never ends: {again}.example.test is met twice");
+                assert_eq!(found.reason_text, said, "{kind:?}: {found}");
+                assert_eq!(remedy(&found), [format!("remove: {record}")], "{kind:?}: {found}");
+            }
+        }
     }
 }
 
@@ -166,8 +207,12 @@ async fn caa_records_behind_aliases_without_an_end_cannot_be_had() {
     assert!(
         found
             .reason_text
-            .contains("the CNAME chain of loop.example.com is longer than 8 records"),
+            .contains("the CNAME chain of loop.example.com never ends: loop.example.com is met twice"),
         "{found}"
+    );
+    assert_eq!(
+        remedy(&found),
+        ["remove: loop.example.com. IN CNAME a.example.com."]
     );
 }
 
@@ -244,6 +289,10 @@ async fn the_apex_of_a_zone_is_never_told_to_become_an_alias() {
 
 /// As the server of the zones has it, which is asked in a resolver's place, too.
 async fn check(primary: &Primary, name: &str) -> DomainVerdict {
+    check_under(primary, name, &Conditions::default()).await
+}
+
+async fn check_under(primary: &Primary, name: &str, conditions: &Conditions) -> DomainVerdict {
     let zones =
         ["example.test", "other.test"].map(|zone| (DnsName::parse(zone).unwrap(), vec![primary.address()]));
     let gateway = GatewayConfig {
@@ -254,6 +303,6 @@ async fn check(primary: &Primary, name: &str) -> DomainVerdict {
     };
     let name = DnsName::parse(name).unwrap();
     DnsChecker::new(Some(&gateway))
-        .check(&name, &Conditions::default(), NOW)
+        .check(&name, conditions, NOW)
         .await
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use certgate::dns::{DnsChecker, Verdict};
+use certgate::config::ChallengeType;
+use certgate::dns::{Conditions, DnsChecker, Verdict};
 use certgate::name::{DnsName, NamePattern};
 use hickory_resolver::proto::rr::RecordType;
 
@@ -63,4 +64,28 @@ async fn what_a_server_says_for_another_zone_is_not_said_of_its_own() {
         (&Verdict::Go, &Vec::new()),
         "{found}"
     );
+}
+
+#[tokio::test]
+async fn a_name_that_dns01_proves_is_ordered_wherever_it_leads_and_said_to_be_not_pointed() {
+    let world = World::with(&["www.example.com A 198.51.100.7"]).await;
+    let conditions = Conditions {
+        challenges: Some(vec![ChallengeType::Dns01]),
+        ..world.conditions()
+    };
+    let found = world.examine(WWW, &conditions).await;
+    assert!(
+        found
+            .to_string()
+            .starts_with("www.example.com: go, issuable, not pointed"),
+        "{found}"
+    );
+    let pointed = found.not_pointed.as_ref().expect("why it is not");
+    assert!(pointed.reason().contains("198.51.100.7"), "{found}");
+    assert_eq!(
+        pointed.remedy()[0].to_string(),
+        "remove: www.example.com. IN A 198.51.100.7"
+    );
+    let wildcard = world.examine("*.example.com", &conditions).await;
+    assert_eq!(wildcard.not_pointed, None, "{wildcard}");
 }

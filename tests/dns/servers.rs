@@ -133,8 +133,22 @@ async fn a_server_that_answers_from_hearsay_is_lame_and_not_believed() {
     assert_eq!(
         found.notes,
         [
-            "ns2.example.com (127.0.0.12) does not speak for the zone: an answer that is not authoritative; \
+            "ns2.example.com (127.0.0.12) did not speak for the zone: an answer that is not authoritative; \
              remove: example.com. IN NS ns2.example.com."
         ]
     );
+}
+
+#[tokio::test]
+async fn a_closed_port_is_no_timeout() {
+    let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = closed.local_addr().unwrap();
+    drop(closed);
+    let names = [NamePattern::parse(WWW).unwrap()];
+    let found = DnsChecker::new(Some(&gateway(address)))
+        .check_all(&names, &Conditions::default(), NOW)
+        .await;
+    assert_eq!(found[0].verdict.to_string(), "wait");
+    let said = format!("{address} could not be asked: connection refused");
+    assert!(found[0].reason_text.contains(&said), "{}", found[0]);
 }

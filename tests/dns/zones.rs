@@ -49,9 +49,13 @@ async fn each_zone_has_its_verdict_its_reason_and_the_record_to_change() {
                 "www.example.com CNAME edge.example.com",
                 "edge.example.com A 10.0.0.1",
             ],
-            "go",
-            "",
-            &[],
+            "stop",
+            "edge.example.com has the A record 10.0.0.1",
+            &[
+                "remove: edge.example.com. IN A 10.0.0.1",
+                "edge.example.com. IN A 203.0.113.10",
+                "edge.example.com. IN AAAA 2001:db8::10",
+            ],
         ),
         (
             &[
@@ -304,7 +308,7 @@ async fn servers_none_of_which_speaks_for_the_zone_are_to_be_taken_out_of_it() {
     assert!(
         found
             .reason_text
-            .contains("ns1.example.com (127.0.0.11) says does not speak for the zone: REFUSED"),
+            .contains("ns1.example.com (127.0.0.11) did not speak for the zone: REFUSED"),
         "{found}"
     );
     assert_eq!(
@@ -325,7 +329,7 @@ async fn one_lame_server_among_several_is_noted_and_holds_nothing_back() {
     assert_eq!(
         found.notes,
         [
-            "ns2.example.com (127.0.0.12) does not speak for the zone: REFUSED; \
+            "ns2.example.com (127.0.0.12) did not speak for the zone: REFUSED; \
           remove: example.com. IN NS ns2.example.com."
         ]
     );

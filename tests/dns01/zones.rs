@@ -1,5 +1,7 @@
 //! Real name servers take the records, and give them up again.
 
+use certgate::name::DnsName;
+
 use crate::support::primary::{KEY, Kind, POWERLESS, Primary};
 use crate::world::{ONE, OTHER, OWNER, World, ZONE, primary, rfc2136};
 
@@ -61,13 +63,22 @@ async fn a_wildcard_s_alias_is_no_delegation() {
 }
 
 #[tokio::test]
-async fn aliases_that_never_end_are_told() {
+async fn aliases_that_never_end_are_told_with_the_record_to_remove() {
     let loop_of = "_acme-challenge IN CNAME b\nb IN CNAME _acme-challenge";
     let primary = Primary::start(Kind::Bind, &[(ZONE, loop_of, true)]);
     let error = World::of(&primary).place(ZONE, ONE).await.unwrap_err();
     assert!(
-        error.contains("the CNAME records of _acme-challenge.example.test lead on for ever"),
+        error.contains(
+            "the CNAME records of _acme-challenge.example.test lead on for ever: _acme-challenge.example.test is met twice"
+        ),
         "{error}"
+    );
+    let name = DnsName::parse(ZONE).unwrap();
+    let rehearsed = World::of(&primary).dns01().rehearse(vec![name], true).await;
+    let remedy = rehearsed[0].as_ref().unwrap_err().remedy();
+    assert_eq!(
+        remedy.unwrap().to_string(),
+        "remove: _acme-challenge.example.test. IN CNAME b.example.test."
     );
 }
 

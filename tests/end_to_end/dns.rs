@@ -8,6 +8,7 @@ use hickory_resolver::proto::rr::RecordType;
 use crate::gateway::{Gateway, Home, run};
 use crate::issuance::Scene;
 use crate::peer::{TlsClient, backend};
+use crate::reload::reloaded;
 use crate::support::name_server::NameServer;
 
 const NAME: &str = "www.example.test";
@@ -409,4 +410,29 @@ async fn drift_is_told_long_before_a_renewal_and_over_when_it_is_over() {
     assert_eq!(event.kind, "restored");
     assert!(!drifted(&gateway.client().status().await.expect("status")));
     assert_eq!(zones.scene.pebble.orders(), 1);
+}
+
+#[tokio::test]
+async fn a_reload_that_cures_drift_is_looked_at_at_once() {
+    let zones = Zones::new().await;
+    zones.add(&["www.example.com A OURS"]);
+    let config = zones.config(&["www.example.com"], "", "").await;
+    let gateway = zones.home.start(&config).await;
+    gateway.published("www").await;
+    zones.add(&["www.example.com A 198.51.100.7"]);
+    let socket = gateway.socket().display().to_string();
+    let (_, output, _) = run(&["dns", "check", "--admin", &socket]).await;
+    assert!(output.contains("stop, drifted"), "{output}");
+    let status = gateway.client().status().await.expect("a status");
+    assert!(!status.warnings.is_empty());
+
+    let ours = format!("addresses = [\"{}\"]", zones.scene.tls.ip());
+    let both = format!("addresses = [\"{}\", \"198.51.100.7\"]", zones.scene.tls.ip());
+    assert!(config.contains(&ours));
+    zones.home.configure(&config.replacen(&ours, &both, 1));
+    assert_eq!(reloaded(&gateway).await, None);
+    let is_right = |status: &api::Status| {
+        status.warnings.is_empty() && find(status, "www").dns[0].state == api::DomainState::Issued
+    };
+    gateway.status_until("has looked again", is_right).await;
 }

@@ -350,3 +350,23 @@ fn executable(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("a file of our own");
 }
+
+#[tokio::test]
+async fn a_challenge_name_that_is_an_alias_of_itself_stops_with_the_record_to_remove() {
+    let records = "_acme-challenge IN CNAME b\nb IN CNAME _acme-challenge";
+    let primary = Primary::start(Kind::Bind, &[(ZONE, records, true)]);
+    let scene = Scene::new(primary.address());
+    let zones = [(ZONE, &[primary.address()][..])];
+    let config = scene.config(&rfc2136(&primary, ""), &zones).await;
+    let gateway = scene.home.start(&config).await;
+    let blocked = |status: &Status| status.certificates[0].state == "blocked";
+    let status = gateway.status_until("is blocked by DNS", blocked).await;
+    let reason = status.certificates[0].reason.clone().expect("a reason");
+    for said in [
+        "lead on for ever: _acme-challenge.example.test is met twice",
+        "remove: _acme-challenge.example.test. IN CNAME b.example.test.",
+    ] {
+        assert!(reason.contains(said), "{reason}");
+    }
+    assert_eq!(scene.pebble.orders(), 0);
+}

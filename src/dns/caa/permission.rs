@@ -1,6 +1,7 @@
 //! Whether a set of CAA records lets a CA issue (RFC 8659 §4, RFC 8657): a pure function.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use super::{CaaRecord, IssueValue};
 use crate::dns::obstacle::Obstacle;
@@ -62,12 +63,14 @@ impl Grant {
     }
 }
 
-/// Judges `records`, which stand at `owner` and are never empty, for a certificate of `ca` for `pattern`.
+/// Judges `records`, which stand at `owner` and are never empty, for a certificate of `ca` for `pattern`. `possible` are
+/// the validation methods that could prove the right to it, as far as that is known.
 pub(in crate::dns) fn permission(
     pattern: &NamePattern,
     owner: &str,
     records: &BTreeSet<CaaRecord>,
     ca: Option<&CaIdentity>,
+    possible: &[&str],
 ) -> Permission {
     let record =
         |change: fn(String) -> Change, data: String| change(format!("{} IN CAA {data}", absolute(owner)));
@@ -111,6 +114,7 @@ pub(in crate::dns) fn permission(
         issuer.is_some_and(|issuer| identities.iter().any(|known| known.eq_ignore_ascii_case(issuer)))
     };
     let meant: Vec<&IssueValue> = values.iter().filter(is_meant).collect();
+    let account = ca.and_then(|ca| ca.account.as_deref());
     let name = identities.first().map_or("the CA's domain", String::as_str);
     if meant.is_empty() {
         return Permission::Denied {
@@ -121,11 +125,13 @@ pub(in crate::dns) fn permission(
             },
             remedy: match identities.is_empty() {
                 true => Vec::new(),
-                false => vec![record(Change::Add, property(tag, name))],
+                false => {
+                    let granted = as_narrow(name, values.iter(), account, possible);
+                    vec![record(Change::Add, property(tag, &granted))]
+                }
             },
         };
     }
-    let account = ca.and_then(|ca| ca.account.as_deref());
     let of_us: Vec<&IssueValue> = meant
         .iter()
         .copied()
@@ -141,10 +147,7 @@ pub(in crate::dns) fn permission(
         .collect();
     if of_us.is_empty() {
         let pinned = meant.iter().flat_map(|value| value.values("accounturi"));
-        let granted = match account {
-            Some(account) => property(tag, &format!("{name}; accounturi={account}")),
-            None => property(tag, name),
-        };
+        let granted = property(tag, &as_narrow(name, meant.iter().copied(), account, possible));
         return Permission::Denied {
             obstacle: Obstacle::OtherAccount {
                 owner: owner.to_owned(),
@@ -169,6 +172,39 @@ pub(in crate::dns) fn permission(
         methods: Some(methods),
         account: account.filter(|_| pinned).map(ToOwned::to_owned),
     })
+}
+
+/// The value that lets `ca` issue and opens no more of the zone than `beside` do: where one of these names an account, to
+/// `account` only, and where one names methods, by those of them that are `possible`.
+fn as_narrow<'v>(
+    ca: &str,
+    beside: impl Iterator<Item = &'v IssueValue> + Clone,
+    account: Option<&str>,
+    possible: &[&str],
+) -> String {
+    let mut value = ca.to_owned();
+    let is_pinned = |value: &IssueValue| value.values("accounturi").next().is_some();
+    if let Some(account) = account.filter(|_| beside.clone().any(is_pinned)) {
+        let _ = write!(value, "; accounturi={account}");
+    }
+    let listed: BTreeSet<&str> = beside
+        .flat_map(|value| value.values("validationmethods"))
+        .flat_map(|list| list.split(','))
+        .collect();
+    if !listed.is_empty() {
+        let both: Vec<&str> = possible
+            .iter()
+            .copied()
+            .filter(|word| listed.contains(word))
+            .collect();
+        let methods = match (both.is_empty(), possible.is_empty()) {
+            (false, _) => both,
+            (true, false) => possible.to_vec(),
+            (true, true) => listed.into_iter().collect(),
+        };
+        let _ = write!(value, "; validationmethods={}", methods.join(","));
+    }
+    value
 }
 
 /// The data of a CAA record.
@@ -206,7 +242,13 @@ mod tests {
             account: Some(ACCOUNT.to_owned()),
         };
         let pattern = NamePattern::parse(pattern).unwrap();
-        match permission(&pattern, "example.com", &records.collect(), Some(&ca)) {
+        match permission(
+            &pattern,
+            "example.com",
+            &records.collect(),
+            Some(&ca),
+            &["dns-01"],
+        ) {
             Permission::Granted(Grant { methods: None, .. }) => "any".to_owned(),
             Permission::Granted(Grant {
                 methods: Some(methods),
@@ -364,12 +406,43 @@ mod tests {
                 account: Some(ACCOUNT.to_owned()),
             };
             let pattern = NamePattern::parse(pattern).unwrap();
-            match permission(&pattern, "example.com", &set.collect(), Some(&ca)) {
+            match permission(&pattern, "example.com", &set.collect(), Some(&ca), &[]) {
                 Permission::Granted(grant) => {
                     assert_eq!(grant.extended("ca.example", &["dns-01"]), expected, "{records:?}");
                 }
                 other => panic!("{records:?}: {other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_record_to_add_opens_no_more_of_a_zone_than_those_that_are_there() {
+        let ours = format!("ca.example; accounturi={ACCOUNT}");
+        for (value, expected) in [
+            ("other.example", "ca.example".to_owned()),
+            ("other.example; accounturi=https://other.example/1", ours.clone()),
+            (
+                "other.example; validationmethods=dns-01,http-01",
+                "ca.example; validationmethods=dns-01".to_owned(),
+            ),
+            (
+                "other.example; validationmethods=http-01",
+                "ca.example; validationmethods=dns-01".to_owned(),
+            ),
+            (
+                "other.example; accounturi=https://other.example/1; validationmethods=dns-01",
+                format!("{ours}; validationmethods=dns-01"),
+            ),
+            (
+                "ca.example; accounturi=https://ca.example/acct/2; validationmethods=dns-01",
+                format!("{ours}; validationmethods=dns-01"),
+            ),
+        ] {
+            assert_eq!(
+                judged("www.example.com", &[(0, "issue", value)], &["ca.example"]),
+                format!(r#"no: example.com. IN CAA 0 issue "{expected}""#),
+                "{value}"
+            );
         }
     }
 }

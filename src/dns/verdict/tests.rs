@@ -50,17 +50,25 @@ fn an_unanswered_family_waits_unless_the_other_is_known_to_be_wrong() {
 }
 
 #[test]
-fn a_chain_through_the_hostname_goes_and_one_past_it_is_judged_by_its_addresses() {
-    let ours = target(&[V4], Some("edge.example.net"));
-    for (chain, address, expected) in [
-        (&["edge.example.net"][..], V4, "go"),
-        (&["edge.example.net"], OTHER_V4, "go"),
-        (&["edge.example.net", "host7.example.net"], OTHER_V4, "go"),
-        (&["elsewhere.example.net"], V4, "go"),
-        (&["elsewhere.example.net"], OTHER_V4, "stop"),
+fn a_chain_is_judged_by_its_addresses_and_by_the_hostname_where_there_are_none() {
+    let edge = &["edge.example.net"][..];
+    let further = &["edge.example.net", "host7.example.net"][..];
+    let elsewhere = &["elsewhere.example.net"][..];
+    for (ours, chain, a, aaaa, expected) in [
+        (&[V4][..], edge, &[V4][..], &[][..], "go"),
+        (&[V4], edge, &[OTHER_V4], &[], "stop"),
+        (&[V4], edge, &[V4], &[OTHER_V6], "stop"),
+        (&[V4, V6], edge, &[V4], &[OTHER_V6], "stop"),
+        (&[V4, V6], edge, &[V4], &[], "go"),
+        (&[V4], further, &[OTHER_V4], &[], "stop"),
+        (&[], edge, &[OTHER_V4], &[OTHER_V6], "go"),
+        (&[], further, &[OTHER_V4], &[], "go"),
+        (&[V4], elsewhere, &[V4], &[], "go"),
+        (&[V4], elsewhere, &[OTHER_V4], &[], "stop"),
     ] {
-        let verdict = judge(&www(), &ours, &alias(chain, addresses(&[address], &[])));
-        assert_eq!(verdict.to_string(), expected, "{chain:?} {address}");
+        let target = target(ours, Some("edge.example.net"));
+        let verdict = judge(&www(), &target, &alias(chain, addresses(a, aaaa)));
+        assert_eq!(verdict.to_string(), expected, "{ours:?} {chain:?} {a:?} {aaaa:?}");
     }
 }
 
@@ -168,6 +176,25 @@ fn the_remedy_is_what_the_zone_needs_and_no_more() {
             target(&[V4], edge),
             alias(&["edge.example.net"], ChainEnd::NoSuchName),
             &["edge.example.net. IN A 203.0.113.10"],
+        ),
+        (
+            target(&[V4, V6], edge),
+            alias(&["edge.example.net"], addresses(&[V4], &[OTHER_V6])),
+            &[
+                "remove: edge.example.net. IN AAAA 2001:db8::99",
+                "edge.example.net. IN AAAA 2001:db8::10",
+            ],
+        ),
+        (
+            target(&[V4], edge),
+            alias(
+                &["edge.example.net", "host7.example.net"],
+                addresses(&[OTHER_V4], &[]),
+            ),
+            &[
+                "remove: edge.example.net. IN CNAME host7.example.net.",
+                "edge.example.net. IN A 203.0.113.10",
+            ],
         ),
         (
             target(&[V4], edge),
