@@ -6,7 +6,7 @@
 
 use std::sync::LazyLock;
 
-use aws_lc_rs::digest::{self, Algorithm, Digest};
+use aws_lc_rs::digest::{self, Algorithm, Context, Digest};
 use rustls::crypto::hash::HashAlgorithm;
 use rustls::crypto::hmac::Tag;
 use rustls::crypto::tls13::{Hkdf, HkdfExpander, OkmBlock, OutputLengthError};
@@ -63,14 +63,14 @@ const ZEROES: [u8; digest::MAX_OUTPUT_LEN] = [0; digest::MAX_OUTPUT_LEN];
 /// The longest block of a hash function here, SHA-384's.
 const MAX_BLOCK: usize = 128;
 
-/// A block and what a key schedule signs: labels, transcripts and shared secrets. More than that is allocated.
+/// A block and what a key schedule signs: labels, transcripts and shared secrets. More than that goes through a context.
 const USUAL: usize = 256;
 
-/// A secret that others are derived from.
+/// A secret that others are derived from, as HMAC begins with it.
 struct HmacKey {
     hash: &'static Algorithm,
-    /// Filled up with zeroes.
-    key: [u8; MAX_BLOCK],
+    inner: [u8; MAX_BLOCK],
+    outer: [u8; MAX_BLOCK],
 }
 
 impl HmacKey {
@@ -78,40 +78,44 @@ impl HmacKey {
         if secret.len() > hash.block_len() {
             return Self::new(hash, digest::digest(hash, secret).as_ref());
         }
-        let mut key = [0; MAX_BLOCK];
-        key[..secret.len()].copy_from_slice(secret);
-        Self { hash, key }
+        let (mut inner, mut outer) = ([0x36; MAX_BLOCK], [0x5c; MAX_BLOCK]);
+        for (n, byte) in secret.iter().enumerate() {
+            inner[n] ^= byte;
+            outer[n] ^= byte;
+        }
+        Self { hash, inner, outer }
     }
 
     /// The HMAC of `first`, the parts of `middle` and `last`.
     fn sign(&self, first: &[u8], middle: &[&[u8]], last: &[u8]) -> Tag {
-        let inner = self.digest(0x36, first, middle, last);
-        Tag::new(self.digest(0x5c, inner.as_ref(), &[], &[]).as_ref())
+        let inner = self.digest(&self.inner, first, middle, last);
+        Tag::new(self.digest(&self.outer, inner.as_ref(), &[], &[]).as_ref())
     }
 
-    fn digest(&self, padding: u8, first: &[u8], middle: &[&[u8]], last: &[u8]) -> Digest {
-        let parts = || [first].into_iter().chain(middle.iter().copied()).chain([last]);
-        let length = self.hash.block_len() + parts().map(<[u8]>::len).sum::<usize>();
-        let mut on_stack = [0; USUAL];
-        let mut on_heap = Vec::new();
-        let whole = match on_stack.get_mut(..length) {
-            Some(whole) => whole,
-            None => {
-                on_heap.resize(length, 0);
-                &mut on_heap[..]
+    fn digest(&self, block: &[u8; MAX_BLOCK], first: &[u8], middle: &[&[u8]], last: &[u8]) -> Digest {
+        let block = &block[..self.hash.block_len()];
+        let each = |take: &mut dyn FnMut(&[u8])| {
+            take(block);
+            take(first);
+            for part in middle {
+                take(part);
             }
+            take(last);
         };
-        let (block, mut unfilled) = whole.split_at_mut(self.hash.block_len());
-        for (byte, of_key) in block.iter_mut().zip(&self.key) {
-            *byte = of_key ^ padding;
+        let mut length = 0;
+        each(&mut |part| length += part.len());
+        if length > USUAL {
+            let mut context = Context::new(self.hash);
+            each(&mut |part| context.update(part));
+            return context.finish();
         }
-        for part in parts() {
-            let (here, after) = unfilled.split_at_mut(part.len());
-            here.copy_from_slice(part);
-            unfilled = after;
-        }
-        let digest = digest::digest(self.hash, whole);
-        forget(whole);
+        let (mut whole, mut end) = ([0; USUAL], 0);
+        each(&mut |part| {
+            whole[end..end + part.len()].copy_from_slice(part);
+            end += part.len();
+        });
+        let digest = digest::digest(self.hash, &whole[..end]);
+        forget(&mut whole);
         digest
     }
 }
@@ -143,7 +147,8 @@ impl HkdfExpander for HmacKey {
 
 impl Drop for HmacKey {
     fn drop(&mut self) {
-        forget(&mut self.key);
+        forget(&mut self.inner);
+        forget(&mut self.outer);
     }
 }
 

@@ -35,8 +35,7 @@ pub(super) fn ten_thousand(peer: &Peer, testbed: &mut Testbed) -> Found {
 pub(super) fn million(peer: &Peer, testbed: &mut Testbed) -> Found {
     const COUNT: usize = 1_000_000;
     let (proxy, first) = start(peer, testbed, COUNT, 0)?;
-    // Their records are read behind the first handshakes, and once more to verify the store.
-    testbed.settle_within(Duration::from_secs(180), &proxy)?;
+    testbed.settle_within(AFTER_START, &proxy)?;
     let mut numbers = Numbers::new(u64::from(proxy.site.ecdsa.port()));
     let names: Vec<_> = (0..500).map(|_| numbers.below(COUNT)).collect();
     let mut next = names.iter().copied();
@@ -78,7 +77,7 @@ pub(super) fn start(
         let mut proxy = testbed.launch(peer, served.clone(), 0, ONE_WORKER)?;
         let address = proxy.site.ecdsa;
         testbed.first_answer(&mut proxy, address, &middle)?;
-        testbed.settle(&proxy)?;
+        testbed.settle_within(AFTER_START, &proxy)?;
     }
     let mut proxy = testbed.launch(peer, served, more, ONE_WORKER)?;
     let address = proxy.site.ecdsa;
@@ -125,5 +124,7 @@ fn churn(
 }
 
 const MIB: f64 = 1_048_576.0;
+/// A million records are read behind the first handshakes, and once more to verify the store.
+const AFTER_START: Duration = Duration::from_secs(180);
 /// In which two proxies are measured one after the other.
 const TURNS: usize = 5;
