@@ -94,7 +94,9 @@ impl Examination<'_> {
         gather(&mut rows, caa.rows);
         notes.extend(zone.iter().flat_map(|zone| self.troubles(zone)));
         if zone.is_none() {
-            notes.insert("the zone's own servers were not asked: no resolver has said which they are".to_owned());
+            notes.insert(
+                "the zone's own servers were not asked: no resolver has said which they are".to_owned(),
+            );
         }
         DomainVerdict::new(pattern, steps, choice, notes, rows, not_pointed)
     }

@@ -76,7 +76,10 @@ async fn a_loop_is_named_with_the_record_to_remove_however_the_name_is_proven() 
         let records = "www IN CNAME a\na IN CNAME b\nb IN CNAME a\nself IN CNAME self";
         let zones = [("test", "", false), ("example.test", records, false)];
         let primary = Primary::start(kind, &zones);
-        for challenges in [&[ChallengeType::Dns01][..], &[ChallengeType::Dns01, ChallengeType::Http01]] {
+        for challenges in [
+            &[ChallengeType::Dns01][..],
+            &[ChallengeType::Dns01, ChallengeType::Http01],
+        ] {
             let conditions = Conditions {
                 challenges: Some(challenges.to_vec()),
                 ..Conditions::default()
