@@ -268,15 +268,17 @@ pub(super) fn changes(kind: ResourceKind) -> [Route; 3] {
     };
     let delete = async move |State(operations): Shared,
                              Path(name): Path<String>,
+                             Query(query): Query<ChangeQuery>,
                              Extension(caller): Extension<Caller>,
                              headers: HeaderMap| {
-        change(operations, id(name), Edit::Delete, conditions(&headers)?, caller).await
+        let conditions = query.conditions(&headers)?;
+        change(operations, id(name), Edit::Delete, conditions, caller).await
     };
-    let leads_to_servers = matches!(kind, ResourceKind::Listener | ResourceKind::ServerGroup);
-    let allowing = |route: Route| match leads_to_servers {
+    let allowing = |route: Route, kinds: &[ResourceKind]| match kinds.contains(&kind) {
         true => route.query::<ChangeQuery>(),
         false => route,
     };
+    let leading = [ResourceKind::Listener, ResourceKind::ServerGroup];
     let put = Route::put(one.clone(), "These are its keys, for the next handshake", put)
         .takes_schema(kind.schema())
         .answers_schema(kind.schema())
@@ -287,13 +289,14 @@ pub(super) fn changes(kind: ResourceKind) -> [Route; 3] {
         .answers_schema(kind.schema())
         .refuses(&[409])
         .tagged();
+    let delete = Route::delete(one, "It goes, unless something names it", delete)
+        .answers_nothing(204)
+        .refuses(&[409, 422])
+        .tagged();
     [
-        allowing(put),
-        allowing(patch),
-        Route::delete(one, "It goes, unless something names it", delete)
-            .answers_nothing(204)
-            .refuses(&[409, 422])
-            .tagged(),
+        allowing(put, &leading),
+        allowing(patch, &leading),
+        allowing(delete, &[ResourceKind::Listener]),
     ]
 }
 
@@ -342,7 +345,7 @@ async fn contents(
 #[serde(deny_unknown_fields)]
 struct ChangeQuery {
     /// Let clients come without a certificate to the place or the servers of a listener with mutual authentication, by another
-    /// one than it. To have a listener ask for less itself needs no leave.
+    /// one than it: one that is changed, or one that is left when it goes. To have a listener ask for less itself needs no leave.
     #[serde(default)]
     allow_downgrade: bool,
 }

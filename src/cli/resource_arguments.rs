@@ -71,10 +71,15 @@ pub(super) enum ListenerCommand {
         allow_downgrade: bool,
     },
     /// Accept no more connections; open ones go on.
-    #[command(after_help = "Example: certgate listener disable web")]
+    #[command(
+        after_help = "Example: certgate listener disable web\nExample: certgate listener disable web --allow-downgrade"
+    )]
     Disable {
         /// The listener.
         name: String,
+        /// Leave its clients to a listener on all addresses that asks for less.
+        #[arg(long)]
+        allow_downgrade: bool,
     },
 }
 

@@ -57,16 +57,14 @@ pub(super) async fn listener(client: &Client, command: ListenerCommand) -> Resul
             name,
             allow_downgrade,
         } => {
-            let keys = table(json!({ "enabled": true }));
-            let id = ResourceId::new(ResourceKind::Listener, name.as_str());
-            match allow_downgrade {
-                true => client.patch_allowing_downgrade(&id, &keys).await?,
-                false => client.patch_resource(&id, &keys, None).await?,
-            };
+            switch(client, &name, true, allow_downgrade).await?;
             Printed::text(format!("listener `{name}` accepts connections\n"))?;
         }
-        ListenerCommand::Disable { name } => {
-            patch(client, &name, &table(json!({ "enabled": false }))).await?;
+        ListenerCommand::Disable {
+            name,
+            allow_downgrade,
+        } => {
+            switch(client, &name, false, allow_downgrade).await?;
             Printed::text(format!(
                 "listener `{name}` accepts no more connections; open ones go on\n"
             ))?;
@@ -200,6 +198,21 @@ async fn add(
 async fn patch(client: &Client, name: &str, keys: &ResourceTable) -> Result<ResourceTable, Failure> {
     let id = ResourceId::new(ResourceKind::Listener, name);
     Ok(client.patch_resource(&id, keys, None).await?)
+}
+
+/// Has a listener accept connections, or not.
+async fn switch(
+    client: &Client,
+    name: &str,
+    enabled: bool,
+    allow_downgrade: bool,
+) -> Result<ResourceTable, Failure> {
+    let keys = table(json!({ "enabled": enabled }));
+    if !allow_downgrade {
+        return patch(client, name, &keys).await;
+    }
+    let id = ResourceId::new(ResourceKind::Listener, name);
+    Ok(client.patch_allowing_downgrade(&id, &keys).await?)
 }
 
 /// What it says, and how it does.

@@ -35,11 +35,13 @@ pub(super) fn outside(text: &[u8]) -> Result<SkippedLines, Stray> {
     let mut found = SkippedLines::default();
     let (mut blocks, mut is_inside, mut last) = (0, false, None);
     for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
+        // As the reader of PEM has it: not after a blank, and an end with anything behind it.
+        let begins = line.starts_with(b"-----BEGIN ") && line.trim_ascii_end().ends_with(b"-----");
+        let ends = line.starts_with(b"-----END ");
         let line = line.trim_ascii();
-        let is_boundary = |word: &[u8]| line.starts_with(word) && line.ends_with(b"-----");
         if is_inside {
-            is_inside = !is_boundary(b"-----END ");
-        } else if is_boundary(b"-----BEGIN ") {
+            is_inside = !ends;
+        } else if begins {
             (blocks, is_inside, last) = (blocks + 1, true, None);
         } else if !is_comment(line) {
             return Err(Stray {
@@ -130,6 +132,13 @@ mod tests {
             (format!("{BLOCK}-----BEGIN X----\n"), Some((2, 4))),
             (format!("{BLOCK}{BLOCK}-----END X-----\n"), Some((3, 7))),
             (format!("{data}\n{BLOCK}"), Some((1, 1))),
+            (format!("{BLOCK} {BLOCK}"), Some((2, 4))),
+            (format!("{BLOCK}\t{BLOCK}"), Some((2, 4))),
+            (
+                format!("{}# one\n----BEGIN X-----\n", BLOCK.trim_end()),
+                Some((2, 4)),
+            ),
+            (BLOCK.replace('\n', " \r\n"), None),
             (format!("{BLOCK}\u{1}\u{2}\n{BLOCK}"), Some((2, 4))),
         ] {
             let found = outside(text.as_bytes()).err();

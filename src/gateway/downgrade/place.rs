@@ -61,6 +61,9 @@ fn is_settled(comparison: &Comparison<'_>, place: &mut LeftPlace) -> bool {
         if strictness(other.1) >= strictness(&place.keys) {
             continue;
         }
+        if share_a_place(&place.keys, other.1) {
+            return true;
+        }
         match comparison.of_left(place, other) {
             Some(Succession::Servers { of, .. }) => opened.extend(of),
             Some(_) => return true,

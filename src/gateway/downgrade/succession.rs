@@ -47,14 +47,12 @@ impl<'r> Comparison<'r> {
     /// that was beside it before and asks for no less than it did is none that they come to.
     pub(super) fn of_known(&self, one: Listener<'_>, other: Listener<'_>) -> Option<Succession> {
         let ((name, table), (successor, wanted)) = (one, other);
-        let same_place = |known: &ResourceTable| {
-            let keys = ["address", "port", "enabled"];
-            keys.iter().all(|key| known.get(*key) == table.get(*key))
-        };
         let was_beside = || {
-            listener(self.after, name).is_some_and(same_place)
+            listener(self.after, name).is_some_and(|stays| is_where(table, stays))
                 && listener(self.before, successor).is_some_and(|known| {
-                    share_a_place(table, known) && strictness(known) <= strictness(wanted)
+                    share_a_place(table, known)
+                        && is_enabled(known) >= is_enabled(wanted)
+                        && strictness(known) <= strictness(wanted)
                 })
         };
         if successor == name {
@@ -66,12 +64,16 @@ impl<'r> Comparison<'r> {
         }
     }
 
-    /// The same for a listener that went before.
+    /// The same for a listener that went before. One that has a part of its place already is none that they come to only now.
     pub(super) fn of_left(&self, left: &LeftPlace, other: Listener<'_>) -> Option<Succession> {
         let (successor, wanted) = other;
+        let was_there = || {
+            listener(self.before, successor)
+                .is_some_and(|known| is_where(wanted, known) && strictness(known) <= strictness(wanted))
+        };
         if successor == left.listener && self.is_new(successor) {
             Some(Succession::Itself)
-        } else if share_a_place(&left.keys, wanted) {
+        } else if share_a_place(&left.keys, wanted) && !was_there() {
             Some(Succession::Place)
         } else if self.is_gone(&left.listener) {
             self.leads_to_the_same((&left.listener, &left.keys), &left.servers, other)
@@ -109,4 +111,10 @@ impl<'r> Comparison<'r> {
     fn is_gone(&self, name: &str) -> bool {
         !listener(self.after, name).is_some_and(is_enabled)
     }
+}
+
+/// Whether `other` is where `one` is, and accepts connections if that does.
+fn is_where(one: &ResourceTable, other: &ResourceTable) -> bool {
+    let keys = ["address", "port"];
+    keys.iter().all(|key| one.get(*key) == other.get(*key)) && is_enabled(other) >= is_enabled(one)
 }

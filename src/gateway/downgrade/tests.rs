@@ -109,6 +109,20 @@ fn a_weaker_listener_that_was_beside_a_stricter_one_is_no_downgrade_until_it_get
     assert_eq!(found(&before, &side_by_side("one-way")).len(), 2);
     // Whoever was let in by the stricter one comes to the other then.
     assert_eq!(found(&before, &known([local("observe")])).len(), 1);
+    let switched = |web: bool, local: bool| {
+        let keys = |authentication: &str, enabled: bool| json!({ "authentication": authentication, "port": 1, "enabled": enabled });
+        let web = ("listeners/web", keys("mutual", web));
+        known([web, ("listeners/local", keys("observe", local))])
+    };
+    for (before, after, expected) in [
+        ((true, true), (false, true), 1),
+        ((false, true), (true, true), 0),
+        ((true, false), (true, true), 1),
+        ((true, true), (true, false), 0),
+    ] {
+        let found = found(&switched(before.0, before.1), &switched(after.0, after.1));
+        assert_eq!(found.len(), expected, "{before:?} to {after:?}");
+    }
 }
 
 #[test]
@@ -220,6 +234,44 @@ fn a_place_is_left_by_moving_too_and_who_has_a_part_of_it_does_not_guard_the_res
     gateway.has(&file([("listeners/web", listener("mutual", 443))]));
     // The place that it came back from is left now.
     assert_eq!(gateway.left.keys().collect::<Vec<_>>(), ["8443/::"]);
+}
+
+#[test]
+fn one_that_was_let_into_a_part_of_a_place_stays_there_and_hinders_nothing() {
+    let web = json!({ "authentication": "mutual", "client_ca": "partners", "port": 443 });
+    let part = |authentication: &str, bundle: &str| {
+        let keys = json!({ "address": "127.0.0.1", "port": 443, "authentication": authentication, "client_ca": bundle });
+        ("listeners/part", keys)
+    };
+    let bundles = |listeners: Vec<(&'static str, Value)>| {
+        let bundle = |name| (name, json!({ "files": [format!("{name}.pem")] }));
+        let bundles = ["ca-bundles/partners", "ca-bundles/staff"].map(bundle);
+        file(bundles.into_iter().chain(listeners))
+    };
+    let beside = bundles(vec![part("mutual", "staff")]);
+    for was_there in [true, false] {
+        let mut gateway = Gateway::default();
+        let mut first = vec![("listeners/web", web.clone())];
+        first.extend(was_there.then(|| part("mutual", "staff")));
+        gateway.has(&bundles(first));
+        if !was_there {
+            gateway.has(&bundles(Vec::new()));
+            let says = "the file would admit clients of CA file `ca-bundles/staff.pem`";
+            let refused = gateway.refuses(&beside);
+            assert!(refused.len() == 1 && refused[0].ends_with(says), "{refused:?}");
+        }
+        gateway.has(&beside);
+        assert_eq!(gateway.left.keys().collect::<Vec<_>>(), ["443/::"]);
+        assert_eq!(gateway.refuses(&beside), [""; 0], "whatever else is applied");
+        gateway.starts(&beside);
+        assert!(gateway.keys("part").is_some(), "a start takes nobody away");
+
+        let weaker = bundles(vec![part("observe", "staff")]);
+        assert!(!gateway.refuses(&weaker).is_empty());
+        let shop = ("listeners/shop", listener("one-way", 443));
+        let rest = bundles(vec![part("mutual", "staff"), shop]);
+        assert!(!gateway.refuses(&rest).is_empty(), "the rest is remembered");
+    }
 }
 
 #[test]
