@@ -166,6 +166,7 @@ impl Gateway {
             events: events.clone(),
             claims: claims.clone(),
             sightings: Default::default(),
+            telling: Default::default(),
         });
         let asker = Arc::new(Asker::default());
         let seed = control_plane::seed(&clock);

@@ -121,7 +121,7 @@ impl Questions {
         let mut memory = Memory::new();
         let mut current = owner.clone();
         let mut met = vec![owner.to_lowercase()];
-        let mut first = None;
+        let (mut first, mut failed) = (None, None);
         loop {
             let mut voices = match view {
                 // What stands above the zone is other people's, and as public as can be: a resolver knows it.
@@ -131,13 +131,22 @@ impl Questions {
                 _ => self.hear(view, &current, RecordType::CAA).await,
             };
             if let Some(heard) = self.alias_all_the_same(view, &current, &voices).await {
+                let failure = answered(&voices).err();
+                failed = failed.or_else(|| Some((failure?, current.clone())));
                 voices = heard;
             }
             memory.heard(&voices);
             let target = match answered(&voices) {
-                Ok(replies) => match found(&voices, &replies, &current) {
-                    Found::Alias(target) => target,
-                    Found::End(set, end) => return (set, end, memory),
+                Ok(replies) => match (found(&voices, &replies, &current), failed) {
+                    (Found::Alias(target), before) => {
+                        failed = before;
+                        target
+                    }
+                    (Found::End(set, end), None) => return (set, end, memory),
+                    // The aliases come to an end, so it is no loop that failed, and a CA fails of it as well.
+                    (Found::End(..), Some((failure, owner))) => {
+                        return (Set::Unanswered(failure), owner, memory);
+                    }
                 },
                 Err(failure) => return (Set::Unanswered(failure), current, memory),
             };

@@ -78,7 +78,10 @@ impl Lookout {
             .map(|((certificate, issuers), group)| async move {
                 let (places, patterns): (Vec<_>, Vec<_>) = group.into_iter().unzip();
                 let name = certificate.map(|(name, _)| name);
-                let candidates = first_of(&issuers);
+                let candidates = match certificate {
+                    Some((name, true)) => self.in_the_end(name, &issuers),
+                    _ => first_of(&issuers),
+                };
                 let look = self.find(checker, (name, name.is_some()), &patterns, &candidates);
                 let Ok(look) = timeout_at(deadline, look).await else {
                     let late = patterns

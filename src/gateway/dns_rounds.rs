@@ -11,7 +11,7 @@ use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::Timestamp;
 use crate::config::{Config, DnsChecks};
 use crate::dns::{Doors, LastCheck, next_check};
-use crate::gateway::lookout::{Lookout, first_of};
+use crate::gateway::lookout::Lookout;
 
 /// When which certificate is looked at next.
 #[derive(Default)]
@@ -128,7 +128,7 @@ impl Rounds {
         let Some(current) = record else {
             return again(false, None);
         };
-        match lookout.check(desired, &first_of(&issuers)).await {
+        match lookout.check(desired, &lookout.in_the_end(name, &issuers)).await {
             Ok(_) => {
                 let good = lookout
                     .sightings()

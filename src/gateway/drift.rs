@@ -42,6 +42,7 @@ impl Lookout {
         certificate: &CertificateName,
         verdicts: &mut [DomainVerdict],
     ) -> Result<(), InventoryError> {
+        let _turn = self.telling.lock().await;
         let before = self.inventory.drift(certificate).await?;
         let record = self.inventory.certificate(certificate).await?;
         let current = record.and_then(|record| record.value.current);
@@ -92,6 +93,8 @@ impl Lookout {
                 tracing::warn!(%certificate, "{detail}");
             }
             news.extend(strayed);
+        } else {
+            drift.told_astray.clear();
         }
         if let Some(sighting) = self.sightings().get_mut(certificate) {
             sighting.astray.clone_from(&drift.told_astray);
@@ -229,8 +232,10 @@ fn astray(verdict: &DomainVerdict, drift: &mut Drift) -> Option<(HookEvent, Stri
             let is_new = drift.told_astray.insert(domain.clone());
             is_new.then(|| (HookEvent::Drifted, astray_text(verdict, pointed)))
         }
-        None if verdict.verdict == Verdict::Go && is_by_dns01 && !domain.is_wildcard() => {
-            drift.pointed.insert(domain.clone());
+        None if verdict.verdict == Verdict::Go && !domain.is_wildcard() => {
+            if is_by_dns01 {
+                drift.pointed.insert(domain.clone());
+            }
             let was_astray = drift.told_astray.remove(domain);
             was_astray.then(|| (HookEvent::Restored, format!("{domain} leads here again")))
         }

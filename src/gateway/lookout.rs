@@ -30,6 +30,8 @@ pub(super) struct Lookout {
     pub(super) events: broadcast::Sender<api::Event>,
     pub(super) claims: Claims,
     pub(super) sightings: Mutex<BTreeMap<CertificateName, Sighting>>,
+    /// Held by whoever compares what was found with what was told: of two looks at once one tells.
+    pub(super) telling: tokio::sync::Mutex<()>,
 }
 
 /// What the last look at the names of a certificate brought.

@@ -1,17 +1,31 @@
 //! The issuers that DNS passes over, as looks have found it: the plan names the issuer that will be asked in the end.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::certificate::{CertificateName, DesiredCertificate};
+use crate::clock::Timestamp;
 use crate::gateway::look::Look;
-use crate::gateway::lookout::{Lookout, Sighting};
+use crate::gateway::lookout::{Lookout, Sighting, first_of};
 use crate::inventory::CertificateRecord;
+use crate::renewal::Candidates;
 
 impl Lookout {
     /// Takes note of what a look at all names of `certificate` says of its issuers.
     pub(super) fn note_issuers(&self, certificate: &CertificateName, look: &Look) {
         if let Some(sighting) = self.sightings().get_mut(certificate) {
             sighting.note_issuers(look);
+        }
+    }
+
+    /// `issuers`, as a renewal of `certificate` would ask them in the end.
+    pub(super) fn in_the_end(&self, certificate: &CertificateName, issuers: &[String]) -> Candidates {
+        let now = self.clock.now();
+        let sightings = self.sightings();
+        let sighting = sightings.get(certificate).zip(issuers.first());
+        Candidates {
+            is_waiting_over: sighting.is_some_and(|(sighting, first)| sighting.has_waited(first, now)),
+            ..first_of(issuers)
         }
     }
 
@@ -38,6 +52,12 @@ impl Lookout {
 }
 
 impl Sighting {
+    /// Whether a renewal would go on to the next issuer by now: it would have waited for `first`, or that was passed over.
+    fn has_waited(&self, first: &str, now: Timestamp) -> bool {
+        let mut waiting = self.waiting.values();
+        waiting.any(|waiting| now.since(waiting.since) >= WAITED) || self.issuers.get(first) == Some(&false)
+    }
+
     fn note_issuers(&mut self, look: &Look) {
         if look.against.is_some() {
             // None of them: the next order begins with the first again.
@@ -77,11 +97,14 @@ impl Sighting {
     }
 }
 
+/// A renewal waits for one of several issuers for some ten minutes.
+const WAITED: Duration = Duration::from_secs(600);
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::certificate::KeyType;
-    use crate::clock::Timestamp;
+    use crate::dns::Waiting;
     use crate::gateway::look::Against;
     use crate::name::NamePattern;
 
@@ -152,5 +175,22 @@ mod tests {
             ..look("one", &[])
         });
         assert_eq!(passed_over(&sighting, None), [""; 0]);
+    }
+
+    #[test]
+    fn the_next_issuer_is_looked_at_once_a_renewal_would_have_waited_for_the_first() {
+        let mut sighting = sighting();
+        assert!(!sighting.has_waited("one", NOW));
+        let domain = NamePattern::parse("www.example.com").unwrap();
+        let waiting = Waiting { since: NOW, looks: 1 };
+        sighting.waiting.insert(domain, waiting);
+        assert!(!sighting.has_waited("one", NOW + WAITED / 2));
+        assert!(sighting.has_waited("one", NOW + WAITED));
+        // What was found by that holds until the first one need not be waited for.
+        sighting.waiting.clear();
+        sighting.note_issuers(&look("two", &["one"]));
+        assert!(sighting.has_waited("one", NOW + WAITED));
+        sighting.note_issuers(&look("one", &[]));
+        assert!(!sighting.has_waited("one", NOW + WAITED));
     }
 }

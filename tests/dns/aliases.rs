@@ -217,6 +217,24 @@ async fn caa_records_behind_aliases_without_an_end_cannot_be_had() {
 }
 
 #[tokio::test]
+async fn caa_records_that_cannot_be_had_of_an_alias_are_waited_for_though_it_comes_to_an_end() {
+    let world = World::with(&[
+        "www.example.com CNAME edge.example.com",
+        "edge.example.com A 203.0.113.10",
+        "edge.example.com AAAA 2001:db8::10",
+    ])
+    .await;
+    for server in [&world.ns1, &world.ns2, &world.resolver] {
+        let caa = ("www.example.com".to_owned(), Kind::CAA);
+        server.change(|state| state.failing.extend([caa]));
+    }
+    let found = world.check_name("www.example.com").await;
+    assert_eq!(found.verdict.to_string(), "wait", "{found}");
+    assert!(found.reason_text.contains("www.example.com CAA: "), "{found}");
+    assert!(found.reason_text.contains("answered SERVFAIL"), "{found}");
+}
+
+#[tokio::test]
 async fn servers_that_do_not_agree_on_an_alias_do_not_agree_on_caa_records_either() {
     let world = World::new().await;
     world.ns1.add("www.example.com CNAME a.example.com");

@@ -64,6 +64,7 @@ impl Scene {
             events: tokio::sync::broadcast::Sender::new(16),
             claims: Default::default(),
             sightings: Default::default(),
+            telling: Default::default(),
         };
         Self { lookout, clock }
     }
@@ -250,4 +251,32 @@ async fn where_no_listener_serves_a_name_it_may_lead_anywhere() {
     scene.looks(HALF_HOUR, &Verdict::Go).await;
     scene.sees(DAY, &seen(Verdict::Go, Some(stop()))).await;
     assert!(scene.told().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_name_that_leads_elsewhere_is_warned_of_no_more_once_no_listener_serves_it() {
+    let (scene, elsewhere) = (Scene::new().await, seen(Verdict::Go, Some(stop())));
+    scene.looks(HALF_HOUR, &Verdict::Go).await;
+    scene.sees(HALF_HOUR, &elsewhere).await;
+    assert_eq!(scene.lookout.warnings().len(), 1);
+    let mut config = config();
+    config.listeners.clear();
+    scene.lookout.config.store(Arc::new(config));
+    scene.sees(HALF_HOUR, &elsewhere).await;
+    assert!(scene.lookout.warnings().is_empty());
+    assert!(scene.lookout.sightings()[&name()].is_good());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_looks_at_once_one_tells() {
+    let scene = Arc::new(Scene::new().await);
+    let found = vec![seen(stop(), None).with_certificate()];
+    let looks = (0..64).map(|_| {
+        let (scene, found) = (scene.clone(), found.clone());
+        tokio::spawn(async move { scene.lookout.note(&name(), found).await })
+    });
+    for look in looks.collect::<Vec<_>>() {
+        look.await.expect("it ends");
+    }
+    assert_eq!(scene.told().await.len(), 1);
 }
