@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::client_authority::ClientAuthority;
 use crate::gateway::free_address;
 use crate::reload::reloaded;
-use crate::runtime::{Stage, table, verdict, web};
+use crate::runtime::{Stage, request, table, verdict, web};
 
 const MUTUAL: &str = "authentication = \"mutual\"\nclient_ca = \"partners\"\n";
 
@@ -399,4 +399,41 @@ async fn no_request_opens_another_listeners_servers_without_leave_and_each_liste
         "{error}"
     );
     assert_eq!(stage.seen().await, "mutual");
+}
+
+#[tokio::test]
+async fn clients_are_left_to_a_listener_on_all_addresses_by_leave_and_by_nothing_else() {
+    let stage = stage().await;
+    let (client, socket) = (stage.gateway.client(), stage.gateway.socket());
+    let all = ResourceId::new(ResourceKind::Listener, "all");
+    let keys = table(json!({
+        "address": "0.0.0.0", "port": stage.listen.port(), "certificates": ["localhost"], "server_group": "app",
+    }));
+    client.put_resource(&all, &keys, None).await.expect_err("refused");
+    client.put_allowing_downgrade(&all, &keys).await.expect("made");
+    assert_eq!(stage.seen().await, "mutual");
+
+    let says =
+        "listener `all` would take the place of listener `web`, which has authentication `mutual` in force";
+    let (code, _, errors) = stage.command(&["listener", "disable", "web"]).await;
+    assert!(code == 1 && errors.contains(says), "{errors}");
+    let line = "DELETE /v1/listeners/web";
+    let (status, _, problem) = request(socket, line, &[], b"").await;
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    assert!(
+        status == 409 && detail.contains(says) && detail.contains("`allow_downgrade=true`"),
+        "{problem}"
+    );
+    assert_eq!(stage.seen().await, "mutual");
+
+    // As the refusals say.
+    stage
+        .done(&["listener", "disable", "web", "--allow-downgrade"])
+        .await;
+    assert_eq!(stage.seen().await, "one-way");
+    stage.done(&["listener", "enable", "web"]).await;
+    assert_eq!(stage.seen().await, "mutual");
+    let line = format!("{line}?allow_downgrade=true");
+    assert_eq!(request(socket, &line, &[], b"").await.0, 204);
+    assert_eq!(stage.seen().await, "one-way");
 }
