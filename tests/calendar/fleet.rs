@@ -103,18 +103,22 @@ impl Fleet {
             self.least_left = self.least_left.min(left(before, now));
         }
         self.obtained[number] = Some(now);
-        let leaf = Leaf {
-            names: Vec::new(),
-            not_before: now,
-            not_after: now + LIFETIME,
-            serial: String::new(),
-            issuer: String::new(),
-            key: String::new(),
-            fingerprint: String::new(),
-        };
         let said = self.said(number);
         self.rehearsal
-            .obtained(&self.desired[number].name, "ca", leaf, Some(&said));
+            .obtained(&self.desired[number].name, "ca", leaf(now), Some(&said));
+    }
+}
+
+/// What a CA signs at `now`.
+pub(crate) fn leaf(now: Timestamp) -> Leaf {
+    Leaf {
+        names: Vec::new(),
+        not_before: now,
+        not_after: now + LIFETIME,
+        serial: String::new(),
+        issuer: String::new(),
+        key: String::new(),
+        fingerprint: String::new(),
     }
 }
 

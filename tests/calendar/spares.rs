@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use certgate::certificate::{CertificateName, DesiredCertificate, Leaf};
+use certgate::certificate::{CertificateName, DesiredCertificate};
 use certgate::clock::Timestamp;
 use certgate::renewal::{Jitter, Rehearsal};
 
-use crate::fleet::{DAY, Fleet, LIFETIME, start};
+use crate::fleet::{DAY, Fleet, LIFETIME, leaf, start};
 
 const COUNT: usize = 200;
 
@@ -32,16 +32,7 @@ fn a_spare_is_renewed_half_a_lifetime_apart_and_never_has_less_than_a_third_left
     while let Some(actions) = rehearsal.proceed(start() + DAY * 730) {
         let now = rehearsal.now();
         for action in actions {
-            let leaf = Leaf {
-                names: Vec::new(),
-                not_before: now,
-                not_after: now + LIFETIME,
-                serial: String::new(),
-                issuer: String::new(),
-                key: String::new(),
-                fingerprint: String::new(),
-            };
-            rehearsal.obtained(&action.certificate, &action.next.issuer, leaf, None);
+            rehearsal.obtained(&action.certificate, &action.next.issuer, leaf(now), None);
             obtained.entry(action.certificate).or_default().push(now);
         }
     }
