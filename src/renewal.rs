@@ -8,7 +8,7 @@
 //! | what happened | what follows |
 //! | --- | --- |
 //! | a certificate was obtained | renewal at a random point some days before a third (a half below ten days) of its life is left; earlier where many others are renewed then |
-//! | the CA suggests when to renew (RFC 9773) | at a random point of its window, as far as a quarter of the lifetime is left then; at once where that has passed; asked again when the CA says |
+//! | the CA suggests when to renew (RFC 9773) | at a random point of its window, as far as a third of the lifetime is left then, or a quarter in a late window; at once where that has passed; asked again when the CA says |
 //! | an attempt failed | [`back_off`]: 1, 10, 100 minutes, a day; shorter where a certificate does not live long |
 //! | the CA said when (Retry-After) | not before that, whoever asks |
 //! | the CA, or the configuration, rules it out | once a day, when the certificate is wanted otherwise, or when an operator asks |

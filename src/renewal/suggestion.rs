@@ -3,7 +3,8 @@
 //! | the CA | what follows |
 //! | --- | --- |
 //! | suggests a window | renewal at a random point of it; the point stays while the window does |
-//! | suggests one that reaches beyond the moment at which a quarter of the lifetime is left | the same in the part before that |
+//! | suggests one in which the lifetime comes down to a third, but not in its first quarter | the same in the part before that, but for the last hours: further attempts need them where one fails |
+//! | suggests one that reaches beyond the moment at which a quarter of the lifetime is left | the same |
 //! | suggests one that begins after that | our own point, some days before a third of the lifetime is left |
 //! | suggests one that has passed | renewal at once; not within a tenth of the lifetime, or a day, of the last one |
 //! | suggests one, for a spare | renewal in it, or before it where that is due anyway |
@@ -69,11 +70,17 @@ fn renewal_point(
     fraction: impl Fn() -> f64,
 ) -> Timestamp {
     let own = || schedule::renewal_point(&current.leaf, current.obtained_at, fraction());
+    let third = schedule::third_left(&current.leaf, current.obtained_at);
     let last = schedule::last_point(&current.leaf, current.obtained_at);
     match suggested {
         Some(window) if window.start < last => {
             let earliest = current.obtained_at + (lifetime / 10).min(DAY);
-            let end = window.end.min(last);
+            let before_third = third.since(window.start);
+            // The CA wants renewals spread: a sliver of the window is not enough for that.
+            let end = match before_third >= window.end.since(window.start) / 4 {
+                true => window.end.min(third - (before_third / 4).min(lifetime / 300)),
+                false => window.end.min(last),
+            };
             let point = window.start + end.since(window.start).mul_f64(fraction());
             point.max(earliest)
         }
@@ -178,9 +185,18 @@ mod tests {
     }
 
     #[test]
-    fn any_point_of_a_window_may_be_it_while_a_quarter_of_the_lifetime_is_left() {
+    fn any_point_of_a_window_may_be_it_while_a_third_of_the_lifetime_is_left_or_a_quarter_in_late_windows() {
         // A third of 90 days is left after 60, a quarter after 67½.
-        for (first, last, end) in [(59, 61, 61.0), (56, 58, 58.0), (61, 64, 64.0), (60, 89, 67.5)] {
+        let windows = [
+            (48, 50, 50.0),
+            (58, 60, 59.7),
+            (59, 61, 59.75),
+            (56, 72, 59.7),
+            (59, 64, 64.0),
+            (61, 64, 64.0),
+            (60, 89, 67.5),
+        ];
+        for (first, last, end) in windows {
             let points: Vec<_> = (0..200)
                 .map(|seed| {
                     let heard = heard(record(), Some(&info(first, last)), start(), Jitter::new(seed));
