@@ -114,17 +114,18 @@ impl Primary {
         }
     }
 
-    /// Changes it by somebody else's hand: a line as `nsupdate` takes it after `update`.
-    pub(crate) fn change(&self, line: &str) {
+    /// Changes `zone` by somebody else's hand: a line as `nsupdate` takes it after `update`. It goes by TCP and without a
+    /// search for the zone, for `nsupdate` gives up when one datagram of that is lost.
+    pub(crate) fn change(&self, zone: &str, line: &str) {
         let mut nsupdate = Command::new("nsupdate")
-            .arg("-y")
+            .args(["-v", "-y"])
             .arg(format!("hmac-sha256:{KEY}:{SECRET}"))
             .stdin(Stdio::piped())
             .spawn()
             .expect("nsupdate is installed");
         let (ip, port) = (self.address.ip(), self.address.port());
         let input = nsupdate.stdin.take().unwrap();
-        write!(&input, "server {ip} {port}\nupdate {line}\nsend\n").unwrap();
+        write!(&input, "server {ip} {port}\nzone {zone}\nupdate {line}\nsend\n").unwrap();
         drop(input);
         assert!(nsupdate.wait().unwrap().success(), "{line}");
     }
