@@ -220,6 +220,14 @@ impl Obstacle {
         }
     }
 
+    /// The name whose aliases come back to themselves, where that is it.
+    pub(super) fn loop_of(&self) -> Option<&str> {
+        match self {
+            Self::Loop { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
     /// Whether it is that no server speaks for the zone.
     pub(super) fn is_lame(&self) -> bool {
         matches!(

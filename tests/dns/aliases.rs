@@ -100,6 +100,45 @@ async fn a_loop_is_named_with_the_record_to_remove_however_the_name_is_proven() 
 }
 
 #[tokio::test]
+async fn a_loop_in_the_place_of_the_owners_text_is_named_with_the_record_to_remove() {
+    for kind in [primary::Kind::Bind, primary::Kind::Knot] {
+        let records = format!(
+            "www IN A {OURS}\nself IN A {OURS}\nfar IN A {OURS}\nwww.above IN A {OURS}\n\
+             _certgate.www IN CNAME a\na IN CNAME b\nb IN CNAME a\n_certgate.self IN CNAME _certgate.self\n\
+             _certgate.far IN CNAME text.other.test.\n_certgate.above IN CNAME a"
+        );
+        let zones = [
+            ("test", "", false),
+            ("example.test", records.as_str(), false),
+            ("other.test", "text IN TXT verify=1", false),
+        ];
+        let primary = Primary::start(kind, &zones);
+        let conditions = Conditions {
+            ownership: Some("verify=1".to_owned()),
+            ..Conditions::default()
+        };
+        for (name, owner, again, target) in [
+            ("www", "_certgate.www", "a", "a"),
+            ("self", "_certgate.self", "_certgate.self", "_certgate.self"),
+            ("www.above", "_certgate.above", "a", "a"),
+        ] {
+            let (name, owner) = (format!("{name}.example.test"), format!("{owner}.example.test"));
+            let found = check_under(&primary, &name, &conditions).await;
+            assert_eq!(found.verdict.to_string(), "stop", "{kind:?}: {found}");
+            let said = format!("the CNAME chain of {owner} never ends: {again}.example.test is met twice");
+            assert_eq!(found.reason_text, said, "{kind:?}: {found}");
+            let changes = [
+                format!("remove: {owner}. IN CNAME {target}.example.test."),
+                format!("{owner}. IN TXT \"verify=1\""),
+            ];
+            assert_eq!(remedy(&found), changes, "{kind:?}: {found}");
+        }
+        let found = check_under(&primary, "far.example.test", &conditions).await;
+        assert_eq!(found.verdict, Verdict::Go, "{kind:?}: {found}");
+    }
+}
+
+#[tokio::test]
 async fn an_alias_of_a_name_below_a_dname_is_the_record_to_change_itself() {
     let zones = [
         ("test", "", false),
