@@ -12,7 +12,7 @@ use super::lookup::{Link, link};
 use super::presentation::{fully_qualified, written};
 use super::question::{Manner, ask};
 use super::view::{Questions, View};
-use super::wildcard::PROBE;
+use super::wildcard::Answer;
 use super::zone::{NameServer, Zone};
 use crate::config::GatewayConfig;
 
@@ -159,9 +159,14 @@ impl Authorities {
             let view = View::Authoritative(zone.clone());
             let voices = questions.hear(&view, &current, RecordType::CNAME).await;
             match link(&voices, &current) {
-                Link::Alias(target) if !questions.is_by_wildcard(&view, &current, &target).await => {
+                Link::Alias(target)
+                    if questions
+                        .wildcard(&view, &current, Answer::Alias(&target))
+                        .await
+                        .is_none() =>
+                {
                     aliases.push(asked);
-                    way.on(&current, &target, &voices)?;
+                    questions.go_on(&view, &mut way, &target, &voices).await?;
                     current = target;
                 }
                 Link::Alias(_) | Link::None | Link::NoSuchName => return Ok(here(asked, aliases, &zone)),
@@ -194,23 +199,6 @@ impl Authorities {
             .iter()
             .map(|server| look(server, &owner, value, deadline));
         join_all(looks).await
-    }
-}
-
-impl Questions {
-    /// Whether names that nobody has, below `name` and beside it, are aliases of the same. A record of its own would end
-    /// the wildcard's reach below it.
-    async fn is_by_wildcard(&self, view: &View, name: &Name, target: &Name) -> bool {
-        for parent in [name.clone(), name.base_name()] {
-            let Ok(nobody) = parent.prepend_label(PROBE) else {
-                return false;
-            };
-            let voices = self.hear(view, &nobody, RecordType::CNAME).await;
-            if !matches!(link(&voices, &nobody), Link::Alias(other) if other == *target) {
-                return false;
-            }
-        }
-        true
     }
 }
 

@@ -138,7 +138,7 @@ impl Questions {
                 },
                 Err(failure) => return (Set::Unanswered(failure), current, memory),
             };
-            if let Err(endless) = way.on(&current, &target, &voices) {
+            if let Err(endless) = self.go_on(view, &mut way, &target, &voices).await {
                 return (Set::Endless(endless), current, memory);
             }
             current = target;

@@ -2,12 +2,13 @@
 
 use hickory_resolver::proto::rr::Name;
 
-use super::evidence::MAX_CHAIN;
+use super::evidence::{Dname, MAX_CHAIN};
 use super::lookup::dname;
 use super::obstacle::Obstacle;
 use super::presentation::written;
-use super::remedy::alias_record;
-use super::view::Voice;
+use super::remedy::link_record;
+use super::view::{Questions, View, Voice};
+use super::wildcard::{Answer, starred};
 
 /// Aliases without an end: whoever asks for a record behind them never has it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -35,37 +36,54 @@ impl Endless {
 
 /// The way that aliases have led from a name so far.
 pub(super) struct Way {
-    /// The names on it, in lower case; the first is the one asked about.
-    names: Vec<Name>,
-    /// The record that makes the first an alias.
-    alias: Option<String>,
+    start: Name,
+    /// The names that it has led to, in lower case.
+    met: Vec<Name>,
+    /// The DNAME record that makes the first an alias, if one does.
+    dname: Option<Dname>,
 }
 
 impl Way {
     pub(super) fn from(name: &Name) -> Self {
         Self {
-            names: vec![name.to_lowercase()],
-            alias: None,
+            start: name.to_lowercase(),
+            met: Vec::new(),
+            dname: None,
         }
     }
+}
 
-    /// Goes on from `current` to `target`, of which `voices` say that it is an alias.
+impl Questions {
+    /// Goes on along `way` to `target`, of which `voices` say that the name come to is an alias.
     ///
     /// # Errors
     /// That there is no end that way.
-    pub(super) fn on(&mut self, current: &Name, target: &Name, voices: &[Voice]) -> Result<(), Endless> {
-        let alias = || alias_record(current, target, dname(voices, current));
-        let alias = self.alias.get_or_insert_with(alias);
+    pub(super) async fn go_on(
+        &self,
+        view: &View,
+        way: &mut Way,
+        target: &Name,
+        voices: &[Voice],
+    ) -> Result<(), Endless> {
         let target = target.to_lowercase();
-        let again = self.names.contains(&target).then(|| written(&target));
-        if again.is_some() || self.names.len() > MAX_CHAIN {
-            return Err(Endless {
-                name: self.names.first().map(written).unwrap_or_default(),
-                again,
-                alias: alias.clone(),
-            });
+        if way.met.is_empty() {
+            way.dname = dname(voices, &way.start);
         }
-        self.names.push(target);
-        Ok(())
+        let again = way.start == target || way.met.contains(&target);
+        if !again && way.met.len() < MAX_CHAIN {
+            way.met.push(target);
+            return Ok(());
+        }
+        let first = way.met.first().unwrap_or(&target);
+        let wildcard = match way.dname {
+            Some(_) => None,
+            None => self.wildcard(view, &way.start, Answer::Alias(first)).await,
+        };
+        let owner = wildcard.map_or_else(|| written(&way.start), |parent| starred(&parent));
+        Err(Endless {
+            name: written(&way.start),
+            again: again.then(|| written(&target)),
+            alias: link_record(&owner, &written(first), way.dname.as_ref()),
+        })
     }
 }

@@ -79,7 +79,8 @@ impl Questions {
             let target = replies.iter().find_map(|(_, reply)| reply.alias(&current));
             match (target.cloned(), failed.clone()) {
                 (Some(target), _) if texts.is_empty() => {
-                    way.on(&current, &target, &voices).map_err(Withheld::Endless)?;
+                    let step = self.go_on(view, &mut way, &target, &voices).await;
+                    step.map_err(Withheld::Endless)?;
                     current = target;
                 }
                 // The aliases come to an end, so it is no loop that failed.
