@@ -1,19 +1,18 @@
 //! The servers of zones as those who hold a TXT record: where the record belongs, and which of them give it.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use tokio::time::Instant;
 
+use super::endless::{Endless, Way};
 use super::evidence::{LookupFailure, MAX_CHAIN};
-use super::lookup::{Link, dname, link};
+use super::lookup::{Link, link};
 use super::presentation::{fully_qualified, written};
 use super::question::{Manner, ask};
-use super::remedy::alias_record;
 use super::view::{Questions, View};
-use super::wildcard::PROBE;
+use super::wildcard::Answer;
 use super::zone::{NameServer, Zone};
 use crate::config::GatewayConfig;
 
@@ -121,6 +120,15 @@ pub enum PlaceError {
     },
 }
 
+impl From<Endless> for PlaceError {
+    fn from(Endless { name, again, alias }: Endless) -> Self {
+        match again {
+            Some(again) => Self::Loop { name, again, alias },
+            None => Self::Endless { name, alias },
+        }
+    }
+}
+
 impl Authorities {
     /// Those that the resolvers of `gateway` and its `name_servers` lead to; without it, the system's resolvers.
     pub fn new(gateway: Option<&GatewayConfig>) -> Self {
@@ -143,8 +151,7 @@ impl Authorities {
         })?;
         let mut aliases = Vec::new();
         let mut current = start.to_lowercase();
-        let mut met = BTreeSet::from([current.clone()]);
-        let mut first = None;
+        let mut way = Way::from(&current);
         loop {
             let asked = written(&current);
             let zone = questions.zone(&current).await;
@@ -152,18 +159,14 @@ impl Authorities {
             let view = View::Authoritative(zone.clone());
             let voices = questions.hear(&view, &current, RecordType::CNAME).await;
             match link(&voices, &current) {
-                Link::Alias(target) if !questions.is_by_wildcard(&view, &current, &target).await => {
+                Link::Alias(target)
+                    if questions
+                        .wildcard(&view, &current, Answer::Alias(&target))
+                        .await
+                        .is_none() =>
+                {
                     aliases.push(asked);
-                    let by = dname(&voices, &current);
-                    let alias = first.get_or_insert_with(|| alias_record(&current, &target, by));
-                    let (name, alias) = (name.to_owned(), alias.clone());
-                    if !met.insert(target.clone()) {
-                        let again = written(&target);
-                        return Err(PlaceError::Loop { name, again, alias });
-                    }
-                    if aliases.len() > MAX_CHAIN {
-                        return Err(PlaceError::Endless { name, alias });
-                    }
+                    questions.go_on(&view, &mut way, &target, &voices).await?;
                     current = target;
                 }
                 Link::Alias(_) | Link::None | Link::NoSuchName => return Ok(here(asked, aliases, &zone)),
@@ -196,23 +199,6 @@ impl Authorities {
             .iter()
             .map(|server| look(server, &owner, value, deadline));
         join_all(looks).await
-    }
-}
-
-impl Questions {
-    /// Whether names that nobody has, below `name` and beside it, are aliases of the same. A record of its own would end
-    /// the wildcard's reach below it.
-    async fn is_by_wildcard(&self, view: &View, name: &Name, target: &Name) -> bool {
-        for parent in [name.clone(), name.base_name()] {
-            let Ok(nobody) = parent.prepend_label(PROBE) else {
-                return false;
-            };
-            let voices = self.hear(view, &nobody, RecordType::CNAME).await;
-            if !matches!(link(&voices, &nobody), Link::Alias(other) if other == *target) {
-                return false;
-            }
-        }
-        true
     }
 }
 

@@ -13,11 +13,11 @@ pub use permission::CaIdentity;
 pub(super) use permission::{Grant, Permission, permission};
 pub use value::{IssueValue, IssueValueError};
 
-use super::evidence::{LookupFailure, MAX_CHAIN};
-use super::lookup::{Link, Memory, answered, dname, link};
+use super::endless::{Endless, Way};
+use super::evidence::LookupFailure;
+use super::lookup::{Link, Memory, answered, link};
 use super::presentation::{quoted, written};
 use super::question::Reply;
-use super::remedy::alias_record;
 use super::view::{Questions, View, Voice, name_of};
 use crate::name::DnsName;
 
@@ -54,14 +54,7 @@ pub(super) enum CaaEvidence {
         records: BTreeSet<CaaRecord>,
     },
     /// They stand at the end of aliases that have none, so that no CA can have them.
-    Endless {
-        /// The name asked about.
-        owner: String,
-        /// The name that was met twice; absent where there are only more of them than are followed.
-        again: Option<String>,
-        /// The record that makes `owner` an alias, in zone-file form.
-        alias: String,
-    },
+    Endless(Endless),
     /// They could not be had, and a CA must not issue without (RFC 8659 §3).
     Unanswered {
         /// Where.
@@ -105,11 +98,7 @@ impl Questions {
                     return (evidence, memory);
                 }
                 Set::Differing(answers) => return (CaaEvidence::Differing { owner, answers }, memory),
-                Set::Endless { again, alias } => {
-                    let owner = written(asked);
-                    let evidence = CaaEvidence::Endless { owner, again, alias };
-                    return (evidence, memory);
-                }
+                Set::Endless(endless) => return (CaaEvidence::Endless(endless), memory),
                 Set::Unanswered(failure) => return (CaaEvidence::Unanswered { owner, failure }, memory),
             }
         }
@@ -120,8 +109,7 @@ impl Questions {
     async fn caa_at(&self, view: &View, owner: &Name) -> (Set, Name, Memory) {
         let mut memory = Memory::new();
         let mut current = owner.clone();
-        let mut met = vec![owner.to_lowercase()];
-        let (mut first, mut failed) = (None, None);
+        let (mut way, mut failed) = (Way::from(owner), None);
         loop {
             let mut voices = match view {
                 // What stands above the zone is other people's, and as public as can be: a resolver knows it.
@@ -150,13 +138,9 @@ impl Questions {
                 },
                 Err(failure) => return (Set::Unanswered(failure), current, memory),
             };
-            let alias = first.get_or_insert_with(|| alias_record(owner, &target, dname(&voices, owner)));
-            let again = met.contains(&target).then(|| written(&target));
-            if again.is_some() || met.len() > MAX_CHAIN {
-                let alias = alias.clone();
-                return (Set::Endless { again, alias }, owner.clone(), memory);
+            if let Err(endless) = self.go_on(view, &mut way, &target, &voices).await {
+                return (Set::Endless(endless), current, memory);
             }
-            met.push(target.clone());
             current = target;
         }
     }
@@ -164,7 +148,7 @@ impl Questions {
 
 enum Set {
     Differing(BTreeMap<String, String>),
-    Endless { again: Option<String>, alias: String },
+    Endless(Endless),
     Records(BTreeSet<CaaRecord>),
     Unanswered(LookupFailure),
 }

@@ -18,6 +18,8 @@ pub struct Evidence {
     pub chain: Vec<String>,
     /// The DNAME records that links of the chain come from, by the name that is an alias.
     pub dnames: BTreeMap<String, Dname>,
+    /// The wildcards that make names of a chain without an end aliases, by these names.
+    pub wildcards: BTreeMap<String, String>,
     /// What stands at the end of the chain, or at the name itself.
     pub end: ChainEnd,
 }

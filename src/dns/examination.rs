@@ -156,8 +156,8 @@ impl Examination<'_> {
         } = self.weighed(views, opinions);
         if let (Some(view), Some(Some((target, evidence)))) = (views.first(), &found) {
             notes.extend(evidence.dnames.iter().map(by_dname));
-            if let Some(parent) = self.wildcard(view, name, evidence).await {
-                notes.push(by_wildcard(name, parent, target, evidence, &mut verdict));
+            if let Some(parent) = self.questions.wildcard_of(view, name, evidence).await {
+                notes.push(by_wildcard(name, &parent, target, evidence, &mut verdict));
             }
         }
         Some(Weighed {

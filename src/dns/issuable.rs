@@ -6,7 +6,8 @@ use futures_util::future::join_all;
 
 use super::caa::{CaaEvidence, Grant, Permission, permission, text};
 use super::challenge::{Choice, Remark, choose};
-use super::evidence::{MAX_CHAIN, RecordType};
+use super::endless::Endless;
+use super::evidence::RecordType;
 use super::examination::{Examination, Opinion, Weighed};
 use super::obstacle::Obstacle;
 use super::presentation::absolute;
@@ -57,7 +58,7 @@ impl Examination<'_> {
                 (CaaEvidence::Unanswered { owner, failure }, _) => {
                     Verdict::wait(Obstacle::unanswered(owner, RecordType::Caa, &from, failure))
                 }
-                (CaaEvidence::Endless { owner, again, alias }, _) => endless(owner, again.as_deref(), alias),
+                (CaaEvidence::Endless(endless), _) => without_end(endless),
                 (CaaEvidence::Differing { owner, answers }, _) => Verdict::wait(Obstacle::Differing {
                     owner: owner.clone(),
                     record: RecordType::Caa,
@@ -184,21 +185,11 @@ impl Examination<'_> {
     }
 }
 
-/// Aliases without an end: no CA gets to the CAA records, and one has to go.
-fn endless(owner: &str, again: Option<&str>, alias: &str) -> Verdict {
-    let name = owner.to_owned();
+/// No CA gets to the CAA records behind aliases without an end, so one of these has to go.
+fn without_end(endless: &Endless) -> Verdict {
     Verdict::Stop {
-        obstacles: vec![match again {
-            Some(again) => Obstacle::Loop {
-                name,
-                again: again.to_owned(),
-            },
-            None => Obstacle::TooLong {
-                name,
-                limit: MAX_CHAIN,
-            },
-        }],
-        remedy: vec![Change::Remove(alias.to_owned())],
+        obstacles: vec![endless.obstacle()],
+        remedy: vec![Change::Remove(endless.alias.clone())],
         alternative: Vec::new(),
     }
 }

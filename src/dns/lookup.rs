@@ -52,20 +52,28 @@ impl Questions {
             Ok(start) => self.follow(view, start, &mut trail, &mut memory).await,
             Err(failure) => ChainEnd::Unanswered(failure),
         };
-        Traced {
-            evidence: Evidence {
-                from: view.name(),
-                chain: trail.chain,
-                dnames: trail.dnames,
-                end,
-            },
-            memory,
+        let mut evidence = Evidence {
+            from: view.name(),
+            chain: trail.chain,
+            dnames: trail.dnames,
+            wildcards: BTreeMap::new(),
+            end,
+        };
+        if evidence.end == ChainEnd::Loop {
+            evidence.wildcards = self.wildcards(view, name, &evidence).await;
         }
+        Traced { evidence, memory }
     }
 
     // The chain is walked link by link, because a resolver that follows it for us returns nothing at all for a
     // chain that leads nowhere, and where it breaks is what the operator needs to know.
-    async fn follow(&self, view: &View, start: Name, trail: &mut Trail, memory: &mut Memory) -> ChainEnd {
+    pub(super) async fn follow(
+        &self,
+        view: &View,
+        start: Name,
+        trail: &mut Trail,
+        memory: &mut Memory,
+    ) -> ChainEnd {
         let mut met = BTreeSet::from([start.to_lowercase()]);
         let mut current = start;
         loop {
@@ -126,8 +134,8 @@ impl Questions {
 
 /// The way so far.
 #[derive(Default)]
-struct Trail {
-    chain: Vec<String>,
+pub(super) struct Trail {
+    pub(super) chain: Vec<String>,
     dnames: BTreeMap<String, Dname>,
 }
 

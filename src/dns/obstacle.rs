@@ -220,6 +220,14 @@ impl Obstacle {
         }
     }
 
+    /// The name whose aliases come back to themselves, where that is it.
+    pub(super) fn loop_of(&self) -> Option<&str> {
+        match self {
+            Self::Loop { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
     /// Whether it is that no server speaks for the zone.
     pub(super) fn is_lame(&self) -> bool {
         matches!(
@@ -281,6 +289,8 @@ fn ca(identities: &[String]) -> String {
 fn own(account: &Option<String>) -> String {
     match account {
         Some(account) => format!("this gateway's is {account}"),
-        None => "this gateway has none yet".to_owned(),
+        None => "this gateway has none yet: an order in spite of DNS (`certgate cert renew NAME --even-if dns`) registers \
+                 it, and `certgate issuer list` shows its URL, for a record to name"
+            .to_owned(),
     }
 }

@@ -2,8 +2,9 @@
 //! for, at the name or at one that it is below.
 
 use futures_util::future::join_all;
-use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
+use super::endless::{Endless, Way};
 use super::evidence::{LookupFailure, RecordType as Kind};
 use super::lookup::{Memory, answered};
 use super::obstacle::Obstacle;
@@ -23,7 +24,16 @@ pub(super) struct OwnershipEvidence {
 }
 
 /// The texts of one owner, octet by octet.
-pub(super) type Texts = Result<Vec<Vec<u8>>, LookupFailure>;
+pub(super) type Texts = Result<Vec<Vec<u8>>, Withheld>;
+
+/// Why there are none to be had.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Withheld {
+    /// The owner is an alias without an end.
+    Endless(Endless),
+    /// Nobody says.
+    Unanswered(LookupFailure),
+}
 
 impl Questions {
     /// Looks for the texts of `name`'s owner.
@@ -31,26 +41,53 @@ impl Questions {
         let mut memory = Memory::new();
         let owners = owners(name);
         let asked = owners.iter().map(|owner| async move {
-            match fully_qualified(owner) {
-                Ok(owner) => self.hear(view, &owner, RecordType::TXT).await,
-                Err(_) => Vec::new(),
-            }
+            let mut heard = Memory::new();
+            let texts = match fully_qualified(owner) {
+                Ok(owner) => self.texts(view, owner, &mut heard).await,
+                Err(_) => Err(Withheld::Unanswered(LookupFailure::TimedOut)),
+            };
+            (texts, heard)
         });
-        let voices = join_all(asked).await;
-        let texts = owners.into_iter().zip(voices).map(|(owner, voices)| {
-            memory.heard(&voices);
-            let texts = answered(&voices).map(|replies| {
-                // One that has it is enough: the others follow, and it is not the CA that looks for it.
-                let records = replies.iter().flat_map(|(_, reply)| &reply.records);
-                records.filter_map(|record| text_in(&record.data)).collect()
-            });
-            (owner, texts)
-        });
+        let mut found = Vec::new();
+        for (owner, (texts, heard)) in owners.iter().zip(join_all(asked).await) {
+            memory.lifetime = memory.lifetime.max(heard.lifetime);
+            memory.own &= heard.own;
+            found.push((owner.clone(), texts));
+        }
         let evidence = OwnershipEvidence {
             from: view.name(),
-            texts: texts.collect(),
+            texts: found,
         };
         (evidence, memory)
+    }
+
+    /// The texts of `owner`, or of the name that it is an alias of.
+    async fn texts(&self, view: &View, owner: Name, memory: &mut Memory) -> Texts {
+        let (mut way, mut failed) = (Way::from(&owner), None);
+        let mut current = owner;
+        loop {
+            let mut voices = self.hear(view, &current, RecordType::TXT).await;
+            if let Some(heard) = self.alias_all_the_same(view, &current, &voices).await {
+                failed = failed.or_else(|| answered(&voices).err());
+                voices = heard;
+            }
+            memory.heard(&voices);
+            let replies = answered(&voices).map_err(Withheld::Unanswered)?;
+            // One that has it is enough: the others follow, and it is not the CA that looks for it.
+            let records = replies.iter().flat_map(|(_, reply)| &reply.records);
+            let texts: Vec<_> = records.filter_map(|record| text_in(&record.data)).collect();
+            let target = replies.iter().find_map(|(_, reply)| reply.alias(&current));
+            match (target.cloned(), failed.clone()) {
+                (Some(target), _) if texts.is_empty() => {
+                    let step = self.go_on(view, &mut way, &target, &voices).await;
+                    step.map_err(Withheld::Endless)?;
+                    current = target;
+                }
+                // The aliases come to an end, so it is no loop that failed.
+                (_, Some(failure)) if texts.is_empty() => return Err(Withheld::Unanswered(failure)),
+                _ => return Ok(texts),
+            }
+        }
     }
 }
 
@@ -64,23 +101,39 @@ pub(super) fn judge_ownership(wanted: &str, evidence: &OwnershipEvidence) -> Ver
     if evidence.texts.iter().any(|(_, texts)| holds(texts)) {
         return Verdict::Go;
     }
-    let silent = evidence.texts.iter().find_map(|(owner, texts)| {
-        let failure = texts.as_ref().err()?.clone();
-        Some(Obstacle::unanswered(owner, Kind::Txt, &evidence.from, &failure))
+    let silent = evidence.texts.iter().find_map(|(owner, texts)| match texts {
+        Err(Withheld::Unanswered(failure)) => {
+            Some(Obstacle::unanswered(owner, Kind::Txt, &evidence.from, failure))
+        }
+        _ => None,
     });
     if let Some(obstacle) = silent {
         return Verdict::wait(obstacle);
     }
+    let text = |owner: &str| {
+        let record = format!("{} IN TXT {}", absolute(owner), quoted(wanted.as_bytes()));
+        Change::Add(record)
+    };
+    let endless = evidence.texts.iter().find_map(|(owner, texts)| match texts {
+        Err(Withheld::Endless(endless)) => Some((owner, endless)),
+        _ => None,
+    });
+    if let Some((owner, endless)) = endless {
+        return Verdict::Stop {
+            obstacles: vec![endless.obstacle()],
+            remedy: vec![Change::Remove(endless.alias.clone()), text(owner)],
+            alternative: Vec::new(),
+        };
+    }
     let Some((owner, _)) = evidence.texts.first() else {
         return Verdict::Go;
     };
-    let record = format!("{} IN TXT {}", absolute(owner), quoted(wanted.as_bytes()));
     Verdict::Stop {
         obstacles: vec![Obstacle::NotOwned {
             owner: owner.clone(),
             wanted: wanted.to_owned(),
         }],
-        remedy: vec![Change::Add(record)],
+        remedy: vec![text(owner)],
         alternative: Vec::new(),
     }
 }

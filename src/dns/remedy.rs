@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
-use hickory_resolver::proto::rr::Name;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{AddressAnswer, ChainEnd, Dname, Evidence, RecordType};
-use super::presentation::{absolute, written};
+use super::presentation::absolute;
 use super::verdict::Target;
 
 /// A change to a zone.
@@ -95,8 +94,13 @@ fn at_the_hostname(hostname: &str, target: &Target, evidence: &Evidence) -> (Vec
     let Some(next) = links.next() else {
         return at_the_name(hostname, target, evidence);
     };
-    let removed = vec![Change::Remove(link(hostname, next, evidence))];
-    let changes = [removed, add_addresses(hostname, target.addresses.iter())].concat();
+    let added = add_addresses(hostname, target.addresses.iter());
+    // Before a wildcard goes a record of its own.
+    let removed = match evidence.wildcards.contains_key(hostname) && !added.is_empty() {
+        true => Vec::new(),
+        false => vec![Change::Remove(link(hostname, next, evidence))],
+    };
+    let changes = [removed, added].concat();
     match addresses_of(evidence).is_empty() {
         true => (changes, Vec::new()),
         // What it is an alias of may be somebody else's.
@@ -144,18 +148,14 @@ fn record(name: &str, record: RecordType, data: &str) -> String {
 }
 
 fn link(name: &str, target: &str, evidence: &Evidence) -> String {
-    link_record(name, target, evidence.dnames.get(name))
+    let owner = evidence.wildcards.get(name).map_or(name, String::as_str);
+    link_record(owner, target, evidence.dnames.get(name))
 }
 
 /// The record that makes `name` an alias: its own, or one above it that does so for every name there.
-fn link_record(name: &str, target: &str, dname: Option<&Dname>) -> String {
+pub(super) fn link_record(name: &str, target: &str, dname: Option<&Dname>) -> String {
     match dname {
         Some(dname) => record(&dname.owner, RecordType::Dname, &absolute(&dname.target)),
         None => record(name, RecordType::Cname, &absolute(target)),
     }
-}
-
-/// The same of names as they come from servers.
-pub(super) fn alias_record(name: &Name, target: &Name, dname: Option<Dname>) -> String {
-    link_record(&written(name), &written(target), dname.as_ref())
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::caa::{self, CaaEvidence};
 use super::evidence::{AddressAnswer, ChainEnd, Evidence, RecordType};
-use super::ownership::OwnershipEvidence;
+use super::ownership::{OwnershipEvidence, Withheld};
 use super::presentation::shown;
 use super::remedy::Change;
 use super::verdict::{Target, Verdict, listed};
@@ -216,7 +216,7 @@ pub(super) fn caa_row(
     let (owner, found) = match evidence {
         CaaEvidence::Absent => (name, "none".to_owned()),
         CaaEvidence::Differing { owner, .. } => (owner.as_str(), "not the same everywhere".to_owned()),
-        CaaEvidence::Endless { owner, .. } => (owner.as_str(), "behind aliases without an end".to_owned()),
+        CaaEvidence::Endless(endless) => (endless.name.as_str(), ENDLESS.to_owned()),
         CaaEvidence::Relevant { owner, records, .. } => (owner.as_str(), caa::text(records)),
         CaaEvidence::Unanswered { owner, failure } => (owner.as_str(), failure.to_string()),
     };
@@ -266,6 +266,9 @@ pub(super) fn ownership_rows(wanted: &str, evidence: &OwnershipEvidence) -> Vec<
             let texts: Vec<_> = texts.iter().map(|text| shown(text)).collect();
             row(owner, &texts.join(", "), RowState::Wrong)
         }
-        Err(failure) => row(owner, &failure.to_string(), RowState::Unknown),
+        Err(Withheld::Endless(_)) => row(owner, ENDLESS, RowState::Unknown),
+        Err(Withheld::Unanswered(failure)) => row(owner, &failure.to_string(), RowState::Unknown),
     }]
 }
+
+const ENDLESS: &str = "behind aliases without an end";

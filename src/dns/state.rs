@@ -83,8 +83,12 @@ impl Steps {
             }
         }
         // A step that counts only takes a loop for a chain without an end.
-        let is_loop = wrong.iter().any(|known| matches!(known, Obstacle::Loop { .. }));
-        wrong.retain(|obstacle| !is_loop || !matches!(obstacle, Obstacle::TooLong { .. }));
+        let loops: Vec<_> = wrong
+            .iter()
+            .filter_map(Obstacle::loop_of)
+            .map(ToOwned::to_owned)
+            .collect();
+        wrong.retain(|obstacle| !matches!(obstacle, Obstacle::TooLong { name, .. } if loops.contains(name)));
         match (wrong.is_empty(), open.is_empty()) {
             (false, _) => Verdict::Stop {
                 alternative: match other_remedy == remedy {

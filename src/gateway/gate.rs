@@ -10,7 +10,7 @@ use crate::gateway::look::Look;
 use crate::gateway::lookout::Lookout;
 use crate::gateway::on_demand::{Asker, may_be_renewed};
 use crate::inventory::InventoryError;
-use crate::renewal::{Candidates, DnsGate, DnsVerdict};
+use crate::renewal::{Candidates, DnsGate, DnsVerdict, Refusal};
 
 /// The look at DNS before an order from a CA of the world; a CA of our own does not look. What was obtained on demand is
 /// asked about as well before it is renewed.
@@ -26,11 +26,7 @@ impl DnsGate for Gate {
         if desired.name.is_on_demand() && lookout.has_certificate(&desired.name).await {
             let config = lookout.config.load_full();
             if let Err(reason) = may_be_renewed(&config, &self.asker, desired).await {
-                return DnsVerdict::No {
-                    reason,
-                    remedy: Vec::new(),
-                    until: None,
-                };
+                return DnsVerdict::No(Refusal::unknown(reason));
             }
         }
         lookout.order(desired, lookout.check(desired, candidates).await)
@@ -46,13 +42,7 @@ impl Lookout {
     ) -> DnsVerdict {
         let look = match look {
             Ok(look) => look,
-            Err(error) => {
-                return DnsVerdict::No {
-                    reason: error.to_string(),
-                    remedy: Vec::new(),
-                    until: None,
-                };
-            }
+            Err(error) => return DnsVerdict::No(Refusal::unknown(error.to_string())),
         };
         let (certificate, challenges) = (&desired.name, look.challenges());
         for (issuer, reason) in &look.passed_over {
@@ -67,10 +57,11 @@ impl Lookout {
             tracing::warn!(%certificate, reason, "ordered all the same: `dns_checks` is advisory");
             return DnsVerdict::Go { issuer, challenges };
         }
-        DnsVerdict::No {
+        DnsVerdict::No(Refusal {
             reason: against.reason,
             remedy: against.remedy,
             until: against.until,
-        }
+            is_definite: against.is_definite,
+        })
     }
 }

@@ -24,7 +24,7 @@ use crate::gateway::control_plane::ControlPlane;
 use crate::inventory::{CertificateState, InventoryError};
 use crate::name::{DnsName, NamePattern};
 use crate::on_demand::{Demand, Denial, Desk};
-use crate::renewal::{DnsVerdict, Event, EventKind};
+use crate::renewal::{DnsVerdict, Event, EventKind, Refusal};
 use crate::tls::Lookup;
 
 pub(super) use again::may_be_renewed;
@@ -234,7 +234,7 @@ impl ControlPlane {
         let look = look.await.map(|look| self.lookout.order(&desired, look));
         match look {
             Ok(DnsVerdict::Go { .. }) => {}
-            Ok(DnsVerdict::No { reason, .. }) => {
+            Ok(DnsVerdict::No(Refusal { reason, .. })) => {
                 tracing::debug!(%certificate, reason, "not wanted");
                 return denied(Denial::Dns, DNS_REMEMBERED.min(config.denied_ttl));
             }

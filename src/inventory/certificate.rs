@@ -129,6 +129,10 @@ pub enum CertificateState {
         remedy: Vec<String>,
         /// How often DNS was asked since it last said yes.
         checks: u32,
+        /// When it was asked first of the last times in a row that it let the order wait; absent where the last time
+        /// something had to be changed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        waiting_since: Option<Timestamp>,
         /// When it is asked again.
         next_check: Timestamp,
     },

@@ -21,7 +21,7 @@ use crate::issuer::{ChallengeChoices, FailureClass, IssueError, IssueRequest};
 use crate::renewal::agenda::Desired;
 use crate::renewal::attempt::cost::Course;
 use crate::renewal::event::{Event, EventKind};
-use crate::renewal::gate::{Candidates, DnsGate, DnsVerdict};
+use crate::renewal::gate::{Candidates, DnsGate, DnsVerdict, Refusal};
 use crate::renewal::lane::{Lanes, Place};
 use crate::renewal::notice::notice;
 use crate::renewal::outcome::{self, Failure};
@@ -153,24 +153,13 @@ impl Attempts {
         let candidates = candidates(certificate, digest, &record, &next.issuer, self.clock.now());
         let (issuer, challenges) = match self.ask_dns(certificate, &candidates).await {
             DnsVerdict::Go { issuer, challenges } => (issuer, challenges),
-            DnsVerdict::No { reason, .. } if record.despite_dns => {
+            DnsVerdict::No(Refusal { reason, .. }) if record.despite_dns => {
                 tracing::warn!(certificate = %certificate.name, reason, "ordered all the same: an operator asked for it");
                 (next.issuer.clone(), ChallengeChoices::new())
             }
-            DnsVerdict::No {
-                reason,
-                remedy,
-                until,
-            } => {
-                let blocked = outcome::blocked(
-                    record.clone(),
-                    digest,
-                    reason,
-                    remedy,
-                    until,
-                    self.clock.now(),
-                    self.jitter,
-                );
+            DnsVerdict::No(refusal) => {
+                let now = self.clock.now();
+                let blocked = outcome::blocked(record.clone(), digest, refusal, now, self.jitter);
                 self.save_end(lease, &record, &blocked, expect, &next.issuer)
                     .await?;
                 return Ok(Cost::Nothing);
@@ -255,10 +244,9 @@ impl Attempts {
         let looks = u32::try_from(candidates.issuers.len()).unwrap_or(u32::MAX);
         let deadline = self.limits.dns_deadline.saturating_mul(looks);
         let asked = tokio::time::timeout(deadline, self.dns.check(desired, candidates));
-        asked.await.unwrap_or_else(|_| DnsVerdict::No {
-            reason: format!("DNS has not answered within {} s", deadline.as_secs()),
-            remedy: Vec::new(),
-            until: None,
+        asked.await.unwrap_or_else(|_| {
+            let reason = format!("DNS has not answered within {} s", deadline.as_secs());
+            DnsVerdict::No(Refusal::unknown(reason))
         })
     }
 

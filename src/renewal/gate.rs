@@ -34,12 +34,30 @@ pub enum DnsVerdict {
         challenges: ChallengeChoices,
     },
     /// Do not.
-    No {
-        /// What DNS says.
-        reason: String,
-        /// The records to add or change, in zone-file form.
-        remedy: Vec<String>,
-        /// When it will be as it should by itself, where that is known.
-        until: Option<Timestamp>,
-    },
+    No(Refusal),
+}
+
+/// Why not to order.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// What DNS says.
+    pub reason: String,
+    /// The records to add or change, in zone-file form.
+    pub remedy: Vec<String>,
+    /// When it will be as it should by itself, where that is known.
+    pub until: Option<Timestamp>,
+    /// Whether it will not be before somebody changes something; otherwise an order waits.
+    pub is_definite: bool,
+}
+
+impl Refusal {
+    /// Nothing was found out, for `reason`.
+    pub fn unknown(reason: String) -> Self {
+        Self {
+            reason,
+            remedy: Vec::new(),
+            until: None,
+            is_definite: false,
+        }
+    }
 }

@@ -70,6 +70,7 @@ mod tests {
                 reason: reason.to_owned(),
                 remedy: Vec::new(),
                 checks,
+                waiting_since: None,
                 next_check: later,
             },
             ..wanted.clone()

@@ -9,6 +9,7 @@ use crate::inventory::{CertificateRecord, CertificateState, CurrentCertificate, 
 use crate::issuer::FailureClass;
 use crate::renewal::agenda::Desired;
 use crate::renewal::back_off::{self, Validity};
+use crate::renewal::gate::Refusal;
 use crate::renewal::schedule::Jitter;
 use crate::renewal::turn::{self, turn};
 
@@ -142,15 +143,21 @@ pub(super) fn failed(
 pub(super) fn blocked(
     mut record: CertificateRecord,
     digest: &str,
-    reason: String,
-    remedy: Vec<String>,
-    until: Option<Timestamp>,
+    refusal: Refusal,
     now: Timestamp,
     jitter: Jitter,
 ) -> CertificateRecord {
-    let checks = match (&record.state, record.pursued == digest && !record.renew_requested) {
-        (CertificateState::Blocked { checks, .. }, true) => checks.saturating_add(1),
-        _ => 1,
+    let Refusal { reason, until, .. } = refusal;
+    let (checks, since) = match (&record.state, record.pursued == digest && !record.renew_requested) {
+        (
+            CertificateState::Blocked {
+                checks,
+                waiting_since,
+                ..
+            },
+            true,
+        ) => (checks.saturating_add(1), *waiting_since),
+        _ => (1, None),
     };
     let fraction = jitter.fraction(&record.name, now, checks);
     let abandoned = record
@@ -164,8 +171,9 @@ pub(super) fn blocked(
             ),
             None => reason,
         },
-        remedy,
+        remedy: refusal.remedy,
         checks,
+        waiting_since: (!refusal.is_definite).then_some(since.unwrap_or(now)),
         // Before, it would be the same.
         next_check: until.map_or(next_check, |until| {
             until.clamp(now + SHORTEST_MEMORY, now + LONGEST_MEMORY)
@@ -190,6 +198,7 @@ pub(super) fn untimely(
         reason,
         remedy: Vec::new(),
         checks: 1,
+        waiting_since: None,
         next_check: now + back_off::AFTER_WRONG_CLOCK,
     };
     CertificateRecord {

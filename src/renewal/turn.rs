@@ -8,7 +8,7 @@
 //! | asked not to be asked for longer than the certificate can wait | the next one is asked at once |
 //! | has failed before the last renewal, which another one did | it is asked first again, and once only |
 //! | may not sign, or cannot be answered, by what DNS says until somebody changes it | the next one that may be asked is, and DNS is looked at for the first again before each order: [`candidates`] |
-//! | lets an order wait, by what DNS says or who places records for dns-01 does, and has for six looks: some ten minutes | the same |
+//! | lets an order wait, by what DNS says or who places records for dns-01 does, and has in each look of some ten minutes | the same |
 //!
 //! A certificate can wait for a quarter of the time it has left; one that is missing, expired or revoked, and one that an
 //! operator asks for, cannot. When none of them may be asked, the one that may soonest is.
@@ -54,7 +54,11 @@ pub(super) fn candidates(
     now: Timestamp,
 ) -> Candidates {
     let is_waiting_over = match record.state {
-        CertificateState::Blocked { checks, .. } => checks >= WAITS && record.pursued == digest,
+        // The look to come is the second at least.
+        CertificateState::Blocked {
+            waiting_since: Some(since),
+            ..
+        } => now.since(since) >= WAITED && record.pursued == digest,
         _ => false,
     };
     // An operator who orders in spite of DNS means the issuer whose turn it is.
@@ -193,8 +197,9 @@ fn patience(record: &CertificateRecord, due: Timestamp) -> Duration {
 const JUST_SEEN: Duration = Duration::from_secs(60);
 /// As many failures of one issuer pass its turn on.
 const STRIKES: u32 = 3;
-/// As many looks at DNS that let an order wait do: with the pauses between them they take as long as three failures.
-const WAITS: u32 = 6;
+/// So long an order is let wait. Six pauses between looks, as long as three failures take, may each be a tenth shorter than ten
+/// minutes and a half.
+const WAITED: Duration = Duration::from_secs(540);
 /// Nobody is blamed for longer.
 const MEMORY: Duration = Duration::from_secs(7 * 86_400);
 

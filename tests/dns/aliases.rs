@@ -100,6 +100,88 @@ async fn a_loop_is_named_with_the_record_to_remove_however_the_name_is_proven() 
 }
 
 #[tokio::test]
+async fn a_wildcard_that_leads_into_itself_is_the_record_to_remove_whichever_name_is_asked_about() {
+    for kind in [primary::Kind::Bind, primary::Kind::Knot] {
+        let records = "* IN CNAME a";
+        let zones = [("test", "", false), ("example.test", records, false)];
+        let primary = Primary::start(kind, &zones);
+        let removed = "remove: *.example.test. IN CNAME a.example.test.".to_owned();
+        for name in ["www", "a", "deep.down"] {
+            let name = format!("{name}.example.test");
+            let found = check(&primary, &name).await;
+            let changes = [removed.clone(), format!("{name}. IN A {OURS}")];
+            assert_eq!(remedy(&found), changes, "{kind:?}: {found}");
+            let told = format!("{name} seems to have no record of its own: *.example.test answers for it");
+            assert!(
+                found.notes.iter().any(|note| note.starts_with(&told)),
+                "{kind:?}: {found}"
+            );
+            let conditions = Conditions {
+                challenges: Some(vec![ChallengeType::Dns01]),
+                ownership: Some("verify=1".to_owned()),
+                ..Conditions::default()
+            };
+            let found = check_under(&primary, &name, &conditions).await;
+            let text = format!("_certgate.{name}. IN TXT \"verify=1\"");
+            assert_eq!(remedy(&found), [removed.clone(), text], "{kind:?}: {found}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wildcard_that_is_the_only_record_of_our_hostname_goes_before_none_of_its_own() {
+    let world = World::with(&["*.example.com CNAME edge.example.com"]).await;
+    for name in ["www.example.com", "edge.example.com"] {
+        let found = world.examine(name, &world.conditions()).await;
+        assert_eq!(found.verdict.to_string(), "stop", "{found}");
+        let addresses = [
+            "edge.example.com. IN A 203.0.113.10",
+            "edge.example.com. IN AAAA 2001:db8::10",
+        ];
+        assert_eq!(remedy(&found), addresses, "{found}");
+    }
+}
+
+#[tokio::test]
+async fn a_loop_in_the_place_of_the_owners_text_is_named_with_the_record_to_remove() {
+    for kind in [primary::Kind::Bind, primary::Kind::Knot] {
+        let records = format!(
+            "www IN A {OURS}\nself IN A {OURS}\nfar IN A {OURS}\nwww.above IN A {OURS}\n\
+             _certgate.www IN CNAME a\na IN CNAME b\nb IN CNAME a\n_certgate.self IN CNAME _certgate.self\n\
+             _certgate.far IN CNAME text.other.test.\n_certgate.above IN CNAME a"
+        );
+        let zones = [
+            ("test", "", false),
+            ("example.test", records.as_str(), false),
+            ("other.test", "text IN TXT verify=1", false),
+        ];
+        let primary = Primary::start(kind, &zones);
+        let conditions = Conditions {
+            ownership: Some("verify=1".to_owned()),
+            ..Conditions::default()
+        };
+        for (name, owner, again, target) in [
+            ("www", "_certgate.www", "a", "a"),
+            ("self", "_certgate.self", "_certgate.self", "_certgate.self"),
+            ("www.above", "_certgate.above", "a", "a"),
+        ] {
+            let (name, owner) = (format!("{name}.example.test"), format!("{owner}.example.test"));
+            let found = check_under(&primary, &name, &conditions).await;
+            assert_eq!(found.verdict.to_string(), "stop", "{kind:?}: {found}");
+            let said = format!("the CNAME chain of {owner} never ends: {again}.example.test is met twice");
+            assert_eq!(found.reason_text, said, "{kind:?}: {found}");
+            let changes = [
+                format!("remove: {owner}. IN CNAME {target}.example.test."),
+                format!("{owner}. IN TXT \"verify=1\""),
+            ];
+            assert_eq!(remedy(&found), changes, "{kind:?}: {found}");
+        }
+        let found = check_under(&primary, "far.example.test", &conditions).await;
+        assert_eq!(found.verdict, Verdict::Go, "{kind:?}: {found}");
+    }
+}
+
+#[tokio::test]
 async fn an_alias_of_a_name_below_a_dname_is_the_record_to_change_itself() {
     let zones = [
         ("test", "", false),

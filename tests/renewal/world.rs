@@ -14,7 +14,7 @@ use certgate::inventory::{CertificateRecord, CertificateState, Inventory};
 use certgate::issuer::ledger::{self, Ledger, OrderKind};
 use certgate::issuer::{FailureClass, IssueError, IssueRequest, Issuer, Step};
 use certgate::name::NamePattern;
-use certgate::renewal::{Candidates, DnsGate, DnsVerdict, Health, Issuers, Limits, Renewal};
+use certgate::renewal::{Candidates, DnsGate, DnsVerdict, Health, Issuers, Limits, Refusal, Renewal};
 use certgate_store::{Batch, Entry, Hints, Lease, Listing, MemoryStore, Revision, Store, StoreError};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use time::OffsetDateTime;
@@ -371,11 +371,12 @@ impl DnsGate for ScriptedDns {
             is_looked_at.then_some(issuer)
         });
         match looked_at.find(|issuer| !is_against(issuer)) {
-            None => DnsVerdict::No {
+            None => DnsVerdict::No(Refusal {
                 reason: "it leads elsewhere".into(),
                 remedy: vec![format!("{}. IN A 203.0.113.10", desired.domains[0])],
                 until: None,
-            },
+                is_definite: !candidates.issuers.iter().any(waits),
+            }),
             Some(issuer) => DnsVerdict::Go {
                 issuer: issuer.clone(),
                 challenges: Default::default(),

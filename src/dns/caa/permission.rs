@@ -154,7 +154,11 @@ pub(in crate::dns) fn permission(
                 pinned: pinned.map(ToOwned::to_owned).collect(),
                 account: account.map(ToOwned::to_owned),
             },
-            remedy: vec![record(Change::Add, granted)],
+            // Without an account to name, a record would let the CA issue to anybody.
+            remedy: match account {
+                Some(_) => vec![record(Change::Add, granted)],
+                None => Vec::new(),
+            },
         };
     }
     let is_pinned = |value: &&IssueValue| value.values("accounturi").next().is_some();
@@ -413,6 +417,30 @@ mod tests {
                 other => panic!("{records:?}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn where_no_account_is_known_no_record_is_to_be_added_that_names_none() {
+        let pinned = CaaRecord {
+            flags: 0,
+            tag: "issue".to_owned(),
+            value: format!("ca.example; accounturi={ACCOUNT}").into_bytes(),
+        };
+        let ca = CaIdentity {
+            domains: vec!["ca.example".to_owned()],
+            account: None,
+        };
+        let pattern = NamePattern::parse("www.example.com").unwrap();
+        let judged = permission(&pattern, "example.com", &BTreeSet::from([pinned]), Some(&ca), &[]);
+        let Permission::Denied { obstacle, remedy } = judged else {
+            panic!("{judged:?}");
+        };
+        assert_eq!(remedy, []);
+        let said = obstacle.to_string();
+        assert!(
+            said.contains("has none yet") && said.contains("`certgate issuer list` shows its URL"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -308,6 +308,7 @@ fn at_name(a: AddressAnswer, aaaa: AddressAnswer) -> Evidence {
         from: "it".to_owned(),
         chain: Vec::new(),
         dnames: Default::default(),
+        wildcards: Default::default(),
         end: ChainEnd::Addresses { a, aaaa },
     }
 }
@@ -317,6 +318,7 @@ fn alias(chain: &[&str], end: ChainEnd) -> Evidence {
         from: "it".to_owned(),
         chain: chain.iter().map(|link| (*link).to_owned()).collect(),
         dnames: Default::default(),
+        wildcards: Default::default(),
         end,
     }
 }

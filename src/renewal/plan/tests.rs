@@ -6,6 +6,7 @@ use crate::inventory::{CurrentCertificate, Source};
 use crate::issuer::FailureClass;
 use crate::name::NamePattern;
 use crate::renewal::agenda::Desired;
+use crate::renewal::gate::Refusal;
 use crate::renewal::outcome::{self, Failure};
 use crate::renewal::schedule::Jitter;
 
@@ -319,7 +320,13 @@ fn dns_that_says_no_is_asked_ever_more_seldom_and_counts_no_failure() {
     let mut at = now();
     let mut pauses = Vec::new();
     for _ in 0..12 {
-        record = outcome::blocked(record, &www.digest, "elsewhere".into(), vec![], None, at, JITTER);
+        record = outcome::blocked(
+            record,
+            &www.digest,
+            Refusal::unknown("elsewhere".into()),
+            at,
+            JITTER,
+        );
         assert_eq!(reason(&www, Some(&record), at), None);
         let next = wake(&www, Some(&record), at).unwrap();
         assert_eq!(reason(&www, Some(&record), next), Some(Reason::Retry));
@@ -337,15 +344,11 @@ fn dns_that_will_be_right_at_a_known_time_is_asked_then_within_reason() {
     for (until, expected) in [(-60, 10), (5, 10), (300, 300), (86_400, 3600)] {
         let record = CertificateRecord::wanted(www.certificate.name.clone());
         let until = Timestamp::from_unix_seconds(now().unix_seconds() + until);
-        let record = outcome::blocked(
-            record,
-            &www.digest,
-            "stale".into(),
-            vec![],
-            Some(until),
-            now(),
-            JITTER,
-        );
+        let refusal = Refusal {
+            until: Some(until),
+            ..Refusal::unknown("stale".into())
+        };
+        let record = outcome::blocked(record, &www.digest, refusal, now(), JITTER);
         let next = wake(&www, Some(&record), now()).unwrap();
         assert_eq!(next.since(now()).as_secs(), expected);
     }
@@ -419,7 +422,7 @@ fn a_current_certificate_stays_current_through_every_failure() {
         FailureClass::At(now() + DAY),
     ] {
         record = fail(record, &www, class, now());
-        record = outcome::blocked(record, &www.digest, "no".into(), vec![], None, now(), JITTER);
+        record = outcome::blocked(record, &www.digest, Refusal::unknown("no".into()), now(), JITTER);
         assert_eq!(
             (&record.current, record.digest.as_str()),
             (&current, www.digest.as_str())

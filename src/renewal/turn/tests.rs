@@ -4,7 +4,9 @@ use super::*;
 use crate::certificate::{CertificateName, KeyType, Leaf, RevocationReason};
 use crate::inventory::CurrentCertificate;
 use crate::name::NamePattern;
-use crate::renewal::back_off;
+use crate::renewal::gate::Refusal;
+use crate::renewal::schedule::Jitter;
+use crate::renewal::{back_off, outcome};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -385,28 +387,66 @@ fn dns_is_looked_at_again_for_an_issuer_that_was_passed_over_unless_that_was_jus
     );
 }
 
+/// Whether the next issuer is looked at for after these looks, `(minute, verdict)`, at the minute after them.
+fn is_waiting_over(looks: &[(u64, &str)], at: u64) -> bool {
+    let record = looks
+        .iter()
+        .fold(record(Some(30 * DAY), &[]), |record, (minute, verdict)| {
+            let seen = now() + MINUTE * u32::try_from(*minute).unwrap();
+            let refusal = Refusal {
+                is_definite: *verdict == "stop",
+                until: (*verdict == "wait an hour").then_some(seen + HOUR),
+                ..Refusal::unknown("the server of the zone does not answer".into())
+            };
+            outcome::blocked(record, DIGEST, refusal, seen, Jitter::new(1))
+        });
+    let at = now() + MINUTE * u32::try_from(at).unwrap();
+    candidates(&desired(), DIGEST, &record, "one", at).is_waiting_over
+}
+
 #[test]
-fn after_as_long_as_three_failures_take_what_lets_an_order_wait_is_waited_for_no_more() {
-    let blocked = |checks| {
-        let mut record = record(Some(30 * DAY), &[]);
-        record.state = CertificateState::Blocked {
-            reason: "the server of the zone does not answer".into(),
-            remedy: Vec::new(),
-            checks,
-            next_check: now(),
-        };
-        record
+fn what_lets_an_order_wait_is_waited_for_some_ten_minutes_and_a_second_look() {
+    for (looks, at, expected) in [
+        (&[][..], 60, false),
+        (&[(0, "wait")], 1, false),
+        (&[(0, "wait")], 10, true),
+        (&[(0, "wait"), (1, "wait"), (5, "wait")], 8, false),
+        (&[(0, "wait"), (1, "wait"), (5, "wait")], 10, true),
+        // However few looks there are in an hour, and however many were before.
+        (&[(0, "wait an hour")], 60, true),
+        (&[(0, "stop"), (60, "stop"), (120, "stop")], 180, false),
+        (&[(0, "stop"), (60, "stop"), (120, "wait")], 121, false),
+        (&[(0, "stop"), (60, "stop"), (120, "wait")], 130, true),
+        (&[(0, "wait"), (8, "stop"), (9, "wait")], 12, false),
+    ] {
+        assert_eq!(is_waiting_over(looks, at), expected, "{looks:?} at {at}");
+    }
+    let pauses = |fraction| -> Duration {
+        (1..=6)
+            .map(|n| back_off::after_dns_check(n, None, fraction))
+            .sum()
     };
+    assert!(pauses(0.0) >= WAITED, "the seventh look is late enough");
+    let failing: Duration = (1..STRIKES).map(|n| back_off::after_failure(n, None, 0.5)).sum();
+    assert!(pauses(0.5).abs_diff(failing) < MINUTE && WAITED.abs_diff(failing) <= 2 * MINUTE);
+}
+
+#[test]
+fn what_was_waited_for_says_nothing_of_what_is_wanted_otherwise_and_nothing_is_known_of_an_older_store() {
+    let mut blocked = record(Some(30 * DAY), &[]);
+    let written = r#"{"kind":"blocked","reason":"no answer","remedy":[],"checks":60,"next_check":"2026-11-21T00:00:00Z"}"#;
+    blocked.state = serde_json::from_str(written).unwrap();
     let is_over =
         |record: &CertificateRecord| candidates(&desired(), DIGEST, record, "one", now()).is_waiting_over;
-    for (checks, expected) in [(1, false), (5, false), (6, true), (60, true)] {
-        assert_eq!(is_over(&blocked(checks)), expected, "{checks}");
-    }
-    assert!(!is_over(&record(Some(30 * DAY), &[])));
-    let mut other = blocked(60);
-    other.pursued = "something else".into();
-    assert!(!is_over(&other), "that was another certificate");
-    let waited: Duration = (1..=WAITS).map(|n| back_off::after_dns_check(n, None, 0.5)).sum();
-    let failing: Duration = (1..STRIKES).map(|n| back_off::after_failure(n, None, 0.5)).sum();
-    assert!(waited.abs_diff(failing) < MINUTE, "{waited:?} {failing:?}");
+    assert!(!is_over(&blocked));
+    blocked = outcome::blocked(
+        blocked,
+        DIGEST,
+        Refusal::unknown(String::new()),
+        now() - HOUR,
+        Jitter::new(1),
+    );
+    assert!(is_over(&blocked));
+    blocked.pursued = "something else".into();
+    assert!(!is_over(&blocked), "that was another certificate");
 }
