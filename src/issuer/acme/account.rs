@@ -123,9 +123,14 @@ impl Accounts {
         else {
             return Ok(None);
         };
-        let known = self.inventory.account(&self.issuer).await?;
-        let is_same = known.is_some_and(|known| known.revision == session.revision);
+        let is_same = !self.has_changed_since(session).await?;
         Ok(is_same.then(|| session.clone()))
+    }
+
+    /// Whether the account is another by now, or has another key.
+    pub(super) async fn has_changed_since(&self, session: &Session) -> Result<bool, IssueError> {
+        let known = self.inventory.account(&self.issuer).await?;
+        Ok(known.is_none_or(|known| known.revision != session.revision))
     }
 
     async fn build(&self, lost: Option<&str>, request: &IssueRequest<'_>) -> Result<Session, IssueError> {
