@@ -64,7 +64,7 @@ impl Accounts {
             Ok(_) => self.take_over(&session, &next, intended).await?,
             Err(error) => {
                 // What is not a clear no may have been done; the next use of the account finds out.
-                if error.is_clear_no() {
+                if has_no_new_key(&error) {
                     self.save(&session.credentials, None, Expect::Revision(intended))
                         .await?;
                 }
@@ -120,7 +120,7 @@ impl Accounts {
             .await;
         let holds = match asked {
             Ok(_) => next,
-            Err(error) if error.is_clear_no() => &known.credentials,
+            Err(error) if has_no_new_key(&error) => &known.credentials,
             Err(error) => return Err(error),
         };
         let revision = self.save(holds, None, Expect::Revision(session.revision)).await?;
@@ -190,6 +190,12 @@ impl Accounts {
             issuer: self.issuer.clone(),
         })
     }
+}
+
+/// Whether a refusal says that the CA has not taken a new key. Of an account that is lost it has none at all; whoever orders
+/// next registers another.
+fn has_no_new_key(error: &IssueError) -> bool {
+    error.is_clear_no() || error.is_problem("accountDoesNotExist")
 }
 
 /// `credentials` with another key, made for the purpose.
