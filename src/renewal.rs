@@ -73,6 +73,7 @@ use crate::inventory::Inventory;
 use crate::issuer::Issuer;
 use crate::renewal::attempt::Attempts;
 use crate::renewal::lane::Lanes;
+use crate::renewal::slots::Slots;
 
 /// The issuers by their names in the configuration; swapped as a whole when it changes.
 pub type Issuers = ArcSwap<BTreeMap<String, Arc<dyn Issuer>>>;
@@ -120,6 +121,7 @@ impl Renewal {
         seed: u64,
         limits: Limits,
     ) -> Self {
+        let slots = Mutex::new(Slots::new(clock.now()));
         let attempts = Attempts {
             inventory,
             issuers,
@@ -128,7 +130,7 @@ impl Renewal {
             jitter: Jitter::new(seed),
             limits,
             lanes: Lanes::new(limits.in_flight),
-            slots: Default::default(),
+            slots,
             events: broadcast::Sender::new(KEPT_EVENTS),
             clock_alarm: Mutex::default(),
             stopping: watch::Sender::new(false),

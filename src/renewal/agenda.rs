@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::inventory::CertificateRecord;
 use crate::issuer::ledger::Ledger;
 use crate::renewal::plan::{ClockAlarm, Next, Plan, next};
-use crate::renewal::queue::{Cost, Queue};
+use crate::renewal::queue::{Cost, Key, Queue};
 use crate::renewal::waiting::waiting;
 
 /// What is desired, and the next step of each certificate, in the order of time.
@@ -21,11 +21,12 @@ pub(super) struct Agenda {
     last_obtained_at: Option<Timestamp>,
 }
 
-/// A desired certificate with its digest.
+/// A desired certificate with its digest, and the key under which its steps stand for as long as it is desired.
 #[derive(Debug)]
 pub(super) struct Desired {
     pub(super) certificate: DesiredCertificate,
     pub(super) digest: String,
+    pub(super) key: Key,
 }
 
 impl Agenda {
@@ -41,20 +42,21 @@ impl Agenda {
         let mut others = Vec::new();
         for certificate in desired {
             let name = &certificate.name;
-            let same = before
-                .remove(name)
-                .filter(|known| known.certificate == *certificate);
-            let desired = same.unwrap_or_else(|| {
-                others.push(name.clone());
-                Arc::new(Desired {
-                    certificate: certificate.clone(),
-                    digest: certificate.digest(),
-                })
-            });
+            let desired = match before.remove(name).or_else(|| self.desired.remove(name)) {
+                Some(same) if same.certificate == *certificate => same,
+                known => {
+                    others.push(name.clone());
+                    Arc::new(Desired {
+                        certificate: certificate.clone(),
+                        digest: certificate.digest(),
+                        key: known.map_or_else(|| self.queue.admit(name), |known| known.key),
+                    })
+                }
+            };
             self.desired.insert(name.clone(), desired);
         }
-        for name in before.into_keys() {
-            self.remove(&name);
+        for (name, gone) in before {
+            self.queue.dismiss(gone.key);
             self.put_off.remove(&name);
         }
         others
@@ -88,13 +90,8 @@ impl Agenda {
         record: Option<&CertificateRecord>,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        match self.desired.get(name).cloned() {
-            Some(desired) => self.follow(&desired, record, now),
-            None => {
-                self.queue.remove(name);
-                None
-            }
-        }
+        let desired = self.desired.get(name)?.clone();
+        self.follow(&desired, record, now)
     }
 
     /// The same for what is `desired` here.
@@ -104,32 +101,42 @@ impl Agenda {
         record: Option<&CertificateRecord>,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        let Desired { certificate, digest } = desired;
-        let name = &certificate.name;
+        let Desired {
+            certificate,
+            digest,
+            key,
+        } = desired;
         let obtained_at = record
             .and_then(|record| record.current.as_ref())
             .map(|current| current.obtained_at);
         self.last_obtained_at = self.last_obtained_at.max(obtained_at);
         let Some(next) = next(certificate, digest, record, now) else {
-            self.queue.remove(name);
+            self.queue.remove(*key);
             return None;
         };
         let (turn, load) = waiting(certificate, digest, record, &next);
-        let put_off = self.put_off.get(name).copied();
-        let at = put_off.map_or(next.at, |until| next.at.max(until));
-        self.queue.put(name, next, at, turn, load);
+        let at = match self.put_off.is_empty() {
+            true => next.at,
+            false => {
+                let put_off = self.put_off.get(&certificate.name).copied();
+                next.at.max(put_off.unwrap_or(next.at))
+            }
+        };
+        self.queue.put(*key, next, at, turn, load);
         Some(at)
     }
 
     /// Nothing is to be done about `name` until it is updated.
     pub(super) fn remove(&mut self, name: &CertificateName) -> Option<Next> {
-        self.queue.remove(name)
+        self.queue.remove(self.desired.get(name)?.key)
     }
 
     /// Does nothing about `name` before `until`, whatever the store says.
     pub(super) fn put_off(&mut self, name: &CertificateName, until: Timestamp) {
         self.put_off.insert(name.clone(), until);
-        self.queue.put_off(name, until);
+        if let Some(desired) = self.desired.get(name) {
+            self.queue.put_off(desired.key, until);
+        }
     }
 
     /// Takes off the agenda what is due at `now` and has its turn; each comes back with the next update of its name.

@@ -39,7 +39,7 @@ fn live(count: usize, lifetime: Duration, backdated: Duration, seed: u64, span: 
         })
         .collect();
     let start = Timestamp::from_unix_seconds(1_795_219_200);
-    let (mut agenda, mut slots) = (Agenda::new(), Slots::default());
+    let (mut agenda, mut slots) = (Agenda::new(), Slots::new(start));
     let mut records = BTreeMap::<CertificateName, CertificateRecord>::new();
     agenda.desire(&desired);
     for certificate in &desired {
@@ -67,8 +67,8 @@ fn live(count: usize, lifetime: Duration, backdated: Duration, seed: u64, span: 
             };
             let renew_at = slots.choose(&name, &leaf, now, Jitter::new(seed));
             let digest = &agenda.desired(&name).unwrap().digest;
-            let record = known.unwrap_or_else(|| CertificateRecord::wanted(name.clone()));
-            let record = outcome::obtained(record, digest, leaf, "one", now, renew_at);
+            let mut record = known.unwrap_or_else(|| CertificateRecord::wanted(name.clone()));
+            outcome::obtained(&mut record, digest, leaf, "one", now, renew_at);
             agenda.update(&name, Some(&record), now);
             records.insert(name, record);
         }

@@ -57,37 +57,34 @@ pub(super) fn passed_over(
     record
 }
 
-/// The record of a certificate that was obtained for `digest`.
+/// Writes into the record that the certificate was obtained for `digest`.
 pub(super) fn obtained(
-    mut record: CertificateRecord,
+    record: &mut CertificateRecord,
     digest: &str,
     leaf: Leaf,
     issuer: &str,
     now: Timestamp,
     renew_at: Timestamp,
-) -> CertificateRecord {
+) {
     record.held_until.retain(|_, until| *until > now);
-    turn::succeeded(&mut record, issuer);
+    turn::succeeded(record, issuer);
     digest.clone_into(&mut record.digest);
     digest.clone_into(&mut record.pursued);
-    CertificateRecord {
-        source: Source::Issued,
-        current: Some(CurrentCertificate {
-            leaf,
-            issuer: issuer.to_owned(),
-            obtained_at: now,
-            renew_at: Some(renew_at),
-            suggested: None,
-            ask_at: None,
-            revoked: None,
-        }),
-        state: CertificateState::Valid,
-        failures: 0,
-        failing_since: None,
-        renew_requested: false,
-        despite_dns: false,
-        ..record
-    }
+    record.source = Source::Issued;
+    record.current = Some(CurrentCertificate {
+        leaf,
+        issuer: issuer.to_owned(),
+        obtained_at: now,
+        renew_at: Some(renew_at),
+        suggested: None,
+        ask_at: None,
+        revoked: None,
+    });
+    record.state = CertificateState::Valid;
+    record.failures = 0;
+    record.failing_since = None;
+    record.renew_requested = false;
+    record.despite_dns = false;
 }
 
 /// The record after an attempt that failed.

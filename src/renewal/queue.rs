@@ -23,8 +23,6 @@ pub(super) use crate::renewal::queue::cost::Cost;
 /// The next step of each certificate.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// Names are looked up once for a change: all else goes by their keys.
-    keys: HashMap<CertificateName, Key>,
     steps: Slab<Step>,
     waiting: BTreeSet<Due>,
     lanes: BTreeMap<String, Lane>,
@@ -39,8 +37,8 @@ struct Begun {
     buckets: Vec<Bucket>,
 }
 
-/// The place of a step among the others.
-type Key = usize;
+/// The place of a name's steps among the others.
+pub(super) type Key = usize;
 
 /// A moment and the key of a step, in the order of time, as one number: nothing is compared more often.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -49,7 +47,7 @@ struct Due(i128);
 #[derive(Debug)]
 struct Step {
     name: CertificateName,
-    /// What is due; `None` once it was begun, until the name is put in again.
+    /// What is due; `None` where nothing is, and once it was begun, until another is put in.
     next: Option<Next>,
     turn: Waiting,
     load: u64,
@@ -59,62 +57,58 @@ struct Step {
 }
 
 impl Queue {
-    /// Puts a step in, due at `at`, in the place of the one that `name` may have.
-    pub(super) fn put(
-        &mut self,
-        name: &CertificateName,
-        next: Next,
-        at: Timestamp,
-        turn: Waiting,
-        load: u64,
-    ) {
+    /// A place for the steps of `name`.
+    pub(super) fn admit(&mut self, name: &CertificateName) -> Key {
+        self.steps.insert(Step {
+            name: name.clone(),
+            next: None,
+            turn: Waiting::AtOnce,
+            load: 0,
+            at: Timestamp::default(),
+            is_due: false,
+        })
+    }
+
+    /// Gives that place up, with the step that stands there.
+    pub(super) fn dismiss(&mut self, key: Key) {
+        self.remove(key);
+        self.steps.try_remove(key);
+    }
+
+    /// Puts a step in, due at `at`, instead of the one that may stand there.
+    pub(super) fn put(&mut self, key: Key, next: Next, at: Timestamp, turn: Waiting, load: u64) {
+        let Some(step) = self.steps.get_mut(key) else {
+            return;
+        };
+        unlink(&mut self.waiting, &mut self.lanes, key, step);
         match self.lanes.get_mut(&next.issuer) {
             Some(lane) => lane.pace.add(load),
             None => self.lanes.entry(next.issuer.clone()).or_default().pace.add(load),
         }
-        let step = |name| Step {
-            name,
-            next: Some(next),
-            turn,
-            load,
-            at,
-            is_due: false,
-        };
-        let key = match self.keys.get(name).copied() {
-            Some(key) => {
-                if let Some(known) = self.steps.get_mut(key) {
-                    unlink(&mut self.waiting, &mut self.lanes, key, known);
-                    *known = step(known.name.clone());
-                }
-                key
-            }
-            None => {
-                let key = self.steps.insert(step(name.clone()));
-                self.keys.insert(name.clone(), key);
-                key
-            }
-        };
+        step.next = Some(next);
+        step.turn = turn;
+        step.load = load;
+        step.at = at;
+        step.is_due = false;
         self.waiting.insert(Due::new(at, key));
     }
 
-    /// Takes the step of `name` out.
-    pub(super) fn remove(&mut self, name: &CertificateName) -> Option<Next> {
-        let key = self.keys.remove(name)?;
-        let mut step = self.steps.try_remove(key)?;
-        unlink(&mut self.waiting, &mut self.lanes, key, &mut step)
+    /// Takes the step out.
+    pub(super) fn remove(&mut self, key: Key) -> Option<Next> {
+        let step = self.steps.get_mut(key)?;
+        unlink(&mut self.waiting, &mut self.lanes, key, step)
     }
 
-    /// Does not look at `name` before `until`.
-    pub(super) fn put_off(&mut self, name: &CertificateName, until: Timestamp) {
-        let key = self.keys.get(name).copied();
-        let Some((key, step)) = key.and_then(|key| Some((key, self.steps.get_mut(key)?))) else {
+    /// Does not look at the step before `until`.
+    pub(super) fn put_off(&mut self, key: Key, until: Timestamp) {
+        let Some(step) = self.steps.get_mut(key) else {
             return;
         };
         let Some(next) = unlink(&mut self.waiting, &mut self.lanes, key, step) else {
             return;
         };
         let (at, turn, load) = (step.at.max(until), step.turn, step.load);
-        self.put(name, next, at, turn, load);
+        self.put(key, next, at, turn, load);
     }
 
     /// What is left of an issuer's limits, by what was counted; `None` where none are known.
@@ -157,7 +151,7 @@ impl Queue {
         now: Timestamp,
         desired: impl Fn(&CertificateName) -> Option<&'d DesiredCertificate>,
     ) -> (Vec<Action>, Option<Timestamp>) {
-        let mut taken = Vec::new();
+        let (mut actions, mut taken) = (Vec::new(), Vec::new());
         let last = Due::new(now, Key::MAX);
         while self.waiting.first().is_some_and(|due| *due <= last)
             && let Some(due) = self.waiting.pop_first()
@@ -165,53 +159,53 @@ impl Queue {
             let key = due.key();
             if let Some(step) = self.steps.get_mut(key)
                 && let Some(next) = &step.next
+                && let Some(lane) = self.lanes.get_mut(&next.issuer)
             {
-                let lane = self.lanes.get_mut(&next.issuer);
-                step.is_due = lane.is_some_and(|lane| lane.enter(step.turn, &step.name, key));
+                step.is_due = lane.enter(step.turn, &step.name, key);
                 if !step.is_due {
-                    let buckets = Vec::new();
-                    taken.push(Taken { key, buckets });
+                    actions.extend(begin(step, lane));
                 }
             }
         }
         let (mut wake, mut shared): (_, Vec<Shared>) = (None, Vec::new());
         let is_alone = self.lanes.len() == 1;
-        for lane in self.lanes.values_mut() {
+        for (issuer, lane) in &mut self.lanes {
             lane.follow(&shared);
-            let before = taken.len();
             let renewals = lane.take_renewals(now, &mut taken);
             let orders = lane.take_orders(now, &desired, &mut taken);
             wake = sooner(wake, sooner(renewals, orders));
             if !is_alone {
-                let new = taken.iter().skip(before);
-                shared.extend(lane.shared(new.flat_map(|taken| &taken.buckets)));
+                shared.extend(lane.shared(taken.iter().flat_map(|taken| &taken.buckets)));
+            }
+            for Taken { key, buckets } in taken.drain(..) {
+                let step = self.steps.get_mut(key);
+                let Some(action) = step.and_then(|step| begin(step, lane)) else {
+                    continue;
+                };
+                if !buckets.is_empty() {
+                    let issuer = issuer.clone();
+                    self.begun
+                        .insert(action.certificate.clone(), Begun { issuer, buckets });
+                }
+                actions.push(action);
             }
         }
         if !shared.is_empty() {
             self.lanes.values_mut().for_each(|lane| lane.follow(&shared));
         }
-        // Each has left the place where it stood.
-        let mut actions: Vec<_> = taken
-            .into_iter()
-            .filter_map(|Taken { key, buckets }| {
-                let step = self.steps.get_mut(key)?;
-                let next = step.next.take()?;
-                if let Some(lane) = self.lanes.get_mut(&next.issuer) {
-                    lane.pace.remove(step.load);
-                }
-                let certificate = step.name.clone();
-                if !buckets.is_empty() {
-                    let issuer = next.issuer.clone();
-                    self.begun.insert(certificate.clone(), Begun { issuer, buckets });
-                }
-                Some(Action { certificate, next })
-            })
-            .collect();
         actions
             .sort_by(|one, other| (one.next.at, &one.certificate).cmp(&(other.next.at, &other.certificate)));
         let waiting = self.waiting.first().and_then(|due| self.steps.get(due.key()));
         (actions, sooner(wake, waiting.map(|step| step.at)))
     }
+}
+
+/// Begins a step, which has left the place where it stood.
+fn begin(step: &mut Step, lane: &mut Lane) -> Option<Action> {
+    let next = step.next.take()?;
+    lane.pace.remove(step.load);
+    let certificate = step.name.clone();
+    Some(Action { certificate, next })
 }
 
 impl Due {

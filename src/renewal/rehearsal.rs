@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::inventory::CertificateRecord;
 use crate::issuer::ledger::Ledger;
 use crate::issuer::{FailureClass, RenewalInfo};
-use crate::renewal::agenda::Agenda;
+use crate::renewal::agenda::{Agenda, Desired};
 use crate::renewal::outcome::{self, Failure};
 use crate::renewal::plan::Action;
 use crate::renewal::queue::{Cost, sooner};
@@ -21,8 +21,10 @@ use crate::renewal::suggestion;
 #[derive(Debug)]
 pub struct Rehearsal {
     agenda: Agenda,
-    /// Each is there, but while it is being written anew.
-    records: HashMap<CertificateName, Option<CertificateRecord>>,
+    /// What is known of what is desired, by its key on the agenda.
+    known: Vec<Option<CertificateRecord>>,
+    /// What is known of other certificates.
+    others: HashMap<CertificateName, CertificateRecord>,
     slots: Slots,
     jitter: Jitter,
     now: Timestamp,
@@ -38,8 +40,7 @@ impl Rehearsal {
         jitter: Jitter,
         now: Timestamp,
     ) -> Self {
-        let mut known = HashMap::new();
-        let mut slots = Slots::default();
+        let (mut slots, mut others) = (Slots::new(now), HashMap::new());
         for mut record in records {
             if let Some(current) = &mut record.current {
                 current.ask_at = None;
@@ -47,17 +48,23 @@ impl Rehearsal {
                     slots.take(renew_at);
                 }
             }
-            known.insert(record.name.clone(), Some(record));
+            others.insert(record.name.clone(), record);
         }
         let mut agenda = Agenda::new();
         agenda.desire(desired);
-        for certificate in desired {
-            let record = known.get(&certificate.name).and_then(Option::as_ref);
-            agenda.update(&certificate.name, record, now);
+        let mut known = vec![None; desired.len()];
+        for DesiredCertificate { name, .. } in desired {
+            let record = others.remove(name);
+            agenda.update(name, record.as_ref(), now);
+            let key = agenda.desired(name).map(|desired| desired.key);
+            if let Some(place) = key.and_then(|key| known.get_mut(key)) {
+                *place = record;
+            }
         }
         Self {
             agenda,
-            records: known,
+            known,
+            others,
             slots,
             jitter,
             now,
@@ -78,7 +85,10 @@ impl Rehearsal {
 
     /// What is known of a certificate by now.
     pub fn record(&self, name: &CertificateName) -> Option<&CertificateRecord> {
-        self.records.get(name)?.as_ref()
+        match self.agenda.desired(name) {
+            Some(desired) => self.known.get(desired.key)?.as_ref(),
+            None => self.others.get(name),
+        }
     }
 
     /// Lets time go on to what is begun next, before `end`; what came of each is to be told then. Empty where only the
@@ -103,7 +113,9 @@ impl Rehearsal {
         self.agenda.account_for(name, Cost::All);
         let primary = desired.certificate.spare_of.as_ref();
         let primary = primary.and_then(|primary| self.record(primary)?.current.clone());
-        let (record, place) = taken(&mut self.records, name);
+        let Some(record) = record_of(&desired, &mut self.known) else {
+            return;
+        };
         if let Some(before) = record.current.as_ref().and_then(|current| current.renew_at) {
             self.slots.give_back(before);
         }
@@ -111,12 +123,10 @@ impl Rehearsal {
         let renew_at = primary.map_or(usual, |primary| {
             standby::renewal_point(&leaf, self.now, usual, &primary)
         });
-        let record = outcome::obtained(record, &desired.digest, leaf, issuer, self.now, renew_at);
-        let record = match said {
-            Some(said) => told(record, said, self.now, self.jitter),
-            None => record,
-        };
-        let record: &CertificateRecord = place.insert(record);
+        outcome::obtained(record, &desired.digest, leaf, issuer, self.now, renew_at);
+        if let Some(said) = said {
+            tell(record, said, self.now, self.jitter);
+        }
         move_slot(&mut self.slots, Some(usual), record);
         let due = self.agenda.follow(&desired, Some(record), self.now);
         self.wake = sooner(self.wake, due);
@@ -134,9 +144,10 @@ impl Rehearsal {
             class,
             ca_time: None,
         };
-        let (record, place) = taken(&mut self.records, name);
-        let record: &CertificateRecord =
-            place.insert(outcome::failed(record, &desired, &failure, self.now, self.jitter));
+        let Some(record) = record_of(&desired, &mut self.known) else {
+            return;
+        };
+        *record = outcome::failed(record.clone(), &desired, &failure, self.now, self.jitter);
         self.agenda.follow(&desired, Some(record), self.now);
         // Somebody may have waited for what was given back.
         self.wake = Some(self.now);
@@ -144,34 +155,40 @@ impl Rehearsal {
 
     /// Nothing was to be done.
     pub fn settled(&mut self, name: &CertificateName) {
-        let (record, place) = taken(&mut self.records, name);
-        let record: &CertificateRecord = place.insert(outcome::settled(record));
-        let due = self.agenda.update(name, Some(record), self.now);
+        let Some(desired) = self.agenda.desired(name).cloned() else {
+            return;
+        };
+        let Some(record) = record_of(&desired, &mut self.known) else {
+            return;
+        };
+        *record = outcome::settled(record.clone());
+        let due = self.agenda.follow(&desired, Some(record), self.now);
         self.wake = sooner(self.wake, due);
     }
 
     /// The CA has said when it wants the certificate renewed.
     pub fn heard(&mut self, name: &CertificateName, said: &RenewalInfo) {
-        let (record, place) = taken(&mut self.records, name);
+        let Some(desired) = self.agenda.desired(name).cloned() else {
+            return;
+        };
+        let Some(record) = record_of(&desired, &mut self.known) else {
+            return;
+        };
         let before = record.current.as_ref().and_then(|current| current.renew_at);
-        let record: &CertificateRecord = place.insert(told(record, said, self.now, self.jitter));
+        tell(record, said, self.now, self.jitter);
         move_slot(&mut self.slots, before, record);
-        let due = self.agenda.update(name, Some(record), self.now);
+        let due = self.agenda.follow(&desired, Some(record), self.now);
         self.wake = sooner(self.wake, due);
     }
 }
 
-/// The record of `name` as a value, and the place that it is to be put back into.
-fn taken<'r>(
-    records: &'r mut HashMap<CertificateName, Option<CertificateRecord>>,
-    name: &CertificateName,
-) -> (CertificateRecord, &'r mut Option<CertificateRecord>) {
-    let place = records.entry(name.clone()).or_default();
-    let record = place.take();
-    (
-        record.unwrap_or_else(|| CertificateRecord::wanted(name.clone())),
-        place,
-    )
+/// What is known of what is `desired`, to be changed there.
+fn record_of<'k>(
+    desired: &Desired,
+    known: &'k mut [Option<CertificateRecord>],
+) -> Option<&'k mut CertificateRecord> {
+    let place = known.get_mut(desired.key)?;
+    Some(place.get_or_insert_with(|| CertificateRecord::wanted(desired.certificate.name.clone())))
 }
 
 /// Marks the second in which `record` will be renewed, where it is another than that of `before`.
@@ -187,10 +204,10 @@ fn move_slot(slots: &mut Slots, before: Option<Timestamp>, record: &CertificateR
     }
 }
 
-fn told(record: CertificateRecord, said: &RenewalInfo, now: Timestamp, jitter: Jitter) -> CertificateRecord {
-    let mut record = suggestion::heard(record, Some(said), now, jitter);
+/// Writes down what the CA has said, and not when it is asked again.
+fn tell(record: &mut CertificateRecord, said: &RenewalInfo, now: Timestamp, jitter: Jitter) {
+    suggestion::heard(record, Some(said), now, jitter);
     if let Some(current) = &mut record.current {
         current.ask_at = None;
     }
-    record
 }

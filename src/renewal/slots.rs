@@ -1,6 +1,6 @@
 //! Which moments are taken by renewals, so that each new one finds a quiet one.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::certificate::{CertificateName, Leaf};
@@ -11,10 +11,11 @@ use crate::renewal::schedule::{self, Jitter};
 ///
 /// No two renewals fall into the same second while there is room. Where many certificates were obtained together and
 /// the hours of the usual window fill up, some are renewed earlier, so that after one lifetime at most the load is even.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Slots {
-    /// Those that have some.
-    hours: BTreeMap<i64, Hour>,
+    /// From the hour `first` on, up to the last that has ever had some.
+    hours: VecDeque<Option<Box<Hour>>>,
+    first: i64,
     count: usize,
 }
 
@@ -26,10 +27,30 @@ struct Hour {
 }
 
 impl Slots {
-    /// Marks the second of a renewal that stands already; `false` where it was marked.
+    /// Those from `now` on: nothing is taken.
+    pub(super) fn new(now: Timestamp) -> Self {
+        let (first, ..) = place(now);
+        Self {
+            hours: VecDeque::new(),
+            first,
+            count: 0,
+        }
+    }
+
+    /// Marks the second of a renewal that stands already; `false` where it was marked. What has passed is of no account, and
+    /// nothing crowds in the far future.
     pub(super) fn take(&mut self, renew_at: Timestamp) -> bool {
         let (hour, word, bit) = place(renew_at);
-        let hour = self.hours.entry(hour).or_default();
+        let Some(index) = self.index(hour).filter(|index| *index < FARTHEST) else {
+            return true;
+        };
+        if index >= self.hours.len() {
+            self.hours.resize_with(index + 1, || None);
+        }
+        let Some(hour) = self.hours.get_mut(index) else {
+            return true;
+        };
+        let hour = hour.get_or_insert_default();
         let Some(word) = hour.seconds.get_mut(word).filter(|word| **word & bit == 0) else {
             return false;
         };
@@ -42,7 +63,8 @@ impl Slots {
     /// Gives up that of a renewal that will not be then.
     pub(super) fn give_back(&mut self, renew_at: Timestamp) {
         let (hour, word, bit) = place(renew_at);
-        if let Some(hour) = self.hours.get_mut(&hour)
+        if let Some(index) = self.index(hour)
+            && let Some(Some(hour)) = self.hours.get_mut(index)
             && let Some(word) = hour.seconds.get_mut(word)
             && *word & bit != 0
         {
@@ -102,15 +124,31 @@ impl Slots {
     /// How many are taken in the hour of `point`.
     fn load(&self, point: Timestamp) -> usize {
         let (hour, ..) = place(point);
-        self.hours.get(&hour).map_or(0, |hour| hour.count)
+        match self.index(hour).and_then(|index| self.hours.get(index)) {
+            Some(Some(hour)) => hour.count,
+            _ => 0,
+        }
+    }
+
+    /// Where `hour` stands; `None` where it has passed.
+    fn index(&self, hour: i64) -> Option<usize> {
+        usize::try_from(hour.checked_sub(self.first)?).ok()
     }
 
     /// Whole hours: what is left of the present one is of no account.
     fn forget(&mut self, now: Timestamp) {
         let (present, ..) = place(now);
-        while let Some(first) = self.hours.first_entry().filter(|first| *first.key() < present) {
-            self.count -= first.remove().count;
+        // Where the clock was set back, those who know of renewals mark them again.
+        if present < self.first {
+            *self = Self::new(now);
         }
+        while self.first < present
+            && let Some(passed) = self.hours.pop_front()
+        {
+            self.first += 1;
+            self.count -= passed.map_or(0, |hour| hour.count);
+        }
+        self.first = present;
     }
 }
 
@@ -135,6 +173,8 @@ fn place(at: Timestamp) -> (i64, usize, u64) {
 }
 
 const HOUR: u64 = 3_600;
+/// Hours: ten years.
+const FARTHEST: usize = 10 * 365 * 24;
 /// So many in an hour are never too many.
 const FEW: usize = 30;
 /// How far an hour may be above the even load.
@@ -169,7 +209,7 @@ mod tests {
 
     /// The renewal points of `count` certificates of 45 days that were obtained together, in days.
     fn points(count: usize) -> (Slots, Vec<f64>) {
-        let (mut slots, leaf) = (Slots::default(), leaf(45 * DAY));
+        let (mut slots, leaf) = (Slots::new(start()), leaf(45 * DAY));
         let points = (0..count).map(|n| {
             let name = CertificateName::parse(&format!("c{n}")).unwrap();
             let point = slots.choose(&name, &leaf, start(), Jitter::new(5));
@@ -190,7 +230,7 @@ mod tests {
     fn of_very_many_obtained_together_some_are_renewed_earlier_and_no_hour_is_crowded() {
         let (slots, points) = points(20_000);
         assert!(points.iter().all(|point| (11.0..=27.0).contains(point)));
-        let busiest = slots.hours.values().map(|hour| hour.count).max().unwrap();
+        let busiest = slots.hours.iter().flatten().map(|hour| hour.count).max().unwrap();
         let even = 20_000.0 / (27.0 * 24.0);
         assert!(
             (busiest as f64) < even * 2.0,
@@ -200,12 +240,42 @@ mod tests {
 
     #[test]
     fn what_is_given_back_is_free_again() {
-        let (mut slots, at) = (Slots::default(), start() + Duration::from_secs(DAY));
+        let (mut slots, at) = (Slots::new(start()), start() + Duration::from_secs(DAY));
         assert!(slots.take(at) && !slots.take(at));
         assert_eq!((slots.count, slots.load(at)), (1, 1));
         slots.give_back(at);
         slots.give_back(at);
         assert_eq!((slots.count, slots.load(at)), (0, 0));
         assert!(slots.take(at));
+    }
+
+    #[test]
+    fn what_has_passed_and_what_is_far_away_takes_no_second() {
+        let mut slots = Slots::new(start());
+        let far = start() + Duration::from_secs(20 * 365 * DAY);
+        for at in [start() - Duration::from_secs(DAY), far] {
+            assert!(slots.take(at) && slots.take(at));
+            slots.give_back(at);
+            assert_eq!((slots.count, slots.load(at), slots.hours.len()), (0, 0, 0));
+        }
+    }
+
+    #[test]
+    fn hours_that_have_passed_are_forgotten_and_a_clock_that_was_set_back_begins_anew() {
+        let mut slots = Slots::new(start());
+        let hours = |hours: u64| start() + Duration::from_secs(hours * HOUR);
+        assert!(slots.take(hours(2)) && slots.take(hours(5)));
+        slots.forget(hours(3));
+        assert_eq!(
+            (slots.count, slots.load(hours(2)), slots.load(hours(5))),
+            (1, 0, 1)
+        );
+        slots.forget(hours(100));
+        assert_eq!((slots.count, slots.hours.len()), (0, 0));
+        assert!(slots.take(hours(101)));
+        slots.forget(hours(0));
+        assert_eq!(slots.count, 0);
+        assert!(slots.take(hours(101)) && slots.take(hours(1)));
+        assert_eq!((slots.load(hours(101)), slots.load(hours(1))), (1, 1));
     }
 }

@@ -19,21 +19,21 @@ use crate::inventory::{CertificateRecord, CurrentCertificate};
 use crate::issuer::RenewalInfo;
 use crate::renewal::schedule::{self, Jitter};
 
-/// The record after its CA was asked; `answer` is `None` where it could not be.
+/// Writes into the record what its CA has said; `answer` is `None` where it could not be asked.
 pub(super) fn heard(
-    mut record: CertificateRecord,
+    record: &mut CertificateRecord,
     answer: Option<&RenewalInfo>,
     now: Timestamp,
     jitter: Jitter,
-) -> CertificateRecord {
+) {
     let is_spare = record.spare_of.is_some();
     let Some(current) = record.current.as_mut() else {
-        return record;
+        return;
     };
     let lifetime = schedule::lifetime(&current.leaf, current.obtained_at);
     current.ask_at = Some(now + pause(answer, now, lifetime));
     let Some(answer) = answer else {
-        return record;
+        return;
     };
     if answer.window != current.suggested {
         let fraction = || jitter.fraction(&record.name, now, 0);
@@ -43,7 +43,6 @@ pub(super) fn heard(
         current.renew_at = Some(kept.map_or(next, |kept| kept.min(next)));
         current.suggested.clone_from(&answer.window);
     }
-    record
 }
 
 /// What the CA will suggest for the certificate in the place of `current`, obtained at `at`: the same, unless that was to
@@ -127,9 +126,20 @@ mod tests {
             key: String::new(),
             fingerprint: String::new(),
         };
-        let record = CertificateRecord::wanted(CertificateName::parse("www").unwrap());
+        let mut record = CertificateRecord::wanted(CertificateName::parse("www").unwrap());
         let renew_at = schedule::renewal_point(&leaf, start(), 0.5);
-        outcome::obtained(record, "d", leaf, "one", start(), renew_at)
+        outcome::obtained(&mut record, "d", leaf, "one", start(), renew_at);
+        record
+    }
+
+    fn heard(
+        mut record: CertificateRecord,
+        answer: Option<&RenewalInfo>,
+        now: Timestamp,
+        jitter: Jitter,
+    ) -> CertificateRecord {
+        super::heard(&mut record, answer, now, jitter);
+        record
     }
 
     fn info(first: u32, last: u32) -> RenewalInfo {

@@ -65,7 +65,7 @@ impl Fleet {
                 }
                 let number = number(name);
                 match self.ca.order(number, self.domains[number], now) {
-                    Answer::Signed => self.obtained(number, now),
+                    Answer::Signed => self.obtained(name, number, now),
                     Answer::Down => self.rehearsal.failed(name, "ca", "503", FailureClass::Later),
                     Answer::NotValidated => self.rehearsal.failed(name, "ca", "invalid", FailureClass::Later),
                 }
@@ -98,14 +98,13 @@ impl Fleet {
         left.fold(1.0, f64::min)
     }
 
-    fn obtained(&mut self, number: usize, now: Timestamp) {
+    fn obtained(&mut self, name: &CertificateName, number: usize, now: Timestamp) {
         if let Some(before) = self.obtained[number] {
             self.least_left = self.least_left.min(left(before, now));
         }
         self.obtained[number] = Some(now);
         let said = self.said(number);
-        self.rehearsal
-            .obtained(&self.desired[number].name, "ca", leaf(now), Some(&said));
+        self.rehearsal.obtained(name, "ca", leaf(now), Some(&said));
     }
 }
 

@@ -18,6 +18,7 @@ use crate::support::acme_dns::AcmeDns;
 use crate::support::name_server::NameServer;
 use crate::support::pebble::{Pebble, PebbleOptions};
 use crate::support::primary::{KEY, Kind, Primary, private};
+use crate::support::secondary::Secondary;
 
 const ZONE: &str = "example.test";
 const OWNER: &str = "_acme-challenge.example.test";
@@ -81,18 +82,18 @@ impl Scene {
     }
 }
 
-/// A zone at two servers, of which one has only what it is given by hand.
+/// A zone at two servers, of which one has only what it is told to fetch.
 struct Pair {
     primary: Primary,
-    lagging: NameServer,
+    lagging: Secondary,
     scene: Scene,
 }
 
 impl Pair {
-    async fn new(host: u8) -> Self {
-        let primary = Primary::start(Kind::Bind, &[(ZONE, "", true)]);
+    fn new(kind: Kind) -> Self {
+        let primary = Primary::start(kind, &[(ZONE, "", true)]);
         Self {
-            lagging: NameServer::of(ZONE, host).await,
+            lagging: Secondary::start(kind, &primary, &[ZONE]),
             scene: Scene::new(primary.address()),
             primary,
         }
@@ -219,7 +220,7 @@ async fn a_wildcard_is_obtained_by_acme_dns() {
 
 #[tokio::test]
 async fn nothing_is_asked_of_the_ca_before_the_last_server_of_the_zone_has_both_records() {
-    let pair = Pair::new(43).await;
+    let pair = Pair::new(Kind::Bind);
     let Pair {
         primary,
         lagging,
@@ -228,20 +229,31 @@ async fn nothing_is_asked_of_the_ca_before_the_last_server_of_the_zone_has_both_
     let config = pair.config("").await;
     let gateway = scene.home.start(&config).await;
     let texts = primary.texts_become(OWNER, 2).await;
-    lagging.add(&format!("{OWNER} TXT {}", texts[0]));
-    // It has been asked so often that each value was looked for since.
-    let asked = lagging.questions().len();
-    while lagging.questions().len() < asked + 6 {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    // It fetches the zone at a time when that holds the first record alone.
+    let second = format!("{OWNER}. 60 TXT {}", texts[1]);
+    primary.change(ZONE, &format!("delete {second}"));
+    lagging.catch_up(ZONE).await;
+    primary.change(ZONE, &format!("add {second}"));
+    // It is asked so often that each value is looked for since.
+    lagging.is_asked(OWNER, 4).await;
+    assert_eq!(lagging.texts(OWNER), texts[..1]);
     assert!(!scene.ca_looks(), "{}", scene.pebble.log());
-    lagging.add(&format!("{OWNER} TXT {}", texts[1]));
+    lagging.catch_up(ZONE).await;
     scene.serves_both(&gateway).await;
+    assert!(scene.ca_looks(), "{}", scene.pebble.log());
+    primary.texts_become(OWNER, 0).await;
+    assert_eq!(
+        lagging.texts(OWNER),
+        texts,
+        "it is not told yet that they are gone"
+    );
+    lagging.catch_up(ZONE).await;
+    assert_eq!(lagging.texts(OWNER), [""; 0]);
 }
 
 #[tokio::test]
 async fn a_server_that_never_has_the_record_is_named_and_the_ca_is_not_asked() {
-    let pair = Pair::new(44).await;
+    let pair = Pair::new(Kind::Bind);
     let Pair {
         primary,
         lagging,
@@ -264,7 +276,7 @@ async fn a_server_that_never_has_the_record_is_named_and_the_ca_is_not_asked() {
 #[tokio::test]
 async fn records_that_a_sigkill_has_left_are_gone_after_the_next_start() {
     // One server never has the records, so that the attempt stays in its middle.
-    let pair = Pair::new(45).await;
+    let pair = Pair::new(Kind::Bind);
     let Pair { primary, scene, .. } = &pair;
     let config = pair.config("").await;
     let gateway = scene.home.start(&config).await;
@@ -298,7 +310,7 @@ async fn records_that_a_sigkill_has_left_are_gone_after_the_next_start() {
 
 #[tokio::test]
 async fn a_gateway_that_stops_leaves_no_record() {
-    let pair = Pair::new(46).await;
+    let pair = Pair::new(Kind::Bind);
     let Pair { primary, scene, .. } = &pair;
     let config = pair.config("").await;
     let gateway = scene.home.start(&config).await;

@@ -10,3 +10,4 @@ pub(crate) mod name_server;
 pub(crate) mod pebble;
 pub(crate) mod primary;
 pub(crate) mod process;
+pub(crate) mod secondary;

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
+use std::io::Write as _;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hickory_resolver::proto::op::{Message, Query};
@@ -20,6 +21,9 @@ pub(crate) const KEY: &str = "certgate";
 pub(crate) const POWERLESS: &str = "powerless";
 /// The secret of both.
 pub(crate) const SECRET: &str = "Y2VydGdhdGUncyB0ZXN0cyBrbm93IHRoaXMgb25lLi4=";
+
+/// How long a state is waited for.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Which program it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,8 +49,8 @@ impl Primary {
             let address = free_address();
             private(&folder.path().join("tsig.key"), SECRET);
             for (zone, records, _) in zones {
-                let head =
-                    "$TTL 60\n@ IN SOA ns1 hostmaster 1 3600 600 86400 60\n@ IN NS ns1\nns1 IN A 127.0.0.1\n";
+                // The address is of none of the servers, or two of them at one address would bear the same name.
+                let head = "$TTL 60\n@ IN SOA ns1 hostmaster 1 3600 600 86400 60\n@ IN NS ns1\nns1 IN A 127.0.0.53\n";
                 fs::write(
                     folder.path().join(format!("{zone}.zone")),
                     format!("{head}{records}\n"),
@@ -55,8 +59,8 @@ impl Primary {
             }
             let mut process = Process::start(
                 &mut match kind {
-                    Kind::Bind => bind(folder.path(), address, zones),
-                    Kind::Knot => knot(folder.path(), address, zones),
+                    Kind::Bind => bind(folder.path(), address, &bind_zones(zones)),
+                    Kind::Knot => knot(folder.path(), address, &knot_zones(folder.path(), zones)),
                 },
                 folder.path().join("log"),
             );
@@ -96,7 +100,7 @@ impl Primary {
 
     /// Waits until there are `count` TXT records at `owner`, and returns them.
     pub(crate) async fn texts_become(&self, owner: &str, count: usize) -> Vec<String> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let texts = self.texts(owner);
             if texts.len() == count {
@@ -108,6 +112,22 @@ impl Primary {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Changes `zone` by somebody else's hand: a line as `nsupdate` takes it after `update`. It goes by TCP and without a
+    /// search for the zone, for `nsupdate` gives up when one datagram of that is lost.
+    pub(crate) fn change(&self, zone: &str, line: &str) {
+        let mut nsupdate = Command::new("nsupdate")
+            .args(["-v", "-y"])
+            .arg(format!("hmac-sha256:{KEY}:{SECRET}"))
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("nsupdate is installed");
+        let (ip, port) = (self.address.ip(), self.address.port());
+        let input = nsupdate.stdin.take().unwrap();
+        write!(&input, "server {ip} {port}\nzone {zone}\nupdate {line}\nsend\n").unwrap();
+        drop(input);
+        assert!(nsupdate.wait().unwrap().success(), "{line}");
     }
 
     /// How often `zone` was changed, in a way.
@@ -150,7 +170,8 @@ pub(crate) fn private(path: &Path, text: &str) {
     fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }
 
-fn serial(address: SocketAddr, zone: &str) -> Option<u32> {
+/// Which version of `zone` the server at `address` has, if any.
+pub(super) fn serial(address: SocketAddr, zone: &str) -> Option<u32> {
     let answer = ask(address, zone, RecordType::SOA)?;
     answer.answers.iter().find_map(|record| match &record.data {
         RData::SOA(soa) => Some(soa.serial),
@@ -163,6 +184,11 @@ pub(crate) fn ask(address: SocketAddr, owner: &str, kind: RecordType) -> Option<
     let name = Name::from_ascii(format!("{owner}.")).unwrap();
     let mut message = Message::query();
     message.add_query(Query::query(name, kind));
+    answer(address, &message)
+}
+
+/// What the server at `address` answers to this message, if it does.
+pub(super) fn answer(address: SocketAddr, message: &Message) -> Option<Message> {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     socket.connect(address).unwrap();
@@ -172,33 +198,18 @@ pub(crate) fn ask(address: SocketAddr, owner: &str, kind: RecordType) -> Option<
     Message::from_vec(&buffer[..length]).ok()
 }
 
-/// It follows aliases between its zones as a resolver would; of others it asks nobody that answers.
-fn bind(folder: &Path, address: SocketAddr, zones: &[(&str, &str, bool)]) -> Command {
+/// BIND with these clauses after its options. It follows aliases between its zones as a resolver would; of others it asks
+/// nobody that answers.
+pub(super) fn bind(folder: &Path, address: SocketAddr, clauses: &str) -> Command {
     let shown = folder.display();
-    let mut config = format!(
+    let config = format!(
         "options {{ directory \"{shown}\"; pid-file \"{shown}/pid\"; session-keyfile \"{shown}/session.key\";\n\
-         lock-file none; listen-on port {} {{ {}; }}; listen-on-v6 {{ none; }}; notify no;\n\
+         lock-file none; listen-on port {} {{ {}; }}; listen-on-v6 {{ none; }}; notify no; querylog yes;\n\
          recursion yes; forward only; forwarders {{ 127.0.0.1 port 9; }};\n\
-         allow-query {{ any; }}; dnssec-validation no; }};\ncontrols {{ }};\n",
+         allow-query {{ any; }}; dnssec-validation no; }};\ncontrols {{ }};\n{clauses}",
         address.port(),
         address.ip(),
     );
-    for key in [KEY, POWERLESS] {
-        let _ = writeln!(
-            config,
-            "key \"{key}\" {{ algorithm hmac-sha256; secret \"{SECRET}\"; }};"
-        );
-    }
-    for (zone, _, changeable) in zones {
-        let policy = match changeable {
-            true => format!("update-policy {{ grant {KEY} zonesub TXT; }};"),
-            false => String::new(),
-        };
-        let _ = writeln!(
-            config,
-            "zone \"{zone}\" {{ type primary; file \"{zone}.zone\"; {policy} }};"
-        );
-    }
     private(&folder.join("named.conf"), &config);
     let mut command = Command::new("/usr/sbin/named");
     command
@@ -208,34 +219,68 @@ fn bind(folder: &Path, address: SocketAddr, zones: &[(&str, &str, bool)]) -> Com
     command
 }
 
-fn knot(folder: &Path, address: SocketAddr, zones: &[(&str, &str, bool)]) -> Command {
+/// The zones of a primary, with its keys.
+fn bind_zones(zones: &[(&str, &str, bool)]) -> String {
+    let mut clauses = String::new();
+    for key in [KEY, POWERLESS] {
+        let _ = writeln!(
+            clauses,
+            "key \"{key}\" {{ algorithm hmac-sha256; secret \"{SECRET}\"; }};"
+        );
+    }
+    for (zone, _, changeable) in zones {
+        let policy = match changeable {
+            true => format!("update-policy {{ grant {KEY} zonesub TXT; }};"),
+            false => String::new(),
+        };
+        let _ = writeln!(
+            clauses,
+            "zone \"{zone}\" {{ type primary; file \"{zone}.zone\"; allow-transfer {{ 127.0.0.1; }}; {policy} }};"
+        );
+    }
+    clauses
+}
+
+/// Knot with these sections after its own.
+pub(super) fn knot(folder: &Path, address: SocketAddr, sections: &str) -> Command {
     let shown = folder.display();
-    let mut config = format!(
+    let config = format!(
         "server:\n  rundir: {shown}\n  listen: {}@{}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
          log:\n  - target: stderr\n    any: info\ndatabase:\n  storage: {shown}\n\
-         control:\n  listen: {shown}/knot.sock\nkey:\n",
+         control:\n  listen: {shown}/knot.sock\n{sections}",
         address.ip(),
         address.port(),
     );
-    for key in [KEY, POWERLESS] {
-        let _ = write!(
-            config,
-            "  - id: {key}\n    algorithm: hmac-sha256\n    secret: {SECRET}\n"
-        );
-    }
-    let _ = write!(
-        config,
-        "acl:\n  - id: texts\n    key: {KEY}\n    action: update\n    update-type: TXT\nzone:\n"
-    );
-    for (zone, _, changeable) in zones {
-        let acl = if *changeable { "    acl: texts\n" } else { "" };
-        let _ = write!(
-            config,
-            "  - domain: {zone}\n    storage: {shown}\n    file: {zone}.zone\n{acl}"
-        );
-    }
     private(&folder.join("knot.conf"), &config);
     let mut command = Command::new("/usr/sbin/knotd");
     command.arg("-c").arg(folder.join("knot.conf"));
     command
+}
+
+fn knot_zones(folder: &Path, zones: &[(&str, &str, bool)]) -> String {
+    let mut sections = "key:\n".to_owned();
+    for key in [KEY, POWERLESS] {
+        let _ = write!(
+            sections,
+            "  - id: {key}\n    algorithm: hmac-sha256\n    secret: {SECRET}\n"
+        );
+    }
+    let _ = write!(
+        sections,
+        "acl:\n  - id: texts\n    key: {KEY}\n    action: update\n    update-type: TXT\n  \
+         - id: secondaries\n    address: 127.0.0.1\n    action: transfer\nzone:\n"
+    );
+    for (zone, _, changeable) in zones {
+        let acl = if *changeable {
+            "texts, secondaries"
+        } else {
+            "secondaries"
+        };
+        let _ = write!(
+            sections,
+            "  - domain: {zone}\n    storage: {}\n    file: {zone}.zone\n    acl: [{acl}]\n",
+            folder.display()
+        );
+    }
+    sections
 }

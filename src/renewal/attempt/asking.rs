@@ -14,7 +14,7 @@ impl Attempts {
     pub(super) async fn ask(
         &self,
         lease: &Lease,
-        record: CertificateRecord,
+        mut record: CertificateRecord,
         expect: Expect,
     ) -> Result<(), InventoryError> {
         let name = record.name.clone();
@@ -25,11 +25,11 @@ impl Attempts {
         }
         let before = record.current.as_ref().and_then(|current| current.renew_at);
         let now = self.clock.now();
-        let heard = suggestion::heard(record, answer.as_ref().ok(), now, self.jitter);
+        suggestion::heard(&mut record, answer.as_ref().ok(), now, self.jitter);
         self.inventory
-            .save_certificate(&heard, expect, Some(lease))
+            .save_certificate(&record, expect, Some(lease))
             .await?;
-        let Some(current) = heard.current.filter(|current| current.renew_at != before) else {
+        let Some(current) = record.current.filter(|current| current.renew_at != before) else {
             return Ok(());
         };
         if let Some(before) = before {

@@ -55,7 +55,8 @@ impl Attempts {
                 renew_at,
                 renewed: record.current.is_some(),
             };
-            let mut obtained = outcome::obtained(record.clone(), digest, leaf.clone(), issuer, now, renew_at);
+            let mut obtained = record.clone();
+            outcome::obtained(&mut obtained, digest, leaf.clone(), issuer, now, renew_at);
             obtained.spare_of.clone_from(&desired.certificate.spare_of);
             let gives = |issuer: &Arc<dyn Issuer>| issuer.gives_renewal_info();
             if let Some(current) = obtained

@@ -29,7 +29,11 @@ fn desired(name: &str, domain: &str, issuers: &[&str]) -> Desired {
         spare_of: None,
     };
     let digest = certificate.digest();
-    Desired { certificate, digest }
+    Desired {
+        certificate,
+        digest,
+        key: 0,
+    }
 }
 
 fn www() -> Desired {
@@ -50,9 +54,10 @@ fn leaf(not_after: Timestamp) -> Leaf {
 
 /// Obtained now, renewed after 60 of 90 days.
 fn valid(desired: &Desired) -> CertificateRecord {
-    let record = CertificateRecord::wanted(desired.certificate.name.clone());
+    let mut record = CertificateRecord::wanted(desired.certificate.name.clone());
     let leaf = leaf(now() + 90 * DAY);
-    outcome::obtained(record, &desired.digest, leaf, "one", now(), now() + 60 * DAY)
+    outcome::obtained(&mut record, &desired.digest, leaf, "one", now(), now() + 60 * DAY);
+    record
 }
 
 fn fail(

@@ -23,6 +23,7 @@ fn now() -> Timestamp {
 #[derive(Default)]
 struct Scene {
     queue: Queue,
+    keys: BTreeMap<CertificateName, Key>,
     desired: BTreeMap<CertificateName, DesiredCertificate>,
 }
 
@@ -43,7 +44,12 @@ impl Scene {
             issuer: issuer.to_owned(),
             again: false,
         };
-        self.queue.put(&desired.name, next, at, turn, 0);
+        let key = match self.keys.get(&desired.name) {
+            Some(key) => *key,
+            None => self.queue.admit(&desired.name),
+        };
+        self.keys.insert(desired.name.clone(), key);
+        self.queue.put(key, next, at, turn, 0);
         self.desired.insert(desired.name.clone(), desired);
     }
 
@@ -351,7 +357,6 @@ fn the_first_order_of_an_issuer_waits_until_its_account_may_be_registered() {
 
 #[test]
 fn what_is_taken_out_or_put_off_is_not_begun_wherever_it_stands() {
-    let name = |name| CertificateName::parse(name).unwrap();
     let mut scene = Scene::default();
     let shop = Bucket::Domain("shop.example".into());
     scene.limit("ca", &shop, 0);
@@ -366,11 +371,15 @@ fn what_is_taken_out_or_put_off_is_not_begun_wherever_it_stands() {
         "{:?}",
         scene.queue
     );
-    let taken_out = scene.queue.remove(&name("held"));
+    let key = |name| scene.keys[&CertificateName::parse(name).unwrap()];
+    let (held, held_too, later) = (key("held"), key("held-too"), key("later"));
+    let taken_out = scene.queue.remove(held);
     assert_eq!(taken_out.map(|next| next.at), Some(now()));
-    scene.queue.put_off(&name("held-too"), now() + DAY);
-    scene.queue.put_off(&name("later"), now() + HOUR * 2);
-    assert!(scene.queue.remove(&name("nobody")).is_none());
+    scene.queue.put_off(held_too, now() + DAY);
+    scene.queue.put_off(later, now() + HOUR * 2);
+    assert!(scene.queue.remove(held).is_none());
+    scene.queue.dismiss(held);
+    assert!(scene.queue.remove(held).is_none());
     assert_eq!(scene.begin(now() + HOUR).0, [""; 0]);
     assert_eq!(scene.begin(now() + HOUR * 2).0, ["later"]);
     // What is put off keeps to it, and no more than that.

@@ -2,23 +2,18 @@
 
 use std::net::SocketAddr;
 
-use super::{NAMES, OWNER, Scene, ZONE, executable, generated_key, rfc2136};
+use super::{NAMES, OWNER, Pair, Scene, ZONE, executable, generated_key, rfc2136};
 use crate::gateway::Gateway;
-use crate::support::name_server::NameServer;
 use crate::support::primary::{Kind, Primary};
+use crate::support::secondary::Secondary;
 
 #[tokio::test]
 async fn what_a_sigkill_leaves_at_knot_is_gone_after_the_next_start() {
-    let primary = Primary::start(Kind::Knot, &[(ZONE, "", true)]);
-    let scene = Scene::new(primary.address());
-    let lagging = NameServer::of(ZONE, 61).await;
-    let servers = [primary.address(), lagging.address()];
-    let config = scene
-        .config(&rfc2136(&primary, ""), &[(ZONE, &servers[..])])
-        .await;
-    killed(&scene, &config, OWNER, &[&primary]).await;
-    let _gateway = next_life(&scene, &config).await;
-    none_at(&[&primary], OWNER).await;
+    let pair = Pair::new(Kind::Knot);
+    let config = pair.config("").await;
+    killed(&pair.scene, &config, OWNER, &[&pair.primary]).await;
+    let _gateway = next_life(&pair.scene, &config).await;
+    none_at(&[&pair.primary], OWNER).await;
 }
 
 #[tokio::test]
@@ -26,7 +21,7 @@ async fn what_a_sigkill_leaves_at_the_end_of_an_alias_is_gone_after_the_next_sta
     let alias = "_acme-challenge IN CNAME answers.dyn.test.";
     let primary = Primary::start(Kind::Bind, &[(ZONE, alias, false), ("dyn.test", "", true)]);
     let scene = Scene::new(primary.address());
-    let lagging = NameServer::of("dyn.test", 62).await;
+    let lagging = Secondary::start(Kind::Bind, &primary, &["dyn.test"]);
     let servers = [primary.address(), lagging.address()];
     let zones = [(ZONE, &servers[..1]), ("dyn.test", &servers[..])];
     let config = scene.config(&rfc2136(&primary, ""), &zones).await;
@@ -40,7 +35,7 @@ async fn what_a_sigkill_leaves_at_the_end_of_an_alias_is_gone_after_the_next_sta
 async fn what_a_sigkill_leaves_by_a_command_is_gone_from_every_server_after_the_next_start() {
     let primaries = [(); 2].map(|()| Primary::start(Kind::Bind, &[(ZONE, "", true)]));
     let scene = Scene::new(primaries[0].address());
-    let lagging = NameServer::of(ZONE, 63).await;
+    let lagging = Secondary::start(Kind::Bind, &primaries[0], &[ZONE]);
     let servers = [primaries[0].address(), primaries[1].address(), lagging.address()];
     let key = generated_key(&scene.home);
     let update = |server: &SocketAddr| {

@@ -1,40 +1,38 @@
 //! What a crash has left in a zone when the issuer that has put it there has gone from the file meanwhile, or cannot
 //! reach the zone any more.
 
-use std::process::Stdio;
-
 use certgate::admin::api::Status;
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 
 use super::killed::{killed, without_an_order};
-use super::{OWNER, Scene, ZONE, generated_key, rfc2136};
+use super::{OWNER, Pair, Scene, ZONE};
 use crate::gateway::{Gateway, run};
-use crate::support::name_server::NameServer;
 use crate::support::primary::{Kind, Primary};
+use crate::support::secondary::Secondary;
 
 /// A zone with two records of a life that was killed; the file of that life; and the lines for them in zone-file form.
 struct Left {
     scene: Scene,
     primary: Primary,
+    _lagging: Secondary,
     config: String,
     lines: Vec<String>,
 }
 
 impl Left {
     async fn new() -> Self {
-        let primary = Primary::start(Kind::Bind, &[(ZONE, "", true)]);
-        let scene = Scene::new(primary.address());
-        let lagging = NameServer::of(ZONE, 64).await;
-        let servers = [primary.address(), lagging.address()];
-        let config = scene
-            .config(&rfc2136(&primary, ""), &[(ZONE, &servers[..])])
-            .await;
+        let pair = Pair::new(Kind::Bind);
+        let config = pair.config("").await;
+        let Pair {
+            primary,
+            lagging,
+            scene,
+        } = pair;
         killed(&scene, &config, OWNER, &[&primary]).await;
         let texts = primary.texts(OWNER).into_iter();
         Self {
             scene,
             primary,
+            _lagging: lagging,
             config,
             lines: texts.map(|text| format!("{OWNER}. IN TXT \"{text}\"")).collect(),
         }
@@ -124,22 +122,7 @@ async fn a_record_that_was_removed_by_hand_is_shown_no_more() {
     let orphaned = left.orphaned();
     let gateway = left.scene.home.start(&orphaned).await;
     left.is_told(&gateway).await;
-    let (server, key) = (left.primary.address(), generated_key(&left.scene.home));
-    let mut nsupdate = Command::new("nsupdate")
-        .arg("-k")
-        .arg(key)
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("nsupdate is installed");
-    let change = format!(
-        "server {} {}\nupdate delete {OWNER}. TXT\nsend\n",
-        server.ip(),
-        server.port()
-    );
-    let mut input = nsupdate.stdin.take().expect("a pipe");
-    input.write_all(change.as_bytes()).await.expect("it reads");
-    drop(input);
-    assert!(nsupdate.wait().await.expect("it ends").success());
+    left.primary.change(ZONE, &format!("delete {OWNER}. TXT"));
     left.primary.texts_become(OWNER, 0).await;
     left.reload(&gateway, &orphaned).await;
     left.is_no_longer_told(&gateway).await;
