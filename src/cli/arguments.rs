@@ -339,7 +339,7 @@ pub(super) enum CertCommand {
     Revoke {
         /// The certificate.
         name: CertificateName,
-        /// unspecified, key-compromise, affiliation-changed, superseded or cessation-of-operation.
+        /// unspecified, key-compromise, affiliation-changed, superseded, cessation-of-operation or privilege-withdrawn.
         #[arg(long, default_value_t = RevocationReason::default())]
         reason: RevocationReason,
         #[command(flatten)]

@@ -132,7 +132,10 @@ pub(super) fn table(certificates: &[api::Certificate], now: Timestamp) -> Result
         .iter()
         .flat_map(|certificate| {
             let stand_in = certificate.stand_in.as_ref().map(versions::served);
-            let reasons = stand_in.into_iter().chain(certificate.reason.clone());
+            let reasons = versions::revoked(certificate)
+                .into_iter()
+                .chain(stand_in)
+                .chain(certificate.reason.clone());
             reasons.map(|reason| (certificate.name.to_string(), reason))
         })
         .collect();
@@ -159,7 +162,11 @@ pub(super) fn show(certificate: &api::Certificate, form: Form) -> Result<(), Fai
     let domains: Vec<_> = certificate.domains.iter().map(ToString::to_string).collect();
     let moment = |time: Timestamp| format!("{time} ({})", time_left(now, time));
     let published = if certificate.published { "yes" } else { "no" };
-    let in_dns: Vec<_> = certificate.dns.iter().map(in_dns).collect();
+    let in_dns: Vec<_> = certificate
+        .dns
+        .chunk_by(|one, next| (one.state, &one.reason) == (next.state, &next.reason))
+        .map(in_dns)
+        .collect();
     let facts = [
         ("certificate", Some(certificate.name.to_string())),
         ("names", Some(domains.join(", "))),
@@ -176,6 +183,7 @@ pub(super) fn show(certificate: &api::Certificate, form: Form) -> Result<(), Fai
         ),
         ("issued by", certificate.issued_by.clone()),
         ("issuer", certificate.issuer.clone()),
+        ("revoked", versions::revoked(certificate)),
         ("spare of", certificate.spare_of.as_ref().map(ToString::to_string)),
         ("spare", certificate.stand_in.as_ref().map(versions::served)),
         ("not before", certificate.not_before.map(|time| time.to_string())),
@@ -206,11 +214,18 @@ fn suggestion(window: &RenewalWindow) -> String {
     format!("renewal between {start} and {end}{why}")
 }
 
-/// A name's state, and what stands in its way.
-pub(super) fn in_dns(status: &api::DomainStatus) -> String {
-    match status.reason.is_empty() {
-        true => format!("{} {}", status.domain, status.state),
-        false => format!("{} {}: {}", status.domain, status.state, status.reason),
+/// The state of names that are in the same, and what stands in their way.
+fn in_dns(alike: &[api::DomainStatus]) -> String {
+    let [first, rest @ ..] = alike else {
+        return String::new();
+    };
+    let more = match rest.len() {
+        0 => String::new(),
+        more => format!(" +{more}"),
+    };
+    match first.reason.is_empty() {
+        true => format!("{}{more} {}", first.domain, first.state),
+        false => format!("{}{more} {}: {}", first.domain, first.state, first.reason),
     }
 }
 

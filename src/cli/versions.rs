@@ -52,6 +52,15 @@ fn state(version: &api::CertificateVersion) -> String {
     }
 }
 
+/// That the certificate there is has been revoked, and what follows.
+pub(super) fn revoked(certificate: &api::Certificate) -> Option<String> {
+    let reason = certificate.revoked?;
+    Some(match certificate.published {
+        true => format!("revoked ({reason}), and served until there is another"),
+        false => format!("revoked ({reason}); another is obtained"),
+    })
+}
+
 /// That the spare is served, since when and why.
 pub(super) fn served(stand_in: &api::StandIn) -> String {
     let api::StandIn {

@@ -225,7 +225,7 @@ fn is_serial(text: &str) -> bool {
 
 pub(super) fn unknown(name: &str) -> Problem {
     Problem::not_found(format!(
-        "there is no issuer `{}`; declare it as [issuers.NAME] with kind = \"local-ca\", and `certgate apply` the file",
+        "there is no issuer `{}`; `certgate issuer list` shows those there are, and a table [issuers.NAME] in the file declares another",
         name.escape_debug()
     ))
 }

@@ -42,7 +42,7 @@ impl<'a> Body<'a> {
             detail: &notice.detail,
             issuer: notice.issuer.as_deref(),
             next_attempt: notice.next_attempt,
-            domains: leaf.map_or(&[], |leaf| &leaf.names),
+            domains: leaf.map_or(&notice.domains, |leaf| &leaf.names),
             not_before: leaf.map(|leaf| leaf.not_before),
             not_after: leaf.map(|leaf| leaf.not_after),
             serial: leaf.map(|leaf| leaf.serial.as_str()),

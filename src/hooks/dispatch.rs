@@ -11,10 +11,12 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use crate::cause::with_causes;
+use crate::certificate::CertificateName;
 use crate::config::HookConfig;
 use crate::hooks::Hooks;
 use crate::hooks::queue::Queue;
 use crate::inventory::{InventoryError, Notice, may_be_told};
+use crate::name::NamePattern;
 
 impl Hooks {
     /// Tells until `stop` is done; what is under way then is cut off, and begun again by the next run.
@@ -103,8 +105,11 @@ impl Hooks {
             };
             let addressed: Vec<_> = notices
                 .into_iter()
-                .map(|notice| {
+                .map(|mut notice| {
                     let hooks = wanting(&notice);
+                    if notice.leaf.is_none() {
+                        notice.domains = self.wanted_names(&notice.certificate);
+                    }
                     (notice, hooks)
                 })
                 .collect();
@@ -118,6 +123,13 @@ impl Hooks {
                 return Ok(());
             }
         }
+    }
+
+    /// What `certificate` is to be for.
+    fn wanted_names(&self, certificate: &CertificateName) -> Vec<NamePattern> {
+        let desired = self.desired.borrow();
+        let found = desired.iter().find(|desired| desired.name == *certificate);
+        found.map_or_else(Vec::new, |desired| desired.domains.clone())
     }
 }
 

@@ -8,6 +8,7 @@ use crate::certificate::{CertificateName, Leaf};
 use crate::clock::Timestamp;
 use crate::config::HookEvent;
 use crate::inventory::{CertificateRecord, Delivery, Inventory, InventoryError, PAGE, format, key};
+use crate::name::NamePattern;
 
 /// Something that has happened to a certificate.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
@@ -24,6 +25,9 @@ pub struct Notice {
     pub detail: String,
     /// The certificate that is there; none before the first.
     pub leaf: Option<Leaf>,
+    /// The names that are wanted, where there is no certificate to say them; from when it is known whom to tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub domains: Vec<NamePattern>,
     /// The issuer, by its name in the configuration; absent where none plays a part.
     pub issuer: Option<String>,
     /// When something will be tried next.
@@ -47,6 +51,7 @@ impl Notice {
             event,
             detail,
             leaf: None,
+            domains: Vec::new(),
             issuer: None,
             next_attempt: None,
         }

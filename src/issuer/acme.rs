@@ -26,7 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rustls::pki_types::CertificateDer;
 
-use self::account::Accounts;
+use self::account::{Accounts, Session};
 use self::course::Course;
 use self::http::RequestFailure;
 use self::identities::Identities;
@@ -128,9 +128,9 @@ impl AcmeIssuer {
     ) -> Result<CredentialPem, IssueError> {
         let mut lost_account: Option<String> = None;
         for _ in 1..TRIES {
-            let mut account = None;
+            let mut session = None;
             match self
-                .pursue(request, course, lost_account.as_deref(), &mut account)
+                .pursue(request, course, lost_account.as_deref(), &mut session)
                 .await
             {
                 // What was reached is in the journal, so going on is no new beginning.
@@ -140,10 +140,18 @@ impl AcmeIssuer {
                 }
                 Err(error)
                     if error.is_problem("accountDoesNotExist")
-                        && account.is_some()
+                        && session.is_some()
                         && lost_account.is_none() =>
                 {
-                    lost_account = account;
+                    lost_account = session.map(|session| session.account.id().to_owned());
+                }
+                Err(error) if self.is_of_a_former_key(&error, session.as_deref()).await => {
+                    let name = &request.desired.name;
+                    tracing::info!(
+                        certificate = %name,
+                        issuer = self.name,
+                        "the account has changed while the order was under way; going on with what it is now"
+                    );
                 }
                 done => return done,
             }
@@ -151,19 +159,28 @@ impl AcmeIssuer {
         self.pursue(request, course, None, &mut None).await
     }
 
-    /// One try; `account` is the one it is made with, once there is one.
+    /// Whether a request was refused that was signed with what is not the account's key any more.
+    async fn is_of_a_former_key(&self, error: &IssueError, session: Option<&Session>) -> bool {
+        // What CAs say of a signature that does not verify, and of an account that has ended.
+        let of_the_signature = error.is_problem("malformed") || error.is_problem("unauthorized");
+        match session.filter(|_| of_the_signature) {
+            Some(session) => self.accounts.has_changed_since(session).await.unwrap_or(false),
+            None => false,
+        }
+    }
+
+    /// One try; `session` is the one it is made with, once there is one.
     async fn pursue(
         &self,
         request: &IssueRequest<'_>,
         course: &Course<'_>,
         lost_account: Option<&str>,
-        account: &mut Option<String>,
+        session: &mut Option<Arc<Session>>,
     ) -> Result<CredentialPem, IssueError> {
-        let session = self.accounts.current(lost_account, request).await?;
-        *account = Some(session.account.id().to_owned());
+        let session = session.insert(self.accounts.current(lost_account, request).await?);
         let pursuit = Pursuit {
             issuer: self,
-            session: &session,
+            session,
             request,
             course,
         };

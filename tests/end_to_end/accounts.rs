@@ -111,6 +111,10 @@ async fn a_revoked_certificate_is_replaced_by_one_with_a_new_key() {
     let (code, shown, errors) =
         command(&gateway, &["cert", "revoke", "www", "--reason", "key-compromise"]).await;
     assert_eq!(code, 0, "{shown}{errors}");
+    assert!(
+        shown.contains("revoked (key-compromise), and served until there is another"),
+        "{shown}"
+    );
     let replaced = |status: &api::Status| {
         let www = &status.certificates[0];
         www.published && www.serial.as_ref() != Some(&serial) && www.revoked.is_none()

@@ -347,7 +347,13 @@ async fn a_failed_attempt_is_told_with_its_reason_and_when_the_next_one_is_due()
         "{told:?}"
     );
     assert!(!told[0].fact("next_attempt").is_empty(), "{told:?}");
-    assert!(told[0].body()["serial"].is_null());
+    let body = told[0].body();
+    assert!(body["serial"].is_null());
+    assert_eq!(
+        body["domains"],
+        serde_json::json!(["nowhere.example.test"]),
+        "the names that there is no certificate for"
+    );
 }
 
 #[tokio::test]

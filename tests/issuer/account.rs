@@ -1,6 +1,8 @@
 //! One account, whatever happens.
 
+use certgate::inventory::AccountRecord;
 use certgate::issuer::{FailureClass, IssueError};
+use certgate_store::Expect;
 
 use crate::fixture::{Gateway, desired, www};
 use crate::support::acme_double::{Endpoint, Fault};
@@ -41,6 +43,35 @@ async fn an_account_that_the_ca_has_forgotten_is_replaced() {
         .await
         .unwrap();
     assert_eq!(gateway.ca.count(Endpoint::NewAccount), 2);
+}
+
+#[tokio::test]
+async fn a_forgotten_account_is_replaced_also_where_its_key_or_contacts_were_about_to_change() {
+    for new_key in [true, false] {
+        let mut gateway = Gateway::start().await;
+        gateway.issue(&www()).await.unwrap();
+        gateway.ca.forget_accounts();
+        if new_key {
+            let known = gateway.inventory.account("double").await.unwrap().unwrap();
+            let interrupted = AccountRecord {
+                next_credentials: Some(known.value.credentials.clone()),
+                ..known.value
+            };
+            gateway
+                .inventory
+                .save_account("double", &interrupted, Expect::Revision(known.revision))
+                .await
+                .unwrap();
+        } else {
+            gateway.config.contact = vec!["mailto:others@example.com".to_owned()];
+        }
+        gateway
+            .issue(&desired("other", &["other.example.com"]))
+            .await
+            .unwrap();
+        assert_eq!(gateway.ca.count(Endpoint::NewAccount), 2);
+        assert_eq!(gateway.ca.contacts(), [gateway.config.contact.clone()]);
+    }
 }
 
 #[tokio::test]

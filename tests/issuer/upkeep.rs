@@ -1,11 +1,13 @@
 //! What is done to an account itself, and to what it has issued.
 
+use std::sync::atomic::Ordering;
+
 use certgate::certificate::{Credential, RevocationReason};
 use certgate::inventory::AccountRecord;
 use certgate::issuer::{Account, IssueError};
 use certgate_store::Expect;
 
-use crate::fixture::{desired, www};
+use crate::fixture::{desired, eventually, www};
 use crate::world::World;
 
 async fn account(world: &World) -> (AccountRecord, Expect) {
@@ -72,6 +74,60 @@ async fn a_change_of_key_that_a_crash_interrupted_is_settled_at_the_next_use() {
         assert_eq!(settled.credentials, new.credentials);
         assert_eq!(settled.next_credentials, None);
     }
+}
+
+#[tokio::test]
+async fn an_order_under_way_goes_on_when_the_account_gets_a_new_key_and_when_it_ends() {
+    for ends in [false, true] {
+        let world = World::start(0).await;
+        let issuer = world.issuer();
+        world.issue(&issuer, &www()).await.unwrap();
+        // Until the turn is given back, the order does not go on.
+        world.answers.at_a_time.store(1, Ordering::SeqCst);
+        let turn = world.answers.turn.clone().lock_owned().await;
+        let desired = desired("next", &["next.example.com"]);
+        let change = async {
+            eventually("the order is placed", || world.pebble.orders() == 2).await;
+            match ends {
+                true => issuer.deactivate().await.unwrap(),
+                false => issuer.roll_over().await.unwrap(),
+            }
+            drop(turn);
+        };
+        let (issued, ()) = tokio::join!(world.issue(&issuer, &desired), change);
+        let issued = issued.unwrap();
+        world.verify(&issued, "next.example.com").await;
+    }
+}
+
+#[tokio::test]
+async fn a_new_key_is_kept_when_somebody_else_settles_the_account_before_the_ca_takes_it() {
+    let world = World::start(0).await;
+    let issuer = world.issuer();
+    world.issue(&issuer, &www()).await.unwrap();
+    let (before, _) = account(&world).await;
+    let settled = async {
+        loop {
+            let (known, expect) = account(&world).await;
+            if known.next_credentials.is_some() {
+                let save = world.inventory.save_account("pebble", &before, expect);
+                save.await.unwrap();
+                break;
+            }
+            assert_eq!(
+                known.credentials, before.credentials,
+                "the key was changed unseen"
+            );
+            tokio::task::yield_now().await;
+        }
+    };
+    let (changed, ()) = tokio::join!(issuer.roll_over(), settled);
+    changed.unwrap();
+    let (after, _) = account(&world).await;
+    assert_ne!(before.credentials, after.credentials);
+    assert_eq!(after.next_credentials, None);
+    let desired = desired("next", &["next.example.com"]);
+    world.issue(&world.issuer(), &desired).await.unwrap();
 }
 
 #[tokio::test]

@@ -123,9 +123,14 @@ impl Accounts {
         else {
             return Ok(None);
         };
-        let known = self.inventory.account(&self.issuer).await?;
-        let is_same = known.is_some_and(|known| known.revision == session.revision);
+        let is_same = !self.has_changed_since(session).await?;
         Ok(is_same.then(|| session.clone()))
+    }
+
+    /// Whether the account is another by now, or has another key.
+    pub(super) async fn has_changed_since(&self, session: &Session) -> Result<bool, IssueError> {
+        let known = self.inventory.account(&self.issuer).await?;
+        Ok(known.is_none_or(|known| known.revision != session.revision))
     }
 
     async fn build(&self, lost: Option<&str>, request: &IssueRequest<'_>) -> Result<Session, IssueError> {
@@ -272,11 +277,12 @@ impl Accounts {
             return Ok(session);
         }
         let contact: Vec<_> = self.config.contact.iter().map(String::as_str).collect();
-        session
-            .account
-            .update_contacts(&contact)
-            .await
-            .map_err(during("change the account's contacts"))?;
+        let told = session.account.update_contacts(&contact).await;
+        match told.map_err(during("change the account's contacts")) {
+            // The order finds out, and another is registered with these.
+            Err(error) if error.is_problem("accountDoesNotExist") => return Ok(session),
+            told => told?,
+        }
         let expect = Expect::Revision(session.revision);
         let revision = self.save(&session.credentials, None, expect).await?;
         Ok(Session { revision, ..session })

@@ -5,13 +5,13 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use certgate_store::Expect;
+use certgate_store::{Expect, Revision};
 use instant_acme::{RevocationReason as Wire, RevocationRequest};
 use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 
 use crate::certificate::{KeyType, PrivateKey, RevocationReason};
-use crate::inventory::{AccountRecord, Secret};
+use crate::inventory::{AccountRecord, InventoryError, Secret};
 use crate::issuer::acme::account::{Accounts, Session};
 use crate::issuer::acme::during;
 use crate::issuer::acme::http::AcmeHttp;
@@ -61,10 +61,10 @@ impl Accounts {
             )
             .await?;
         match old.post(ROLL, url, &inner).await {
-            Ok(_) => drop(self.save(&next, None, Expect::Revision(intended)).await?),
+            Ok(_) => self.take_over(&session, &next, intended).await?,
             Err(error) => {
                 // What is not a clear no may have been done; the next use of the account finds out.
-                if error.is_clear_no() {
+                if has_no_new_key(&error) {
                     self.save(&session.credentials, None, Expect::Revision(intended))
                         .await?;
                 }
@@ -77,6 +77,32 @@ impl Accounts {
             "the account has a new key"
         );
         Ok(())
+    }
+
+    /// Keeps the key that the CA has taken. Whoever used the account meanwhile may have asked before the CA had, and have
+    /// settled it with the old one.
+    async fn take_over(
+        &self,
+        session: &Session,
+        next: &Secret,
+        mut revision: Revision,
+    ) -> Result<(), IssueError> {
+        loop {
+            let conflict = match self.save(next, None, Expect::Revision(revision)).await {
+                Err(IssueError::Inventory { source })
+                    if matches!(*source, InventoryError::Conflict { .. }) =>
+                {
+                    source
+                }
+                done => return done.map(drop),
+            };
+            match self.inventory.account(&self.issuer).await? {
+                Some(known) if known.value.credentials == *next => return Ok(()),
+                Some(known) if known.value.credentials == session.credentials => revision = known.revision,
+                // Another account is there by now.
+                _ => return Err(IssueError::Inventory { source: conflict }),
+            }
+        }
     }
 
     /// The session with the key that the CA knows, where a rollover was interrupted.
@@ -94,7 +120,7 @@ impl Accounts {
             .await;
         let holds = match asked {
             Ok(_) => next,
-            Err(error) if error.is_clear_no() => &known.credentials,
+            Err(error) if has_no_new_key(&error) => &known.credentials,
             Err(error) => return Err(error),
         };
         let revision = self.save(holds, None, Expect::Revision(session.revision)).await?;
@@ -164,6 +190,12 @@ impl Accounts {
             issuer: self.issuer.clone(),
         })
     }
+}
+
+/// Whether a refusal says that the CA has not taken a new key. Of an account that is lost it has none at all; whoever orders
+/// next registers another.
+fn has_no_new_key(error: &IssueError) -> bool {
+    error.is_clear_no() || error.is_problem("accountDoesNotExist")
 }
 
 /// `credentials` with another key, made for the purpose.
