@@ -1,6 +1,8 @@
 //! The proof that whoever has the zone wants the name to be here: a TXT record with the text that `ownership` asks
 //! for, at the name or at one that it is below.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::{RData, RecordType};
 
@@ -42,7 +44,8 @@ impl Questions {
             let texts = answered(&voices).map(|replies| {
                 // One that has it is enough: the others follow, and it is not the CA that looks for it.
                 let records = replies.iter().flat_map(|(_, reply)| &reply.records);
-                records.filter_map(|record| text_in(&record.data)).collect()
+                let texts: BTreeSet<_> = records.filter_map(|record| text_in(&record.data)).collect();
+                texts.into_iter().collect()
             });
             (owner, texts)
         });
