@@ -280,3 +280,16 @@ async fn of_looks_at_once_one_tells() {
     }
     assert_eq!(scene.told().await.len(), 1);
 }
+
+#[tokio::test]
+async fn metrics_say_that_a_name_is_issued_as_soon_as_it_is() {
+    let scene = Scene::new().await;
+    let shows = |state: DomainState| {
+        let line = format!("domain=\"{NAME}\",state=\"{}\"}} 1", state.word());
+        scene.lookout.metrics.encode().contains(&line)
+    };
+    scene.lookout.note(&name(), vec![seen(Verdict::Go, None)]).await;
+    assert!(shows(DomainState::Issuable));
+    scene.lookout.obtained(&name());
+    assert!(shows(DomainState::Issued) && !shows(DomainState::Issuable));
+}
