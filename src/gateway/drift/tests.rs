@@ -133,6 +133,7 @@ fn seen(verdict: Verdict, not_pointed: Option<Verdict>) -> DomainVerdict {
         state: DomainState::Issuable,
         challenges: vec![ChallengeType::Dns01],
         not_pointed,
+        fallback: Default::default(),
         notes: Vec::new(),
         rows: Vec::new(),
     }
