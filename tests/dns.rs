@@ -4,6 +4,8 @@
 mod addresses;
 #[path = "dns/aliases.rs"]
 mod aliases;
+#[path = "dns/delegations.rs"]
+mod delegations;
 #[path = "dns/notes.rs"]
 mod notes;
 #[path = "dns/servers.rs"]

@@ -154,7 +154,7 @@ impl Authorities {
         let mut way = Way::from(&current);
         loop {
             let asked = written(&current);
-            let zone = questions.zone(&current).await;
+            let zone = questions.zone_by_delegation(&current).await;
             let zone = zone.ok_or_else(|| PlaceError::NoZone { name: asked.clone() })?;
             let view = View::Authoritative(zone.clone());
             let voices = questions.hear(&view, &current, RecordType::CNAME).await;

@@ -37,6 +37,8 @@ pub struct Choice {
     pub usable: Vec<ChallengeType>,
     /// Those of the list that cannot, or only if the operator has seen to something, and why.
     pub remarks: Vec<Remark>,
+    /// Those that a CA connects for, where the name leads elsewhere.
+    pub passed_over: Vec<ChallengeType>,
 }
 
 /// What there is to say about a challenge.
@@ -164,11 +166,13 @@ impl Choice {
         let is_dns01 = |challenge: &ChallengeType| *challenge == ChallengeType::Dns01;
         let (usable, passed): (Vec<_>, Vec<_>) = self.usable.drain(..).partition(is_dns01);
         self.usable = usable;
-        let remark = |challenge| Remark {
-            challenge,
+        let remark = |challenge: &ChallengeType| Remark {
+            challenge: *challenge,
             reason: RemarkReason::NotPointed,
         };
-        passed.into_iter().map(remark).collect()
+        let remarks = passed.iter().map(remark).collect();
+        self.passed_over = passed;
+        remarks
     }
 
     /// What stands in the way where nothing is usable.

@@ -1,6 +1,8 @@
 //! The proof that whoever has the zone wants the name to be here: a TXT record with the text that `ownership` asks
 //! for, at the name or at one that it is below.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
@@ -75,7 +77,7 @@ impl Questions {
             let replies = answered(&voices).map_err(Withheld::Unanswered)?;
             // One that has it is enough: the others follow, and it is not the CA that looks for it.
             let records = replies.iter().flat_map(|(_, reply)| &reply.records);
-            let texts: Vec<_> = records.filter_map(|record| text_in(&record.data)).collect();
+            let texts: BTreeSet<_> = records.filter_map(|record| text_in(&record.data)).collect();
             let target = replies.iter().find_map(|(_, reply)| reply.alias(&current));
             match (target.cloned(), failed.clone()) {
                 (Some(target), _) if texts.is_empty() => {
@@ -85,7 +87,7 @@ impl Questions {
                 }
                 // The aliases come to an end, so it is no loop that failed.
                 (_, Some(failure)) if texts.is_empty() => return Err(Withheld::Unanswered(failure)),
-                _ => return Ok(texts),
+                _ => return Ok(texts.into_iter().collect()),
             }
         }
     }

@@ -24,6 +24,8 @@ use super::evidence::LookupFailure;
 pub(super) enum Manner {
     /// A server of the zone: it is asked for what it holds itself.
     Authoritative,
+    /// A server of a zone above: it is asked whom it hands the name on to.
+    Delegation,
     /// A resolver.
     Recursive,
     /// A resolver that is to hand out what does not verify, too (RFC 4035 §3.2.2).
@@ -143,7 +145,7 @@ async fn told(server: SocketAddr, request: &DnsRequest) -> io::Result<()> {
 fn request(name: &Name, record: RecordType, manner: Manner, extended: bool) -> DnsRequest {
     let mut options = DnsRequestOptions::default();
     options.use_edns = extended;
-    options.recursion_desired = manner != Manner::Authoritative;
+    options.recursion_desired = !matches!(manner, Manner::Authoritative | Manner::Delegation);
     let request = DnsRequest::from_query(Query::query(name.clone(), record), options);
     let (mut message, options) = request.into_parts();
     message.metadata.checking_disabled = manner == Manner::Unchecked;

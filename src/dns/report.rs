@@ -38,6 +38,18 @@ pub struct DomainVerdict {
     pub notes: Vec<String>,
     /// Each record that was looked at, in the order in which a resolver meets them.
     pub rows: Vec<Row>,
+    /// What is left where dns-01 turns out to fail.
+    #[serde(skip)]
+    pub(crate) fallback: Fallback,
+}
+
+/// What a verdict is without dns-01.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Fallback {
+    /// How far the name has come then.
+    state: Option<DomainState>,
+    /// Whether another challenge can be answered as soon as the name leads here.
+    needs_address: bool,
 }
 
 impl DomainVerdict {
@@ -62,6 +74,7 @@ impl DomainVerdict {
             not_pointed: None,
             notes: choice.remarks.iter().map(ToString::to_string).collect(),
             rows: Vec::new(),
+            fallback: Fallback::default(),
         }
     }
 
@@ -75,7 +88,16 @@ impl DomainVerdict {
         not_pointed: Option<Verdict>,
     ) -> Self {
         let state = steps.state();
+        let without_challenge = steps.state_without_challenge();
         let verdict = steps.verdict();
+        // Only what can be ordered can come to fail.
+        let fallback = match verdict.allows_order() {
+            true => Fallback {
+                state: Some(without_challenge),
+                needs_address: !choice.passed_over.is_empty(),
+            },
+            false => Fallback::default(),
+        };
         Self {
             domain: domain.clone(),
             reason_text: verdict.reason(),
@@ -85,6 +107,7 @@ impl DomainVerdict {
             not_pointed,
             notes: notes.into_iter().collect(),
             rows,
+            fallback,
         }
     }
 
@@ -98,7 +121,8 @@ impl DomainVerdict {
     }
 
     /// The same, where dns-01 would fail for `reason`: it is not tried then. Without another challenge the name is not
-    /// ordered, and `remedy` is the record to change, if that would help.
+    /// ordered, and `remedy` is the record to change, if that would help; where another one only needs the name to lead
+    /// here, so are the records that are in its way.
     pub fn without_dns01(mut self, reason: &str, remedy: Option<Change>) -> Self {
         let dns01 = ChallengeType::Dns01;
         self.challenges.retain(|challenge| *challenge != dns01);
@@ -111,16 +135,31 @@ impl DomainVerdict {
             name: self.domain.to_string(),
             reasons: vec![said],
         };
-        self.verdict = match remedy {
-            Some(change) => Verdict::Stop {
+        let astray = self.not_pointed.as_ref().filter(|_| self.fallback.needs_address);
+        self.verdict = match (remedy.map(|change| vec![change]), astray) {
+            (
+                remedy,
+                Some(Verdict::Stop {
+                    obstacles,
+                    remedy: to_point,
+                    alternative,
+                }),
+            ) => Verdict::Stop {
+                obstacles: [&[obstacle], &obstacles[..]].concat(),
+                remedy: to_point.clone(),
+                alternative: remedy.unwrap_or_else(|| alternative.clone()),
+            },
+            (Some(remedy), _) => Verdict::Stop {
                 obstacles: vec![obstacle],
-                remedy: vec![change],
+                remedy,
                 alternative: Vec::new(),
             },
-            None => Verdict::wait(obstacle),
+            (None, _) => Verdict::wait(obstacle),
         };
         self.reason_text = self.verdict.reason();
-        self.state = self.state.min(DomainState::Pointed);
+        self.state = self
+            .state
+            .min(self.fallback.state.unwrap_or(DomainState::Pointed));
         self
     }
 

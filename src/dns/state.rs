@@ -48,6 +48,20 @@ impl Steps {
         }
     }
 
+    /// The same where no challenge can be answered.
+    pub(super) fn state_without_challenge(&self) -> DomainState {
+        let issuable = Some(Verdict::Stop {
+            obstacles: Vec::new(),
+            remedy: Vec::new(),
+            alternative: Vec::new(),
+        });
+        let steps = Self {
+            issuable,
+            ..self.clone()
+        };
+        steps.state()
+    }
+
     /// All steps as one verdict: what has to be changed first, then what has to be waited for.
     pub(super) fn verdict(self) -> Verdict {
         let (mut wrong, mut remedy, mut other_remedy) = (Vec::new(), Vec::new(), Vec::new());

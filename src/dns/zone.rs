@@ -9,7 +9,7 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
 use super::evidence::LookupFailure;
 use super::presentation::written;
-use super::question::{Manner, Reply, ask};
+use super::question::{Manner, Reply, SERVFAIL, ask};
 use super::view::Questions;
 
 /// A zone and the servers that were asked about it.
@@ -46,14 +46,75 @@ impl Questions {
         let configured = self.configured_apex(name);
         let apex = match configured {
             Some((apex, _)) => apex.clone(),
-            None => self.apex(name).await?,
+            None => match self.apex(name).await {
+                Ok(apex) => apex?,
+                // A resolver fails so where no server of the zone answers it, and above that there may be some that do.
+                Err(LookupFailure::ResponseCode { code, .. })
+                    if code == SERVFAIL && name.num_labels() > 1 =>
+                {
+                    return Box::pin(self.zone_by_delegation(name)).await;
+                }
+                Err(_) => return None,
+            },
         };
-        let known = self.zones().get(&apex).cloned();
+        self.zone_at(&apex, configured.map(|(_, addresses)| addresses))
+            .await
+    }
+
+    /// The same for a name that is about to be made: no resolver is asked about it. The CA may ask the same one, and what
+    /// that is told not to be there it remembers for longer than an order takes (RFC 2308 §5).
+    pub(super) async fn zone_by_delegation(&self, name: &Name) -> Option<Zone> {
+        if self.configured_apex(name).is_some() || name.num_labels() < 2 {
+            return self.zone(name).await;
+        }
+        let mut zone = self.zone(&name.base_name()).await?;
+        while let Some(below) = self.zone_below(&zone, name).await {
+            zone = below;
+        }
+        Some(zone)
+    }
+
+    /// The zone below `zone` that `name` is in, by the word of the servers of `zone`.
+    async fn zone_below(&self, zone: &Zone, name: &Name) -> Option<Zone> {
+        let is_below = |record: &Record| {
+            let owner = &record.name;
+            *owner != zone.apex && zone.apex.zone_of(owner) && owner.zone_of(name)
+        };
+        let hands_on = |record: &&Record| record.record_type() == RecordType::NS && is_below(record);
+        let asked = zone.servers.iter().map(|server| {
+            Box::pin(async move {
+                let _turn = self.turn().await;
+                let record = RecordType::SOA;
+                let reply = ask(server.address, name, record, Manner::Delegation, self.deadline).await?;
+                match reply.authoritative || reply.authorities.iter().any(|record| hands_on(&record)) {
+                    true => Ok(reply),
+                    false => Err(LookupFailure::Referral),
+                }
+            })
+        });
+        let (reply, _) = select_ok(asked).await.ok()?;
+        // A server may speak for the zone below as well, and then it hands nobody on.
+        let mut own = reply.records.iter().chain(&reply.authorities);
+        if let Some(own) = own.find(|record| record.record_type() == RecordType::SOA && is_below(record)) {
+            return self.zone_at(&own.name.to_lowercase(), None).await;
+        }
+        let told: Vec<_> = reply.authorities.iter().filter(hands_on).cloned().collect();
+        let apex = told.first()?.name.to_lowercase();
+        let (servers, left_out) = self.servers_in(&told).await;
+        (!servers.is_empty()).then_some(Zone {
+            apex,
+            servers,
+            left_out,
+        })
+    }
+
+    async fn zone_at(&self, apex: &Name, configured: Option<&Vec<SocketAddr>>) -> Option<Zone> {
+        let known = self.zones().get(apex).cloned();
         if let Some(known) = known {
             return known;
         }
-        let (mut servers, mut left_out) = self.servers(&apex).await;
-        if let Some((_, addresses)) = configured {
+        let (mut servers, mut left_out) = self.servers(apex).await;
+        if let Some(addresses) = configured {
             left_out = 0;
             servers = addresses
                 .iter()
@@ -65,7 +126,7 @@ impl Questions {
             servers,
             left_out,
         });
-        self.zones().insert(apex, zone.clone());
+        self.zones().insert(apex.clone(), zone.clone());
         zone
     }
 
@@ -76,11 +137,11 @@ impl Questions {
         found.max_by_key(|(apex, _)| apex.num_labels())
     }
 
-    /// The owner of the SOA record that answers for `name`.
-    async fn apex(&self, name: &Name) -> Option<Name> {
+    /// The owner of the SOA record that answers for `name`, where one does.
+    async fn apex(&self, name: &Name) -> Result<Option<Name>, LookupFailure> {
         let mut current = name.clone();
         while !current.is_root() {
-            let reply = self.any_resolver(&current, RecordType::SOA).await.ok()?;
+            let reply = self.any_resolver(&current, RecordType::SOA).await?;
             let soa = |records: &[Record]| {
                 let mut owners = records
                     .iter()
@@ -91,13 +152,15 @@ impl Questions {
                     .cloned()
             };
             if let Some(apex) = soa(&reply.records).or_else(|| soa(&reply.authorities)) {
-                return Some(apex.to_lowercase());
+                return Ok(Some(apex.to_lowercase()));
             }
             // An alias answers with the other end's zone, and no alias stands where a zone begins.
-            reply.alias(&current)?;
+            if reply.alias(&current).is_none() {
+                return Ok(None);
+            }
             current = current.base_name();
         }
-        None
+        Ok(None)
     }
 
     /// The addresses of the servers of `apex`, and how many are left out.
@@ -105,8 +168,12 @@ impl Questions {
         let Ok(reply) = self.any_resolver(apex, RecordType::NS).await else {
             return (Vec::new(), 0);
         };
-        let mut names: Vec<Name> = reply
-            .records
+        self.servers_in(&reply.records).await
+    }
+
+    /// The addresses of those that NS records name, and how many are left out.
+    async fn servers_in(&self, records: &[Record]) -> (Vec<NameServer>, usize) {
+        let mut names: Vec<Name> = records
             .iter()
             .filter_map(|record| match &record.data {
                 RData::NS(name) => Some(name.0.to_lowercase()),

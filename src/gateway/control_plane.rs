@@ -234,6 +234,7 @@ impl ControlPlane {
             }
             EventKind::Obtained { issuer, renewed, .. } => {
                 self.count(name, issuer, "obtained");
+                self.lookout.obtained(&event.certificate);
                 if *renewed { "renewed" } else { "obtained" }
             }
             EventKind::Started { .. } | EventKind::Step(_) => "step",

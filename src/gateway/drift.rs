@@ -25,15 +25,31 @@ impl Lookout {
         {
             tracing::warn!(%certificate, %error, "whether DNS has changed is told with the next look");
         }
-        for verdict in &verdicts {
+        self.measure(certificate, &verdicts);
+        self.remember(certificate, &verdicts);
+        verdicts
+    }
+
+    /// Says of the names of `certificate` that there is one now: the last look was before the order.
+    pub(super) fn obtained(&self, certificate: &CertificateName) {
+        let mut sightings = self.sightings();
+        let Some(sighting) = sightings.get_mut(certificate) else {
+            return;
+        };
+        for verdict in &mut sighting.verdicts {
+            *verdict = verdict.clone().with_certificate();
+        }
+        self.measure(certificate, &sighting.verdicts);
+    }
+
+    fn measure(&self, certificate: &CertificateName, verdicts: &[DomainVerdict]) {
+        for verdict in verdicts {
             let (certificate, domain) = (certificate.as_str(), verdict.domain.to_string());
             let states = DomainState::ALL.map(|state| (state.word(), state == verdict.state));
             self.metrics
                 .dns_checked(certificate, &domain, verdict.verdict.allows_order());
             self.metrics.domain_state(certificate, &domain, &states);
         }
-        self.remember(certificate, &verdicts);
-        verdicts
     }
 
     /// Compares with what was known before, before a restart perhaps.

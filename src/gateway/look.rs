@@ -180,6 +180,7 @@ mod tests {
             state: DomainState::Declared,
             challenges: Vec::new(),
             not_pointed: None,
+            fallback: Default::default(),
             notes: Vec::new(),
             rows: Vec::new(),
         }

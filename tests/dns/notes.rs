@@ -89,3 +89,24 @@ async fn a_name_that_dns01_proves_is_ordered_wherever_it_leads_and_said_to_be_no
     let wildcard = world.examine("*.example.com", &conditions).await;
     assert_eq!(wildcard.not_pointed, None, "{wildcard}");
 }
+
+#[tokio::test]
+async fn where_dns_01_fails_the_records_that_other_challenges_need_are_named() {
+    let world = World::with(&["elsewhere.example.com A 192.0.2.1"]).await;
+    let mut conditions = world.conditions();
+    let alone = Some(vec![ChallengeType::Dns01]);
+    for (challenges, expected) in [
+        (alone, "wait"),
+        (Some(vec![ChallengeType::Http01, ChallengeType::Dns01]), "stop"),
+    ] {
+        conditions.challenges = challenges;
+        let found = world.examine("elsewhere.example.com", &conditions).await;
+        assert_eq!(found.verdict, Verdict::Go, "{found}");
+        let found = found.without_dns01("the server refuses", None);
+        assert_eq!(found.verdict.to_string(), expected, "{found}");
+        assert_eq!(found.state.word(), "declared", "{found}");
+        let change = found.verdict.remedy().first().map(ToString::to_string);
+        let remove = "remove: elsewhere.example.com. IN A 192.0.2.1".to_owned();
+        assert_eq!(change, (expected == "stop").then_some(remove), "{found}");
+    }
+}

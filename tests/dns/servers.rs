@@ -152,3 +152,14 @@ async fn a_closed_port_is_no_timeout() {
     let said = format!("{address} could not be asked: connection refused");
     assert!(found[0].reason_text.contains(&said), "{}", found[0]);
 }
+
+#[tokio::test]
+async fn a_text_that_every_server_shows_is_shown_once() {
+    let mut world = World::with(&["www.example.com A 203.0.113.10"]).await;
+    world.ownership = Some("certgate-verify=5f1c");
+    world.add("_certgate.www.example.com TXT certgate-verify=other");
+    let found = world.check().await;
+    let texts = found.rows.iter().filter(|row| row.record.to_string() == "TXT");
+    let texts: Vec<_> = texts.map(|row| row.found.as_str()).collect();
+    assert_eq!(texts, ["certgate-verify=other"], "{:#?}", found.rows);
+}

@@ -133,6 +133,7 @@ fn seen(verdict: Verdict, not_pointed: Option<Verdict>) -> DomainVerdict {
         state: DomainState::Issuable,
         challenges: vec![ChallengeType::Dns01],
         not_pointed,
+        fallback: Default::default(),
         notes: Vec::new(),
         rows: Vec::new(),
     }
@@ -279,4 +280,17 @@ async fn of_looks_at_once_one_tells() {
         look.await.expect("it ends");
     }
     assert_eq!(scene.told().await.len(), 1);
+}
+
+#[tokio::test]
+async fn metrics_say_that_a_name_is_issued_as_soon_as_it_is() {
+    let scene = Scene::new().await;
+    let shows = |state: DomainState| {
+        let line = format!("domain=\"{NAME}\",state=\"{}\"}} 1", state.word());
+        scene.lookout.metrics.encode().contains(&line)
+    };
+    scene.lookout.note(&name(), vec![seen(Verdict::Go, None)]).await;
+    assert!(shows(DomainState::Issuable));
+    scene.lookout.obtained(&name());
+    assert!(shows(DomainState::Issued) && !shows(DomainState::Issuable));
 }
