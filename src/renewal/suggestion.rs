@@ -6,7 +6,7 @@
 //! | suggests one in which the lifetime comes down to a third, but not in its first quarter | the same in the part before that, but for the last hours: further attempts need them where one fails |
 //! | suggests one that reaches beyond the moment at which a quarter of the lifetime is left | the same |
 //! | suggests one that begins after that | our own point, some days before a third of the lifetime is left |
-//! | suggests one that has passed | renewal at once; not within a tenth of the lifetime, or a day, of the last one |
+//! | suggests one that has passed | renewal at once; not within a tenth of the lifetime of the last one, a day at most, or an hour where it has suggested another for that before |
 //! | suggests one, for a spare | renewal in it, or before it where that is due anyway |
 //! | has nothing to say, answers nonsense or 404 | renewal by the fraction of the lifetime |
 //! | cannot be asked | what it said before holds; asked again after an hour |
@@ -73,7 +73,13 @@ fn renewal_point(
     let last = schedule::last_point(&current.leaf, current.obtained_at);
     match suggested {
         Some(window) if window.start < last => {
-            let earliest = current.obtained_at + (lifetime / 10).min(DAY);
+            // A CA that says so from the start would say it of the next one, too; one that thought otherwise means this one.
+            let after = |longest| current.obtained_at + (lifetime / 10).min(longest);
+            let before = current.suggested.as_ref();
+            let earliest = match before.is_some_and(|before| before.start >= after(DAY)) {
+                true => after(HOUR),
+                false => after(DAY),
+            };
             let before_third = third.since(window.start);
             // The CA wants renewals spread: a sliver of the window is not enough for that.
             let end = match before_third >= window.end.since(window.start) / 4 {
@@ -192,6 +198,33 @@ mod tests {
             let days = found.as_secs_f64() / DAY.as_secs_f64();
             assert!((days - f64::from(expected)).abs() < 1.0, "{first}-{last}: {days}");
         }
+    }
+
+    #[test]
+    fn what_a_ca_wants_replaced_early_after_all_is_replaced_within_the_hour() {
+        let past = RenewalInfo {
+            window: Some(RenewalWindow {
+                start: start() - HOUR,
+                end: start() - MINUTE,
+                explanation: None,
+            }),
+            ask_at: None,
+        };
+        let from_the_start = heard(record(), Some(&past), start(), JITTER);
+        assert_eq!(after(&from_the_start), DAY);
+        let again = RenewalInfo {
+            window: Some(RenewalWindow {
+                start: start() + 5 * HOUR,
+                end: start() + 6 * HOUR,
+                explanation: None,
+            }),
+            ask_at: None,
+        };
+        let again = heard(from_the_start, Some(&again), start() + 6 * HOUR, JITTER);
+        assert_eq!(after(&again), DAY);
+        let first = heard(record(), Some(&info(50, 52)), start(), JITTER);
+        let after_all = heard(first, Some(&past), start() + MINUTE, JITTER);
+        assert_eq!(after(&after_all), HOUR);
     }
 
     #[test]
