@@ -40,7 +40,7 @@ pub use evidence::{
 };
 pub use obstacle::Obstacle;
 pub use presentation::fully_qualified;
-pub use remedy::Change;
+pub use remedy::{Change, in_a_line};
 pub use report::DomainVerdict;
 pub use row::{Row, RowState};
 pub use schedule::{LastCheck, Waiting, is_lasting, next_check};

@@ -10,6 +10,7 @@ use super::output::{Printed, Surplus, time_left};
 use crate::admin::{Client, api};
 use crate::certificate::CertificateName;
 use crate::clock::Timestamp;
+use crate::dns;
 
 /// What is asked for.
 #[derive(Debug, Args)]
@@ -127,7 +128,7 @@ fn held_back(plan: &api::Plan) -> Result<(), Failure> {
     let shown = plan.held_back.iter().take(FEW).map(|held| {
         let remedy = match held.remedy.is_empty() {
             true => String::new(),
-            false => format!("; to put it right: {}", held.remedy.join("; ")),
+            false => format!("; to put it right: {}", dns::in_a_line(&held.remedy)),
         };
         let (certificate, at) = (&held.certificate, minute(held.at));
         let text = format!("`{certificate}` at {at}: {}{remedy}", held.reason);

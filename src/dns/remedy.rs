@@ -24,10 +24,23 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Add(record) => f.write_str(record),
-            Self::Remove(record) => write!(f, "remove: {record}"),
+            Self::Remove(record) => write!(f, "{REMOVE}{record}"),
         }
     }
 }
+
+/// Changes, each as [`Change`] is displayed, one after the other: in a line, what is to be added is to be told as well from
+/// what is to be removed.
+pub fn in_a_line(changes: &[String]) -> String {
+    let told = changes.iter().map(|change| match change.starts_with(REMOVE) {
+        true => change.clone(),
+        false => format!("{ADD}{change}"),
+    });
+    told.collect::<Vec<_>>().join("; ")
+}
+
+const ADD: &str = "add: ";
+const REMOVE: &str = "remove: ";
 
 /// The changes to make, and another set that leads to the same, empty where there is none.
 pub(super) fn remedy(name: &str, target: &Target, evidence: &Evidence) -> (Vec<Change>, Vec<Change>) {

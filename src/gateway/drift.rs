@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::admin::api;
 use crate::certificate::CertificateName;
 use crate::config::{CertificateSelector, ChallengeType, DnsChecks, HookEvent};
-use crate::dns::{DomainState, DomainVerdict, Verdict, Waiting, is_lasting};
+use crate::dns::{DomainState, DomainVerdict, Verdict, Waiting, in_a_line, is_lasting};
 use crate::gateway::look::Against;
 use crate::gateway::lookout::Lookout;
 use crate::inventory::{CurrentCertificate, Drift, InventoryError, Notice};
@@ -272,7 +272,7 @@ fn remedy_text(verdict: &Verdict) -> String {
     let changes: Vec<_> = verdict.remedy().iter().map(ToString::to_string).collect();
     match changes.is_empty() {
         true => String::new(),
-        false => format!("; to put it right: {}", changes.join("; ")),
+        false => format!("; to put it right: {}", in_a_line(&changes)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::admin::api;
 use crate::certificate::{CaBundle, CertificateName, DesiredCertificate, Leaf};
-use crate::dns::{DomainVerdict, Verdict};
+use crate::dns::{self, DomainVerdict, Verdict};
 use crate::gateway::bundle_alarms::FailsOpen;
 use crate::gateway::lookout::Sighting;
 use crate::inventory::{BundleVersion, CertificateRecord, CertificateState, Source};
@@ -136,7 +136,7 @@ fn reason(state: &CertificateState, step: Option<&str>) -> Option<String> {
     let reason = state.problem()?;
     match state {
         CertificateState::Blocked { remedy, .. } if !remedy.is_empty() => {
-            Some(format!("{reason}; {}", remedy.join("; ")))
+            Some(format!("{reason}; {}", dns::in_a_line(remedy)))
         }
         _ => Some(reason.to_owned()),
     }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::certificate::CertificateName;
 use crate::clock::Timestamp;
+use crate::dns;
 use crate::inventory::CertificateState;
 use crate::issuer::Step;
 use crate::renewal::plan::{ClockAlarm, Reason};
@@ -114,7 +115,7 @@ impl fmt::Display for EventKind {
                 write!(f, "not ordered: {reason}; asked again at {next_check}")?;
                 match remedy.is_empty() {
                     true => Ok(()),
-                    false => write!(f, "; to put it right: {}", remedy.join("; ")),
+                    false => write!(f, "; to put it right: {}", dns::in_a_line(remedy)),
                 }
             }
             Self::Failed {

@@ -228,7 +228,7 @@ async fn a_name_that_leads_elsewhere_and_can_be_renewed_is_told_once_where_it_ha
     assert_eq!(scene.sees(DAY, &elsewhere).await, DomainState::Issued);
     let expected = format!(
         "{NAME} has led here and does not any more, though its certificate can be renewed by dns-01: {NAME} does not exist \
-         (NXDOMAIN); to put it right: {NAME}. IN A 203.0.113.10"
+         (NXDOMAIN); to put it right: add: {NAME}. IN A 203.0.113.10"
     );
     assert_eq!(scene.told().await, [(HookEvent::Drifted, expected.clone())]);
     assert!(scene.lookout.warnings()[0].ends_with(&expected));
