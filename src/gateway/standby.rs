@@ -115,12 +115,13 @@ impl ControlPlane {
                 })
             }
         };
+        let is_first = primary.current.is_none();
         let stand_in = match renewal::switch(&primary, spare.as_ref(), now) {
             None => primary.stand_in,
             Some(switch) => {
                 let names = std::slice::from_ref(name);
                 self.inventory.stand_in(names, switch.stand_in.as_ref()).await?;
-                self.tell_switch(name, &switch).await;
+                self.tell_switch(name, &switch, is_first).await;
                 switch.stand_in
             }
         };
@@ -133,11 +134,15 @@ impl ControlPlane {
         Ok(())
     }
 
-    async fn tell_switch(&self, name: &CertificateName, switch: &Switch) {
+    async fn tell_switch(&self, name: &CertificateName, switch: &Switch, is_first: bool) {
         let reason = &switch.reason;
         let detail = match &switch.stand_in {
             Some(_) => {
-                tracing::error!(certificate = %name, reason, "the spare is served in its place");
+                match is_first {
+                    // The CA of the spare was the quicker one, which is no harm.
+                    true => tracing::info!(certificate = %name, reason, "the spare is served in its place"),
+                    false => tracing::error!(certificate = %name, reason, "the spare is served in its place"),
+                }
                 format!("the spare is served in its place: {reason}")
             }
             None => {

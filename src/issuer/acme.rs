@@ -127,7 +127,8 @@ impl AcmeIssuer {
         course: &Course<'_>,
     ) -> Result<CredentialPem, IssueError> {
         let mut lost_account: Option<String> = None;
-        for _ in 1..TRIES {
+        // Of a hundred names there are hundreds of requests that a CA may refuse the nonce of.
+        for _ in 1..TRIES + request.desired.domains.len() / 10 {
             let mut session = None;
             match self
                 .pursue(request, course, lost_account.as_deref(), &mut session)
