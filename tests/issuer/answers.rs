@@ -234,6 +234,22 @@ async fn bursts_of_refused_nonces_are_outlasted() {
 }
 
 #[tokio::test]
+async fn an_order_of_many_names_outlasts_more_refused_nonces_than_one_of_a_single_name() {
+    let domains: Vec<_> = (0..50).map(|n| format!("h{n}.example.com")).collect();
+    let domains: Vec<_> = domains.iter().map(String::as_str).collect();
+    for (wanted, is_obtained) in [(www(), false), (desired("many", &domains), true)] {
+        let gateway = Gateway::start().await;
+        gateway
+            .issue(&desired("first", &["first.example.com"]))
+            .await
+            .unwrap();
+        gateway.ca.change(|ca| ca.refused_nonces = 36);
+        let obtained = gateway.issue(&wanted).await;
+        assert_eq!(obtained.is_ok(), is_obtained, "{}: {obtained:?}", wanted.name);
+    }
+}
+
+#[tokio::test]
 async fn nonces_refused_without_end_end_the_attempt() {
     let gateway = Gateway::start().await;
     gateway.ca.change(|ca| ca.refused_nonces = usize::MAX);
