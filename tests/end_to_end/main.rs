@@ -2,6 +2,7 @@
 
 mod accounts;
 mod acknowledged;
+mod activated;
 mod admin_api;
 mod admin_tcp;
 mod ask_url;
