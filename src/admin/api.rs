@@ -264,7 +264,8 @@ pub struct Certificate {
     pub domains: Vec<NamePattern>,
     /// Where it comes from: an issuer's name, `files` or `import`.
     pub source: String,
-    /// `wanted`, `obtaining`, `valid`, `backing-off`, `blocked` or `stopped`.
+    /// `wanted`, `obtaining`, `valid`, `backing-off`, `blocked`, `stopped`, or `unwanted` for one that is wanted no more and
+    /// never was obtained.
     pub state: String,
     /// The last error or the reason of the state, with what to do; while one is being obtained, how far that is.
     pub reason: Option<String>,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use certgate_store::{Batch, Expect};
+use certgate_store::{Batch, Expect, Lease};
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::{CertificateName, CredentialPem};
@@ -100,6 +100,25 @@ impl Inventory {
         self.commit(super::names::without(batch, name, known))
             .await
             .map(drop)
+    }
+
+    /// Forgets the record of `known`, for which nothing was obtained, and its order. Durable on return.
+    ///
+    /// # Errors
+    /// [`InventoryError::Conflict`] when the record is another one by now or there is a credential,
+    /// [`LeaseLost`](InventoryError::LeaseLost) when `lease` is gone; nothing is forgotten then.
+    pub async fn remove_unobtained(
+        &self,
+        known: &Versioned<CertificateRecord>,
+        lease: &Lease,
+    ) -> Result<(), InventoryError> {
+        let name = &known.value.name;
+        let batch = Batch::new()
+            .delete(key(super::CERTIFICATES, name), Expect::Revision(known.revision))
+            .delete(key(CREDENTIALS, name), Expect::Absent)
+            .delete(key(ORDERS, name), Expect::Any);
+        let batch = super::told::without(batch, name);
+        self.commit(batch.under(lease)).await.map(drop)
     }
 
     /// Says whether the spares of these certificates are served in their place; of all of them, or of none. In the same

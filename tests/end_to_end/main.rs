@@ -85,3 +85,4 @@ mod test_command;
 mod toggling;
 mod two_cas;
 mod unread_log;
+mod unwanted;
