@@ -237,6 +237,21 @@ pub struct OnDemand {
     pub obtained: u64,
     /// Those that were refused, by reason, in the words that metrics have.
     pub refused: BTreeMap<String, u64>,
+    /// The name that was refused last, for each reason.
+    pub latest_refused: Vec<RefusedName>,
+}
+
+/// A name without a certificate for which a handshake was refused.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct RefusedName {
+    /// Why, in the word that metrics have.
+    pub reason: String,
+    /// The name.
+    pub domain: NamePattern,
+    /// When.
+    pub at: Timestamp,
+    /// What was found, in words; empty where the reason says it all.
+    pub detail: String,
 }
 
 /// Clients of one kind that would have been refused.

@@ -230,7 +230,7 @@ impl ControlPlane {
                 authentication_generation: service.map(|tls| tls.generation().to_string()),
                 on_demand: service
                     .and_then(ServerTls::desk)
-                    .map(|desk| on_demand::standing(desk)),
+                    .map(|desk| on_demand::standing(desk, at)),
                 observed_since: observed.map(|observed| at(observed.since())),
                 observed_by_other_rules_until: observed
                     .and_then(Observations::judged_otherwise_until)
