@@ -29,9 +29,12 @@ async fn follow(control: &ControlPlane) {
     let mut wanted = changes.borrow_and_update().clone();
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // What was wanted until the last stop is not known any more: every record is looked at once.
+    // What was wanted until the last stop is not known any more: every record is looked at once, after all that is served.
     let mut unwanted = loop {
         looks.tick().await;
+        if !control.data_plane.published.load().is_whole() {
+            continue;
+        }
         match control.unwanted(&wanted).await {
             Ok(found) => break found,
             Err(error) => tell(&error),
