@@ -7,8 +7,10 @@ mod registration;
 mod silence;
 
 use std::fmt::Write as _;
+use std::fs::{self, Permissions};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use certgate::admin::api::Status;
 
@@ -17,7 +19,7 @@ use crate::peer::{TlsClient, backend, says_hello};
 use crate::support::acme_dns::AcmeDns;
 use crate::support::name_server::NameServer;
 use crate::support::pebble::{Pebble, PebbleOptions};
-use crate::support::primary::{KEY, Kind, Primary, private};
+use crate::support::primary::{KEY, Kind, Primary, SECRET, private};
 use crate::support::secondary::Secondary;
 
 const ZONE: &str = "example.test";
@@ -134,20 +136,7 @@ async fn a_wildcard_and_its_apex_are_obtained_by_updates_of_bind_and_of_knot() {
 async fn a_wildcard_is_obtained_by_a_script_written_for_lego() {
     let primary = Primary::start(Kind::Bind, &[(ZONE, "", true)]);
     let scene = Scene::new(primary.address());
-    let script = scene.home.write(
-        "dns.sh",
-        &format!(
-            "#!/bin/sh\nset -e\ncase \"$1\" in\n\
-             present) change=\"add $2 60 TXT \\\"$3\\\"\" ;;\n\
-             cleanup) change=\"delete $2 TXT \\\"$3\\\"\" ;;\n\
-             esac\n\
-             printf 'server {} {}\\nupdate %s\\nsend\\n' \"$change\" | nsupdate -k {}\n",
-            primary.address().ip(),
-            primary.address().port(),
-            generated_key(&scene.home).display(),
-        ),
-    );
-    executable(&script);
+    let script = script_for_lego(&scene.home, &[primary.address()]);
     let zones = [(ZONE, &[primary.address()][..])];
     let dns = format!("provider = \"exec\", command = {script:?}");
     let gateway = scene.home.start(&scene.config(&dns, &zones).await).await;
@@ -347,20 +336,28 @@ async fn dns_check_tells_what_the_provider_would_do_and_changes_nothing() {
     assert_eq!(primary.serial(ZONE), before);
 }
 
-/// The key as `tsig-keygen` writes it, for `nsupdate`.
-fn generated_key(home: &Home) -> std::path::PathBuf {
-    let path = home.path("nsupdate.key");
-    let secret = crate::support::primary::SECRET;
-    private(
-        &path,
-        &format!("key \"{KEY}\" {{ algorithm hmac-sha256; secret \"{secret}\"; }};\n"),
-    );
-    path
-}
-
-fn executable(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("a file of our own");
+/// A script in the convention of lego's `exec` provider that changes the zone at each of `servers`. It goes by TCP and
+/// without a search for the zone, for `nsupdate` gives up when one datagram of that is lost.
+fn script_for_lego(home: &Home, servers: &[SocketAddr]) -> PathBuf {
+    let key = home.path("nsupdate.key");
+    let clause = format!("key \"{KEY}\" {{ algorithm hmac-sha256; secret \"{SECRET}\"; }};\n");
+    private(&key, &clause);
+    let mut script = "#!/bin/sh\nset -e\ncase \"$1\" in\n\
+                      present) change=\"add $2 60 TXT \\\"$3\\\"\" ;;\n\
+                      cleanup) change=\"delete $2 TXT \\\"$3\\\"\" ;;\n\
+                      esac\n"
+        .to_owned();
+    for server in servers {
+        let (ip, port) = (server.ip(), server.port());
+        let _ = writeln!(
+            script,
+            "printf 'server {ip} {port}\\nzone {ZONE}\\nupdate %s\\nsend\\n' \"$change\" | nsupdate -v -k {}",
+            key.display()
+        );
+    }
+    let script = home.write("dns.sh", &script);
+    fs::set_permissions(&script, Permissions::from_mode(0o755)).expect("a file of our own");
+    script
 }
 
 #[tokio::test]
