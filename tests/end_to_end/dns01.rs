@@ -1,5 +1,6 @@
 //! Certificates by dns-01 from a real CA, over zones that real name servers hold.
 
+mod by_delegation;
 mod kept_values;
 mod killed;
 mod leftovers;
@@ -53,16 +54,24 @@ impl Scene {
             let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
             let _ = write!(name_servers, "\"{zone}\" = {servers:?}, ");
         }
-        format!(
-            "[gateway]\naddresses = [\"{}\"]\nresolvers = [\"{}\"]\nname_servers = {{ {} }}\n\
-             [issuers.pebble]\nkind = \"acme\"\ndirectory = \"{}\"\nagree_to_terms = true\nroot_ca_file = {:?}\n\
-             dns = {{ {dns} }}\n\
-             [certificates.www]\ndomains = {NAMES:?}\nissuer = \"pebble\"\n\
-             [server_groups.app]\nservers = [\"{}\"]\n\
-             [listeners.web]\naddress = \"{}\"\nport = {}\ncertificates = [\"www\"]\nserver_group = \"app\"\n",
+        let gateway = format!(
+            "addresses = [\"{}\"]\nresolvers = [\"{}\"]\nname_servers = {{ {} }}",
             self.tls.ip(),
             self.pebble.dns.address(),
             name_servers.trim_end_matches(", "),
+        );
+        self.config_of(&gateway, dns, &NAMES).await
+    }
+
+    /// The file with these lines of `[gateway]`, and `www` for these names.
+    async fn config_of(&self, gateway: &str, dns: &str, names: &[&str]) -> String {
+        format!(
+            "[gateway]\n{gateway}\n\
+             [issuers.pebble]\nkind = \"acme\"\ndirectory = \"{}\"\nagree_to_terms = true\nroot_ca_file = {:?}\n\
+             dns = {{ {dns} }}\n\
+             [certificates.www]\ndomains = {names:?}\nissuer = \"pebble\"\n\
+             [server_groups.app]\nservers = [\"{}\"]\n\
+             [listeners.web]\naddress = \"{}\"\nport = {}\ncertificates = [\"www\"]\nserver_group = \"app\"\n",
             self.pebble.directory(),
             self.pebble.https_ca_file(),
             backend("hello").await,
