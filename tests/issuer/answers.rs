@@ -216,6 +216,11 @@ async fn a_wait_longer_than_the_attempt_ends_it_at_once_and_says_when() {
         wait > Duration::from_secs(3590) && wait <= Duration::from_secs(3600),
         "{wait:?}"
     );
+    let said = error.to_string();
+    assert!(
+        said.contains(&format!("is not done, and the CA wants to be asked at {at}")),
+        "{said}"
+    );
     assert!(gateway.journal(&www()).await.is_some());
 }
 
