@@ -74,17 +74,24 @@ impl AcmeDns {
         let said = Zeroizing::new(said);
         if !status.is_success() {
             let said = shown(&said);
-            return Err(self.failed(
-                domain,
-                format!("asked for an account, it answered {status} {said}"),
-            ));
+            let advice = match status.is_client_error() {
+                true => UNREGISTERED,
+                false => "",
+            };
+            let reason = format!("asked for an account, it answered {status} {said}{advice}");
+            return Err(self.failed(domain, reason));
         }
         // The parser's own message might quote a secret.
         let account: Option<AcmeDnsAccount> = serde_json::from_str(&said).ok();
         let account =
             account.filter(|account| DnsName::parse(account.fulldomain.trim_end_matches('.')).is_ok());
-        let account =
-            account.ok_or_else(|| self.failed(domain, "asked for an account, it gave none".to_owned()))?;
+        let none = || {
+            self.failed(
+                domain,
+                format!("asked for an account, it gave none{UNREGISTERED}"),
+            )
+        };
+        let account = account.ok_or_else(none)?;
         self.inventory
             .save_acme_dns_account(server, domain, &account)
             .await?;
@@ -209,6 +216,9 @@ fn shown(said: &str) -> String {
 /// One registration at a time for a name; a server that is slow for one name holds back no other.
 static REGISTERING: Turns = Turns::new();
 
+/// Its `disable_registration` answers so, and so does what is no acme-dns.
+const UNREGISTERED: &str =
+    "; where it registers nobody, `accounts_file` of the issuer's `dns` can name an account that it has";
 const BOUNDS: Bounds = Bounds {
     time: Duration::from_secs(15),
     octets: 16 << 10,

@@ -152,13 +152,13 @@ pub enum IssueError {
         source: Arc<CredentialError>,
     },
     /// The CA has not come to an end in time; the order is kept and will be taken up again.
-    #[error("order {order} was not done after {} s, while {step}; it is kept and taken up again", after.as_secs())]
+    #[error("order {order} {}, while {step}; it is kept and taken up again", not_done(*after, *retry_after))]
     Unfinished {
         /// The order's URL; `being placed` before it has one.
         order: String,
         /// What was waited for.
         step: String,
-        /// How long.
+        /// How long an attempt lasts at most.
         after: Duration,
         /// When the CA wants to be asked again, where it said so.
         retry_after: Option<Timestamp>,
@@ -331,6 +331,17 @@ fn reasons(failures: &[ValidationFailure], problem: Option<&Problem>) -> String 
         text.push_str(&format!(": {}", describe(problem)));
     }
     text
+}
+
+/// A CA that wants to be asked later than an attempt lasts is not waited for.
+fn not_done(after: Duration, retry_after: Option<Timestamp>) -> String {
+    let after = after.as_secs();
+    match retry_after {
+        Some(at) => format!(
+            "is not done, and the CA wants to be asked at {at}, when the {after} s of an attempt are over"
+        ),
+        None => format!("was not done after {after} s"),
+    }
 }
 
 fn in_file(file: Option<&PathBuf>) -> String {

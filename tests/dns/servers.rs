@@ -69,8 +69,9 @@ async fn checks_with_one_deadline_end_by_it_however_many_they_are() {
         }
     });
     let verdicts = join_all(checks).await;
+    // Each by itself would take ten.
     assert!(
-        started.elapsed() < Duration::from_secs(6),
+        started.elapsed() < Duration::from_secs(9),
         "{:?}",
         started.elapsed()
     );

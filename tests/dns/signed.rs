@@ -25,7 +25,7 @@ const BROKEN: &str = "broken.test";
 /// Its server has lost it.
 const LOST: &str = "lost.test";
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Signed {
     _authority: Process,

@@ -1,5 +1,6 @@
 //! Each way in which a server says no, in words.
 
+use certgate::config::{AcmeDnsConfig, DnsProvider};
 use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -152,5 +153,25 @@ async fn serve(listener: TcpListener, answers: Answers) {
             .await
             .unwrap();
         stream.write_all(&answer).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_acme_dns_that_registers_nobody_is_told_with_what_can_be_done() {
+    let primary = primary(Kind::Bind);
+    let mut world = World::of(&primary);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async { axum::serve(listener, axum::Router::new()).await });
+    world.config.provider = DnsProvider::AcmeDns(AcmeDnsConfig {
+        server,
+        accounts_file: None,
+    });
+    let error = world.place(ZONE, ONE).await.unwrap_err();
+    for part in [
+        "asked for an account, it answered 404 Not Found",
+        "`accounts_file`",
+    ] {
+        assert!(error.contains(part), "{error}");
     }
 }

@@ -1,5 +1,7 @@
 //! What rehearsals say of servers that say nothing.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use certgate::config::{AcmeDnsConfig, DnsProvider};
@@ -29,7 +31,8 @@ async fn a_server_that_drops_updates_is_named_for_each_of_many_names_in_bounded_
     let said = world
         .rehearse_all(&names.iter().map(String::as_str).collect::<Vec<_>>())
         .await;
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    // One after the other they would take 4 s each.
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     assert_eq!(said.len(), NAMES);
     for (name, said) in names.iter().zip(said) {
         let error = said.unwrap_err();
@@ -61,7 +64,8 @@ async fn an_acme_dns_that_says_nothing_is_named_for_each_of_many_names_in_bounde
     let said = world
         .rehearse_all(&names.iter().map(String::as_str).collect::<Vec<_>>())
         .await;
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    // One after the other they would take 8 s each.
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     for (name, said) in names.iter().zip(said) {
         let error = said.unwrap_err();
         for part in [
@@ -86,14 +90,22 @@ async fn a_server_that_drops_updates_is_asked_once_in_a_sweep() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = silent.local_addr().unwrap();
     world.config.provider = rfc2136(server, KEY, primary.key_file());
-    let begun = Instant::now();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok(connection) = silent.accept().await {
+            open.push(connection);
+            counted.store(open.len(), Ordering::SeqCst);
+        }
+    });
     // Still the same way, as far as the store can tell.
     let mut records = world.inventory.placed_records().await.unwrap();
     for record in &mut records {
         record.provider = world.config.provider.to_string();
     }
     let left = world.dns01().sweep(&records).await;
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
     assert_eq!(left.len(), 4);
     let named = |reason: &String| reason.contains(&format!("{server} did not answer"));
     assert!(left.iter().all(|left| named(&left.reason)), "{left:?}");

@@ -66,6 +66,23 @@ async fn the_chain_to_the_preferred_root_is_served() {
 }
 
 #[tokio::test]
+async fn a_preferred_chain_that_the_ca_does_not_have_is_told_with_the_one_that_it_has() {
+    let scene = ca_faults::Scene::new().await;
+    let home = Home::new();
+    let config = scene.config_with_www(&home, backend("hello").await);
+    let preferred = "kind = \"acme\"\npreferred_chain = \"No Such Root\"\n";
+    let gateway = home.start(&config.replace("kind = \"acme\"\n", preferred)).await;
+    gateway.published("www").await;
+    let log = home.log();
+    for part in [
+        "no chain to `No Such Root`, the `preferred_chain` of the issuer",
+        "Its chains lead to: `ACME double`",
+    ] {
+        assert!(log.contains(part), "{log}");
+    }
+}
+
+#[tokio::test]
 async fn a_certificate_that_the_ca_wants_replaced_now_is_renewed_and_the_new_one_is_served() {
     let scene = ca_faults::Scene::new().await;
     scene.ca.change(|ca| {

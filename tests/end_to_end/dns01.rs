@@ -1,5 +1,6 @@
 //! Certificates by dns-01 from a real CA, over zones that real name servers hold.
 
+mod by_delegation;
 mod kept_values;
 mod killed;
 mod leftovers;
@@ -7,8 +8,10 @@ mod registration;
 mod silence;
 
 use std::fmt::Write as _;
+use std::fs::{self, Permissions};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use certgate::admin::api::Status;
 
@@ -17,7 +20,7 @@ use crate::peer::{TlsClient, backend, says_hello};
 use crate::support::acme_dns::AcmeDns;
 use crate::support::name_server::NameServer;
 use crate::support::pebble::{Pebble, PebbleOptions};
-use crate::support::primary::{KEY, Kind, Primary, private};
+use crate::support::primary::{KEY, Kind, Primary, SECRET, private};
 use crate::support::secondary::Secondary;
 
 const ZONE: &str = "example.test";
@@ -51,16 +54,24 @@ impl Scene {
             let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
             let _ = write!(name_servers, "\"{zone}\" = {servers:?}, ");
         }
-        format!(
-            "[gateway]\naddresses = [\"{}\"]\nresolvers = [\"{}\"]\nname_servers = {{ {} }}\n\
-             [issuers.pebble]\nkind = \"acme\"\ndirectory = \"{}\"\nagree_to_terms = true\nroot_ca_file = {:?}\n\
-             dns = {{ {dns} }}\n\
-             [certificates.www]\ndomains = {NAMES:?}\nissuer = \"pebble\"\n\
-             [server_groups.app]\nservers = [\"{}\"]\n\
-             [listeners.web]\naddress = \"{}\"\nport = {}\ncertificates = [\"www\"]\nserver_group = \"app\"\n",
+        let gateway = format!(
+            "addresses = [\"{}\"]\nresolvers = [\"{}\"]\nname_servers = {{ {} }}",
             self.tls.ip(),
             self.pebble.dns.address(),
             name_servers.trim_end_matches(", "),
+        );
+        self.config_of(&gateway, dns, &NAMES).await
+    }
+
+    /// The file with these lines of `[gateway]`, and `www` for these names.
+    async fn config_of(&self, gateway: &str, dns: &str, names: &[&str]) -> String {
+        format!(
+            "[gateway]\n{gateway}\n\
+             [issuers.pebble]\nkind = \"acme\"\ndirectory = \"{}\"\nagree_to_terms = true\nroot_ca_file = {:?}\n\
+             dns = {{ {dns} }}\n\
+             [certificates.www]\ndomains = {names:?}\nissuer = \"pebble\"\n\
+             [server_groups.app]\nservers = [\"{}\"]\n\
+             [listeners.web]\naddress = \"{}\"\nport = {}\ncertificates = [\"www\"]\nserver_group = \"app\"\n",
             self.pebble.directory(),
             self.pebble.https_ca_file(),
             backend("hello").await,
@@ -134,20 +145,7 @@ async fn a_wildcard_and_its_apex_are_obtained_by_updates_of_bind_and_of_knot() {
 async fn a_wildcard_is_obtained_by_a_script_written_for_lego() {
     let primary = Primary::start(Kind::Bind, &[(ZONE, "", true)]);
     let scene = Scene::new(primary.address());
-    let script = scene.home.write(
-        "dns.sh",
-        &format!(
-            "#!/bin/sh\nset -e\ncase \"$1\" in\n\
-             present) change=\"add $2 60 TXT \\\"$3\\\"\" ;;\n\
-             cleanup) change=\"delete $2 TXT \\\"$3\\\"\" ;;\n\
-             esac\n\
-             printf 'server {} {}\\nupdate %s\\nsend\\n' \"$change\" | nsupdate -k {}\n",
-            primary.address().ip(),
-            primary.address().port(),
-            generated_key(&scene.home).display(),
-        ),
-    );
-    executable(&script);
+    let script = script_for_lego(&scene.home, &[primary.address()]);
     let zones = [(ZONE, &[primary.address()][..])];
     let dns = format!("provider = \"exec\", command = {script:?}");
     let gateway = scene.home.start(&scene.config(&dns, &zones).await).await;
@@ -347,20 +345,28 @@ async fn dns_check_tells_what_the_provider_would_do_and_changes_nothing() {
     assert_eq!(primary.serial(ZONE), before);
 }
 
-/// The key as `tsig-keygen` writes it, for `nsupdate`.
-fn generated_key(home: &Home) -> std::path::PathBuf {
-    let path = home.path("nsupdate.key");
-    let secret = crate::support::primary::SECRET;
-    private(
-        &path,
-        &format!("key \"{KEY}\" {{ algorithm hmac-sha256; secret \"{secret}\"; }};\n"),
-    );
-    path
-}
-
-fn executable(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("a file of our own");
+/// A script in the convention of lego's `exec` provider that changes the zone at each of `servers`. It goes by TCP and
+/// without a search for the zone, for `nsupdate` gives up when one datagram of that is lost.
+fn script_for_lego(home: &Home, servers: &[SocketAddr]) -> PathBuf {
+    let key = home.path("nsupdate.key");
+    let clause = format!("key \"{KEY}\" {{ algorithm hmac-sha256; secret \"{SECRET}\"; }};\n");
+    private(&key, &clause);
+    let mut script = "#!/bin/sh\nset -e\ncase \"$1\" in\n\
+                      present) change=\"add $2 60 TXT \\\"$3\\\"\" ;;\n\
+                      cleanup) change=\"delete $2 TXT \\\"$3\\\"\" ;;\n\
+                      esac\n"
+        .to_owned();
+    for server in servers {
+        let (ip, port) = (server.ip(), server.port());
+        let _ = writeln!(
+            script,
+            "printf 'server {ip} {port}\\nzone {ZONE}\\nupdate %s\\nsend\\n' \"$change\" | nsupdate -v -k {}",
+            key.display()
+        );
+    }
+    let script = home.write("dns.sh", &script);
+    fs::set_permissions(&script, Permissions::from_mode(0o755)).expect("a file of our own");
+    script
 }
 
 #[tokio::test]

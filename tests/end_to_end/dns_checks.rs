@@ -104,7 +104,8 @@ async fn a_silent_resolver_costs_seconds_however_many_certificates_the_names_are
     let started = Instant::now();
     let verdicts = gateway.client().dns_check(&request).await.expect("verdicts");
     let took = started.elapsed();
-    assert!(took < Duration::from_secs(28), "{took:?}");
+    // 25 s, and what a busy machine adds; one after the other they would take longer than the client waits.
+    assert!(took < Duration::from_secs(45), "{took:?}");
     let domains: Vec<_> = verdicts.iter().map(|verdict| verdict.domain.clone()).collect();
     assert_eq!(domains, request.names);
     for verdict in &verdicts {

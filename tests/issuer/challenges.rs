@@ -7,7 +7,7 @@ use certgate::issuer::{FailureClass, IssueError};
 use certgate::name::NamePattern;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::fixture::{Gateway, desired, eventually, www};
+use crate::fixture::{Gateway, HASTY, desired, eventually, www};
 use crate::support::acme_double::{Authorizations, Endpoint, Fault, Validation};
 
 #[tokio::test]
@@ -160,11 +160,12 @@ async fn an_order_that_failed_while_nobody_looked_says_why() {
 
 #[tokio::test]
 async fn validation_that_an_earlier_attempt_set_off_is_waited_for() {
-    let gateway = Gateway::start().await;
+    let mut gateway = Gateway::start().await;
     gateway.ca.change(|ca| ca.validating = true);
     gateway
         .crash_at(&www(), gateway.ca.asked(Endpoint::Challenge, 2))
         .await;
+    gateway.limits = HASTY;
     let error = gateway.issue(&www()).await.unwrap_err();
     assert!(matches!(error, IssueError::Unfinished { .. }), "{error}");
     assert!(
@@ -205,7 +206,8 @@ async fn an_answer_that_cannot_be_put_in_place_is_no_validation() {
 
 #[tokio::test]
 async fn an_answer_that_never_comes_into_place_ends_the_attempt() {
-    let gateway = Gateway::start().await;
+    let mut gateway = Gateway::start().await;
+    gateway.limits = HASTY;
     gateway.solver.hold.store(true, Ordering::SeqCst);
     let error = gateway.issue(&www()).await.unwrap_err();
     assert!(matches!(error, IssueError::Unfinished { .. }), "{error}");

@@ -287,7 +287,7 @@ async fn a_change_is_seen_long_before_the_interval_is_over() {
     let mut watched = source.problems();
     let running = tokio::spawn(source.run(Default::default()));
     world.write("broken.pem", "x");
-    tokio::time::timeout(Duration::from_secs(10), watched.changed())
+    tokio::time::timeout(Duration::from_secs(60), watched.changed())
         .await
         .unwrap()
         .unwrap();
@@ -308,7 +308,7 @@ async fn what_no_notification_tells_is_seen_in_intervals() {
     let source = world.source_with(Duration::from_millis(20), world.directory.path());
     let mut watched = source.problems();
     let running = tokio::spawn(source.run(Default::default()));
-    tokio::time::timeout(Duration::from_secs(10), watched.changed())
+    tokio::time::timeout(Duration::from_secs(60), watched.changed())
         .await
         .unwrap()
         .unwrap();

@@ -20,7 +20,16 @@ use certgate_store::{Lease, MemoryStore};
 
 use crate::support::acme_double::AcmeDouble;
 
-pub(crate) const LIMITS: Limits = Limits {
+/// Longer than any step takes, on whatever machine.
+const PATIENT: Limits = Limits {
+    connect: Duration::from_secs(30),
+    request: Duration::from_secs(30),
+    issuance: Duration::from_secs(60),
+    first_poll: Duration::from_millis(10),
+};
+
+/// For a CA that is waited for in vain.
+pub(crate) const HASTY: Limits = Limits {
     connect: Duration::from_millis(500),
     request: Duration::from_millis(700),
     issuance: Duration::from_millis(1800),
@@ -35,6 +44,7 @@ pub(crate) struct Gateway {
     pub solver: Arc<Answers>,
     pub steps: Steps,
     pub config: AcmeConfig,
+    pub limits: Limits,
     /// What is known to work before the CA is asked.
     pub choices: ChallengeChoices,
     files: tempfile::TempDir,
@@ -66,6 +76,7 @@ impl Gateway {
             solver: Arc::default(),
             steps: Steps::default(),
             config,
+            limits: PATIENT,
             choices: ChallengeChoices::new(),
             files,
         }
@@ -80,7 +91,7 @@ impl Gateway {
             self.inventory.clone(),
             self.solver.clone(),
             clock,
-            LIMITS,
+            self.limits,
         )
     }
 
@@ -255,7 +266,7 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), reached)
+    tokio::time::timeout(Duration::from_secs(60), reached)
         .await
         .unwrap_or_else(|_| panic!("never: {what}"));
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use certgate::certificate::DesiredCertificate;
 use certgate::issuer::IssueError;
 
-use crate::fixture::{Gateway, desired, eventually};
+use crate::fixture::{Gateway, HASTY, desired, eventually};
 use crate::support::acme_double::Endpoint;
 
 fn five() -> DesiredCertificate {
@@ -50,7 +50,8 @@ async fn a_failure_in_the_first_round_ends_the_order_and_the_turn() {
 
 #[tokio::test]
 async fn an_order_that_waits_for_its_turn_says_so_and_waits_no_longer_than_an_attempt() {
-    let gateway = two_at_a_time().await;
+    let mut gateway = two_at_a_time().await;
+    gateway.limits = HASTY;
     let held = gateway.solver.turn.clone().lock_owned().await;
     let error = gateway.issue(&five()).await.unwrap_err();
     let said = error.to_string();

@@ -21,7 +21,7 @@ fn expected(next: Next, record: &CertificateRecord, now: Timestamp) -> (Timestam
         Next::AsSaid(wait) => exactly(back_off::not_before(now + wait, now, fraction)),
         Next::AsSaidToTheLibrary(wait) => {
             let latest = back_off::not_before(now + wait, now, fraction);
-            (latest - Duration::from_secs(5), latest)
+            (latest - Duration::from_secs(60), latest)
         }
         Next::Stopped => exactly(now + back_off::after_stop(fraction)),
         Next::Clock => exactly(now + back_off::AFTER_WRONG_CLOCK),
@@ -30,7 +30,10 @@ fn expected(next: Next, record: &CertificateRecord, now: Timestamp) -> (Timestam
 
 /// What is not as the row says.
 async fn wrongs(row: &Failure) -> Vec<String> {
-    let scene = Scene::new().await;
+    let scene = match row.lasts() {
+        true => Scene::hasty().await,
+        false => Scene::new().await,
+    };
     let now = scene.world.now();
     (row.arrange)(&scene.ca, now);
     let (running, record) = scene.first_attempt().await;
@@ -87,7 +90,7 @@ async fn authorizations_that_are_valid_already_or_not_there_at_all_need_no_chall
 
 #[tokio::test]
 async fn an_order_in_processing_for_an_hour_is_never_placed_again() {
-    let scene = Scene::new().await;
+    let scene = Scene::hasty().await;
     scene.ca.change(|ca| ca.processing = true);
     let (running, mut record) = scene.first_attempt().await;
     let begun = scene.world.now();

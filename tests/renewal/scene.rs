@@ -31,8 +31,31 @@ impl ChallengeSolver for Trusted {
     async fn clear(&self, _: &Challenge) {}
 }
 
+/// Longer than any step takes, on whatever machine.
+const PATIENT: Limits = Limits {
+    connect: Duration::from_secs(30),
+    request: Duration::from_secs(30),
+    issuance: Duration::from_secs(60),
+    first_poll: Duration::from_millis(10),
+};
+
+/// For a CA that is waited for in vain.
+const HASTY: Limits = Limits {
+    issuance: Duration::from_millis(1500),
+    ..PATIENT
+};
+
 impl Scene {
     pub(crate) async fn new() -> Self {
+        Self::with(PATIENT).await
+    }
+
+    /// One whose attempts are soon over.
+    pub(crate) async fn hasty() -> Self {
+        Self::with(HASTY).await
+    }
+
+    async fn with(limits: Limits) -> Self {
         let world = World::new(90 * DAY);
         let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
         let ca = AcmeDouble::start(clock.clone()).await;
@@ -50,12 +73,6 @@ impl Scene {
             rate_limits: RateLimits::None,
             caa_identities: Vec::new(),
             dns: None,
-        };
-        let limits = Limits {
-            connect: Duration::from_millis(500),
-            request: Duration::from_secs(2),
-            issuance: Duration::from_millis(1500),
-            first_poll: Duration::from_millis(10),
         };
         let inventory = world.inventory.clone();
         let issuer = AcmeIssuer::new("ca", &config, inventory, Arc::new(Trusted), clock, limits);

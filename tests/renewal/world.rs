@@ -27,6 +27,9 @@ pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 /// What spreads renewals and pauses.
 pub(crate) const SEED: u64 = 7;
 
+/// How long a state is waited for; nothing depends on it being short.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 pub(crate) struct World {
     pub(crate) store: Arc<FlakyStore>,
     pub(crate) inventory: Inventory,
@@ -128,7 +131,7 @@ impl World {
                 hints.changed().await;
             }
         };
-        match tokio::time::timeout(Duration::from_secs(30), wait).await {
+        match tokio::time::timeout(PATIENCE, wait).await {
             Ok(record) => record,
             Err(_) => panic!("{name} is not as expected but {last:#?}"),
         }
@@ -161,10 +164,7 @@ impl World {
 impl Running {
     pub(crate) async fn stop(self) {
         self.stop.send(()).unwrap();
-        tokio::time::timeout(Duration::from_secs(10), self.task)
-            .await
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap();
     }
 }
 
@@ -251,10 +251,7 @@ impl ScriptedCa {
     pub(crate) async fn wait_for_orders(&self, count: usize) {
         let mut orders = self.orders.subscribe();
         let wait = orders.wait_for(|orders| orders.len() >= count);
-        tokio::time::timeout(Duration::from_secs(30), wait)
-            .await
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(PATIENCE, wait).await.unwrap().unwrap();
     }
 
     fn sign(&self, domains: &[String], key_type: KeyType, shift: Duration) -> CredentialPem {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
 use std::io::Write as _;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,6 +13,7 @@ use hickory_resolver::proto::op::{Message, Query};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use tempfile::TempDir;
 
+use super::own_network::name_server_address;
 use super::process::{Process, free_address};
 
 /// The key that may change TXT records; its secret is in [`Primary::key_file`].
@@ -32,6 +33,9 @@ pub(crate) enum Kind {
     Knot,
 }
 
+/// Its name, its records in zone-file form, and whether [`KEY`] may change TXT records in it.
+type Zone<'a> = (&'a str, &'a str, bool);
+
 /// A running server. It is ended when this is dropped.
 pub(crate) struct Primary {
     process: Process,
@@ -42,39 +46,49 @@ pub(crate) struct Primary {
 impl Primary {
     /// One that holds these zones: each with its records in zone-file form beside SOA and NS, and whether the key may
     /// change TXT records in it.
-    pub(crate) fn start(kind: Kind, zones: &[(&str, &str, bool)]) -> Self {
+    pub(crate) fn start(kind: Kind, zones: &[Zone<'_>]) -> Self {
+        // The address is of none of the servers, or two of them at one address would bear the same name.
+        let named = Ipv4Addr::new(127, 0, 0, 53).into();
         // The port is free when chosen and may be taken a moment later, so a failed start is tried again.
-        for _ in 0..5 {
-            let folder = tempfile::tempdir().unwrap();
-            let address = free_address();
-            private(&folder.path().join("tsig.key"), SECRET);
-            for (zone, records, _) in zones {
-                // The address is of none of the servers, or two of them at one address would bear the same name.
-                let head = "$TTL 60\n@ IN SOA ns1 hostmaster 1 3600 600 86400 60\n@ IN NS ns1\nns1 IN A 127.0.0.53\n";
-                fs::write(
-                    folder.path().join(format!("{zone}.zone")),
-                    format!("{head}{records}\n"),
-                )
-                .unwrap();
-            }
-            let mut process = Process::start(
-                &mut match kind {
-                    Kind::Bind => bind(folder.path(), address, &bind_zones(zones)),
-                    Kind::Knot => knot(folder.path(), address, &knot_zones(folder.path(), zones)),
-                },
-                folder.path().join("log"),
+        let mut started = (0..5).filter_map(|_| Self::started(kind, free_address(), named, zones));
+        started
+            .next()
+            .unwrap_or_else(|| panic!("{kind:?} was not ready in five attempts"))
+    }
+
+    /// BIND at port 53 of 127.0.0.`host`, where the test has a network of its own. So its zones lead there.
+    pub(crate) fn at(host: u8, zones: &[Zone<'_>]) -> Self {
+        let address = name_server_address(host);
+        Self::started(Kind::Bind, address, address.ip(), zones).expect("it is ready")
+    }
+
+    fn started(kind: Kind, address: SocketAddr, named: IpAddr, zones: &[Zone<'_>]) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        private(&folder.path().join("tsig.key"), SECRET);
+        for (zone, records, _) in zones {
+            let head = format!(
+                "$TTL 60\n@ IN SOA ns1 hostmaster 1 3600 600 86400 60\n@ IN NS ns1\nns1 IN A {named}\n"
             );
-            let answers = || zones.iter().all(|(zone, ..)| serial(address, zone).is_some());
-            if process.is_ready(Duration::from_secs(20), answers) {
-                return Self {
-                    process,
-                    address,
-                    folder,
-                };
-            }
-            eprintln!("{kind:?} did not start:\n{}", process.log());
+            let file = folder.path().join(format!("{zone}.zone"));
+            fs::write(file, format!("{head}{records}\n")).unwrap();
         }
-        panic!("{kind:?} was not ready in five attempts");
+        let mut process = Process::start(
+            &mut match kind {
+                Kind::Bind => bind(folder.path(), address, ANSWERING, &bind_zones(zones)),
+                Kind::Knot => knot(folder.path(), address, &knot_zones(folder.path(), zones)),
+            },
+            folder.path().join("log"),
+        );
+        let answers = || zones.iter().all(|(zone, ..)| serial(address, zone).is_some());
+        if process.is_ready(PATIENCE, answers) {
+            return Some(Self {
+                process,
+                address,
+                folder,
+            });
+        }
+        eprintln!("{kind:?} did not start:\n{}", process.log());
+        None
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -181,7 +195,7 @@ pub(super) fn serial(address: SocketAddr, zone: &str) -> Option<u32> {
 
 /// What the server at `address` answers, if it does.
 pub(crate) fn ask(address: SocketAddr, owner: &str, kind: RecordType) -> Option<Message> {
-    let name = Name::from_ascii(format!("{owner}.")).unwrap();
+    let name = Name::from_ascii(format!("{}.", owner.trim_end_matches('.'))).unwrap();
     let mut message = Message::query();
     message.add_query(Query::query(name, kind));
     answer(address, &message)
@@ -198,15 +212,16 @@ pub(super) fn answer(address: SocketAddr, message: &Message) -> Option<Message> 
     Message::from_vec(&buffer[..length]).ok()
 }
 
-/// BIND with these clauses after its options. It follows aliases between its zones as a resolver would; of others it asks
-/// nobody that answers.
-pub(super) fn bind(folder: &Path, address: SocketAddr, clauses: &str) -> Command {
+/// A server that follows aliases between its zones as a resolver would; of others it asks nobody that answers.
+pub(super) const ANSWERING: &str = "recursion yes; forward only; forwarders { 127.0.0.1 port 9; }";
+
+/// BIND with these options beside its usual ones, and these clauses after them.
+pub(super) fn bind(folder: &Path, address: SocketAddr, options: &str, clauses: &str) -> Command {
     let shown = folder.display();
     let config = format!(
         "options {{ directory \"{shown}\"; pid-file \"{shown}/pid\"; session-keyfile \"{shown}/session.key\";\n\
          lock-file none; listen-on port {} {{ {}; }}; listen-on-v6 {{ none; }}; notify no; querylog yes;\n\
-         recursion yes; forward only; forwarders {{ 127.0.0.1 port 9; }};\n\
-         allow-query {{ any; }}; dnssec-validation no; }};\ncontrols {{ }};\n{clauses}",
+         {options}; allow-query {{ any; }}; dnssec-validation no; check-names primary ignore; }};\ncontrols {{ }};\n{clauses}",
         address.port(),
         address.ip(),
     );
@@ -220,7 +235,7 @@ pub(super) fn bind(folder: &Path, address: SocketAddr, clauses: &str) -> Command
 }
 
 /// The zones of a primary, with its keys.
-fn bind_zones(zones: &[(&str, &str, bool)]) -> String {
+fn bind_zones(zones: &[Zone<'_>]) -> String {
     let mut clauses = String::new();
     for key in [KEY, POWERLESS] {
         let _ = writeln!(
@@ -257,7 +272,7 @@ pub(super) fn knot(folder: &Path, address: SocketAddr, sections: &str) -> Comman
     command
 }
 
-fn knot_zones(folder: &Path, zones: &[(&str, &str, bool)]) -> String {
+fn knot_zones(folder: &Path, zones: &[Zone<'_>]) -> String {
     let mut sections = "key:\n".to_owned();
     for key in [KEY, POWERLESS] {
         let _ = write!(

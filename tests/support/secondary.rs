@@ -9,7 +9,8 @@ use hickory_resolver::proto::op::{Message, OpCode, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RecordType};
 use tempfile::TempDir;
 
-use super::primary::{Kind, PATIENCE, Primary, answer, bind, knot, serial, texts};
+use super::own_network::name_server_address;
+use super::primary::{ANSWERING, Kind, PATIENCE, Primary, answer, bind, knot, serial, texts};
 use super::process::{Process, free_address};
 
 /// A running server. Nobody but [`Self::catch_up`] tells it that a zone has changed, and by the zones' SOA records it is
@@ -25,32 +26,38 @@ impl Secondary {
     /// One that has these zones of `primary` as they are now.
     pub(crate) fn start(kind: Kind, primary: &Primary, zones: &[&str]) -> Self {
         // The port is free when chosen and may be taken a moment later, so a failed start is tried again.
-        for _ in 0..5 {
-            let folder = tempfile::tempdir().unwrap();
-            let address = free_address();
-            let mut process = Process::start(
-                &mut match kind {
-                    Kind::Bind => bind(folder.path(), address, &bind_zones(primary.address(), zones)),
-                    Kind::Knot => knot(
-                        folder.path(),
-                        address,
-                        &knot_zones(folder.path(), primary.address(), zones),
-                    ),
-                },
-                folder.path().join("log"),
-            );
-            let has_them = || zones.iter().all(|zone| serial(address, zone).is_some());
-            if process.is_ready(Duration::from_secs(20), has_them) {
-                return Self {
-                    process,
-                    address,
-                    primary: primary.address(),
-                    _folder: folder,
-                };
-            }
-            eprintln!("{kind:?} did not start:\n{}", process.log());
+        let mut started = (0..5).filter_map(|_| Self::started(kind, free_address(), primary, zones));
+        started
+            .next()
+            .unwrap_or_else(|| panic!("{kind:?} was not ready in five attempts"))
+    }
+
+    /// BIND at port 53 of 127.0.0.`host`, where the test has a network of its own.
+    pub(crate) fn at(host: u8, primary: &Primary, zones: &[&str]) -> Self {
+        Self::started(Kind::Bind, name_server_address(host), primary, zones).expect("it is ready")
+    }
+
+    fn started(kind: Kind, address: SocketAddr, primary: &Primary, zones: &[&str]) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let primary = primary.address();
+        let mut process = Process::start(
+            &mut match kind {
+                Kind::Bind => bind(folder.path(), address, ANSWERING, &bind_zones(primary, zones)),
+                Kind::Knot => knot(folder.path(), address, &knot_zones(folder.path(), primary, zones)),
+            },
+            folder.path().join("log"),
+        );
+        let has_them = || zones.iter().all(|zone| serial(address, zone).is_some());
+        if process.is_ready(PATIENCE, has_them) {
+            return Some(Self {
+                process,
+                address,
+                primary,
+                _folder: folder,
+            });
         }
-        panic!("{kind:?} was not ready in five attempts");
+        eprintln!("{kind:?} did not start:\n{}", process.log());
+        None
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

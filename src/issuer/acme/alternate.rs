@@ -22,10 +22,16 @@ impl Pursuit<'_> {
             return text;
         }
         let (name, issuer) = (self.name(), &self.issuer.name);
-        match self.alternate(order, preferred).await {
+        let mut offered = vec![leads_up_to(&text)];
+        match self.alternate(order, preferred, &mut offered).await {
             Ok(Some(alternate)) => return alternate,
             Ok(None) => {
-                tracing::warn!(certificate = %name, issuer, preferred, "the CA has no chain to the preferred CA; its own choice is taken");
+                let offered = offered.into_iter().flatten().collect::<Vec<_>>().join("`, `");
+                tracing::warn!(
+                    certificate = %name, issuer,
+                    "the CA has no chain to `{preferred}`, the `preferred_chain` of the issuer; its own choice is taken. \
+                     Its chains lead to: `{offered}`"
+                );
             }
             Err(error) => {
                 tracing::warn!(certificate = %name, issuer, preferred, %error, "the preferred chain cannot be had; the CA's choice is taken");
@@ -34,7 +40,13 @@ impl Pursuit<'_> {
         text
     }
 
-    async fn alternate(&self, order: &mut Order, preferred: &str) -> Result<Option<String>, IssueError> {
+    /// The first of the other chains that leads there. Where none does, `offered` has got where they lead.
+    async fn alternate(
+        &self,
+        order: &mut Order,
+        preferred: &str,
+        offered: &mut Vec<Option<String>>,
+    ) -> Result<Option<String>, IssueError> {
         let Some(url) = order.state().certificate.clone() else {
             return Ok(None);
         };
@@ -50,6 +62,7 @@ impl Pursuit<'_> {
             if leads_to(&text, preferred) {
                 return Ok(Some(text));
             }
+            offered.push(leads_up_to(&text));
         }
         Ok(None)
     }
@@ -65,6 +78,16 @@ fn leads_to(text: &str, common_name: &str) -> bool {
             .any(|found| found.as_str().is_ok_and(|found| found == common_name))
     };
     parsed.any(|(_, certificate)| is_it(certificate.issuer()))
+}
+
+/// The common name of the CA that has signed the chain's end.
+fn leads_up_to(text: &str) -> Option<String> {
+    let last = CertificateDer::pem_slice_iter(text.as_bytes())
+        .filter_map(Result::ok)
+        .last()?;
+    let (_, certificate) = X509Certificate::from_der(&last).ok()?;
+    let name = certificate.issuer().iter_common_name().next()?;
+    Some(name.as_str().ok()?.to_owned())
 }
 
 const DOWNLOAD: &str = "download the preferred chain";

@@ -28,7 +28,7 @@ async fn delegated(hosts: [u8; 2], names: &[&str]) -> (Scene, AcmeDns, String) {
     let scene = Scene::new(world.address());
     private(&scene.home.path("acme-dns.json"), &acme_dns.accounts(names));
     let dns = format!(
-        "provider = \"acme-dns\", server = \"{}\", accounts_file = \"acme-dns.json\", propagation_timeout = \"5s\"",
+        "provider = \"acme-dns\", server = \"{}\", accounts_file = \"acme-dns.json\", propagation_timeout = \"40s\"",
         acme_dns.url()
     );
     let (here, there) = ([zone.address()], [acme_dns.name_server()]);

@@ -1,8 +1,6 @@
 //! SIGKILL in the middle of an order, in each way in which records come into a zone: the next life leaves none there.
 
-use std::net::SocketAddr;
-
-use super::{NAMES, OWNER, Pair, Scene, ZONE, executable, generated_key, rfc2136};
+use super::{NAMES, OWNER, Pair, Scene, ZONE, rfc2136, script_for_lego};
 use crate::gateway::Gateway;
 use crate::support::primary::{Kind, Primary};
 use crate::support::secondary::Secondary;
@@ -37,24 +35,7 @@ async fn what_a_sigkill_leaves_by_a_command_is_gone_from_every_server_after_the_
     let scene = Scene::new(primaries[0].address());
     let lagging = Secondary::start(Kind::Bind, &primaries[0], &[ZONE]);
     let servers = [primaries[0].address(), primaries[1].address(), lagging.address()];
-    let key = generated_key(&scene.home);
-    let update = |server: &SocketAddr| {
-        let (ip, port) = (server.ip(), server.port());
-        format!(
-            "printf 'server {ip} {port}\\nupdate %s\\nsend\\n' \"$change\" | nsupdate -k {}\n",
-            key.display()
-        )
-    };
-    let script = format!(
-        "#!/bin/sh\nset -e\ncase \"$1\" in\n\
-         present) change=\"add $2 60 TXT \\\"$3\\\"\" ;;\n\
-         cleanup) change=\"delete $2 TXT \\\"$3\\\"\" ;;\n\
-         esac\n{}{}",
-        update(&servers[0]),
-        update(&servers[1]),
-    );
-    let script = scene.home.write("dns.sh", &script);
-    executable(&script);
+    let script = script_for_lego(&scene.home, &servers[..2]);
     let dns = format!("provider = \"exec\", command = {script:?}");
     let config = scene.config(&dns, &[(ZONE, &servers[..])]).await;
     let both = primaries.each_ref();
