@@ -89,7 +89,12 @@ impl Questions {
         }
         let told: Vec<_> = reply.authorities.iter().filter(hands_on).cloned().collect();
         let apex = told.first()?.name.to_lowercase();
-        let (servers, left_out) = self.servers_in(&told, &reply.additionals).await;
+        let glue = reply
+            .additionals
+            .iter()
+            .filter(|record| apex.zone_of(&record.name));
+        let glue: Vec<_> = glue.cloned().collect();
+        let (servers, left_out) = self.servers_in(&told, &glue).await;
         (!servers.is_empty()).then_some(Zone {
             apex,
             servers,
