@@ -52,6 +52,9 @@ pub struct AcmeIssuer {
     accounts: Accounts,
     /// URLs of the orders that are being pursued, so that no two certificates with the same names share one.
     pursued: Mutex<HashSet<String>>,
+    /// URLs of the account's orders that the last search for a lost one found to be over. Held for the whole of a search: one
+    /// after the other, for each may read hundreds of orders, and a CA has better to do.
+    over: tokio::sync::Mutex<HashSet<String>>,
     /// Held while what is left of the CA's rate limits is changed: one attempt after the other.
     counting: tokio::sync::Mutex<()>,
     /// The challenges that failed last for a certificate. They are tried after the others next time.
@@ -102,6 +105,7 @@ impl AcmeIssuer {
             clock,
             limits,
             pursued: Mutex::default(),
+            over: tokio::sync::Mutex::default(),
             counting: tokio::sync::Mutex::default(),
             failed: Mutex::default(),
             identities: Identities::default(),

@@ -78,7 +78,7 @@ fn a_hundred_thousand_certificates_live_two_years_without_a_limit_hit_or_a_third
     assert!(least_left >= 1.0 / 3.0, "{least_left}");
     assert!(f64::from(busiest) <= 2.0 * mean, "{busiest}");
     // A minute is what it should take anywhere; a machine on its slowest day is no reason to fail without optimization.
-    let longest = if cfg!(debug_assertions) { 90 } else { 60 };
+    let longest = if cfg!(debug_assertions) { 120 } else { 60 };
     assert!(spent < Duration::from_secs(longest), "{spent:?}");
 }
 

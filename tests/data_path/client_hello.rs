@@ -182,6 +182,7 @@ async fn two_thousand_half_open_connections_hurt_nobody() {
         return;
     }
     let stand = Stand::new(&[echo().await]);
+    let before = usual_time(&stand).await;
     let mut idle = Vec::new();
     for _ in 0..2000 {
         let mut tcp = stand.tcp().await;
@@ -189,15 +190,22 @@ async fn two_thousand_half_open_connections_hurt_nobody() {
         idle.push(tcp);
     }
     until("2,000 open connections", || stand.running.connections() == 2000).await;
-    let mut slowest = Duration::ZERO;
-    for _ in 0..50 {
-        let start = Instant::now();
-        stand.echo_works().await;
-        slowest = slowest.max(start.elapsed());
-    }
-    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    let beside = usual_time(&stand).await;
+    assert!(beside < 5 * before, "{before:?} alone, {beside:?} beside them");
     drop(idle);
     stand.ended(Outcome::HandshakeAbandoned, 2000).await;
+}
+
+/// The median of 51 connections' times.
+async fn usual_time(stand: &Stand) -> Duration {
+    let mut times = Vec::new();
+    for _ in 0..51 {
+        let start = Instant::now();
+        stand.echo_works().await;
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    times[times.len() / 2]
 }
 
 fn hello(session: &mut ClientConnection) -> Vec<u8> {

@@ -188,8 +188,9 @@ async fn what_comes_with_the_end_of_the_handshake_arrives() {
 async fn small_answers_do_not_wait_for_each_other() {
     let stand = Stand::new(&[echo().await]);
     let mut client = stand.connect().await;
-    let start = std::time::Instant::now();
+    let mut slow = 0;
     for _ in 0..100 {
+        let start = std::time::Instant::now();
         for half in [&b"pi"[..], b"ng"] {
             client.write_all(half).await.unwrap();
             client.flush().await.unwrap();
@@ -197,9 +198,10 @@ async fn small_answers_do_not_wait_for_each_other() {
         let mut answer = [0; 4];
         within(client.read_exact(&mut answer)).await.unwrap();
         assert_eq!(&answer, b"ping");
+        slow += usize::from(start.elapsed() >= Duration::from_millis(40));
     }
     // Nagle's algorithm against delayed acknowledgements would cost 40 ms each.
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(slow < 50, "{slow} of 100 waited");
 }
 
 #[tokio::test]

@@ -88,6 +88,33 @@ async fn an_order_whose_url_was_lost_is_found_among_many() {
 }
 
 #[tokio::test]
+async fn searches_for_lost_orders_read_each_that_is_over_once() {
+    let gateway = Gateway::start().await;
+    let issuer = gateway.issuer();
+    for name in ["a", "b", "c", "d", "e"] {
+        let certificate = desired(name, &[&format!("{name}.example.com")]);
+        gateway.attempt(&issuer, &certificate).await.unwrap();
+    }
+    let lost = [
+        desired("one", &["one.example.com"]),
+        desired("two", &["two.example.com"]),
+    ];
+    for certificate in &lost {
+        gateway.ca.fault(Endpoint::NewOrder, Fault::Reset);
+        gateway.attempt(&issuer, certificate).await.unwrap_err();
+    }
+    let before = gateway.ca.count(Endpoint::Order);
+    let (one, two) = tokio::join!(
+        gateway.attempt(&issuer, &lost[0]),
+        gateway.attempt(&issuer, &lost[1])
+    );
+    one.and(two).unwrap();
+    // Each looks at its own order once as well, and the second search may find that of the first.
+    let asked = gateway.ca.count(Endpoint::Order) - before;
+    assert!((7..=8).contains(&asked), "{asked}");
+}
+
+#[tokio::test]
 async fn an_order_with_more_names_is_not_taken_for_the_lost_one() {
     let gateway = Gateway::start().await;
     gateway.ca.change(|ca| ca.validating = true);

@@ -25,25 +25,31 @@ impl Pursuit<'_> {
     /// names, not pursued by another certificate, still takes the journal's key. One that is further on took
     /// another key, for the URL is in the journal before a key is sent.
     pub(super) async fn find_placed(&self, intent: &OrderRecord) -> Result<Option<Order>, IssueError> {
+        let mut over = self.issuer.over.lock().await;
         let reader = ListReader(Signer::new(self.session)?);
         let wanted = identifiers(self.request.desired);
         let urls = reader.orders(self.session.account.id()).await?;
+        let (known, urls): (Vec<_>, Vec<_>) = urls.into_iter().partition(|url| over.contains(url));
+        // What is not listed any more need not be remembered.
+        *over = known.into_iter().collect();
         tracing::debug!(
             certificate = %self.name(), since = %intent.created_at, orders = urls.len(),
             "looking for an order that may have been placed before the URL was written down"
         );
         // New ones stand at the end wherever the list is in order.
-        for url in urls.iter().rev().take(MAX_ORDERS) {
-            if lock(&self.issuer.pursued).contains(url) {
+        for url in urls.into_iter().rev().take(MAX_ORDERS) {
+            if lock(&self.issuer.pursued).contains(&url) {
                 continue;
             }
-            let listed: ListedOrder = match reader.post_as_get(url).await {
+            let listed: ListedOrder = match reader.post_as_get(&url).await {
                 Ok((listed, _)) => listed,
                 Err(error) if error.leaves_order() => return Err(error),
                 Err(_) => continue,
             };
-            if listed.is_open() && listed.is_for(&wanted) {
-                let order = self.session.account.order(url.clone()).await;
+            if !listed.is_open() {
+                over.insert(url);
+            } else if listed.is_for(&wanted) {
+                let order = self.session.account.order(url).await;
                 return order.map(Some).map_err(during("look at the order"));
             }
         }
