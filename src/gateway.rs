@@ -40,6 +40,7 @@ mod resources;
 mod standby;
 mod three_way;
 mod turns;
+mod unwanted;
 mod versions;
 mod views;
 mod watched_files;
@@ -252,6 +253,12 @@ impl Gateway {
             control
                 .clone()
                 .alarmed("looking after spare certificates", spares),
+        );
+        let forgotten = unwanted::forget(control.clone(), stop.subscribe());
+        tasks.spawn(
+            control
+                .clone()
+                .alarmed("forgetting what is wanted no more", forgotten),
         );
         let hooks = Hooks {
             inventory: control.inventory.clone(),

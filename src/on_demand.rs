@@ -9,9 +9,11 @@
 mod denial;
 mod denials;
 mod desk;
+mod latest;
 mod quota;
 mod rules;
 
 pub use denial::Denial;
 pub use desk::{Demand, Demands, Desk, Standing};
+pub use latest::Refused;
 pub use rules::{admitted, is_allowed};

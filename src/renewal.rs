@@ -18,6 +18,7 @@
 //! | DNS is against one issuer of several, until somebody changes it | the next one of the list is asked at once |
 //! | DNS, or who places records for dns-01, lets an order at one issuer of several wait for more than ten minutes | the next one for which it need not wait is asked |
 //! | the list of issuers is another, and the certificate's own is still in it | nothing before the next renewal |
+//! | it is wanted no more, and there never was one | its record goes when the last pause is over: [`forget_unwanted`] |
 //!
 //! What is due waits for its turn: orders of new names until the CA's limits allow them, renewals for the issuer's
 //! pace. [`Rehearsal`] lives through times to come with these decisions, and [`forecast`] tells what they will be.
@@ -49,6 +50,7 @@ mod slots;
 mod standby;
 mod suggestion;
 mod turn;
+mod unwanted;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -66,6 +68,7 @@ pub use reconsider::reconsider;
 pub use rehearsal::Rehearsal;
 pub use schedule::{Jitter, after_rollback};
 pub use standby::{Switch, switch, weakness};
+pub use unwanted::{Unwanted, forget_unwanted, forgotten_at};
 
 use crate::certificate::DesiredCertificate;
 use crate::clock::Clock;

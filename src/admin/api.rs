@@ -237,6 +237,21 @@ pub struct OnDemand {
     pub obtained: u64,
     /// Those that were refused, by reason, in the words that metrics have.
     pub refused: BTreeMap<String, u64>,
+    /// The name that was refused last, for each reason.
+    pub latest_refused: Vec<RefusedName>,
+}
+
+/// A name without a certificate for which a handshake was refused.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct RefusedName {
+    /// Why, in the word that metrics have.
+    pub reason: String,
+    /// The name.
+    pub domain: NamePattern,
+    /// When.
+    pub at: Timestamp,
+    /// What was found, in words; empty where the reason says it all.
+    pub detail: String,
 }
 
 /// Clients of one kind that would have been refused.
@@ -264,7 +279,8 @@ pub struct Certificate {
     pub domains: Vec<NamePattern>,
     /// Where it comes from: an issuer's name, `files` or `import`.
     pub source: String,
-    /// `wanted`, `obtaining`, `valid`, `backing-off`, `blocked` or `stopped`.
+    /// `wanted`, `obtaining`, `valid`, `backing-off`, `blocked`, `stopped`, or `unwanted` for one that is wanted no more and
+    /// never was obtained.
     pub state: String,
     /// The last error or the reason of the state, with what to do; while one is being obtained, how far that is.
     pub reason: Option<String>,

@@ -111,6 +111,33 @@ fn on_demand(status: &api::Status) -> Result<(), Failure> {
     }
     Printed::text("\n")?;
     let header = ["ON DEMAND AT", "OBTAINED", "PENDING", "WAITING", "REFUSED"];
+    Printed::table(&header, rows, Surplus::Wrap)?;
+    refused_names(status)
+}
+
+/// Whose handshakes those were, and what was found of their names.
+fn refused_names(status: &api::Status) -> Result<(), Failure> {
+    let latest = status.listeners.iter().flat_map(|listener| {
+        let on_demand = listener.on_demand.iter();
+        let latest = on_demand.flat_map(|on_demand| &on_demand.latest_refused);
+        latest.map(|refused| (listener.name.clone(), refused))
+    });
+    let rows: Vec<_> = latest
+        .map(|(listener, refused)| {
+            vec![
+                listener,
+                refused.reason.clone(),
+                refused.domain.to_string(),
+                time_left(refused.at, status.now),
+                refused.detail.clone(),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    Printed::text("\n")?;
+    let header = ["REFUSED AT", "FOR", "LATEST NAME", "AGO", "BECAUSE"];
     Printed::table(&header, rows, Surplus::Wrap)
 }
 

@@ -62,6 +62,8 @@ impl WebhookConfig {
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HookEvent {
+    /// A spare is served in the place of its certificate, or that itself again.
+    Activated,
     /// DNS does not lead here, so a certificate is not ordered.
     Blocked,
     /// DNS has changed so that the next renewal would fail.
@@ -82,7 +84,7 @@ pub enum HookEvent {
 
 impl HookEvent {
     /// Everything that happens to certificates.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Obtained,
         Self::Renewed,
         Self::Failed,
@@ -90,11 +92,13 @@ impl HookEvent {
         Self::Expiring,
         Self::Drifted,
         Self::Restored,
+        Self::Activated,
     ];
 
     /// The word in the configuration, and in what hooks get.
     pub const fn word(self) -> &'static str {
         match self {
+            Self::Activated => "activated",
             Self::Blocked => "blocked",
             Self::Drifted => "drifted",
             Self::Expiring => "expiring",

@@ -115,7 +115,7 @@ words! {
     HookEvent {
         "obtained" => Self::Obtained, "renewed" => Self::Renewed, "failed" => Self::Failed,
         "blocked" => Self::Blocked, "expiring" => Self::Expiring, "drifted" => Self::Drifted,
-        "restored" => Self::Restored,
+        "restored" => Self::Restored, "activated" => Self::Activated,
     };
     IssuerKind { "acme" => Self::Acme, "local-ca" => Self::LocalCa };
     LogFormat { "text" => Self::Text, "json" => Self::Json };

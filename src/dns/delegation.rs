@@ -178,14 +178,14 @@ mod tests {
 
     /// A resolver that gets no answer for `silent.example` and below, where the zone `example` hands that on to a server
     /// that says nothing, unless its own `is_mute`; the verdict on a name there.
-    async fn seen(is_mute: bool) -> (SocketAddr, DomainVerdict) {
+    async fn seen(is_mute: bool) -> (SocketAddr, SocketAddr, DomainVerdict) {
         let parent = serve((PARENT, 0).into(), move |_, _, mut answer| {
             answer.add_authority(ns("silent.example", "ns1.silent.example"));
             answer.add_additional(record("ns1.silent.example", RData::A(A(CHILD))));
             (!is_mute).then_some(answer)
         });
         let parent = parent.await;
-        serve((CHILD, parent.port()).into(), |_, _, _| None).await;
+        let child = serve((CHILD, parent.port()).into(), |_, _, _| None).await;
         let resolver = serve((PARENT, 0).into(), |owner, kind, mut answer| {
             match (owner, kind) {
                 (owner, _) if owner.ends_with("silent.example") => return None,
@@ -217,26 +217,28 @@ mod tests {
             now: Timestamp::from_unix_seconds(1_800_000_000),
         };
         let pattern = NamePattern::parse("www.silent.example").unwrap();
-        (resolver, examination.of(&pattern).await)
+        (resolver, child, examination.of(&pattern).await)
     }
 
     #[tokio::test]
     async fn servers_that_leave_a_resolver_without_an_answer_are_found_from_above_and_named() {
-        let (_, found) = seen(false).await;
+        let (_, child, found) = seen(false).await;
         assert_eq!(found.verdict.to_string(), "wait", "{found}");
         assert_eq!(
             found.reason_text,
-            "none of the servers of the zone silent.example answers: ns1.silent.example (127.0.0.32) did not answer in time",
+            format!(
+                "none of the servers of the zone silent.example answers: ns1.silent.example ({child}) did not answer in time"
+            ),
             "{found}"
         );
     }
 
     #[tokio::test]
     async fn servers_that_answer_a_resolver_and_not_this_machine_are_not_blamed() {
-        let (resolver, found) = seen(true).await;
+        let (resolver, _, found) = seen(true).await;
         assert_eq!(found.verdict.to_string(), "wait", "{found}");
         let said = format!("www.silent.example CNAME: {resolver} did not answer in time");
         assert!(found.reason_text.contains(&said), "{found}");
-        assert!(!found.to_string().contains("127.0.0.31)"), "{found}");
+        assert!(!found.to_string().contains("a.above.example"), "{found}");
     }
 }

@@ -262,7 +262,9 @@ impl Examination<'_> {
     /// What there is to say about servers of a zone that others stand in for.
     fn troubles(&self, zone: &Zone) -> Vec<String> {
         let stands_in = |server: &NameServer| {
-            let mut others = zone.servers.iter().filter(|other| other.name == server.name);
+            let is_other =
+                |other: &&NameServer| other.name == server.name && other.address.ip() != server.address.ip();
+            let mut others = zone.servers.iter().filter(is_other);
             server.name.is_some() && others.any(|other| self.questions.trouble(zone, other).is_none())
         };
         let failed = zone.servers.iter().filter_map(|server| {

@@ -34,7 +34,9 @@ pub(super) struct NameServer {
 impl fmt::Display for NameServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
-            Some(name) => write!(f, "{name} ({})", self.address.ip()),
+            Some(name) if self.address.port() == DNS_PORT => write!(f, "{name} ({})", self.address.ip()),
+            // Several may be at one address, with ports of their own.
+            Some(name) => write!(f, "{name} ({})", self.address),
             None => self.address.fmt(f),
         }
     }

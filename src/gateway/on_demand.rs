@@ -19,12 +19,13 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::admin::api;
 use crate::certificate::{CertificateName, DesiredCertificate};
+use crate::clock::Timestamp;
 use crate::config::IssuerConfig;
 use crate::gateway::control_plane::ControlPlane;
 use crate::inventory::{CertificateState, InventoryError};
 use crate::name::{DnsName, NamePattern};
 use crate::on_demand::{Demand, Denial, Desk};
-use crate::renewal::{DnsVerdict, Event, EventKind, Refusal};
+use crate::renewal::{self, DnsVerdict, Event, EventKind};
 use crate::tls::Lookup;
 
 pub(super) use again::may_be_renewed;
@@ -87,18 +88,27 @@ enum Done {
     /// It is wanted now; an event will tell what came of it.
     Wanted,
     /// The demand at this desk is denied.
-    Denied(CertificateName, Arc<Desk>, Denial, Duration),
+    Denied(CertificateName, Arc<Desk>, Refusal),
     /// There is no certificate, and it is not wanted any more.
-    Withdrawn(CertificateName, Denial, Duration),
+    Withdrawn(CertificateName, Refusal),
     /// What was unused is removed.
     Swept,
+}
+
+/// Why there is no certificate.
+struct Refusal {
+    denial: Denial,
+    /// For so long it is not looked into again.
+    remembered: Duration,
+    /// What was found, in words.
+    detail: String,
 }
 
 impl Reception {
     fn receive(&mut self, demand: Demand) {
         // Such a name is not admitted.
         let Ok(certificate) = CertificateName::on_demand(demand.name()) else {
-            return demand.deny(Denial::InvalidName, Duration::ZERO);
+            return demand.deny(Denial::InvalidName, Duration::ZERO, "");
         };
         let (desk, name) = (demand.desk().clone(), demand.name().clone());
         let waiting = self
@@ -146,24 +156,24 @@ impl Reception {
                     .flat_map(|waiting| waiting.demands)
                     .for_each(Demand::grant);
             }
-            Ok(Done::Withdrawn(certificate, denial, remembered)) => {
+            Ok(Done::Withdrawn(certificate, refusal)) => {
                 let waiting = self.waiting.remove(&certificate);
                 for demand in waiting.into_iter().flat_map(|waiting| waiting.demands) {
                     let ttl = demand.desk().config().denied_ttl;
-                    let remembered = match denial {
-                        Denial::Dns => remembered.min(ttl),
-                        _ => remembered.max(ttl),
+                    let remembered = match refusal.denial {
+                        Denial::Dns => refusal.remembered.min(ttl),
+                        _ => refusal.remembered.max(ttl),
                     };
-                    demand.deny(denial, remembered);
+                    demand.deny(refusal.denial, remembered, &refusal.detail);
                 }
             }
-            Ok(Done::Denied(certificate, desk, denial, remembered)) => {
+            Ok(Done::Denied(certificate, desk, refusal)) => {
                 let Some(waiting) = self.waiting.get_mut(&certificate) else {
                     return;
                 };
                 let is_meant = |demand: &mut Demand| Arc::ptr_eq(demand.desk(), &desk);
                 for demand in waiting.demands.extract_if(.., is_meant) {
-                    demand.deny(denial, remembered);
+                    demand.deny(refusal.denial, refusal.remembered, &refusal.detail);
                 }
                 if waiting.demands.is_empty() {
                     self.waiting.remove(&certificate);
@@ -210,7 +220,15 @@ impl ControlPlane {
             return done;
         }
         let config = desk.config().clone();
-        let denied = |denial, remembered| Done::Denied(certificate.clone(), desk.clone(), denial, remembered);
+        let explained = |denial, remembered, detail| {
+            let refusal = Refusal {
+                denial,
+                remembered,
+                detail,
+            };
+            Done::Denied(certificate.clone(), desk.clone(), refusal)
+        };
+        let denied = |denial, remembered| explained(denial, remembered, String::new());
         let desired = DesiredCertificate {
             name: certificate.clone(),
             domains: vec![NamePattern::Exact(name.clone())],
@@ -227,18 +245,24 @@ impl ControlPlane {
             match self.ask(&desk, url, name).await {
                 Answer::Allowed => {}
                 Answer::Denied => return denied(Denial::NotAllowed, config.denied_ttl),
-                Answer::None(_) => return denied(Denial::Unanswered, UNANSWERED.min(config.denied_ttl)),
+                Answer::None(problem) => {
+                    let remembered = UNANSWERED.min(config.denied_ttl);
+                    return explained(Denial::Unanswered, remembered, problem);
+                }
             }
         }
         let look = timeout(DNS_DEADLINE, self.lookout.first_look(&desired, &desired.issuers));
         let look = look.await.map(|look| self.lookout.order(&desired, look));
         match look {
             Ok(DnsVerdict::Go { .. }) => {}
-            Ok(DnsVerdict::No(Refusal { reason, .. })) => {
+            Ok(DnsVerdict::No(renewal::Refusal { reason, .. })) => {
                 tracing::debug!(%certificate, reason, "not wanted");
-                return denied(Denial::Dns, DNS_REMEMBERED.min(config.denied_ttl));
+                return explained(Denial::Dns, DNS_REMEMBERED.min(config.denied_ttl), reason);
             }
-            Err(_) => return denied(Denial::Dns, UNANSWERED.min(config.denied_ttl)),
+            Err(_) => {
+                let reason = format!("DNS has not answered within {} s", DNS_DEADLINE.as_secs());
+                return explained(Denial::Dns, UNANSWERED.min(config.denied_ttl), reason);
+            }
         }
         if !desk.take_order(Instant::now()) {
             return denied(Denial::OrdersLimited, Duration::ZERO);
@@ -315,6 +339,8 @@ impl ControlPlane {
         }
         let record = self.inventory.certificate(&certificate).await;
         let state = record.ok().flatten().map(|record| record.value.state);
+        let detail = state.as_ref().and_then(CertificateState::problem);
+        let detail = detail.unwrap_or_default().to_owned();
         let (denial, remembered) = match state {
             Some(CertificateState::Blocked { .. }) => (Denial::Dns, DNS_REMEMBERED),
             Some(
@@ -332,7 +358,12 @@ impl ControlPlane {
         if let Err(error) = self.forget_on_demand(std::slice::from_ref(&certificate)).await {
             tracing::warn!(%certificate, %error, "it could not be obtained, and goes on being wanted");
         }
-        Done::Withdrawn(certificate, denial, remembered)
+        let refusal = Refusal {
+            denial,
+            remembered,
+            detail,
+        };
+        Done::Withdrawn(certificate, refusal)
     }
 
     /// Has the certificate served that is stored, if one is that is valid.
@@ -379,10 +410,10 @@ impl ControlPlane {
     }
 }
 
-/// How a listener stands, for `status`.
-pub(super) fn standing(desk: &Desk) -> api::OnDemand {
+/// How a listener stands, for `status`; `at` tells the time of a moment.
+pub(super) fn standing(desk: &Desk, at: impl Fn(Instant) -> Timestamp) -> api::OnDemand {
     let standing = desk.standing();
-    let refused = standing.refused.into_iter();
+    let (refused, latest) = (standing.refused.into_iter(), standing.latest.into_iter());
     api::OnDemand {
         pending: standing.pending,
         waiting: standing.waiting,
@@ -390,6 +421,14 @@ pub(super) fn standing(desk: &Desk) -> api::OnDemand {
         obtained: standing.obtained,
         refused: refused
             .map(|(denial, count)| (denial.label().to_owned(), count))
+            .collect(),
+        latest_refused: latest
+            .map(|(denial, refused)| api::RefusedName {
+                reason: denial.label().to_owned(),
+                domain: NamePattern::Exact(refused.name),
+                at: at(refused.at),
+                detail: refused.detail,
+            })
             .collect(),
     }
 }

@@ -87,7 +87,13 @@ impl Operations for ControlPlane {
         let sightings = self.lookout.sightings();
         let sighting = sightings.get(name);
         Ok(self.with_keys(views::certificate(
-            name, desired, record, &published, step, sighting,
+            name,
+            desired,
+            record,
+            &published,
+            step,
+            sighting,
+            self.clock.now(),
         )))
     }
 
@@ -196,11 +202,11 @@ impl ControlPlane {
             all.entry(&record.value.name).or_default().1 = Some(&record.value);
         }
         let published = self.data_plane.published.load();
-        let (steps, sightings) = (self.steps(), self.lookout.sightings());
+        let (steps, sightings, now) = (self.steps(), self.lookout.sightings(), self.clock.now());
         let view = |(name, (desired, record))| {
             let name: &CertificateName = name;
             let step = steps.get(name).map(String::as_str);
-            views::certificate(name, desired, record, &published, step, sightings.get(name))
+            views::certificate(name, desired, record, &published, step, sightings.get(name), now)
         };
         all.into_iter().map(view).collect()
     }
@@ -224,7 +230,7 @@ impl ControlPlane {
                 authentication_generation: service.map(|tls| tls.generation().to_string()),
                 on_demand: service
                     .and_then(ServerTls::desk)
-                    .map(|desk| on_demand::standing(desk)),
+                    .map(|desk| on_demand::standing(desk, at)),
                 observed_since: observed.map(|observed| at(observed.since())),
                 observed_by_other_rules_until: observed
                     .and_then(Observations::judged_otherwise_until)

@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::admin::api;
 use crate::certificate::{CertificateName, DesiredCertificate};
+use crate::clock::Timestamp;
+use crate::config::HookEvent;
 use crate::gateway::control_plane::ControlPlane;
-use crate::inventory::{CertificateRecord, InventoryError, Stale, StandIn};
+use crate::inventory::{CertificateRecord, CurrentCertificate, InventoryError, Notice, Stale, StandIn};
 use crate::renewal::{self, Switch};
 
 /// Looks after them until `stop`.
@@ -120,8 +121,17 @@ impl ControlPlane {
             None => primary.stand_in,
             Some(switch) => {
                 let names = std::slice::from_ref(name);
-                self.inventory.stand_in(names, switch.stand_in.as_ref()).await?;
-                self.tell_switch(name, &switch, is_first).await;
+                let in_its_place = spare.as_ref().and_then(|spare| spare.current.as_ref());
+                let in_its_place = in_its_place.filter(|_| switch.stand_in.is_some());
+                let notice =
+                    |primary: &CertificateRecord| activated(primary, in_its_place, &switch.reason, now);
+                let told = self
+                    .inventory
+                    .stand_in(names, switch.stand_in.as_ref(), notice)
+                    .await?;
+                for notice in &told {
+                    self.note_switch(notice, &switch, is_first).await;
+                }
                 switch.stand_in
             }
         };
@@ -134,30 +144,42 @@ impl ControlPlane {
         Ok(())
     }
 
-    async fn tell_switch(&self, name: &CertificateName, switch: &Switch, is_first: bool) {
-        let reason = &switch.reason;
-        let detail = match &switch.stand_in {
-            Some(_) => {
-                match is_first {
-                    // The CA of the spare was the quicker one, which is no harm.
-                    true => tracing::info!(certificate = %name, reason, "the spare is served in its place"),
-                    false => tracing::error!(certificate = %name, reason, "the spare is served in its place"),
-                }
-                format!("the spare is served in its place: {reason}")
+    async fn note_switch(&self, notice: &Notice, switch: &Switch, is_first: bool) {
+        let (name, reason) = (&notice.certificate, &switch.reason);
+        match (&switch.stand_in, is_first) {
+            // The CA of the spare was the quicker one, which is no harm.
+            (Some(_), true) => {
+                tracing::info!(certificate = %name, reason, "the spare is served in its place");
             }
-            None => {
-                tracing::warn!(certificate = %name, reason, "served again, in place of its spare");
-                format!("served again, in place of its spare: {reason}")
+            (Some(_), false) => {
+                tracing::error!(certificate = %name, reason, "the spare is served in its place");
             }
-        };
-        self.trail.note(name, "activate", detail.clone()).await;
-        // Nobody watching is no error.
-        let _ = self.events.send(api::Event {
-            at: self.clock.now(),
-            certificate: name.clone(),
-            kind: "activated".to_owned(),
-            detail,
-        });
+            (None, _) => tracing::warn!(certificate = %name, reason, "served again, in place of its spare"),
+        }
+        self.trail.note(name, "activate", notice.detail.clone()).await;
+        self.announce_notice(notice);
+    }
+}
+
+/// What there is to tell of a switch: instead of `primary` it is `spare` that is served now; without one, `primary` again.
+pub(super) fn activated(
+    primary: &CertificateRecord,
+    spare: Option<&CurrentCertificate>,
+    reason: &str,
+    now: Timestamp,
+) -> Notice {
+    let detail = match spare {
+        Some(_) => format!("the spare is served in its place: {reason}"),
+        None => format!("served again, in place of its spare: {reason}"),
+    };
+    let served = spare.or(primary.current.as_ref());
+    let renew_at = primary.current.as_ref().and_then(|current| current.renew_at);
+    Notice {
+        leaf: served.map(|served| served.leaf.clone()),
+        issuer: served.map(|served| served.issuer.clone()),
+        // That of the certificate itself: a new one ends what its failures have begun.
+        next_attempt: primary.state.next_wake().or(renew_at),
+        ..Notice::new(HookEvent::Activated, primary.name.clone(), now, detail)
     }
 }
 

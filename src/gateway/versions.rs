@@ -1,5 +1,6 @@
 //! What the admin API can ask of the versions of certificates.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -7,6 +8,7 @@ use async_trait::async_trait;
 use crate::admin::{Operations, Problem, VersionOperations, api};
 use crate::certificate::{CertificateName, Credential, DesiredCertificate};
 use crate::gateway::control_plane::ControlPlane;
+use crate::gateway::standby::activated;
 use crate::inventory::{
     CertificateRecord, CertificateState, CurrentCertificate, InventoryError, Source, StandIn, Versioned,
 };
@@ -19,17 +21,33 @@ impl VersionOperations for ControlPlane {
         name: &CertificateName,
         serve: api::Served,
     ) -> Result<api::Certificate, Problem> {
-        let names = self.with_spares(name).await?;
+        let (names, now) = (self.with_spares(name).await?, self.clock.now());
+        let mut spares = BTreeMap::new();
         for name in &names {
-            self.may_be_served(name, serve).await?;
+            let served = self.may_be_served(name, serve).await?;
+            spares.extend(
+                served
+                    .current
+                    .filter(|_| serve == api::Served::Spare)
+                    .map(|spare| (name, spare)),
+            );
         }
         let stand_in = (serve == api::Served::Spare).then(|| StandIn {
-            since: self.clock.now(),
+            since: now,
             by_operator: true,
             reason: String::new(),
         });
-        let written = self.inventory.stand_in(&names, stand_in.as_ref()).await;
-        written.map_err(|error| Problem::internal(&error))?;
+        let notice = |primary: &CertificateRecord| {
+            activated(
+                primary,
+                spares.get(&primary.name),
+                "an operator has asked for it",
+                now,
+            )
+        };
+        let told = self.inventory.stand_in(&names, stand_in.as_ref(), notice).await;
+        let told = told.map_err(|error| Problem::internal(&error))?;
+        told.iter().for_each(|notice| self.announce_notice(notice));
         // A damaged database must not bring back what an operator has put aside.
         self.safeguard().await;
         for name in &names {
@@ -116,8 +134,12 @@ impl ControlPlane {
         }))
     }
 
-    /// Refuses to serve what is worse than what it would replace.
-    async fn may_be_served(&self, name: &CertificateName, serve: api::Served) -> Result<(), Problem> {
+    /// What is to be served as `name`; refuses what is worse than what it would replace.
+    async fn may_be_served(
+        &self,
+        name: &CertificateName,
+        serve: api::Served,
+    ) -> Result<CertificateRecord, Problem> {
         let desired = self.desired();
         let of_spare = desired
             .iter()
@@ -138,7 +160,7 @@ impl ControlPlane {
         {
             return Err(refused(format!("it is not valid for `{missing}` yet")));
         }
-        Ok(())
+        Ok(record)
     }
 
     /// Waits until what the store says of `name` is served.

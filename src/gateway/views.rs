@@ -2,10 +2,12 @@
 
 use crate::admin::api;
 use crate::certificate::{CaBundle, CertificateName, DesiredCertificate, Leaf};
+use crate::clock::Timestamp;
 use crate::dns::{self, DomainVerdict, Verdict};
 use crate::gateway::bundle_alarms::FailsOpen;
 use crate::gateway::lookout::Sighting;
 use crate::inventory::{BundleVersion, CertificateRecord, CertificateState, Source};
+use crate::renewal;
 use crate::tls::{CertificateTable, Observation};
 
 /// A certificate as an operator sees it: what is wanted, what there is, and what happens next. `step` is how far the
@@ -18,6 +20,7 @@ pub(super) fn certificate(
     published: &CertificateTable,
     step: Option<&str>,
     sighting: Option<&Sighting>,
+    now: Timestamp,
 ) -> api::Certificate {
     let current = record.and_then(|record| record.current.as_ref());
     let leaf = current.map(|current| &current.leaf);
@@ -50,7 +53,7 @@ pub(super) fn certificate(
         false => !published.is_whole() && served_as == name,
     });
     let stand_in = record.and_then(|record| record.stand_in.as_ref());
-    api::Certificate {
+    let shown = api::Certificate {
         name: name.clone(),
         domains,
         source,
@@ -81,6 +84,25 @@ pub(super) fn certificate(
         keys: None,
         etag: None,
         drift: None,
+    };
+    match (
+        desired,
+        record.and_then(|record| renewal::forgotten_at(record, now)),
+    ) {
+        (None, Some(at)) => unwanted(shown, at),
+        _ => shown,
+    }
+}
+
+/// One that never was obtained and that nothing is done about any more, until its record is gone at that moment.
+fn unwanted(shown: api::Certificate, at: Timestamp) -> api::Certificate {
+    api::Certificate {
+        state: "unwanted".to_owned(),
+        reason: Some(format!(
+            "it is forgotten at {at}; until then its issuers are remembered to have asked for a pause, in case it is wanted again"
+        )),
+        next_attempt: None,
+        ..shown
     }
 }
 

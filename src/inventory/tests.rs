@@ -4,6 +4,7 @@ use certgate_store::{Hint, MemoryStore, StoreError};
 
 use super::*;
 use crate::certificate::{KeyType, PrivateKey};
+use crate::config::HookEvent;
 
 const TTL: Duration = Duration::from_secs(60);
 
@@ -316,4 +317,37 @@ async fn a_crl_larger_than_a_value_of_the_store_reads_back_and_one_with_a_piece_
     store.commit(batch).await.unwrap();
     let read = inventory.crl("internal").await.unwrap().unwrap().value;
     assert_eq!((read.number, read.der), (3, Vec::new()));
+}
+
+#[tokio::test]
+async fn a_switch_to_a_spare_and_back_is_told_in_its_commit_and_what_is_so_already_is_not() {
+    let (_, inventory) = inventory();
+    let notice = |record: &CertificateRecord| {
+        let (event, name) = (HookEvent::Activated, record.name.clone());
+        Notice::new(event, name, now(), format!("{:?}", record.stand_in.is_some()))
+    };
+    let stand_in = |by_operator| StandIn {
+        since: now(),
+        by_operator,
+        reason: String::new(),
+    };
+    let (by_itself, by_operator) = (stand_in(false), stand_in(true));
+    let names = [name("www")];
+    let mut hints = inventory.hints();
+    for (stand_in, told) in [
+        (None, 0),
+        (Some(&by_itself), 1),
+        (Some(&by_operator), 0),
+        (None, 1),
+    ] {
+        let said = inventory.stand_in(&names, stand_in, notice).await.unwrap();
+        assert_eq!(said.len(), told, "{stand_in:?}");
+        let Hint::Keys(keys) = hints.changed().await else {
+            panic!("too much happened to tell");
+        };
+        let notices = keys.iter().filter(|key| key.starts_with("notices/"));
+        assert!(keys.contains(&"certificates/www".to_owned()));
+        assert_eq!(notices.count(), told, "{keys:?}");
+    }
+    assert_eq!(inventory.notices(10).await.unwrap().len(), 2);
 }

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use certgate_store::{Batch, Expect};
+use certgate_store::{Batch, Expect, Lease};
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::{CertificateName, CredentialPem};
 use crate::clock::Timestamp;
 use crate::inventory::order::ORDERS;
 use crate::inventory::{
-    CREDENTIALS, CertificateRecord, CurrentCertificate, Inventory, InventoryError, PREVIOUS_CREDENTIALS,
-    StandIn, TRIES, Versioned, format, key,
+    CREDENTIALS, CertificateRecord, CurrentCertificate, Inventory, InventoryError, Notice,
+    PREVIOUS_CREDENTIALS, StandIn, TRIES, Versioned, format, key,
 };
 
 /// How many versions before the present one are remembered.
@@ -102,8 +102,27 @@ impl Inventory {
             .map(drop)
     }
 
-    /// Says whether the spares of these certificates are served in their place; of all of them, or of none. Durable on
-    /// return.
+    /// Forgets the record of `known`, for which nothing was obtained, and its order. Durable on return.
+    ///
+    /// # Errors
+    /// [`InventoryError::Conflict`] when the record is another one by now or there is a credential,
+    /// [`LeaseLost`](InventoryError::LeaseLost) when `lease` is gone; nothing is forgotten then.
+    pub async fn remove_unobtained(
+        &self,
+        known: &Versioned<CertificateRecord>,
+        lease: &Lease,
+    ) -> Result<(), InventoryError> {
+        let name = &known.value.name;
+        let batch = Batch::new()
+            .delete(key(super::CERTIFICATES, name), Expect::Revision(known.revision))
+            .delete(key(CREDENTIALS, name), Expect::Absent)
+            .delete(key(ORDERS, name), Expect::Any);
+        let batch = super::told::without(batch, name);
+        self.commit(batch.under(lease)).await.map(drop)
+    }
+
+    /// Says whether the spares of these certificates are served in their place; of all of them, or of none. In the same
+    /// commit is what `notice` tells of each, where another one is served from then on. Durable on return; what was told.
     ///
     /// # Errors
     /// [`InventoryError::Conflict`] when somebody else keeps changing them, and the store's.
@@ -111,14 +130,20 @@ impl Inventory {
         &self,
         names: &[CertificateName],
         stand_in: Option<&StandIn>,
-    ) -> Result<(), InventoryError> {
+        notice: impl Fn(&CertificateRecord) -> Notice,
+    ) -> Result<Vec<Notice>, InventoryError> {
         for tries_left in (0..TRIES).rev() {
-            let mut batch = Batch::new();
+            let (mut batch, mut told) = (Batch::new(), Vec::new());
             for name in names {
                 let (known, expect) = match self.certificate(name).await? {
                     Some(known) => (known.value, Expect::Revision(known.revision)),
                     None => (CertificateRecord::wanted(name.clone()), Expect::Absent),
                 };
+                if known.stand_in.is_some() != stand_in.is_some() {
+                    let notice = notice(&known);
+                    batch = notice.put(batch)?;
+                    told.push(notice);
+                }
                 let record = CertificateRecord {
                     stand_in: stand_in.cloned(),
                     ..known
@@ -131,10 +156,10 @@ impl Inventory {
             }
             match self.commit(batch).await {
                 Err(InventoryError::Conflict { .. }) if tries_left > 0 => {}
-                done => return done.map(drop),
+                done => return done.map(|_| told),
             }
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// The certificates that their spares are served in place of, and perhaps some that once were.

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::denial::Denial;
 use super::denials::Denials;
+use super::latest::{Latest, Refused};
 use super::quota::Quota;
 use super::rules;
 use crate::certificate::CertificateName;
@@ -78,6 +79,7 @@ struct State {
     ask_problem: Option<String>,
     obtained: u64,
     refused: BTreeMap<Denial, u64>,
+    latest: Latest,
     unlogged: BTreeMap<Denial, u64>,
 }
 
@@ -97,6 +99,8 @@ pub struct Standing {
     pub obtained: u64,
     /// Those that were refused, by reason.
     pub refused: BTreeMap<Denial, u64>,
+    /// The name that was refused last, by reason; none where it is no DNS name.
+    pub latest: BTreeMap<Denial, Refused>,
     /// Why the ask URL gave no answer that counts, when it was last asked.
     pub ask_problem: Option<String>,
 }
@@ -119,6 +123,7 @@ impl Desk {
             ask_problem: None,
             obtained: 0,
             refused: BTreeMap::new(),
+            latest: Latest::default(),
             unlogged: BTreeMap::new(),
         };
         // Whoever waits has one of the listener's places, and most of those are for clients that have a certificate.
@@ -154,7 +159,7 @@ impl Desk {
             Ok(None) => Err(Denial::Awaited),
             Err(denial) => Err(denial),
         };
-        self.count(outcome);
+        self.count(server_name, outcome);
         outcome
     }
 
@@ -206,6 +211,7 @@ impl Desk {
             remembered: state.denials.len(),
             obtained: state.obtained,
             refused: state.refused.clone(),
+            latest: state.latest.all().clone(),
             ask_problem: state.ask_problem.clone(),
         }
     }
@@ -253,15 +259,22 @@ impl Desk {
         Ok(Some(Place { desk, outcome }))
     }
 
-    fn count(&self, outcome: Outcome) {
+    fn count(&self, server_name: &str, outcome: Outcome) {
         self.metrics
             .handshake(outcome.err().map_or("obtained", Denial::label));
+        let name = match outcome {
+            Ok(()) => None,
+            Err(_) => DnsName::parse(server_name).ok(),
+        };
         let mut state = self.state();
         match outcome {
             Ok(()) => state.obtained += 1,
             Err(denial) => {
                 *state.refused.entry(denial).or_default() += 1;
                 *state.unlogged.entry(denial).or_default() += 1;
+                if let Some(name) = name {
+                    state.latest.note(denial, name, Instant::now());
+                }
             }
         }
     }
@@ -331,8 +344,10 @@ impl Demand {
         self.settle(Ok(()), Duration::ZERO);
     }
 
-    /// There is none, and for `remembered` it is not asked for again.
-    pub fn deny(mut self, denial: Denial, remembered: Duration) {
+    /// There is none, by what was found: `detail`. For `remembered` it is not asked for again.
+    pub fn deny(mut self, denial: Denial, remembered: Duration, detail: &str) {
+        let (name, now) = (self.name.clone(), Instant::now());
+        self.desk.state().latest.explain(denial, name, now, detail);
         self.settle(Err(denial), remembered);
     }
 

@@ -27,6 +27,7 @@ async fn a_broken_delegation_is_noted_for_the_name_that_it_breaks_only() {
     let names = ["broken.example.com", WWW].map(|name| NamePattern::parse(name).unwrap());
     let checker = DnsChecker::new(Some(&world.gateway()));
     let found = checker.check_all(&names, &world.conditions(), NOW).await;
+    let [ns1, _] = world.shown();
     let [broken, www] = &found[..] else {
         panic!("one for each name: {found:?}");
     };
@@ -34,7 +35,7 @@ async fn a_broken_delegation_is_noted_for_the_name_that_it_breaks_only() {
         broken
             .notes
             .iter()
-            .any(|note| note.contains("ns1.example.com (127.0.0.11)") && note.contains("SERVFAIL")),
+            .any(|note| note.contains(&ns1) && note.contains("SERVFAIL")),
         "{broken}"
     );
     assert_eq!((&www.verdict, &www.notes), (&Verdict::Go, &Vec::new()), "{www}");

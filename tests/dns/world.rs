@@ -70,6 +70,12 @@ impl World {
         }
     }
 
+    /// The two servers as messages have them.
+    pub(crate) fn shown(&self) -> [String; 2] {
+        [("ns1", &self.ns1), ("ns2", &self.ns2)]
+            .map(|(name, server)| format!("{name}.example.com ({})", server.address()))
+    }
+
     pub(crate) fn conditions(&self) -> Conditions {
         Conditions {
             ca: Some(CaIdentity {

@@ -303,12 +303,13 @@ async fn servers_none_of_which_speaks_for_the_zone_are_to_be_taken_out_of_it() {
         world.resolver.change(|state| state.failing.extend([question]));
     }
     let found = world.check().await;
+    let [ns1, _] = world.shown();
     let lame = |obstacle: &Obstacle| matches!(obstacle, Obstacle::LameDelegation { .. });
     assert!(obstacles(&found).iter().all(lame), "{found}");
     assert!(
         found
             .reason_text
-            .contains("ns1.example.com (127.0.0.11) did not speak for the zone: REFUSED"),
+            .contains(&format!("{ns1} did not speak for the zone: REFUSED")),
         "{found}"
     );
     assert_eq!(
@@ -326,13 +327,9 @@ async fn one_lame_server_among_several_is_noted_and_holds_nothing_back() {
     world.ns2.change(|state| state.lame = true);
     let found = world.check().await;
     assert_eq!(found.verdict, Verdict::Go, "{found}");
-    assert_eq!(
-        found.notes,
-        [
-            "ns2.example.com (127.0.0.12) did not speak for the zone: REFUSED; \
-          remove: example.com. IN NS ns2.example.com."
-        ]
-    );
+    let [_, ns2] = world.shown();
+    let expected = "did not speak for the zone: REFUSED; remove: example.com. IN NS ns2.example.com.";
+    assert_eq!(found.notes, [format!("{ns2} {expected}")]);
 }
 
 #[tokio::test]
@@ -353,7 +350,7 @@ async fn a_silent_server_is_named_and_holds_up_nobody() {
         let mut notes = found.notes.iter();
         notes.any(|note| note.contains(text) && note.contains("did not answer in time"))
     };
-    assert!(named("ns2.example.com (127.0.0.12)"), "{found}");
+    assert!(named(&world.shown()[1]), "{found}");
     assert!(named(&silent.address().to_string()), "{found}");
 }
 
@@ -381,13 +378,13 @@ async fn servers_that_disagree_are_waited_for() {
     world.ns1.add("www.example.com A 203.0.113.10");
     world.ns2.add("www.example.com A 198.51.100.7");
     world.resolver.add("www.example.com A 203.0.113.10");
+    let [ns1, ns2] = world.shown();
     let found = world.check().await;
     assert!(matches!(found.verdict, Verdict::Wait { .. }), "{found}");
     assert!(
-        found.reason_text.contains(
-            "do not agree on its A record: ns1.example.com (127.0.0.11) says 203.0.113.10, \
-             ns2.example.com (127.0.0.12) says 198.51.100.7"
-        ),
+        found.reason_text.contains(&format!(
+            "do not agree on its A record: {ns1} says 203.0.113.10, {ns2} says 198.51.100.7"
+        )),
         "{found}"
     );
 }

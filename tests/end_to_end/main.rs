@@ -2,6 +2,7 @@
 
 mod accounts;
 mod acknowledged;
+mod activated;
 mod admin_api;
 mod admin_tcp;
 mod ask_url;
@@ -84,3 +85,4 @@ mod test_command;
 mod toggling;
 mod two_cas;
 mod unread_log;
+mod unwanted;

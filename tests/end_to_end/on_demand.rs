@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::ask_url::{AskUrl, NO, Says, YES};
 use crate::dns::metrics;
 use crate::examples::{Example, at, document};
-use crate::gateway::{Gateway, Home, PATIENCE};
+use crate::gateway::{Gateway, Home, PATIENCE, run};
 use crate::issuance::Scene;
 use crate::peer::{TlsClient, backend};
 
@@ -304,6 +304,17 @@ async fn a_name_that_dns_sends_elsewhere_is_not_ordered_until_it_leads_here() {
     stand.refused(SHOP).await;
     let standing = stand.listener().await.on_demand.expect("it has some");
     assert_eq!(standing.refused.get("dns"), Some(&1), "{standing:?}");
+    let [refused] = &standing.latest_refused[..] else {
+        panic!("one name was refused: {standing:?}");
+    };
+    assert_eq!(
+        (refused.reason.as_str(), refused.domain.to_string().as_str()),
+        ("dns", SHOP)
+    );
+    assert!(refused.detail.contains("127.0.0.99"), "{refused:?}");
+    let socket = stand.gateway.socket().display().to_string();
+    let (_, shown, _) = run(&["status", "--admin", &socket]).await;
+    assert!(shown.contains(SHOP) && shown.contains(&refused.detail), "{shown}");
     assert_eq!(stand.scene.pebble.orders(), 0);
     let status = stand.gateway.client().status().await.expect("a status");
     assert!(status.certificates.is_empty(), "nothing is left of it");

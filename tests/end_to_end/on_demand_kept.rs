@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use certgate::admin::api::Status;
 use certgate::certificate::CertificateName;
+use certgate::clock::{Clock, SystemClock};
 use certgate::inventory::{CertificateRecord, Inventory};
 use certgate_store::{EmbeddedStore, Expect};
 
@@ -87,7 +88,10 @@ async fn what_a_crash_has_left_of_one_that_was_removed_is_gone_after_the_next_st
         let (store, _) = EmbeddedStore::open(&home.path("store"), Default::default()).expect("a store");
         let inventory = Inventory::new(Arc::new(store));
         for name in ["on-demand/left.example.test", "an-operator-s"] {
-            let record = CertificateRecord::wanted(CertificateName::parse(name).expect("a name"));
+            let mut record = CertificateRecord::wanted(CertificateName::parse(name).expect("a name"));
+            // So it is kept, wanted or not.
+            let until = SystemClock.now() + Duration::from_secs(3_600);
+            record.held_until.insert("pebble".to_owned(), until);
             let saved = inventory.save_certificate(&record, Expect::Absent, None).await;
             saved.expect("written");
         }

@@ -20,13 +20,13 @@ use crate::support::pebble::{Pebble, PebbleOptions};
 pub(crate) const WWW: &str = "www.example.test";
 
 /// A gateway to be, `pebble` that looks for it, and another Pebble.
-struct TwoPebbles {
-    scene: Scene,
+pub(crate) struct TwoPebbles {
+    pub(crate) scene: Scene,
     other: Pebble,
 }
 
 impl TwoPebbles {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let scene = Scene::new(&[WWW], None);
         let other = Pebble::start(&PebbleOptions {
             http_port: scene.http.port(),
@@ -38,7 +38,7 @@ impl TwoPebbles {
     }
 
     /// The file, with `keys` in the place of the certificate's `issuer`.
-    async fn config(&self, keys: &str) -> String {
+    pub(crate) async fn config(&self, keys: &str) -> String {
         let config = self
             .scene
             .config(&[WWW], "tls-alpn-01", &[backend("hello").await]);
@@ -70,13 +70,13 @@ fn name(text: &str) -> CertificateName {
     CertificateName::parse(text).expect("a name")
 }
 
-fn of<'s>(status: &'s Status, name: &str) -> &'s api::Certificate {
+pub(crate) fn of<'s>(status: &'s Status, name: &str) -> &'s api::Certificate {
     let mut all = status.certificates.iter();
     all.find(|certificate| certificate.name.as_str() == name)
         .expect("there is such a certificate")
 }
 
-fn has_both(status: &Status) -> bool {
+pub(crate) fn has_both(status: &Status) -> bool {
     let is_there = |name| of(status, name).serial.is_some();
     is_there("www") && is_there("www.spare") && of(status, "www").published
 }

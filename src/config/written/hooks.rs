@@ -22,7 +22,8 @@ table! {
         secret_file: PathBuf,
         /// url: PEM file with the root of a private receiver. Default: the system's roots.
         root_ca_file: PathBuf,
-        /// "obtained", "renewed", "failed", "blocked", "expiring", "drifted", "restored". Default: all of them.
+        /// "obtained", "renewed", "failed", "blocked", "expiring", "drifted", "restored", "activated". Default: all of
+        /// them.
         events: List<HookEvent>,
         /// Certificates by name, "DIRECTORY/*" for those of a directory, "*" for all. Default: all of them.
         certificates: List<CertificateSelector>,

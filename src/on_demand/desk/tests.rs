@@ -78,7 +78,7 @@ async fn a_denial_is_remembered_until_its_time_is_over_and_then_it_is_a_new_dema
         .recv()
         .await
         .unwrap()
-        .deny(Denial::NotAllowed, remembered);
+        .deny(Denial::NotAllowed, remembered, "");
     assert_eq!(first.await.unwrap(), Err(Denial::NotAllowed));
     assert_eq!(stand.desk.obtain("a.example").await, Err(Denial::NotAllowed));
     assert_eq!(stand.desk.foresee("a.example"), Denial::NotAllowed);
@@ -159,7 +159,7 @@ async fn ten_thousand_names_are_looked_into_only_as_often_as_may_be_in_a_minute(
     let denying = tokio::spawn(async move {
         let mut demands = 0;
         while let Some(demand) = stand.demands.recv().await {
-            demand.deny(Denial::NotAllowed, TTL);
+            demand.deny(Denial::NotAllowed, TTL, "");
             demands += 1;
         }
         demands
@@ -193,4 +193,33 @@ fn orders_in_an_hour_have_a_bound() {
         [take(0), take(1), take(59), take(60), take(60)],
         [true, true, false, true, false]
     );
+}
+
+#[tokio::test]
+async fn of_any_number_of_refused_names_the_last_is_remembered_for_each_reason_with_what_was_found() {
+    let except = |config: &mut OnDemandConfig| config.except = vec![DnsName::parse("evil.example").unwrap()];
+    let mut stand = stand(except, None);
+    let handshake = stand.handshake("a.shops.example");
+    let demand = stand.demands.recv().await.unwrap();
+    demand.deny(Denial::Dns, TTL, "it has the A record\n192.0.2.7");
+    assert_eq!(handshake.await.unwrap(), Err(Denial::Dns));
+    for number in 0..10_000 {
+        let name = format!("{number}.evil.example");
+        assert_eq!(stand.desk.obtain(&name).await, Err(Denial::Excluded));
+    }
+    for no_name in ["", "a b", "\u{1b}[2J", "*.a.example"] {
+        assert_eq!(stand.desk.obtain(no_name).await, Err(Denial::InvalidName));
+    }
+    // It is remembered, and nothing is found anew.
+    assert_eq!(stand.desk.obtain("a.shops.example").await, Err(Denial::Dns));
+    let latest = stand.desk.standing().latest;
+    let shown: Vec<_> = latest
+        .iter()
+        .map(|(denial, refused)| (*denial, refused.name.as_str(), refused.detail.as_str()))
+        .collect();
+    let expected = [
+        (Denial::Dns, "a.shops.example", "it has the A record 192.0.2.7"),
+        (Denial::Excluded, "9999.evil.example", ""),
+    ];
+    assert_eq!(shown, expected);
 }

@@ -1,7 +1,8 @@
 //! Certificates from another CA, served in the place of the first.
 
 use super::*;
-use crate::inventory::StandIn;
+use crate::config::HookEvent;
+use crate::inventory::{CertificateRecord, Notice, StandIn};
 
 #[tokio::test]
 async fn a_spare_is_served_only_in_the_place_of_its_certificate_and_followed_there() {
@@ -33,7 +34,13 @@ async fn a_spare_is_served_only_in_the_place_of_its_certificate_and_followed_the
             reason: String::new(),
         };
         let names = std::slice::from_ref(&name);
-        let written = world.inventory.stand_in(names, is_active.then_some(&stand_in));
+        let notice = |record: &CertificateRecord| {
+            let (detail, name) = ("as a test wants it".to_owned(), record.name.clone());
+            Notice::new(HookEvent::Activated, name, world.now(), detail)
+        };
+        let written = world
+            .inventory
+            .stand_in(names, is_active.then_some(&stand_in), notice);
         written.await.unwrap();
     };
     assert_eq!(
