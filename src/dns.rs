@@ -11,6 +11,7 @@ mod authorities;
 mod caa;
 mod challenge;
 mod checker;
+mod delegation;
 mod endless;
 mod evidence;
 mod examination;

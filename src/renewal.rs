@@ -62,7 +62,7 @@ use tokio::sync::{broadcast, watch};
 
 pub use event::{Event, EventKind, Health};
 pub use forecast::{Forecast, HeldBack, Hindrance, Left, Present, Step, forecast};
-pub use gate::{Candidates, DnsGate, DnsVerdict, Refusal};
+pub use gate::{Candidates, DnsGate, DnsVerdict, Refusal, WAITED};
 pub use plan::{Action, ClockAlarm, Next, Plan, Reason, next, plan};
 pub use reconsider::reconsider;
 pub use rehearsal::Rehearsal;

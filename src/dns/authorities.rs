@@ -109,14 +109,14 @@ pub enum PlaceError {
         name: String,
     },
     /// None of the zone's servers said anything.
-    #[error("none of the servers of the zone {zone} can be asked about {name}: one of them {failure}")]
+    #[error("none of the servers of the zone {zone} can be asked about {name}: {}", answers.join(", "))]
     Unanswered {
         /// The name asked about.
         name: String,
         /// The zone.
         zone: String,
-        /// What went wrong.
-        failure: LookupFailure,
+        /// What went wrong with each.
+        answers: Vec<String>,
     },
 }
 
@@ -177,11 +177,15 @@ impl Authorities {
                         answers: said.collect(),
                     });
                 }
-                Link::Unanswered(failure) => {
+                Link::Unanswered(_) => {
+                    let failed = voices.iter().filter_map(|voice| {
+                        let failure = voice.said.as_ref().err()?;
+                        Some(format!("{} {failure}", voice.by))
+                    });
                     return Err(PlaceError::Unanswered {
                         name: asked,
                         zone: written(&zone.apex),
-                        failure,
+                        answers: failed.collect(),
                     });
                 }
             }

@@ -9,7 +9,7 @@ use super::evidence::{Dname, LookupFailure};
 use super::lookup::Memory;
 use super::obstacle::Obstacle;
 use super::ownership::judge_ownership;
-use super::presentation::{absolute, written};
+use super::presentation::{absolute, fully_qualified, written};
 use super::remedy::Change;
 use super::report::DomainVerdict;
 use super::row::{Row, RowState, ownership_rows, rows};
@@ -204,14 +204,28 @@ impl Examination<'_> {
         }
     }
 
-    /// A zone none of whose servers speaks for it is no reason to wait: it has to be put right.
+    /// A zone none of whose servers speaks for it is no reason to wait: it has to be put right. Servers that say nothing are
+    /// named, and not who has asked them in vain.
     fn named(&self, verdict: Verdict, name: &DnsName, zone: Option<&Zone>) -> Verdict {
-        let (Verdict::Wait { obstacles, .. }, Some(zone)) = (&verdict, zone) else {
+        let Verdict::Wait { obstacles, until } = verdict else {
             return verdict;
         };
-        if !obstacles.iter().all(Obstacle::is_lame) {
-            return verdict;
-        }
+        let zone = match zone {
+            Some(zone) if obstacles.iter().all(Obstacle::is_lame) => zone,
+            _ => {
+                let mut named = Vec::new();
+                for obstacle in obstacles {
+                    let obstacle = self.silence(&obstacle).unwrap_or(obstacle);
+                    if !named.contains(&obstacle) {
+                        named.push(obstacle);
+                    }
+                }
+                return Verdict::Wait {
+                    obstacles: named,
+                    until,
+                };
+            }
+        };
         Verdict::Stop {
             obstacles: vec![Obstacle::LameDelegation {
                 owner: name.to_string(),
@@ -225,6 +239,16 @@ impl Examination<'_> {
                 .collect(),
             alternative: Vec::new(),
         }
+    }
+
+    /// The servers of the zone of an unanswered question, where none of them answers.
+    fn silence(&self, obstacle: &Obstacle) -> Option<Obstacle> {
+        let owner = obstacle.unheard_by_servers()?;
+        let zone = self.questions.silent_zone(&fully_qualified(owner).ok()?)?;
+        Some(Obstacle::SilentServers {
+            zone: written(&zone.apex),
+            answers: self.failures(&zone),
+        })
     }
 
     fn failures(&self, zone: &Zone) -> BTreeMap<String, String> {

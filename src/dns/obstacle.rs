@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::evidence::{LookupFailure, RecordType};
+use super::evidence::{AUTHORITATIVE, LookupFailure, RecordType};
 use super::verdict::listed;
 
 /// One thing that stands in the way of an order.
@@ -164,6 +164,14 @@ pub enum Obstacle {
         /// The time that there was.
         seconds: u64,
     },
+    /// A zone none of whose servers answers.
+    #[error("none of the servers of the zone {zone} answers: {}", each_server(answers))]
+    SilentServers {
+        /// The zone.
+        zone: String,
+        /// What came of asking each server.
+        answers: BTreeMap<String, String>,
+    },
     /// A resolver that knows what was before, while the zone is right already: the CA's may do so as well.
     #[error("{resolver} still says, for {seconds} s at most, what was before: {said}")]
     Stale {
@@ -224,6 +232,19 @@ impl Obstacle {
     pub(super) fn loop_of(&self) -> Option<&str> {
         match self {
             Self::Loop { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The name that the servers of its zone were asked about and said nothing.
+    pub(super) fn unheard_by_servers(&self) -> Option<&str> {
+        match self {
+            Self::Unanswered {
+                owner,
+                from,
+                failure: LookupFailure::TimedOut | LookupFailure::Unreachable { .. },
+                ..
+            } if from == AUTHORITATIVE => Some(owner),
             _ => None,
         }
     }

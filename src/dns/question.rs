@@ -39,6 +39,8 @@ pub(super) struct Reply {
     pub(super) records: Vec<Record>,
     /// The authority section.
     pub(super) authorities: Vec<Record>,
+    /// The additional section.
+    pub(super) additionals: Vec<Record>,
     /// Whether the name does not exist.
     pub(super) no_such_name: bool,
     /// Whether the server speaks for the zone.
@@ -200,6 +202,7 @@ fn read(answer: DnsResponse, name: &Name, manner: Manner) -> Result<Reply, Looku
             Ok(Reply {
                 records: message.answers,
                 authorities: message.authorities,
+                additionals: message.additionals,
                 no_such_name: code == ResponseCode::NXDomain,
                 authoritative,
             })

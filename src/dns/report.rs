@@ -12,7 +12,7 @@ use super::obstacle::Obstacle;
 use super::remedy::Change;
 use super::row::Row;
 use super::state::{DomainState, Steps};
-use super::verdict::Verdict;
+use super::verdict::{SkipReason, Verdict};
 use crate::clock::Timestamp;
 use crate::config::ChallengeType;
 use crate::name::NamePattern;
@@ -172,6 +172,27 @@ impl DomainVerdict {
             (_, verdict) => DomainState::with_certificate(verdict),
         };
         self
+    }
+
+    /// The same for an order at a local CA, which needs nothing of DNS: what was remarked was for another issuer.
+    pub fn at_local_ca(self) -> Self {
+        let reason = SkipReason::LocalCa;
+        Self {
+            verdict: Verdict::Skipped { reason },
+            reason_text: reason.to_string(),
+            state: DomainState::Issuable,
+            challenges: Vec::new(),
+            notes: Vec::new(),
+            fallback: Fallback::default(),
+            ..self
+        }
+    }
+
+    /// Whatever was found does not keep the next certificate from being signed.
+    pub fn keep_issued(&mut self) {
+        if self.state == DomainState::Drifted {
+            self.state = DomainState::Issued;
+        }
     }
 
     /// The same, where a certificate is there and nothing has been known for sure since `since`, too long for a hitch.

@@ -126,6 +126,9 @@ impl fmt::Display for Verdict {
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum SkipReason {
+    /// The issuer is a local CA.
+    #[error("not needed: a local CA signs whatever DNS says")]
+    LocalCa,
     /// The configuration does not say where names should lead.
     #[error("not checked: `[gateway]` with `addresses` or `hostname` is not configured")]
     NoGateway,

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::evidence::{AUTHORITATIVE, LookupFailure};
 use super::presentation::{absolute, fully_qualified, written};
 use super::question::{Manner, Reply, SERVFAIL, ask, is_out_of_reach};
-use super::zone::{NameServer, Zone};
+use super::zone::{DNS_PORT, NameServer, Zone};
 use crate::config::GatewayConfig;
 use crate::name::DnsName;
 
@@ -26,11 +26,17 @@ pub(super) struct Questions {
     pub(super) deadline: Instant,
     /// How many servers of a zone are asked.
     pub(super) most_servers: usize,
+    /// Where the servers of zones listen that the configuration does not name.
+    pub(super) port: u16,
     zones: Arc<Mutex<HashMap<Name, Option<Zone>>>>,
+    /// Zones for which no resolver has an answer.
+    unreached: Arc<Mutex<HashMap<Name, Zone>>>,
     /// Servers that have not answered. They are not waited for again.
     silent: Arc<Mutex<HashMap<SocketAddr, LookupFailure>>>,
     /// The last failure of each server, as one of a zone, for the name that this is about.
     troubles: Mutex<HashMap<(Name, SocketAddr), LookupFailure>>,
+    /// The names for which a resolver had an answer.
+    resolved: Mutex<BTreeSet<Name>>,
     turns: Arc<Semaphore>,
 }
 
@@ -83,9 +89,12 @@ impl Questions {
             name_servers: name_servers.collect(),
             deadline,
             most_servers: SERVERS_OF_A_CHECK,
+            port: DNS_PORT,
             zones: Arc::default(),
+            unreached: Arc::default(),
             silent: Arc::default(),
             troubles: Mutex::default(),
+            resolved: Mutex::default(),
             turns: Arc::new(Semaphore::new(QUESTIONS_AT_A_TIME)),
         })
     }
@@ -109,15 +118,49 @@ impl Questions {
             name_servers: self.name_servers.clone(),
             deadline: self.deadline,
             most_servers: self.most_servers,
+            port: self.port,
             zones: self.zones.clone(),
+            unreached: self.unreached.clone(),
             silent: self.silent.clone(),
             troubles: Mutex::default(),
+            resolved: Mutex::default(),
             turns: self.turns.clone(),
         }
     }
 
     pub(super) fn zones(&self) -> MutexGuard<'_, HashMap<Name, Option<Zone>>> {
         lock(&self.zones)
+    }
+
+    /// The nearest zone that holds `name` of those for which no resolver has an answer.
+    pub(super) fn unreached(&self, name: &Name) -> Option<Zone> {
+        let zones = lock(&self.unreached);
+        nearest(zones.values(), name).cloned()
+    }
+
+    pub(super) fn note_unreached(&self, zone: &Zone) {
+        lock(&self.unreached).insert(zone.apex.clone(), zone.clone());
+    }
+
+    /// The zone that holds `name`, where none of its servers has said anything. Where a resolver has an answer for one of its
+    /// names, they may only be out of reach from here.
+    pub(super) fn silent_zone(&self, name: &Name) -> Option<Zone> {
+        let (zones, unreached) = (self.zones(), lock(&self.unreached));
+        let zone = nearest(zones.values().flatten().chain(unreached.values()), name)?;
+        let is_resolved = !unreached.contains_key(&zone.apex)
+            && lock(&self.resolved).iter().any(|name| zone.apex.zone_of(name));
+        let mut servers = zone.servers.iter();
+        let is_silent = servers.all(|server| self.trouble(zone, server).is_some());
+        (is_silent && !is_resolved).then(|| zone.clone())
+    }
+
+    /// Whether `server` has not answered before.
+    pub(super) fn is_silent(&self, server: &NameServer) -> bool {
+        lock(&self.silent).contains_key(&server.address)
+    }
+
+    pub(super) fn note_silence(&self, server: &NameServer, failure: &LookupFailure) {
+        lock(&self.silent).insert(server.address, failure.clone());
     }
 
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
@@ -164,7 +207,7 @@ impl Questions {
         };
         if let Err(failure) = &said {
             if is_silence(failure) {
-                lock(&self.silent).insert(server.address, failure.clone());
+                self.note_silence(server, failure);
             }
             lock(&self.troubles).insert((zone.apex.clone(), server.address), failure.clone());
         }
@@ -187,6 +230,9 @@ impl Questions {
                 Err(LookupFailure::ResponseCode { .. }) => Err(bogus),
                 said => said,
             };
+        }
+        if said.is_ok() {
+            lock(&self.resolved).insert(name.clone());
         }
         Voice {
             by: resolver.to_string(),
@@ -252,6 +298,13 @@ pub(super) fn name_of(name: &DnsName) -> Result<Name, LookupFailure> {
     fully_qualified(name.as_str()).map_err(|error| LookupFailure::Unreachable {
         cause: error.to_string(),
     })
+}
+
+/// Of `zones`, the one that `name` is in.
+fn nearest<'z>(zones: impl Iterator<Item = &'z Zone>, name: &Name) -> Option<&'z Zone> {
+    zones
+        .filter(|zone| zone.apex.zone_of(name))
+        .max_by_key(|zone| zone.apex.num_labels())
 }
 
 /// The data of a DS record in zone-file form (RFC 4034 §5.3).

@@ -9,7 +9,7 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
 use super::evidence::LookupFailure;
 use super::presentation::written;
-use super::question::{Manner, Reply, SERVFAIL, ask};
+use super::question::{Manner, Reply, ask};
 use super::view::Questions;
 
 /// A zone and the servers that were asked about it.
@@ -45,72 +45,21 @@ impl fmt::Display for NameServer {
 impl Questions {
     /// The zone that `name` is in; `None` where that cannot be found out.
     pub(super) async fn zone(&self, name: &Name) -> Option<Zone> {
-        let configured = self.configured_apex(name);
-        let apex = match configured {
-            Some((apex, _)) => apex.clone(),
-            None => match self.apex(name).await {
-                Ok(apex) => apex?,
-                // A resolver fails so where no server of the zone answers it, and above that there may be some that do.
-                Err(LookupFailure::ResponseCode { code, .. })
-                    if code == SERVFAIL && name.num_labels() > 1 =>
-                {
-                    return Box::pin(self.zone_by_delegation(name)).await;
-                }
-                Err(_) => return None,
-            },
-        };
-        self.zone_at(&apex, configured.map(|(_, addresses)| addresses))
-            .await
+        if let Some((apex, addresses)) = self.configured_apex(name) {
+            return self.zone_at(apex, Some(addresses)).await;
+        }
+        if let Some(known) = self.unreached(name) {
+            return Some(self.handed_on(known, name).await);
+        }
+        match self.apex(name).await {
+            Ok(apex) => self.zone_at(&apex?, None).await,
+            // A resolver fails where no server of the zone answers it, and above that there may be some that do.
+            Err(_) => self.zone_out_of_reach(name).await,
+        }
     }
 
-    /// The same for a name that is about to be made: no resolver is asked about it. The CA may ask the same one, and what
-    /// that is told not to be there it remembers for longer than an order takes (RFC 2308 §5).
-    pub(super) async fn zone_by_delegation(&self, name: &Name) -> Option<Zone> {
-        if self.configured_apex(name).is_some() || name.num_labels() < 2 {
-            return self.zone(name).await;
-        }
-        let mut zone = self.zone(&name.base_name()).await?;
-        while let Some(below) = self.zone_below(&zone, name).await {
-            zone = below;
-        }
-        Some(zone)
-    }
-
-    /// The zone below `zone` that `name` is in, by the word of the servers of `zone`.
-    async fn zone_below(&self, zone: &Zone, name: &Name) -> Option<Zone> {
-        let is_below = |record: &Record| {
-            let owner = &record.name;
-            *owner != zone.apex && zone.apex.zone_of(owner) && owner.zone_of(name)
-        };
-        let hands_on = |record: &&Record| record.record_type() == RecordType::NS && is_below(record);
-        let asked = zone.servers.iter().map(|server| {
-            Box::pin(async move {
-                let _turn = self.turn().await;
-                let record = RecordType::SOA;
-                let reply = ask(server.address, name, record, Manner::Delegation, self.deadline).await?;
-                match reply.authoritative || reply.authorities.iter().any(|record| hands_on(&record)) {
-                    true => Ok(reply),
-                    false => Err(LookupFailure::Referral),
-                }
-            })
-        });
-        let (reply, _) = select_ok(asked).await.ok()?;
-        // A server may speak for the zone below as well, and then it hands nobody on.
-        let mut own = reply.records.iter().chain(&reply.authorities);
-        if let Some(own) = own.find(|record| record.record_type() == RecordType::SOA && is_below(record)) {
-            return self.zone_at(&own.name.to_lowercase(), None).await;
-        }
-        let told: Vec<_> = reply.authorities.iter().filter(hands_on).cloned().collect();
-        let apex = told.first()?.name.to_lowercase();
-        let (servers, left_out) = self.servers_in(&told).await;
-        (!servers.is_empty()).then_some(Zone {
-            apex,
-            servers,
-            left_out,
-        })
-    }
-
-    async fn zone_at(&self, apex: &Name, configured: Option<&Vec<SocketAddr>>) -> Option<Zone> {
+    /// The zone that begins at `apex`.
+    pub(super) async fn zone_at(&self, apex: &Name, configured: Option<&Vec<SocketAddr>>) -> Option<Zone> {
         let known = self.zones().get(apex).cloned();
         if let Some(known) = known {
             return known;
@@ -133,14 +82,14 @@ impl Questions {
     }
 
     /// The nearest zone of `[gateway]`.
-    fn configured_apex(&self, name: &Name) -> Option<(&Name, &Vec<SocketAddr>)> {
+    pub(super) fn configured_apex(&self, name: &Name) -> Option<(&Name, &Vec<SocketAddr>)> {
         let holds = |(apex, _): &(&Name, &Vec<SocketAddr>)| apex.zone_of(name);
         let found = self.name_servers.iter().filter(holds);
         found.max_by_key(|(apex, _)| apex.num_labels())
     }
 
     /// The owner of the SOA record that answers for `name`, where one does.
-    async fn apex(&self, name: &Name) -> Result<Option<Name>, LookupFailure> {
+    pub(super) async fn apex(&self, name: &Name) -> Result<Option<Name>, LookupFailure> {
         let mut current = name.clone();
         while !current.is_root() {
             let reply = self.any_resolver(&current, RecordType::SOA).await?;
@@ -170,11 +119,12 @@ impl Questions {
         let Ok(reply) = self.any_resolver(apex, RecordType::NS).await else {
             return (Vec::new(), 0);
         };
-        self.servers_in(&reply.records).await
+        self.servers_in(&reply.records, &[]).await
     }
 
-    /// The addresses of those that NS records name, and how many are left out.
-    async fn servers_in(&self, records: &[Record]) -> (Vec<NameServer>, usize) {
+    /// The addresses of those that NS records name, and how many are left out. For names that have an address in `glue` no
+    /// resolver is asked: to find it, that would need the server itself.
+    pub(super) async fn servers_in(&self, records: &[Record], glue: &[Record]) -> (Vec<NameServer>, usize) {
         let mut names: Vec<Name> = records
             .iter()
             .filter_map(|record| match &record.data {
@@ -184,9 +134,17 @@ impl Questions {
             .collect();
         let nameless = names.len().saturating_sub(self.most_servers);
         names.truncate(self.most_servers);
-        let found = join_all(names.iter().map(|name| self.addresses_of(name))).await;
+        let found = names.iter().map(|name| async move {
+            let of_it = glue.iter().filter(|record| record.name == *name);
+            let known: Vec<_> = of_it.filter_map(address_in).collect();
+            match known.is_empty() {
+                true => self.addresses_of(name).await,
+                false => known,
+            }
+        });
+        let found = join_all(found).await;
         let found = names.iter().map(written).zip(found);
-        let (servers, left_out) = by_turns(found, self.most_servers);
+        let (servers, left_out) = by_turns(found, self.port, self.most_servers);
         (servers, left_out + nameless)
     }
 
@@ -200,7 +158,7 @@ impl Questions {
     }
 
     /// The first answer of any resolver.
-    async fn any_resolver(&self, name: &Name, record: RecordType) -> Result<Reply, LookupFailure> {
+    pub(super) async fn any_resolver(&self, name: &Name, record: RecordType) -> Result<Reply, LookupFailure> {
         let asked = self.resolvers.iter().map(|resolver| {
             Box::pin(async move {
                 let _turn = self.turn().await;
@@ -212,13 +170,17 @@ impl Questions {
 }
 
 /// At most so many addresses of servers, and how many there are besides.
-fn by_turns(found: impl Iterator<Item = (String, Vec<IpAddr>)>, most: usize) -> (Vec<NameServer>, usize) {
+fn by_turns(
+    found: impl Iterator<Item = (String, Vec<IpAddr>)>,
+    port: u16,
+    most: usize,
+) -> (Vec<NameServer>, usize) {
     let mut by_turns = BTreeSet::new();
     for (name, addresses) in found {
         for (turn, address) in addresses.into_iter().enumerate() {
             let server = NameServer {
                 name: Some(name.clone()),
-                address: SocketAddr::new(address, DNS_PORT),
+                address: SocketAddr::new(address, port),
             };
             // One address of each name comes before the second of any.
             by_turns.insert((turn, server));
@@ -247,7 +209,8 @@ pub(super) fn address_in(record: &Record) -> Option<IpAddr> {
     }
 }
 
-const DNS_PORT: u16 = 53;
+/// Where the servers of zones listen.
+pub(super) const DNS_PORT: u16 = 53;
 
 #[cfg(test)]
 mod tests {
@@ -261,9 +224,9 @@ mod tests {
                 (format!("ns{number:02}.example.com"), vec![address(2), address(3)])
             })
         };
-        let (all, left_out) = by_turns(found(), 32);
+        let (all, left_out) = by_turns(found(), DNS_PORT, 32);
         assert_eq!((all.len(), left_out), (24, 0));
-        let (some, left_out) = by_turns(found(), 13);
+        let (some, left_out) = by_turns(found(), DNS_PORT, 13);
         assert_eq!((some.len(), left_out), (13, 11));
         let names: BTreeSet<_> = some.iter().map(|server| &server.name).collect();
         assert_eq!(

@@ -61,10 +61,11 @@ impl Lookout {
         for (place, name) in names.iter().enumerate() {
             let of = desired.iter().find(|desired| desired.domains.contains(name));
             let usual = self.issuers_of(of);
-            let named = issuer.map(|issuer| self.of_the_world([issuer]));
+            let named = issuer.map(|issuer| self.subject_to_dns(&[issuer.to_owned()]));
             let issuers = named.unwrap_or_else(|| usual.clone());
-            // One of several says little of whether there will be a certificate.
-            let certificate = of.map(|of| (&of.name, issuers == usual));
+            // One of several says little of whether there will be a certificate, and a CA of our own signs in any case.
+            let is_as_ordered = issuers == usual && !issuers.is_empty();
+            let certificate = of.map(|of| (&of.name, is_as_ordered));
             groups
                 .entry((certificate, issuers))
                 .or_default()
@@ -93,6 +94,9 @@ impl Lookout {
                 let mut verdicts = std::mem::take(&mut look.verdicts);
                 if let Some((certificate, is_as_ordered)) = certificate {
                     verdicts = self.with_certificates(certificate, verdicts).await?;
+                    if issuers.is_empty() {
+                        verdicts.iter_mut().for_each(DomainVerdict::keep_issued);
+                    }
                     if is_as_ordered {
                         // What an operator has put right is right at once, and not with the next round.
                         verdicts = self.note(certificate, verdicts).await;

@@ -108,10 +108,10 @@ impl Rounds {
             return again(true, None);
         };
         let config = lookout.config.load_full();
-        let listed = desired.issuers.iter().filter(|issuer| config.is_acme(issuer));
-        // The first is the one that a renewal begins with, whoever has signed last.
-        let issuers: Vec<_> = listed.cloned().collect();
-        if issuers.is_empty() {
+        // The first is the one that a renewal begins with, whoever has signed last; where that needs nothing of DNS, only
+        // what was found for another one before is taken back.
+        let issuers = &desired.issuers;
+        if lookout.subject_to_dns(issuers).is_empty() && !lookout.sightings().contains_key(name) {
             return again(true, None);
         }
         if config.gateway.is_none() || config.dns_checks(name).0 == DnsChecks::Off {
@@ -128,7 +128,7 @@ impl Rounds {
         let Some(current) = record else {
             return again(false, None);
         };
-        match lookout.check(desired, &lookout.in_the_end(name, &issuers)).await {
+        match lookout.check(desired, &lookout.in_the_end(name, issuers)).await {
             Ok(_) => {
                 let good = lookout
                     .sightings()

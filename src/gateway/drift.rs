@@ -95,7 +95,12 @@ impl Lookout {
                 }
                 (true, false) if verdict.verdict.allows_order() => {
                     drift.told.remove(domain);
-                    let detail = format!("{domain} is right in DNS again");
+                    let detail = match &verdict.verdict {
+                        Verdict::Skipped { reason } => {
+                            format!("{domain} can be renewed again: DNS is {reason}")
+                        }
+                        _ => format!("{domain} is right in DNS again"),
+                    };
                     tracing::info!(%certificate, "{detail}");
                     news.push((HookEvent::Restored, detail));
                 }

@@ -44,6 +44,11 @@ impl Look {
         }
     }
 
+    /// What `verdicts` for another issuer are for a CA of our own.
+    pub(super) fn at_local_ca(verdicts: &[DomainVerdict]) -> Vec<DomainVerdict> {
+        verdicts.iter().cloned().map(DomainVerdict::at_local_ca).collect()
+    }
+
     /// Of looks at one issuer after the other: the last one, if nothing speaks against an order there; otherwise the
     /// first, with what speaks against all of them.
     pub(super) fn of_all(mut looks: Vec<Self>) -> Self {
@@ -261,6 +266,21 @@ mod tests {
         assert!(
             look.verdicts[0].notes[0].starts_with("`one` is passed over: the CAA records of example.com")
         );
+    }
+
+    #[test]
+    fn a_local_ca_is_taken_whatever_was_found_for_the_issuer_before() {
+        let name = "www.example.com";
+        for found in [forbidden("two.example"), absent(name), stale(Some(NOW))] {
+            let first = Look::new("one".to_owned(), vec![verdict(name, found)]);
+            let reason = first.verdicts[0].reason_text.clone();
+            let local = Look::new("internal".to_owned(), Look::at_local_ca(&first.verdicts));
+            let look = Look::of_all(vec![first, local]);
+            assert_eq!((look.issuer.as_str(), look.against), ("internal", None));
+            let seen = look.verdicts[0].clone().with_certificate();
+            assert_eq!(seen.state, DomainState::Issued);
+            assert_eq!(seen.notes, [format!("`one` is passed over: {reason}")]);
+        }
     }
 
     #[test]

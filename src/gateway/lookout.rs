@@ -111,23 +111,26 @@ impl Lookout {
         said.iter().map(ToString::to_string).collect()
     }
 
-    /// The CAs of the world that would be asked: those of the certificate, or the only issuer there is.
+    /// The issuers that would be asked, those of the certificate or the only one there is; none where DNS decides nothing.
     pub(super) fn issuers_of(&self, desired: Option<&DesiredCertificate>) -> Vec<String> {
         let config = self.config.load();
         let mut all = config.issuers.keys();
         match desired {
-            Some(desired) => self.of_the_world(desired.issuers.iter().map(String::as_str)),
+            Some(desired) => self.subject_to_dns(&desired.issuers),
             None => {
                 let only = all.next().filter(|_| all.next().is_none());
-                self.of_the_world(only.map(String::as_str))
+                self.subject_to_dns(only.map_or(&[], std::slice::from_ref))
             }
         }
     }
 
-    pub(super) fn of_the_world<'i>(&self, issuers: impl IntoIterator<Item = &'i str>) -> Vec<String> {
+    /// `issuers`, unless the first is a CA of our own, which signs whatever DNS says.
+    pub(super) fn subject_to_dns(&self, issuers: &[String]) -> Vec<String> {
         let config = self.config.load();
-        let acme = issuers.into_iter().filter(|issuer| config.is_acme(issuer));
-        acme.map(ToOwned::to_owned).collect()
+        match issuers.first() {
+            Some(first) if config.is_acme(first) => issuers.to_vec(),
+            _ => Vec::new(),
+        }
     }
 
     /// Looks at the names of `desired`, as an order at one of `candidates` would need them, and writes down what is found.
@@ -141,6 +144,11 @@ impl Lookout {
         let mut look = self
             .find(&checker, certificate, &desired.domains, candidates)
             .await?;
+        if look.verdicts.is_empty() {
+            // What was against another issuer is not against this one.
+            let seen = self.sightings().get(&desired.name).cloned().unwrap_or_default();
+            look.verdicts = Look::at_local_ca(&seen.verdicts);
+        }
         look.verdicts = self.with_certificates(&desired.name, look.verdicts).await?;
         look.verdicts = self.note(&desired.name, look.verdicts).await;
         self.note_issuers(&desired.name, &look);
@@ -160,7 +168,8 @@ impl Lookout {
     }
 
     /// Looks at names as the first of `issuers` would need them; where DNS is against that one for good, or was waited for
-    /// long enough, as the next one would. A CA of our own needs nothing of them.
+    /// long enough, as the next one would. A CA of our own needs nothing of them, so nothing is asked for it: what was found
+    /// for the one before is shown.
     pub(super) async fn find(
         &self,
         checker: &DnsChecker,
@@ -181,7 +190,10 @@ impl Lookout {
         }
         for issuer in candidates {
             let verdicts = match issuer.map(|issuer| config.issuers.get(issuer)) {
-                Some(Some(IssuerConfig::LocalCa(_))) => Vec::new(),
+                Some(Some(IssuerConfig::LocalCa(_))) => {
+                    let found = looks.first().map(|look: &Look| look.verdicts.as_slice());
+                    Look::at_local_ca(found.unwrap_or_default())
+                }
                 _ => {
                     let issuer = issuer.map(String::as_str);
                     let conditions = self.conditions(certificate, issuer).await?;

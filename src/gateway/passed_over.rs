@@ -1,14 +1,13 @@
 //! The issuers that DNS passes over, as looks have found it: the plan names the issuer that will be asked in the end.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crate::certificate::{CertificateName, DesiredCertificate};
 use crate::clock::Timestamp;
 use crate::gateway::look::Look;
 use crate::gateway::lookout::{Lookout, Sighting, first_of};
 use crate::inventory::CertificateRecord;
-use crate::renewal::Candidates;
+use crate::renewal::{Candidates, WAITED};
 
 impl Lookout {
     /// Takes note of what a look at all names of `certificate` says of its issuers.
@@ -96,9 +95,6 @@ impl Sighting {
         Some(record)
     }
 }
-
-/// A renewal waits for one of several issuers for some ten minutes.
-const WAITED: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {

@@ -55,10 +55,22 @@ pub fn after_failure(failures: u32, validity: Option<Validity>, fraction: f64) -
 }
 
 /// The pause after DNS said no `checks` times in a row. A look-up costs next to nothing and an operator may be
-/// putting it right at this moment: from ten seconds, doubled up to an hour.
-pub fn after_dns_check(checks: u32, validity: Option<Validity>, fraction: f64) -> Duration {
-    let doubled = SHORTEST.saturating_mul(1 << checks.saturating_sub(1).min(16));
-    limited(doubled.min(HOUR), validity, fraction)
+/// putting it right at this moment: from ten seconds, doubled up to an hour. Where it will be right by itself when `end` has
+/// gone by, that is waited for, but it may be put right before: from six minutes.
+pub fn after_dns_check(
+    checks: u32,
+    end: Option<Duration>,
+    validity: Option<Validity>,
+    fraction: f64,
+) -> Duration {
+    let doubled = SHORTEST
+        .saturating_mul(1 << checks.saturating_sub(1).min(16))
+        .min(HOUR);
+    match end {
+        None => limited(doubled, validity, fraction),
+        // What resolvers may remember is told by the record, so it can be anything.
+        Some(end) => limited(doubled.max(SIX_MINUTES), validity, fraction).min(end.max(SHORTEST)),
+    }
 }
 
 /// The pause after a failure that waiting alone does not mend. Not for ever: what has to be changed may lie where
@@ -83,6 +95,8 @@ fn limited(step: Duration, validity: Option<Validity>, fraction: f64) -> Duratio
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// A little longer than many records live.
+const SIX_MINUTES: Duration = Duration::from_secs(360);
 const HOUR: Duration = Duration::from_secs(3_600);
 const QUARTER_DAY: Duration = Duration::from_secs(6 * 3_600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -153,13 +167,35 @@ mod tests {
     #[test]
     fn dns_is_asked_again_soon_and_then_every_hour() {
         let pauses: Vec<_> = (1..=11)
-            .map(|n| after_dns_check(n, None, 0.5).as_secs())
+            .map(|n| after_dns_check(n, None, None, 0.5).as_secs())
             .collect();
         assert_eq!(
             pauses,
             [10, 20, 40, 80, 160, 320, 640, 1_280, 2_560, 3_600, 3_600]
         );
-        assert_eq!(after_dns_check(u32::MAX, None, 0.5), HOUR);
+        assert_eq!(after_dns_check(u32::MAX, None, None, 0.5), HOUR);
+    }
+
+    #[test]
+    fn what_will_be_right_at_a_known_time_is_looked_at_then_and_in_between() {
+        let short = Some(Validity {
+            lifetime: HOUR,
+            left: 8 * MINUTE,
+        });
+        for (checks, end, validity, pause) in [
+            (1, Duration::ZERO, None, SHORTEST),
+            (1, Duration::from_secs(5), None, SHORTEST),
+            (1, 5 * MINUTE, None, 5 * MINUTE),
+            (1, HOUR, None, SIX_MINUTES),
+            (6, HOUR, None, SIX_MINUTES),
+            (7, HOUR, None, Duration::from_secs(640)),
+            (20, 20 * MINUTE, None, 20 * MINUTE),
+            (20, DAY, None, HOUR),
+            (1, HOUR, short, 2 * MINUTE),
+        ] {
+            let found = after_dns_check(checks, Some(end), validity, 0.5);
+            assert_eq!(found, pause, "{checks} {end:?} {validity:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The look at DNS before an order.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::certificate::DesiredCertificate;
@@ -22,6 +24,9 @@ pub struct Candidates {
     /// Whether the certificate has waited long enough for what is right by itself some day.
     pub is_waiting_over: bool,
 }
+
+/// So long an order waits for one of several issuers, about as long as three failures of one take.
+pub const WAITED: Duration = Duration::from_secs(600);
 
 /// Whether to order.
 #[derive(Clone, Debug, Eq, PartialEq)]

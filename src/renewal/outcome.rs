@@ -9,7 +9,7 @@ use crate::inventory::{CertificateRecord, CertificateState, CurrentCertificate, 
 use crate::issuer::FailureClass;
 use crate::renewal::agenda::Desired;
 use crate::renewal::back_off::{self, Validity};
-use crate::renewal::gate::Refusal;
+use crate::renewal::gate::{Refusal, WAITED};
 use crate::renewal::schedule::Jitter;
 use crate::renewal::turn::{self, turn};
 
@@ -163,7 +163,17 @@ pub(super) fn blocked(
     let abandoned = record
         .failing_since
         .filter(|since| now.since(*since) >= ABANDONED);
-    let next_check = now + back_off::after_dns_check(checks, validity(&record, now), fraction);
+    let pause = back_off::after_dns_check(
+        checks,
+        until.map(|until| until.since(now)),
+        validity(&record, now),
+        fraction,
+    );
+    let waiting_since = (!refusal.is_definite).then_some(since.unwrap_or(now));
+    // Then the turn goes on to the next issuer, where there are several.
+    let over = waiting_since
+        .map(|since| since + WAITED)
+        .filter(|over| *over > now);
     record.state = CertificateState::Blocked {
         reason: match abandoned {
             Some(since) => format!(
@@ -173,11 +183,8 @@ pub(super) fn blocked(
         },
         remedy: refusal.remedy,
         checks,
-        waiting_since: (!refusal.is_definite).then_some(since.unwrap_or(now)),
-        // Before, it would be the same.
-        next_check: until.map_or(next_check, |until| {
-            until.clamp(now + SHORTEST_MEMORY, now + LONGEST_MEMORY)
-        }),
+        waiting_since,
+        next_check: over.map_or(now + pause, |over| over.min(now + pause)),
     };
     CertificateRecord {
         renew_requested: false,
@@ -231,9 +238,6 @@ pub(super) fn settled(record: CertificateRecord) -> CertificateRecord {
 
 /// A name that fails for so long and leads elsewhere has been given up by its owner.
 const ABANDONED: Duration = Duration::from_secs(3 * 86_400);
-/// How long resolvers may remember a record is told by the record, so it can be anything.
-const SHORTEST_MEMORY: Duration = Duration::from_secs(10);
-const LONGEST_MEMORY: Duration = Duration::from_secs(3600);
 
 fn validity(record: &CertificateRecord, now: Timestamp) -> Option<Validity> {
     record.current.as_ref().map(|current| Validity::of(current, now))

@@ -8,7 +8,7 @@
 //! | asked not to be asked for longer than the certificate can wait | the next one is asked at once |
 //! | has failed before the last renewal, which another one did | it is asked first again, and once only |
 //! | may not sign, or cannot be answered, by what DNS says until somebody changes it | the next one that may be asked is, and DNS is looked at for the first again before each order: [`candidates`] |
-//! | lets an order wait, by what DNS says or who places records for dns-01 does, and has in each look of some ten minutes | the same |
+//! | lets an order wait, by what DNS says or who places records for dns-01 does, and has in each look of ten minutes | the same |
 //!
 //! A certificate can wait for a quarter of the time it has left; one that is missing, expired or revoked, and one that an
 //! operator asks for, cannot. When none of them may be asked, the one that may soonest is.
@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::certificate::DesiredCertificate;
 use crate::clock::Timestamp;
 use crate::inventory::{CertificateRecord, CertificateState, Setback};
-use crate::renewal::gate::Candidates;
+use crate::renewal::gate::{Candidates, WAITED};
 use crate::renewal::plan::sane;
 
 /// Whose turn it is.
@@ -197,9 +197,6 @@ fn patience(record: &CertificateRecord, due: Timestamp) -> Duration {
 const JUST_SEEN: Duration = Duration::from_secs(60);
 /// As many failures of one issuer pass its turn on.
 const STRIKES: u32 = 3;
-/// So long an order is let wait. Six pauses between looks, as long as three failures take, may each be a tenth shorter than ten
-/// minutes and a half.
-const WAITED: Duration = Duration::from_secs(540);
 /// Nobody is blamed for longer.
 const MEMORY: Duration = Duration::from_secs(7 * 86_400);
 

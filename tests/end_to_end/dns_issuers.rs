@@ -89,6 +89,75 @@ async fn an_issuer_that_caa_records_do_not_name_gets_no_order_until_they_do() {
 }
 
 #[tokio::test]
+async fn a_name_that_a_local_ca_would_renew_has_not_drifted() {
+    let zones = Zones::new().await;
+    let allowed = [
+        "www.example.com A OURS",
+        "www.example.com CAA 0 issue \"pebble.example\"",
+    ];
+    zones.add(&allowed);
+    let config = zones.config(&[WWW, "app.example.com"], "", "").await;
+    let both = "\nissuer = [\"pebble\", \"internal\"]\n";
+    let config = config.replacen("\nissuer = \"pebble\"\n", both, 1).replacen(
+        "\nissuer = \"pebble\"\n",
+        "\nissuer = \"internal\"\n",
+        1,
+    );
+    let config = format!("{config}[issuers.internal]\nkind = \"local-ca\"\n");
+    let gateway = zones.home.start(&config).await;
+    let issued = |status: &api::Status| {
+        let of = |label, issuer| find(status, label).issuer.as_deref() == Some(issuer);
+        of("www", "pebble") && of("app", "internal")
+    };
+    gateway.status_until("has one of each CA", issued).await;
+
+    zones.forget(WWW);
+    zones.add(&["www.example.com A 192.0.2.7", "www.example.com CAA 0 issue \";\""]);
+    let socket = gateway.socket().display().to_string();
+    let (code, output, errors) = run(&["dns", "check", WWW, "--admin", &socket]).await;
+    assert_eq!(code, 0, "{output}{errors}");
+    for said in [
+        "www.example.com: skipped, issued",
+        "`pebble` is passed over: www.example.com has the A record 192.0.2.7",
+        "CAA records of www.example.com",
+    ] {
+        assert!(output.contains(said), "{output}");
+    }
+    // A name of the local CA alone may lead wherever it likes.
+    let (code, output, _) = run(&["dns", "check", "app.example.com", "--admin", &socket]).await;
+    assert_eq!(code, 1, "{output}");
+    assert!(output.contains("app.example.com: stop, issued"), "{output}");
+
+    let plan = gateway.client().plan(120, None).await.expect("a plan");
+    assert_eq!(plan.held_back_in_all, 0, "{:?}", plan.held_back);
+    assert!(
+        plan.steps.iter().all(|step| step.issuer == "internal"),
+        "{:?}",
+        plan.steps
+    );
+    let status = gateway.client().status().await.expect("a status");
+    assert!(
+        !status
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("would fail")),
+        "{:?}",
+        status.warnings
+    );
+    let log = zones.home.log();
+    assert!(!log.contains("would fail"), "{log}");
+
+    zones.forget(WWW);
+    zones.add(&allowed);
+    let (code, output, _) = run(&["dns", "check", WWW, "--admin", &socket]).await;
+    assert_eq!(
+        (code, output.contains("www.example.com: go, issued")),
+        (0, true),
+        "{output}"
+    );
+}
+
+#[tokio::test]
 async fn a_wildcard_is_not_ordered_where_issuewild_is_against_it() {
     let zones = Zones::new().await;
     zones.add(&[

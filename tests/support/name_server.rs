@@ -34,6 +34,10 @@ pub(crate) struct State {
     pub(crate) old: bool,
     /// Has no room for an answer in a datagram.
     pub(crate) truncates: bool,
+    /// Gets no answer for names that end so, and says it in the end.
+    pub(crate) lost: Option<&'static str>,
+    /// The same, and goes on waiting.
+    pub(crate) waiting: Option<&'static str>,
     /// Answers SERVFAIL to these.
     pub(crate) failing: BTreeSet<(String, RecordType)>,
     /// Answers SERVFAIL to these once each.
@@ -151,7 +155,8 @@ impl State {
         let (owner, kind) = (question.name().to_lowercase(), question.query_type());
         let text = owner.to_ascii().trim_end_matches('.').to_owned();
         self.questions.push((text.clone(), kind));
-        if self.silent {
+        let is_below = |end: Option<&str>| end.is_some_and(|end| text.ends_with(end));
+        if self.silent || is_below(self.waiting) {
             return None;
         }
         let mut answer = Message::response(query.metadata.id, query.metadata.op_code);
@@ -177,8 +182,9 @@ impl State {
             answer.set_edns(edns);
             return Some(answer);
         }
+        let is_lost = is_below(self.lost);
         let question = (text, kind);
-        if self.failing_once.remove(&question) || self.failing.contains(&question) {
+        if is_lost || self.failing_once.remove(&question) || self.failing.contains(&question) {
             answer.metadata.response_code = ResponseCode::ServFail;
             return Some(answer);
         }

@@ -7,10 +7,11 @@ use arc_swap::ArcSwap;
 use certgate_store::{Expect, MemoryStore};
 
 use super::*;
-use crate::certificate::Leaf;
+use crate::certificate::{DesiredCertificate, Leaf};
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::config::{Config, Environment};
 use crate::dns::{Change, Obstacle};
+use crate::gateway::lookout::first_of;
 use crate::inventory::{CertificateRecord, CertificateState, Inventory};
 
 const BEGIN: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
@@ -241,6 +242,32 @@ async fn a_name_that_leads_elsewhere_and_can_be_renewed_is_told_once_where_it_ha
     let told = scene.told().await;
     assert_eq!(told[1], (HookEvent::Restored, format!("{NAME} leads here again")));
     assert!(scene.lookout.warnings().is_empty());
+}
+
+#[tokio::test]
+async fn what_was_against_another_issuer_is_over_once_a_local_ca_is_the_first() {
+    let scene = Scene::new().await;
+    assert_eq!(scene.looks(HALF_HOUR, &stop()).await, DomainState::Drifted);
+    let desired = DesiredCertificate {
+        name: name(),
+        domains: vec![domain()],
+        issuers: vec!["internal".to_owned()],
+        key_type: Default::default(),
+        reuse_key: false,
+        tags: BTreeMap::new(),
+        spare_of: None,
+    };
+    let candidates = first_of(&desired.issuers);
+    scene.clock.advance(HALF_HOUR);
+    let look = scene.lookout.check(&desired, &candidates).await.expect("a look");
+    assert_eq!((look.issuer.as_str(), look.against), ("internal", None));
+    assert_eq!(look.verdicts[0].state, DomainState::Issued);
+    let told = scene.told().await;
+    assert_eq!(told.len(), 2, "{told:?}");
+    let expected =
+        format!("{NAME} can be renewed again: DNS is not needed: a local CA signs whatever DNS says");
+    assert_eq!(told[1], (HookEvent::Restored, expected));
+    assert!(scene.lookout.warnings().is_empty() && scene.lookout.hindrances().is_empty());
 }
 
 #[tokio::test]
