@@ -152,7 +152,12 @@ impl Provider for AcmeDns {
         match self.call("update", Method::POST, Some(&account), body).await {
             Ok((StatusCode::OK, _)) => Ok(()),
             Ok((status, said)) => {
-                Err(self.failed(&record.domain, format!("it answered {status} {}", shown(&said))))
+                let advice = match status {
+                    StatusCode::UNAUTHORIZED => FORBIDDEN,
+                    _ => "",
+                };
+                let reason = format!("it answered {status} {}{advice}", shown(&said));
+                Err(self.failed(&record.domain, reason))
             }
             Err(reason) => Err(self.failed(&record.domain, reason)),
         }
@@ -219,6 +224,9 @@ static REGISTERING: Turns = Turns::new();
 /// Its `disable_registration` answers so, and so does what is no acme-dns.
 const UNREGISTERED: &str =
     "; where it registers nobody, `accounts_file` of the issuer's `dns` can name an account that it has";
+/// So it answers for all of these reasons.
+const FORBIDDEN: &str = "; it does not know the account, has another password for it, or lets it in from other addresses \
+                         only (`allowfrom`)";
 const BOUNDS: Bounds = Bounds {
     time: Duration::from_secs(15),
     octets: 16 << 10,

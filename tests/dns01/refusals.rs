@@ -1,11 +1,13 @@
 //! Each way in which a server says no, in words.
 
+use axum::http::StatusCode;
+use axum::routing::post;
 use certgate::config::{AcmeDnsConfig, DnsProvider};
 use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::support::primary::{KEY, Kind, POWERLESS};
+use crate::support::primary::{KEY, Kind, POWERLESS, Primary};
 use crate::world::{ONE, OWNER, World, ZONE, primary, rfc2136};
 
 #[tokio::test]
@@ -57,7 +59,7 @@ async fn a_zone_that_the_server_does_not_hold_is_named() {
     let primary = primary(Kind::Bind);
     let mut world = World::of(&primary);
     // Who speaks for the zone is another one than who takes updates.
-    let other = crate::support::primary::Primary::start(Kind::Bind, &[("other.test", "", true)]);
+    let other = Primary::start(Kind::Bind, &[("other.test", "", true)]);
     world.config.provider = rfc2136(other.address(), KEY, other.key_file());
     let error = world.place(ZONE, ONE).await.unwrap_err();
     assert!(
@@ -174,4 +176,35 @@ async fn an_acme_dns_that_registers_nobody_is_told_with_what_can_be_done() {
     ] {
         assert!(error.contains(part), "{error}");
     }
+}
+
+#[tokio::test]
+async fn an_account_that_acme_dns_lets_nobody_use_is_told_with_what_there_is_to_look_at() {
+    let primary = Primary::start(
+        Kind::Bind,
+        &[(ZONE, "_acme-challenge IN CNAME values.example.test.", true)],
+    );
+    let mut world = World::of(&primary);
+    let account = r#"{"username": "u", "password": "hunter2", "fulldomain": "values.example.test", "subdomain": "values"}"#;
+    let app = axum::Router::new()
+        .route(
+            "/register",
+            post(async || (StatusCode::CREATED, account.to_owned())),
+        )
+        .route(
+            "/update",
+            post(async || (StatusCode::UNAUTHORIZED, r#"{"error":"forbidden"}"#)),
+        );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async { axum::serve(listener, app).await });
+    world.config.provider = DnsProvider::AcmeDns(AcmeDnsConfig {
+        server,
+        accounts_file: None,
+    });
+    let error = world.place(ZONE, ONE).await.unwrap_err();
+    for part in ["it answered 401 Unauthorized", "`allowfrom`"] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(!error.contains("hunter2"), "{error}");
 }
