@@ -29,15 +29,16 @@ impl Pursuit<'_> {
         let reader = ListReader(Signer::new(self.session)?);
         let wanted = identifiers(self.request.desired);
         let urls = reader.orders(self.session.account.id()).await?;
-        let (known, urls): (Vec<_>, Vec<_>) = urls.into_iter().partition(|url| over.contains(url));
-        // What is not listed any more need not be remembered.
+        // New ones stand at the end wherever the list is in order.
+        let newest = urls.into_iter().rev().take(MAX_ORDERS);
+        let (known, urls): (Vec<_>, Vec<_>) = newest.partition(|url| over.contains(url));
+        // What is not looked at any more need not be remembered.
         *over = known.into_iter().collect();
         tracing::debug!(
             certificate = %self.name(), since = %intent.created_at, orders = urls.len(),
             "looking for an order that may have been placed before the URL was written down"
         );
-        // New ones stand at the end wherever the list is in order.
-        for url in urls.into_iter().rev().take(MAX_ORDERS) {
+        for url in urls {
             if lock(&self.issuer.pursued).contains(&url) {
                 continue;
             }
