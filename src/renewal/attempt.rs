@@ -5,7 +5,7 @@ mod cost;
 mod settle;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use certgate_store::{Expect, Lease};
 use futures_util::FutureExt;
@@ -60,16 +60,20 @@ pub(super) enum Finished {
 }
 
 impl Attempts {
-    /// Waits for its turn and makes the attempt. A stop ends it between any two steps: what was begun is in the store.
-    pub(super) async fn make(&self, desired: &Desired, next: &Next) -> Finished {
+    /// Waits for its turn and makes the attempt, unless the agenda has let go of `desired` by then. A stop ends it between any
+    /// two steps: what was begun is in the store.
+    pub(super) async fn make(&self, desired: Weak<Desired>, next: &Next) -> Finished {
         let place = tokio::select! {
             biased;
             () = self.stopped() => return Finished::Recorded(Cost::Nothing),
             place = self.lanes.enter(&next.issuer, next.again) => place,
         };
+        let Some(desired) = desired.upgrade() else {
+            return Finished::Recorded(Cost::Nothing);
+        };
         let name = lease_name(&desired.certificate.name);
         match self.inventory.lease(&name, self.limits.lease_ttl).await {
-            Ok(Some(lease)) => self.hold(lease, place, desired, next).await,
+            Ok(Some(lease)) => self.hold(lease, place, &desired, next).await,
             Ok(None) => Finished::Elsewhere,
             Err(error) => Finished::Unrecorded(error),
         }

@@ -152,13 +152,13 @@ impl Renewal {
             .clone();
         self.tell_clock(plan.alarm.or(seen));
         for Action { certificate, next } in plan.actions {
-            let Some(desired) = work.agenda.desired(&certificate).cloned() else {
+            let Some(desired) = work.agenda.desired(&certificate).map(Arc::downgrade) else {
                 continue;
             };
             let attempts = self.attempts.clone();
             let task = work
                 .tasks
-                .spawn(async move { attempts.make(&desired, &next).await });
+                .spawn(async move { attempts.make(desired, &next).await });
             work.running.insert(task.id(), certificate.clone());
             work.busy.insert(certificate);
         }

@@ -58,3 +58,27 @@ async fn a_stop_ends_what_hangs_and_the_next_start_takes_it_up_at_once() {
     world.wait_until_valid("www").await;
     running.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_wanted_no_more_by_its_turn_is_not_ordered() {
+    let mut world = World::new(90 * DAY);
+    world.limits.in_flight = 1;
+    world.limits.attempt_deadline = Duration::from_secs(10);
+    world.second_ca("second");
+    world.ca.script("a", Script::Hang);
+    world.desire([certificate("a")]);
+    let running = world.start();
+    world.ca.wait_for_orders(1).await;
+
+    // `b` and `c` wait for the place that `a` has; another issuer has others.
+    let mut elsewhere = certificate("elsewhere");
+    elsewhere.issuers = vec!["second".to_owned()];
+    world.desire([certificate("b"), certificate("c"), elsewhere]);
+    world.wait_until_valid("elsewhere").await;
+    world.desired.send_replace(["a", "c"].map(certificate).into());
+    world.wait_until_valid("c").await;
+    world.wait_until_looked("probe").await;
+    assert_eq!(world.ca.orders("b"), []);
+    assert_eq!(world.record("b").await, None);
+    running.stop().await;
+}
