@@ -36,8 +36,9 @@ impl Questions {
             self.handed_on(known.clone(), name),
             self.any_resolver(&nobody, RecordType::SOA)
         );
-        // Its servers answer a resolver, and not this machine: behind a firewall nothing can be said of those below.
-        if zone == known && probed.is_ok() && known.servers.iter().all(|server| self.is_silent(server)) {
+        // Its servers answer a resolver, and hand the name on to nobody: not to this machine at least, which may be behind a
+        // firewall, or see another world than the resolver does. Nothing can be said of the zone of the name then.
+        if zone == known && probed.is_ok() {
             return None;
         }
         self.note_unreached(&zone);

@@ -159,8 +159,16 @@ impl Questions {
         lock(&self.silent).contains_key(&server.address)
     }
 
+    /// Takes note of who has not answered, unless there was no time left to wait for it.
     pub(super) fn note_silence(&self, server: &NameServer, failure: &LookupFailure) {
+        if self.is_late() {
+            return;
+        }
         lock(&self.silent).insert(server.address, failure.clone());
+    }
+
+    fn is_late(&self) -> bool {
+        Instant::now() >= self.deadline
     }
 
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
@@ -209,7 +217,9 @@ impl Questions {
             if is_silence(failure) {
                 self.note_silence(server, failure);
             }
-            lock(&self.troubles).insert((zone.apex.clone(), server.address), failure.clone());
+            if !self.is_late() {
+                lock(&self.troubles).insert((zone.apex.clone(), server.address), failure.clone());
+            }
         }
         Voice {
             by: server.to_string(),
