@@ -174,6 +174,12 @@ impl DomainVerdict {
         self
     }
 
+    /// That of a name that a local CA signs for, of which nothing was asked before.
+    pub fn of_local_ca(domain: &NamePattern) -> Self {
+        let reason = SkipReason::LocalCa;
+        Self::unchecked(domain, Verdict::Skipped { reason }, &Conditions::default()).at_local_ca()
+    }
+
     /// The same for an order at a local CA, which needs nothing of DNS: what was remarked was for another issuer.
     pub fn at_local_ca(self) -> Self {
         let reason = SkipReason::LocalCa;

@@ -111,7 +111,7 @@ impl Rounds {
         // The first is the one that a renewal begins with, whoever has signed last; where that needs nothing of DNS, only
         // what was found for another one before is taken back.
         let issuers = &desired.issuers;
-        if lookout.subject_to_dns(issuers).is_empty() && !lookout.sightings().contains_key(name) {
+        if lookout.subject_to_dns(issuers).is_empty() && !lookout.has_told_of(name).await {
             return again(true, None);
         }
         if config.gateway.is_none() || config.dns_checks(name).0 == DnsChecks::Off {

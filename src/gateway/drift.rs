@@ -52,6 +52,12 @@ impl Lookout {
         }
     }
 
+    /// Whether there is something about `certificate` to be taken back, from before a restart perhaps.
+    pub(super) async fn has_told_of(&self, certificate: &CertificateName) -> bool {
+        let known = self.inventory.drift(certificate).await;
+        self.sightings().contains_key(certificate) || known.is_ok_and(|drift| !drift.told.is_empty())
+    }
+
     /// Compares with what was known before, before a restart perhaps.
     async fn follow(
         &self,

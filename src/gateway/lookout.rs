@@ -146,8 +146,8 @@ impl Lookout {
             .await?;
         if look.verdicts.is_empty() {
             // What was against another issuer is not against this one.
-            let seen = self.sightings().get(&desired.name).cloned().unwrap_or_default();
-            look.verdicts = Look::at_local_ca(&seen.verdicts);
+            let domains = desired.domains.iter();
+            look.verdicts = domains.map(DomainVerdict::of_local_ca).collect();
         }
         look.verdicts = self.with_certificates(&desired.name, look.verdicts).await?;
         look.verdicts = self.note(&desired.name, look.verdicts).await;
