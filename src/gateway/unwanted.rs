@@ -29,10 +29,10 @@ async fn follow(control: &ControlPlane) {
     let mut wanted = changes.borrow_and_update().clone();
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // What was wanted until the last stop is not known any more: every record is looked at once, after all that is served.
+    // What was wanted until the last stop is not known any more: every record is looked at once, after those of what is served.
     let mut unwanted = loop {
         looks.tick().await;
-        if !control.data_plane.published.load().is_whole() {
+        if !control.data_plane.published.load().knows_all_names() {
             continue;
         }
         match control.unwanted(&wanted).await {

@@ -89,18 +89,24 @@ pub(super) fn certificate(
         desired,
         record.and_then(|record| renewal::forgotten_at(record, now)),
     ) {
-        (None, Some(at)) => unwanted(shown, at),
+        // What is under way is still shown.
+        (None, Some(at)) if step.is_none() => unwanted(shown, at, now),
         _ => shown,
     }
 }
 
 /// One that never was obtained and that nothing is done about any more, until its record is gone at that moment.
-fn unwanted(shown: api::Certificate, at: Timestamp) -> api::Certificate {
+fn unwanted(shown: api::Certificate, at: Timestamp, now: Timestamp) -> api::Certificate {
+    let reason = match at > now {
+        true => format!("it is wanted no more, and is forgotten at {at}, when its last pause is over"),
+        false => "it is wanted no more, and is forgotten within seconds".to_owned(),
+    };
     api::Certificate {
         state: "unwanted".to_owned(),
-        reason: Some(format!(
-            "it is forgotten at {at}; until then its issuers are remembered to have asked for a pause, in case it is wanted again"
-        )),
+        reason: Some(match shown.reason {
+            Some(before) => format!("{reason}: {before}"),
+            None => reason,
+        }),
         next_attempt: None,
         ..shown
     }

@@ -76,8 +76,8 @@ pub async fn forget_unwanted(
             Ok(None) => Ok(Unwanted::Gone),
             Ok(Some(known)) => match inventory.remove_unobtained(&known, &lease).await {
                 Ok(()) => Ok(Unwanted::Gone),
-                // Somebody has just changed it, or there is a key.
-                Err(InventoryError::Conflict { .. }) => Ok(Unwanted::Kept),
+                // Somebody has just changed it, or there is a key: the next look tells.
+                Err(InventoryError::Conflict { .. }) => Ok(Unwanted::Busy),
                 Err(error) => Err(error),
             },
         }

@@ -107,6 +107,11 @@ impl NameIndex {
         }
     }
 
+    /// Whether the names of all that is stored are known, here or not.
+    pub(super) fn knows_all_names(&self) -> bool {
+        self.stored.is_some()
+    }
+
     /// The entries that are here under `pattern`.
     pub(super) fn entries_for(&self, pattern: &NamePattern) -> Vec<CertificateName> {
         let candidates = self.candidates(self.hash(pattern.is_wildcard(), pattern.base().as_str()));

@@ -146,6 +146,11 @@ impl CertificateTable {
         self.names.is_complete_for(pattern)
     }
 
+    /// Whether the names of all that is stored are known, and so whatever there is room for is here.
+    pub fn knows_all_names(&self) -> bool {
+        self.names.knows_all_names()
+    }
+
     /// Whether every certificate that is stored is here.
     pub fn is_whole(&self) -> bool {
         self.names.is_whole()

@@ -26,16 +26,24 @@ pub(crate) struct Scene {
 impl Scene {
     /// A CA that validates at the addresses of a gateway to be; every name of `names` leads there.
     pub(crate) fn new(names: &[&str], validity: Option<Duration>) -> Self {
+        let options = PebbleOptions {
+            certificate_validity: validity,
+            ..PebbleOptions::default()
+        };
+        Self::with(names, options)
+    }
+
+    /// The same with a CA of these options.
+    pub(crate) fn with(names: &[&str], options: PebbleOptions) -> Self {
         let tls = free_address();
         // Free at another address, and not the one taken here.
         let mut others = std::iter::repeat_with(|| free_address().port());
         let http = others.find(|port| *port != tls.port()).expect("without end");
         let http = SocketAddr::new(tls.ip(), http);
         let pebble = Pebble::start(&PebbleOptions {
-            certificate_validity: validity,
             http_port: http.port(),
             tls_port: tls.port(),
-            ..PebbleOptions::default()
+            ..options
         });
         for name in names {
             pebble.dns.set_addresses(name, &[&tls.ip().to_string()]);

@@ -6,6 +6,7 @@ use crate::gateway::{Home, run};
 use crate::issuance::Scene;
 use crate::peer::backend;
 use crate::reload::reloaded;
+use crate::support::pebble::PebbleOptions;
 
 fn of<'s>(status: &'s Status, name: &str) -> Option<&'s Certificate> {
     let mut all = status.certificates.iter();
@@ -18,7 +19,11 @@ fn is(status: &Status, name: &str, state: &str) -> bool {
 
 #[tokio::test]
 async fn what_never_was_obtained_goes_with_its_table_and_what_was_or_has_to_wait_stays() {
-    let scene = Scene::new(&["www.example.test"], None);
+    let refusing = PebbleOptions {
+        blocked_domains: vec!["failing.example.test".to_owned()],
+        ..PebbleOptions::default()
+    };
+    let scene = Scene::with(&["www.example.test"], refusing);
     let address = scene.tls.ip();
     scene
         .pebble
@@ -33,7 +38,7 @@ async fn what_never_was_obtained_goes_with_its_table_and_what_was_or_has_to_wait
     let certificate = |name: &str, more: &str| {
         format!("[certificates.{name}]\ndomains = [\"{name}.example.test\"]\nissuer = \"pebble\"\n{more}")
     };
-    // The CA finds nobody there, and DNS is not looked at before.
+    // The CA never signs for one of them, so that is not asked for again before a day is over.
     let others = [
         certificate("api", ""),
         certificate("astray", ""),
@@ -50,7 +55,7 @@ async fn what_never_was_obtained_goes_with_its_table_and_what_was_or_has_to_wait
             is(status, "www", "valid")
                 && is(status, "api", "valid")
                 && is(status, "astray", "blocked")
-                && is(status, "failing", "backing-off")
+                && is(status, "failing", "stopped")
         })
         .await;
     let next_attempt = of(&status, "failing").and_then(|failing| failing.next_attempt);
@@ -82,7 +87,7 @@ async fn what_never_was_obtained_goes_with_its_table_and_what_was_or_has_to_wait
     let failing = of(&status, "failing").expect("wanted");
     assert_eq!(
         (failing.state.as_str(), failing.next_attempt),
-        ("backing-off", Some(next_attempt))
+        ("stopped", Some(next_attempt))
     );
     assert_eq!(scene.pebble.orders(), orders);
 
