@@ -74,9 +74,9 @@ impl AcmeDns {
         let said = Zeroizing::new(said);
         if !status.is_success() {
             let said = shown(&said);
-            let advice = match status.is_client_error() {
-                true => UNREGISTERED,
-                false => "",
+            let advice = match status.as_u16() {
+                401 | 403 | 404 | 405 => UNREGISTERED,
+                _ => "",
             };
             let reason = format!("asked for an account, it answered {status} {said}{advice}");
             return Err(self.failed(domain, reason));
