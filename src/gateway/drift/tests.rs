@@ -258,7 +258,10 @@ async fn what_was_against_another_issuer_is_over_once_a_local_ca_is_the_first() 
         spare_of: None,
     };
     let candidates = first_of(&desired.issuers);
+    // A restart knows only what is stored.
+    scene.lookout.sightings().clear();
     scene.clock.advance(HALF_HOUR);
+    assert!(scene.lookout.has_told_of(&desired.name).await);
     let look = scene.lookout.check(&desired, &candidates).await.expect("a look");
     assert_eq!((look.issuer.as_str(), look.against), ("internal", None));
     assert_eq!(look.verdicts[0].state, DomainState::Issued);
