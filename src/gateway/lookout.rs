@@ -145,7 +145,10 @@ impl Lookout {
             .find(&checker, certificate, &desired.domains, candidates)
             .await?;
         if look.verdicts.is_empty() {
-            // What was against another issuer is not against this one.
+            if !self.has_told_of(&desired.name).await {
+                return Ok(look);
+            }
+            // What was against another issuer is not against a CA of our own.
             let domains = desired.domains.iter();
             look.verdicts = domains.map(DomainVerdict::of_local_ca).collect();
         }

@@ -126,6 +126,18 @@ fn domain() -> NamePattern {
     NamePattern::parse(NAME).expect("a name")
 }
 
+fn by_local_ca() -> DesiredCertificate {
+    DesiredCertificate {
+        name: name(),
+        domains: vec![domain()],
+        issuers: vec!["internal".to_owned()],
+        key_type: Default::default(),
+        reuse_key: false,
+        tags: BTreeMap::new(),
+        spare_of: None,
+    }
+}
+
 fn seen(verdict: Verdict, not_pointed: Option<Verdict>) -> DomainVerdict {
     DomainVerdict {
         domain: domain(),
@@ -248,18 +260,9 @@ async fn a_name_that_leads_elsewhere_and_can_be_renewed_is_told_once_where_it_ha
 async fn what_was_against_another_issuer_is_over_once_a_local_ca_is_the_first() {
     let scene = Scene::new().await;
     assert_eq!(scene.looks(HALF_HOUR, &stop()).await, DomainState::Drifted);
-    let desired = DesiredCertificate {
-        name: name(),
-        domains: vec![domain()],
-        issuers: vec!["internal".to_owned()],
-        key_type: Default::default(),
-        reuse_key: false,
-        tags: BTreeMap::new(),
-        spare_of: None,
-    };
+    let desired = by_local_ca();
     let candidates = first_of(&desired.issuers);
-    // A restart knows only what is stored.
-    scene.lookout.sightings().clear();
+    let scene = scene.restarted();
     scene.clock.advance(HALF_HOUR);
     assert!(scene.lookout.has_told_of(&desired.name).await);
     let look = scene.lookout.check(&desired, &candidates).await.expect("a look");
@@ -271,6 +274,17 @@ async fn what_was_against_another_issuer_is_over_once_a_local_ca_is_the_first() 
         format!("{NAME} can be renewed again: DNS is not needed: a local CA signs whatever DNS says");
     assert_eq!(told[1], (HookEvent::Restored, expected));
     assert!(scene.lookout.warnings().is_empty() && scene.lookout.hindrances().is_empty());
+}
+
+#[tokio::test]
+async fn of_a_look_for_a_local_ca_alone_nothing_is_kept() {
+    let scene = Scene::new().await;
+    let desired = by_local_ca();
+    let candidates = first_of(&desired.issuers);
+    let look = scene.lookout.check(&desired, &candidates).await.expect("a look");
+    assert_eq!((look.issuer.as_str(), look.against), ("internal", None));
+    assert!(look.verdicts.is_empty() && scene.lookout.sightings().is_empty());
+    assert!(!scene.lookout.has_told_of(&desired.name).await);
 }
 
 #[tokio::test]
