@@ -177,13 +177,33 @@ mod tests {
         address
     }
 
-    /// A resolver that gets no answer for `silent.example` and below, where the zone `example` hands that on to a server
-    /// that says nothing, unless its own `is_mute`; the verdict on a name there.
-    async fn seen(is_mute: bool) -> (SocketAddr, SocketAddr, DomainVerdict) {
+    /// What the server of the zone `example` says of `silent.example`.
+    #[derive(Clone, Copy)]
+    enum Parent {
+        /// To this machine nothing at all.
+        Mute,
+        /// That there is no such name.
+        Denies,
+        /// That a server has it which says nothing.
+        HandsOn,
+    }
+
+    /// A resolver that gets no answer for `silent.example` and below; the verdict on a name there.
+    async fn seen(parent: Parent) -> (SocketAddr, SocketAddr, DomainVerdict) {
         let parent = serve((PARENT, 0).into(), move |_, _, mut answer| {
-            answer.add_authority(ns("silent.example", "ns1.silent.example"));
-            answer.add_additional(record("ns1.silent.example", RData::A(A(CHILD))));
-            (!is_mute).then_some(answer)
+            match parent {
+                Parent::Mute => return None,
+                Parent::Denies => {
+                    answer.metadata.authoritative = true;
+                    answer.metadata.response_code = ResponseCode::NXDomain;
+                    answer.add_authority(soa());
+                }
+                Parent::HandsOn => {
+                    answer.add_authority(ns("silent.example", "ns1.silent.example"));
+                    answer.add_additional(record("ns1.silent.example", RData::A(A(CHILD))));
+                }
+            }
+            Some(answer)
         });
         let parent = parent.await;
         let child = serve((CHILD, parent.port()).into(), |_, _, _| None).await;
@@ -223,7 +243,7 @@ mod tests {
 
     #[tokio::test]
     async fn servers_that_leave_a_resolver_without_an_answer_are_found_from_above_and_named() {
-        let (_, child, found) = seen(false).await;
+        let (_, child, found) = seen(Parent::HandsOn).await;
         assert_eq!(found.verdict.to_string(), "wait", "{found}");
         assert_eq!(
             found.reason_text,
@@ -236,7 +256,16 @@ mod tests {
 
     #[tokio::test]
     async fn servers_that_answer_a_resolver_and_not_this_machine_are_not_blamed() {
-        let (resolver, _, found) = seen(true).await;
+        resolver_is_blamed(seen(Parent::Mute).await);
+    }
+
+    /// A resolver may know zones that the world does not see.
+    #[tokio::test]
+    async fn a_zone_above_that_hands_a_name_on_to_nobody_is_not_asked_about_it() {
+        resolver_is_blamed(seen(Parent::Denies).await);
+    }
+
+    fn resolver_is_blamed((resolver, _, found): (SocketAddr, SocketAddr, DomainVerdict)) {
         assert_eq!(found.verdict.to_string(), "wait", "{found}");
         let said = format!("www.silent.example CNAME: {resolver} did not answer in time");
         assert!(found.reason_text.contains(&said), "{found}");

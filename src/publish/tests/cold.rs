@@ -183,8 +183,9 @@ async fn memory_is_bounded_and_what_is_used_stays() {
     }
     let mut node = Node::new(&world, 10 * TINY);
     let all = Selection::new(&[CertificateSelector::All], UnknownSni::Refuse);
+    assert!(!node.published.load().knows_all_names());
     node.publisher.catch_up().await.unwrap();
-    assert!(!node.published.load().is_whole());
+    assert!(!node.published.load().is_whole() && node.published.load().knows_all_names());
     for n in 0..40 {
         assert!(node.answer(&all, "c07.example").await.starts_with("c07 "));
         assert!(
